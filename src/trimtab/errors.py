@@ -1,0 +1,55 @@
+"""Everything that trimtab raises on purpose.
+
+    TrimtabError
+    ├── ModelNotFound           no language model under that name
+    ├── UnsupportedModel        the architecture cannot be decoded with a rewindable KV cache
+    ├── RewardNotFound          no reward under that name
+    ├── RewardMismatch          the reward does not belong to this language model
+    ├── UnknownAttribute        the reward has no attribute of that name
+    ├── InvalidSetting          a number or a choice out of its range (also a ValueError)
+    ├── InvalidPrompt           empty, or longer than the context
+    ├── InvalidData             an input file or data set that cannot be used
+    └── CorruptReward           a reward folder that is damaged or incomplete
+
+Messages are one line: what was got, what was expected, what to do.
+"""
+
+
+class TrimtabError(Exception):
+    """The root: catch this to catch everything that trimtab raises on purpose."""
+
+
+class ModelNotFound(TrimtabError):
+    """No language model under that name."""
+
+
+class UnsupportedModel(TrimtabError):
+    """The architecture cannot be decoded with a rewindable KV cache."""
+
+
+class RewardNotFound(TrimtabError):
+    """No reward under that name."""
+
+
+class RewardMismatch(TrimtabError):
+    """The reward was trained for another tokenizer or another base."""
+
+
+class UnknownAttribute(TrimtabError):
+    """The reward has no attribute of that name."""
+
+
+class InvalidSetting(TrimtabError, ValueError):
+    """A number or a choice out of its range."""
+
+
+class InvalidPrompt(TrimtabError):
+    """A prompt that is empty, or longer than the context."""
+
+
+class InvalidData(TrimtabError):
+    """An input file or data set that cannot be used."""
+
+
+class CorruptReward(TrimtabError):
+    """A reward folder that is damaged or incomplete."""

@@ -1,0 +1,177 @@
+"""A batch of prefixes held in a KV cache: fed, peeked at, forked, re-ordered and rolled back."""
+
+from collections.abc import Iterable
+from typing import Any, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from trimtab.errors import InvalidSetting
+
+LAST = -1
+
+
+@final
+class PrefixCache:
+    """Prefixes of equal slot count, left-padded where their lengths differ, and what a decoder remembers of them.
+
+    Every layer keeps every key, the sliding-window layers too: their window is a mask. So a rollback is exact on each
+    architecture, at the price of the memory that a window would have saved.
+
+    Args:
+        model: a decoder, with or without its language-model head.
+        depths: the layers whose hidden states are to be remembered (`LAST`: after the final norm); `hidden` reads them.
+    """
+
+    def __init__(self, model: PreTrainedModel, depths: Iterable[int] = ()):
+        self.model = model
+        self.depths = tuple(depths)
+        self.forwards = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._cache = DynamicCache()
+        self._mask: Tensor | None = None
+        self._padded = False
+        self._peeked = 0
+        self._history: dict[int, Tensor] = {}
+
+    @property
+    def slots(self) -> int:
+        """How many tokens each row holds, padding included."""
+        return 0 if self._mask is None else self._mask.shape[1]
+
+    @property
+    def rows(self) -> int:
+        """How many prefixes there are."""
+        return 0 if self._mask is None else self._mask.shape[0]
+
+    def hidden(self, depth: int) -> Float[Tensor, "rows hidden"]:
+        """The hidden state of each prefix's last token at a remembered depth."""
+        return self._history[depth][:, -1]
+
+    def feed(self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"] | None = None) -> ModelOutput:
+        """Append tokens to every prefix, in one forward.
+
+        Args:
+            ids: the new tokens. Only the first feed may be padded, on the left.
+            mask: False where `ids` is padding; default: nowhere.
+
+        Returns:
+            What the model returned; logits, if it has a head, for the last token only.
+        """
+        self._drop_peeked()
+        new = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+        if self._mask is None:
+            self._padded = mask is not None and not bool(mask.all())
+            self._mask = new
+        else:
+            self._mask = torch.cat([self._mask, new], dim=1)
+        positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
+        output = self._forward(ids, positions, self._mask if self._padded else None)
+        self._remember(output)
+        return output
+
+    def peek(self, candidates: Int[Tensor, "rows k"]) -> ModelOutput:
+        """Run k alternative next tokens of every prefix in one forward, each blind to the others.
+
+        All k share the next position and see the whole prefix and themselves: a block mask, instead of k copies of the
+        cache. `keep` then appends one of them; anything else drops them.
+        """
+        assert self._mask is not None, "feed a prefix before peeking"
+        self._drop_peeked()
+        positions = self._mask.sum(1, keepdim=True).expand_as(candidates)
+        self._peeked = candidates.shape[1]
+        return self._forward(candidates, positions, self._block_mask(candidates))
+
+    def keep(self, choice: Int[Tensor, " rows"]) -> None:
+        """Append, without a forward, the candidate in column `choice[row]` of the last `peek`."""
+        assert self._peeked and self._mask is not None, "peek before keeping"
+        start = self.slots
+        for layer in self._cache.layers:
+            layer.keys = _keep_column(layer.keys, start, choice)
+            layer.values = _keep_column(layer.values, start, choice)
+        self._mask = torch.cat([self._mask, self._mask.new_ones(self.rows, 1)], dim=1)
+        self._peeked = 0
+
+    def select(self, rows: Int[Tensor, " selected"]) -> None:
+        """Make row i what row `rows[i]` was: forks, re-orders and drops prefixes."""
+        if self._mask is None:
+            return
+        self._cache.batch_select_indices(rows)
+        self._mask = self._mask[rows]
+        self._history = {depth: states[rows] for depth, states in self._history.items()}
+
+    def rollback(self, tokens: int) -> None:
+        """Take back the last `tokens` tokens of every prefix.
+
+        Raises:
+            InvalidSetting: fewer tokens than that are held.
+        """
+        if not 0 <= tokens < max(self.slots, 1):
+            raise InvalidSetting(f"got a rollback of {tokens} tokens, expected 0 to {max(self.slots - 1, 0)}")
+        self._drop_peeked()
+        if tokens and self._mask is not None:
+            self._cache.crop(-tokens)
+            self._mask = self._mask[:, :-tokens]
+            self._history = {depth: states[:, :-tokens] for depth, states in self._history.items()}
+
+    def _forward(self, ids: Tensor, positions: Tensor, mask: Any) -> ModelOutput:
+        self.forwards += 1
+        extra: dict[str, Any] = {}
+        if self.model.get_output_embeddings() is not None:
+            extra["logits_to_keep"] = 1
+        if set(self.depths) - {LAST} or (self.depths and extra):
+            extra["output_hidden_states"] = True
+        return self.model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=self._cache,
+            use_cache=True,
+            **extra,
+        )
+
+    def _remember(self, output: ModelOutput) -> None:
+        for depth in self.depths:
+            states = output.hidden_states[depth] if "hidden_states" in output else output.last_hidden_state
+            known = self._history.get(depth)
+            self._history[depth] = states if known is None else torch.cat([known, states], dim=1)
+
+    def _drop_peeked(self) -> None:
+        if self._peeked:
+            self._cache.crop(-self._peeked)
+            self._peeked = 0
+
+    def _block_mask(self, candidates: Tensor) -> Tensor | dict[str, Tensor]:
+        assert self._mask is not None
+        config = self.model.config
+        window = getattr(config, "sliding_window", None)
+        whole = self._additive(candidates, self._mask)
+        if not window:
+            return whole
+        positions = self._mask.cumsum(1) - 1
+        recent = positions > self._mask.sum(1, keepdim=True) - window
+        windowed = self._additive(candidates, self._mask & recent)
+        if getattr(config, "layer_types", None) is None:
+            return windowed
+        return {"full_attention": whole, "sliding_attention": windowed}
+
+    def _additive(self, candidates: Tensor, visible: Tensor) -> Tensor:
+        rows, k = candidates.shape
+        themselves = torch.eye(k, dtype=torch.bool, device=candidates.device)
+        allowed = torch.cat([visible[:, None].expand(rows, k, -1), themselves.expand(rows, k, k)], dim=-1)
+        dtype = self.model.dtype
+        blocked = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=candidates.device)
+        return torch.where(allowed, torch.zeros((), dtype=dtype, device=candidates.device), blocked)[:, None]
+
+
+def _keep_column(
+    states: Float[Tensor, "rows heads columns size"], start: int, choice: Int[Tensor, " rows"]
+) -> Float[Tensor, "rows heads kept size"]:
+    chosen = (start + choice)[:, None, None, None].expand(-1, states.shape[1], 1, states.shape[3])
+    return torch.cat([states[:, :, :start], states.gather(2, chosen)], dim=2)

@@ -1,0 +1,251 @@
+"""A reward model: the immutable, shared object that users load, steer with, score with and save."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import final
+
+import torch
+from huggingface_hub import HfApi
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting, RewardMismatch
+from trimtab.files import whole_folder
+from trimtab.frozen.cache import LAST, PrefixCache
+from trimtab.frozen.lm import FrozenLM, PromptBatch
+from trimtab.rewards.card import RewardCard, TrunkTraining
+from trimtab.rewards.heads import QHead
+from trimtab.rewards.network import PrefixRewards, RewardNetwork, build_network, own_tensors
+from trimtab.rewards.state import HostedQState, QState, VState
+from trimtab.steering.reward import RewardState
+from trimtab.steering.steer import Clamp, Steer, Term
+
+CARD_FILE = "config.json"
+WEIGHTS_FILE = "reward.safetensors"
+MAX_BLOCK = 1024
+
+
+@final
+class RewardModel:
+    """A trunk, a head and a card.
+
+    Args:
+        network: the trunk and the head, put into eval mode.
+        card: what they are.
+        base: the language model whose layers the trunk has.
+        name: what to call it in traces and messages.
+    """
+
+    def __init__(self, network: RewardNetwork, card: RewardCard, base: FrozenLM, name: str = "reward"):
+        self.network = network.eval().requires_grad_(False)
+        self.card = card
+        self.base = base
+        self.name = name
+
+    def __repr__(self) -> str:
+        kind = {"q": f"Q-head of rank {self.card.rank}", "v": "V-head"}[self.card.head]
+        return f"RewardModel({self.name!r}, {kind}, {self.card.layers} layers of {self.card.base})"
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names of the rewards, in the order of their columns."""
+        return self.card.attributes
+
+    @property
+    def extra_tokens(self) -> int:
+        """1 where BOS is put before a prompt, else 0."""
+        return int(self.card.bos_token_id is not None)
+
+    @property
+    def context_length(self) -> int:
+        """The longest prefix that the trunk's positions allow, in tokens."""
+        return self.base.context_length
+
+    def toward(
+        self, beta: float, attribute: str | None = None, clamp: Clamp | None = None, min_entropy: float = 0.0
+    ) -> Steer:
+        """A steer towards high rewards: z_v + β · clamp(r(v)).
+
+        Args:
+            beta: the steering strength β, in logits per unit of reward; 10 to 60 is usual.
+            attribute: which reward; default the first.
+            clamp: the range to clamp to; default the card's.
+            min_entropy: steer only where the base's next-token entropy, in nats, is at least this.
+
+        Raises:
+            UnknownAttribute: the reward has no such attribute.
+            InvalidSetting: a number out of range.
+        """
+        return self._steer(beta, attribute, clamp, min_entropy, away=False)
+
+    def away(
+        self, beta: float, attribute: str | None = None, clamp: Clamp | None = None, min_entropy: float = 0.0
+    ) -> Steer:
+        """A steer towards low rewards: z_v + β · (high + low − clamp(r(v))). Arguments and errors as in `toward`."""
+        return self._steer(beta, attribute, clamp, min_entropy, away=True)
+
+    def _steer(
+        self, beta: float, attribute: str | None, clamp: Clamp | None, min_entropy: float, away: bool
+    ) -> Steer:
+        column = self.card.attribute_index(attribute)
+        return Steer((Term(self, column, float(beta), away, clamp or self.card.clamp, min_entropy),))
+
+    def check_serves(self, tokenizer_fingerprint: str) -> None:
+        """Refuse a language model whose tokens are not the reward's.
+
+        Raises:
+            RewardMismatch: the vocabularies differ.
+        """
+        require_tokenizer(self.card, self.name, tokenizer_fingerprint)
+
+    def check_candidates(self, k: int | None) -> None:
+        """Refuse more candidates than a V-head can run at once.
+
+        Raises:
+            InvalidSetting: a V-head, and k is None or above 1024.
+        """
+        if self.card.head == "v" and (k is None or k > MAX_BLOCK):
+            raise InvalidSetting(f"got top_k={k}, expected 1 to {MAX_BLOCK}: {self.name!r} runs every candidate (RAD)")
+
+    def reads(self, model: object) -> int | None:
+        """The depth at which steering `model` reads its own hidden states; None if the reward runs its own trunk."""
+        own_state = self.card.trunk == "frozen" and self.card.head == "q" and model is self.base.model
+        if not own_state or (self.card.bos_token_id is not None and not self.base.prepends_bos):
+            return None
+        return LAST if self.card.layers == self.base.layers else self.card.layers
+
+    def start(self, host: PrefixCache | None = None) -> RewardState:
+        """A fresh per-request state.
+
+        Args:
+            host: the cache of the language model being steered; read instead of running a trunk where `reads` says so.
+        """
+        depth = self.reads(host.model) if host is not None else None
+        if depth is not None:
+            assert host is not None and isinstance(self.network.head, QHead)
+            norm = None if depth == LAST else self.base.final_norm
+            return HostedQState(self.network.head, host, depth, norm)
+        return QState(self.network) if self.card.head == "q" else VState(self.network)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens; BOS is the network's business.
+
+        Raises:
+            InvalidPrompt: the text is empty or longer than the context.
+        """
+        ids = list(self.base.tokenizer(text, add_special_tokens=False)["input_ids"])
+        room = self.context_length - self.extra_tokens
+        if not 1 <= len(ids) <= room:
+            raise InvalidPrompt(f"got a text of {len(ids)} tokens, expected 1 to {room}: {text[:40]!r}")
+        return ids
+
+    @torch.inference_mode()
+    def score_ids(self, texts: Sequence[Sequence[int]]) -> PrefixRewards:
+        """The rewards of every prefix of tokenized texts, left-padded, in one forward."""
+        batch = PromptBatch.pad(texts, self.base.pad_token_id, self.base.device)
+        return self.network(batch.ids, batch.mask)
+
+    def score_prefixes(self, texts: Sequence[str]) -> list[Float[Tensor, "tokens attributes"]]:
+        """The rewards of every prefix of each text; NaN where a Q-head without BOS has nothing to predict from."""
+        ids = [self.encode(text) for text in texts]
+        scored = self.score_ids(ids)
+        values = scored.values.masked_fill(~scored.known[..., None], float("nan"))
+        return [row[-len(tokens) :] for row, tokens in zip(values, ids, strict=True)]
+
+    def score(self, texts: Sequence[str]) -> Float[Tensor, "texts attributes"]:
+        """The rewards of whole texts, unclamped."""
+        return torch.stack([prefixes[-1] for prefixes in self.score_prefixes(texts)])
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write the card and the reward's own weights; the base's are not copied.
+
+        Args:
+            folder: replaced as a whole, so that an interrupted save leaves what was there.
+            dtype: round the weights to this; default: as they are.
+        """
+        tensors = {name: weight.to(dtype or weight.dtype).contiguous() for name, weight in own_tensors(self.network, self.card.trunk).items()}
+        with whole_folder(Path(folder), replace=True) as partial:
+            (partial / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
+            save_file(tensors, partial / WEIGHTS_FILE)
+
+    def push_to_hub(self, repo_id: str, private: bool = False) -> str:
+        """Save to a model repository on the Hub, created if need be; returns its address."""
+        api = HfApi()
+        address = api.create_repo(repo_id, private=private, exist_ok=True)
+        with TemporaryDirectory() as parent:
+            folder = Path(parent) / "reward"
+            self.save_pretrained(folder)
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload a trimtab reward")
+        return str(address)
+
+    @classmethod
+    def from_folder(cls, folder: Path, load_base: Callable[[str], FrozenLM], lm: FrozenLM | None = None) -> "RewardModel":
+        """Read a folder written by `save_pretrained`.
+
+        Args:
+            folder: where.
+            load_base: loads a base by the name that the card gives; called only if `lm` is not that base.
+            lm: the language model to be steered.
+
+        Raises:
+            CorruptReward: a file is missing, damaged, or holds other tensors than the card describes.
+            RewardMismatch: the tokenizer of `lm`, or of the base found, is not the reward's.
+        """
+        card = read_card(folder)
+        shares = lm is not None and lm.base_fingerprint == card.base_fingerprint
+        if lm is not None:
+            require_tokenizer(card, folder.name, lm.tokenizer_fingerprint)
+        base = lm if lm is not None and shares else load_base(card.base)
+        if base.base_fingerprint != card.base_fingerprint:
+            raise RewardMismatch(
+                f"reward {folder.name!r} was trained on weights {card.base_fingerprint}, "
+                f"{base.name!r} has {base.base_fingerprint}; load the base that it was trained on"
+            )
+        network = build_network(base, card)
+        load_own_tensors(network, card.trunk, folder / WEIGHTS_FILE)
+        return cls(network, card, base, folder.name)
+
+
+def read_card(folder: Path) -> RewardCard:
+    """The card of a saved reward.
+
+    Raises:
+        CorruptReward: there is none, or it cannot be read.
+    """
+    path = folder / CARD_FILE
+    if not path.is_file():
+        raise CorruptReward(f"got {str(folder)!r}, expected a reward's folder; it has no {CARD_FILE}")
+    return RewardCard.from_json(path.read_text(encoding="utf-8"))
+
+
+def load_own_tensors(network: RewardNetwork, trunk: TrunkTraining, path: Path) -> None:
+    """Put saved weights into a network, in the dtypes that the network has.
+
+    Raises:
+        CorruptReward: the file is missing, damaged, or holds other tensors than the network wants.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CorruptReward(f"cannot read {str(path)!r}: {error}; fetch or train the reward again") from error
+    expected = {name: weight.shape for name, weight in own_tensors(network, trunk).items()}
+    found = {name: weight.shape for name, weight in tensors.items()}
+    if wrong := [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]:
+        raise CorruptReward(f"{str(path)!r} does not match its card in {len(wrong)} tensors, first {min(wrong)!r}")
+    network.load_state_dict(tensors, strict=False)
+
+
+def require_tokenizer(card: RewardCard, name: str, fingerprint: str) -> None:
+    """Refuse a tokenizer whose ids mean other tokens than those the reward was trained on.
+
+    Raises:
+        RewardMismatch: the fingerprints differ.
+    """
+    if fingerprint != card.tokenizer_fingerprint:
+        raise RewardMismatch(
+            f"reward {name!r} was trained for the tokenizer {card.tokenizer_fingerprint} (of {card.base}), the language "
+            f"model has {fingerprint}; train a reward for that model: trimtab train labels --base MODEL"
+        )

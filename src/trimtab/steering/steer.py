@@ -1,0 +1,56 @@
+"""A steer: which rewards, which way, how hard. Immutable, added with +."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from trimtab.errors import InvalidSetting
+from trimtab.steering.reward import Reward
+
+Clamp = tuple[float, float]
+
+
+@final
+@dataclass(frozen=True)
+class Term:
+    """β × one attribute of one reward.
+
+    Attributes:
+        reward: the reward model.
+        attribute: the column of its rewards.
+        beta: the steering strength, in logits per unit of reward.
+        away: steer towards low rewards.
+        clamp: the range to which rewards are clamped first; None leaves them as they are.
+        min_entropy: steer only where the base's next-token entropy, in nats, is at least this.
+    """
+
+    reward: Reward
+    attribute: int
+    beta: float
+    away: bool = False
+    clamp: Clamp | None = (0.0, 1.0)
+    min_entropy: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.beta):
+            raise InvalidSetting(f"got beta={self.beta}, expected a finite number")
+        if not (math.isfinite(self.min_entropy) and self.min_entropy >= 0):
+            raise InvalidSetting(f"got min_entropy={self.min_entropy}, expected a finite number of nats, at least 0")
+        if self.clamp is not None and not (all(map(math.isfinite, self.clamp)) and self.clamp[0] < self.clamp[1]):
+            raise InvalidSetting(f"got clamp={self.clamp}, expected (low, high), both finite and low < high")
+
+
+@final
+@dataclass(frozen=True)
+class Steer:
+    """A sum of terms; `a + b` steers by both."""
+
+    terms: tuple[Term, ...]
+
+    def __add__(self, other: "Steer") -> "Steer":
+        return Steer(self.terms + other.terms)
+
+    def __repr__(self) -> str:
+        return " + ".join(
+            f"{t.reward.name}:{t.reward.attributes[t.attribute]}{'-' if t.away else '+'}{t.beta:g}" for t in self.terms
+        )

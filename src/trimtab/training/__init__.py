@@ -1,0 +1,1 @@
+"""Training rewards: data, objectives, and transformers' Trainer around a reward network."""

@@ -1,0 +1,104 @@
+"""Labelled text for training: read, checked, counted and tokenized."""
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from trimtab.errors import InvalidData
+from trimtab.frozen.lm import FrozenLM
+
+MAX_NAMED_FAULTS = 5
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A text and its label for each attribute, each in [0, 1]."""
+
+    text: str
+    labels: tuple[float, ...]
+
+
+@dataclass
+class TextFile:
+    """Labelled texts and what was wrong with the rest.
+
+    Attributes:
+        rows: the good rows.
+        faults: "line N: what is wrong", one per bad row.
+    """
+
+    rows: list[LabelledText] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def read_labelled(path: Path, columns: Sequence[str], text_column: str = "text", limit: int | None = None) -> TextFile:
+    """Read JSON lines (.gz allowed) with a text and one label column per attribute.
+
+    Args:
+        path: the file.
+        columns: the label columns, one per attribute, numbers in [0, 1].
+        text_column: the column of the text.
+        limit: stop after this many good rows.
+
+    Raises:
+        InvalidData: no such file, or not one good row in it.
+    """
+    if not path.is_file():
+        raise InvalidData(f"got {str(path)!r}, expected a JSON-lines file; there is no such file")
+    found = TextFile()
+    for number, line in enumerate(_lines(path), start=1):
+        if limit is not None and len(found.rows) >= limit:
+            break
+        try:
+            found.rows.append(_labelled(json.loads(line), columns, text_column))
+        except (ValueError, KeyError, TypeError) as error:
+            found.faults.append(f"line {number}: {type(error).__name__} {error}")
+    if not found.rows:
+        raise InvalidData(f"{str(path)!r} has no usable row; first fault: {(found.faults or ['it is empty'])[0]}")
+    return found
+
+
+def _lines(path: Path) -> Iterator[str]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+        yield from (line for line in file if line.strip())
+
+
+def _labelled(row: dict[str, Any], columns: Sequence[str], text_column: str) -> LabelledText:
+    text = row[text_column]
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"got {text_column}={text!r}, expected text")
+    labels = tuple(float(row[column]) for column in columns)
+    if not all(0 <= label <= 1 for label in labels):
+        raise ValueError(f"got labels {labels}, expected numbers in [0, 1]")
+    return LabelledText(text, labels)
+
+
+class TokenizedTexts(Dataset[dict[str, Any]]):
+    """Token ids, labels and lengths, cut to a maximum length.
+
+    Args:
+        rows: labelled texts.
+        lm: whose tokenizer to use.
+        max_tokens: longer texts lose their end.
+    """
+
+    def __init__(self, rows: Sequence[LabelledText], lm: FrozenLM, max_tokens: int):
+        encoded = lm.tokenizer([row.text for row in rows], add_special_tokens=False)["input_ids"]
+        self.truncated = sum(len(ids) > max_tokens for ids in encoded)
+        self.examples = [
+            {"input_ids": ids[:max_tokens], "labels": row.labels, "length": min(len(ids), max_tokens)}
+            for ids, row in zip(encoded, rows, strict=True)
+            if ids
+        ]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.examples[index]
