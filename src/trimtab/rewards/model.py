@@ -60,6 +60,11 @@ class RewardModel:
         return int(self.card.bos_token_id is not None)
 
     @property
+    def pad_token_id(self) -> int:
+        """What fills the left of a batch of the base's tokens."""
+        return self.base.pad_token_id
+
+    @property
     def context_length(self) -> int:
         """The longest prefix that the trunk's positions allow, in tokens."""
         return self.base.context_length

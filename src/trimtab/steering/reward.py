@@ -52,6 +52,10 @@ class Reward(Protocol):
         """How many tokens it puts before a prompt: 1 where it prepends BOS, else 0."""
 
     @property
+    def pad_token_id(self) -> int:
+        """What fills the left of a batch of its tokens."""
+
+    @property
     def context_length(self) -> int:
         """The longest prefix that it can score, in tokens."""
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,23 @@ def _labelled(row: dict[str, Any], columns: Sequence[str], text_column: str) -> 
     if not all(0 <= label <= 1 for label in labels):
         raise ValueError(f"got labels {labels}, expected numbers in [0, 1]")
     return LabelledText(text, labels)
+
+
+def select_rows(rows: Sequence[LabelledText], limit: int | None, balance: bool, seed: int) -> list[LabelledText]:
+    """Shuffle, and cut to a number of rows; with `balance`, as many above ½ in the first attribute as below.
+
+    Raises:
+        InvalidData: `balance` with rows of one class only.
+    """
+    shuffled = random.Random(seed).sample(list(rows), len(rows))
+    if not balance:
+        return shuffled[:limit]
+    high = [row for row in shuffled if row.labels[0] >= 0.5]
+    low = [row for row in shuffled if row.labels[0] < 0.5]
+    each = min(len(high), len(low), (limit or len(rows)) // 2)
+    if not each:
+        raise InvalidData(f"got {len(high)} rows above 0.5 and {len(low)} below, expected some of each to balance")
+    return [row for pair in zip(high[:each], low[:each], strict=True) for row in pair]
 
 
 class TokenizedTexts(Dataset[dict[str, Any]]):

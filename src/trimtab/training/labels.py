@@ -1,7 +1,7 @@
 """Train a reward from labelled texts: weighted squared error, zero-delta regulariser, transformers' Trainer."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +13,13 @@ from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
 
 from trimtab.errors import InvalidSetting
 from trimtab.frozen.lm import FrozenLM, PromptBatch
-from trimtab.rewards.card import HeadKind, RewardCard, TrunkTraining
+from trimtab.rewards.card import RewardCard, TrunkTraining
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import RewardNetwork, build_network
 from trimtab.training.data import LabelledText, TokenizedTexts
+from trimtab.training.recipe import LabelRecipe
 from trimtab.training.objectives import weighted_squared_error, zero_delta
-
-LEARNING_RATES: dict[TrunkTraining, float] = {"frozen": 1e-3, "lora": 5e-4, "full": 1e-5}
-
-
-@dataclass(frozen=True)
-class LabelRecipe:
-    """Every setting of a training run; defaults from the papers where they give one.
-
-    Attributes:
-        head: "q" (ARM) or "v" (RAD).
-        layers: the first so many layers of the base are the trunk; None for all.
-        rank: of the Q-head.
-        trunk: "frozen", "lora" or "full".
-        lora_rank: of the adapters; alpha is twice that.
-        epochs, batch_size, learning_rate, warmup_steps, clip: the optimizer's; the learning rate defaults by trunk.
-        regulariser: the coefficient of the zero-delta term of a Q-head.
-        max_tokens: longer texts lose their end.
-        bf16: compute in bfloat16 with float32 trainable weights.
-        seed: for initial weights, order and drawn tokens.
-    """
-
-    head: HeadKind = "q"
-    layers: int | None = None
-    rank: int = 64
-    trunk: TrunkTraining = "lora"
-    lora_rank: int = 16
-    epochs: float = 1.0
-    batch_size: int = 100
-    learning_rate: float | None = None
-    warmup_steps: int = 100
-    clip: float = 2.0
-    regulariser: float = 1.0
-    max_tokens: int = 128
-    bf16: bool = True
-    seed: int = 0
-
 
 class RewardTrainer(Trainer):
     """transformers' Trainer with the reward objectives for a loss, and checkpoints without the base's weights."""
@@ -117,7 +82,7 @@ def train_from_labels(
     trainer.train()
     measured = trainer.evaluate()
     quality = {key.removeprefix("eval_"): value for key, value in measured.items() if ":" in key or key == "eval_loss"}
-    card = RewardCard(**{**vars(card), "quality": {**quality, "texts": len(held_out)}})
+    card = replace(card, quality={**quality, "texts": len(held_out)})
     return RewardModel(network, card, base, run_folder.name)
 
 
@@ -162,7 +127,7 @@ def training_arguments(recipe: LabelRecipe, run_folder: Path) -> TrainingArgumen
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate or LEARNING_RATES[recipe.trunk],
+        learning_rate=recipe.resolved_learning_rate,
         warmup_steps=recipe.warmup_steps,
         lr_scheduler_type="linear",
         max_grad_norm=recipe.clip,

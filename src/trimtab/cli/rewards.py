@@ -1,0 +1,6 @@
+"""Placeholder."""
+import typer
+app = typer.Typer()
+@app.callback()
+def group() -> None: ...
+def rewards() -> None: ...

@@ -1,0 +1,89 @@
+"""The same steering inside transformers' `generate`, as a logits processor."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from trimtab.engines.guide import Guide, rewards_of
+from trimtab.engines.settings import DEFAULT_TOP_K, Sampling
+from trimtab.errors import InvalidSetting
+from trimtab.frozen.lm import PromptBatch
+from trimtab.steering.rule import scatter_candidates, top_candidates
+from trimtab.steering.steer import Steer
+
+
+@final
+class SteeringProcessor(LogitsProcessor):
+    """Steers `model.generate(**ids, logits_processor=[SteeringProcessor(steer)])`: greedy, sampling and beam search.
+
+    transformers applies its own temperature, top-k and top-p after this, so β means what it means everywhere else.
+    What the rewards remember of a batch is a function of its tokens, and is kept only while the batch grows by one
+    token a call, whatever order beam search puts its rows in. Anything else starts afresh: a re-used object, or one
+    that saw another prompt, cannot leak.
+
+    `generate` hides the model's hidden states from its processors, so a reward that could read them runs its own trunk
+    here instead; `LanguageModel.generate` is faster for those. Prompts padded on the left are told from their padding
+    by its token id: a prompt that really starts with that token loses it for the reward (not for the model).
+
+    Args:
+        steer: how.
+        top_k, top_p: the candidates.
+        pad_token_id: what fills the left of a batch; default: that of the reward's tokenizer.
+    """
+
+    def __init__(
+        self,
+        steer: Steer,
+        top_k: int | None = DEFAULT_TOP_K,
+        top_p: float | None = None,
+        pad_token_id: int | None = None,
+    ):
+        if not steer.terms:
+            raise InvalidSetting("got a steer without terms, expected at least one")
+        self._steer = steer
+        self._sampling = Sampling(top_k, top_p)
+        for reward in rewards_of([steer]):
+            reward.check_candidates(top_k)
+        self._pad_token_id = steer.terms[0].reward.pad_token_id if pad_token_id is None else pad_token_id
+        self._guide: Guide | None = None
+        self._seen: Tensor | None = None
+
+    @torch.inference_mode()
+    def __call__(
+        self, input_ids: Int[Tensor, "rows tokens"], scores: Float[Tensor, "rows vocabulary"]
+    ) -> Float[Tensor, "rows vocabulary"]:
+        """z' for each row: steered on its candidates, −inf elsewhere."""
+        self._sampling.check_vocabulary(scores.shape[1])
+        guide = self._follow(input_ids)
+        candidates = top_candidates(scores, self._sampling.top_k, self._sampling.top_p)
+        steered, _ = guide.steer(candidates, scores)
+        return scatter_candidates(steered, candidates, scores.shape[1]).to(scores.dtype)
+
+    def _follow(self, ids: Tensor) -> Guide:
+        """The guide for these prefixes: the one at hand, advanced by a token, or a fresh one."""
+        parents = self._parents(ids)
+        if self._guide is None or parents is None:
+            self._guide = Guide([self._steer] * ids.shape[0], ids.device)
+            self._guide.prefill(PromptBatch(ids, self._prompt_mask(ids)))
+        else:
+            if not torch.equal(parents, torch.arange(len(parents), device=ids.device)):
+                self._guide.select(parents)
+            self._guide.advance(ids[:, -1])
+        self._seen = ids.clone()
+        return self._guide
+
+    def _parents(self, ids: Tensor) -> Tensor | None:
+        """Which row of the last call each row continues by one token; None if any continues none."""
+        seen = self._seen
+        if seen is None or seen.device != ids.device or ids.shape[1] != seen.shape[1] + 1:
+            return None
+        same = (ids[:, None, :-1] == seen[None]).all(-1)
+        return same.int().argmax(1) if bool(same.any(1).all()) else None
+
+    def _prompt_mask(self, ids: Tensor) -> Tensor:
+        mask = (ids != self._pad_token_id).cumsum(1) > 0
+        mask[:, -1] = True
+        return mask

@@ -1,0 +1,140 @@
+"""The face: a frozen language model that a user loads, steers and reads."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, final
+
+import torch
+
+from trimtab.engines.base import Request
+from trimtab.engines.sampling import resolve_seeds
+from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Sampling
+from trimtab.engines.torch import TorchEngine
+from trimtab.errors import InvalidSetting
+from trimtab.frozen.lm import FrozenLM
+from trimtab.frozen.sources import load_frozen
+from trimtab.generation import Generation, Token, stream_tokens
+from trimtab.rewards.model import RewardModel
+from trimtab.rewards.shelf import load_reward
+from trimtab.steering.steer import Steer
+
+Steering = Steer | None | Sequence[Steer | None]
+
+
+def load(name: str = "smollm2", device: str | None = None, dtype: torch.dtype | None = None) -> "LanguageModel":
+    """Load a language model.
+
+    Args:
+        name: "smollm2" (SmolLM2-135M-Instruct), a local folder, a .gguf file, or a Hub id.
+        device: a torch device; default the GPU if there is one, else the CPU.
+        dtype: default float32 on a CPU, else what the weights were saved in.
+
+    Raises:
+        ModelNotFound: nothing of that name can be loaded.
+        UnsupportedModel: it loads, but its cache cannot be rewound.
+    """
+    return LanguageModel(load_frozen(name, device, dtype))
+
+
+@final
+class LanguageModel:
+    """A frozen language model that can be steered while it writes.
+
+    Args:
+        frozen: the weights and the tokenizer.
+    """
+
+    def __init__(self, frozen: FrozenLM):
+        self.frozen = frozen
+        self.engine = TorchEngine(frozen)
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({self.frozen.name!r}, {self.frozen.model.dtype}, {self.frozen.device})"
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        steer: Steering = None,
+        *,
+        n: int = 1,
+        top_k: int | None = DEFAULT_TOP_K,
+        top_p: float | None = None,
+        temperature: float = 1.0,
+        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+        stop: Sequence[str] = (),
+        seed: int | Sequence[int] | None = None,
+        chat: bool = False,
+    ) -> Any:
+        """Continue prompts.
+
+        Args:
+            prompts: one, or several that are written as one batch.
+            steer: one for all, or one (or None) for each prompt.
+            n: samples of each prompt; they share the prompt's cache.
+            top_k, top_p: the candidates; None for no limit.
+            temperature: divides the steered logits; 0 is greedy.
+            max_new_tokens: the most tokens to write; fewer where the context ends.
+            stop: strings that end a text; left out of it.
+            seed: one for all or one for each prompt. A text depends on its prompt, seed and settings only, never on
+                what else is in the batch.
+            chat: apply the chat template.
+
+        Returns:
+            A Generation for one prompt, a list of them for several; with n > 1, a list of n in each one's place.
+
+        Raises:
+            InvalidPrompt, InvalidSetting, RewardMismatch: before anything is written.
+        """
+        several = [prompts] if isinstance(prompts, str) else list(prompts)
+        requests = self._requests(several, steer, seed, chat)
+        sampling = Sampling(top_k, top_p, temperature)
+        continuations = self.engine.sample(requests, n, max_new_tokens, sampling, stop)
+        written = [
+            [Generation(self.frozen, prompt, continuation, stop) for continuation in of_prompt]
+            for prompt, of_prompt in zip(several, continuations, strict=True)
+        ]
+        shaped = [of_prompt[0] for of_prompt in written] if n == 1 else written
+        return shaped[0] if isinstance(prompts, str) else shaped
+
+    def stream(
+        self,
+        prompt: str,
+        steer: Steer | None = None,
+        *,
+        top_k: int | None = DEFAULT_TOP_K,
+        top_p: float | None = None,
+        temperature: float = 1.0,
+        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+        chat: bool = False,
+    ) -> Iterator[Token]:
+        """Continue a prompt token by token; the texts joined are what `generate` returns. Arguments as there."""
+        requests = self._requests([prompt], steer, seed, chat)
+        blocks = self.engine.blocks(requests, 1, max_new_tokens, Sampling(top_k, top_p, temperature), stop, poll=1)
+        choices = ((block.choices()[0][0], block.ended.get(0)) for block in blocks)
+        return stream_tokens(self.frozen, choices, stop)
+
+    def _requests(
+        self, prompts: Sequence[str], steer: Steering, seed: int | Sequence[int] | None, chat: bool
+    ) -> list[Request]:
+        steers = [steer] * len(prompts) if steer is None or isinstance(steer, Steer) else list(steer)
+        if len(steers) != len(prompts):
+            raise InvalidSetting(f"got {len(steers)} steers, expected one, or one for each of {len(prompts)} prompts")
+        ids = [self.frozen.encode(prompt, chat) for prompt in prompts]
+        seeds = resolve_seeds(seed, len(prompts))
+        return [Request(*request) for request in zip(ids, steers, seeds, strict=True)]
+
+
+def reward(name: str, lm: LanguageModel | None = None) -> RewardModel:
+    """Load a reward model.
+
+    Args:
+        name: a bundled name (`trimtab rewards list`), a folder, or a Hub id.
+        lm: the language model to be steered; default the reward's own base, loaded for it.
+
+    Raises:
+        RewardNotFound: nothing of that name.
+        RewardMismatch: the tokenizer of `lm` is not the reward's.
+        CorruptReward: the folder is damaged.
+    """
+    return load_reward(name, lm.frozen if lm else None)

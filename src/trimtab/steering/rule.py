@@ -1,0 +1,120 @@
+"""The one steering rule, as pure functions of tensors. Every engine calls these and nothing else.
+
+1. z: the base model's raw next-token logits, after any hard constraint (−inf stays −inf).
+2. C: top-k and/or top-p of z. Truncation comes before steering.
+3. z'_v = z_v + Σ β · g(r(v)) on C, −inf elsewhere; g clamps, and mirrors the range to steer away.
+4. Temperature and sampling follow, so that β means the same at every temperature.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from trimtab.steering.steer import Term
+
+
+class Candidates(NamedTuple):
+    """The set C of each row.
+
+    Attributes:
+        ids: token ids, by falling logit (in vocabulary order if C is the whole vocabulary).
+        logits: their raw logits z; −inf where top-p or a hard constraint has excluded them.
+        whole: C is the whole vocabulary.
+    """
+
+    ids: Int[Tensor, "rows k"]
+    logits: Float[Tensor, "rows k"]
+    whole: bool
+
+
+class RowTerms(NamedTuple):
+    """The terms by which each row uses one reward; rows with fewer terms are filled up with β = 0.
+
+    g = offset + sign · clamp(r, low, high)
+    """
+
+    attribute: Int[Tensor, "rows terms"]
+    beta: Float[Tensor, "rows terms"]
+    sign: Float[Tensor, "rows terms"]
+    offset: Float[Tensor, "rows terms"]
+    low: Float[Tensor, "rows terms"]
+    high: Float[Tensor, "rows terms"]
+    min_entropy: Float[Tensor, "rows terms"]
+
+    def select(self, rows: Int[Tensor, " selected"]) -> "RowTerms":
+        """Make row i what row `rows[i]` was."""
+        return RowTerms(*(column[rows] for column in self))
+
+
+def top_candidates(logits: Float[Tensor, "rows vocabulary"], top_k: int | None, top_p: float | None) -> Candidates:
+    """The candidates of each row: the top_k most likely, of those the fewest that hold probability top_p.
+
+    Args:
+        logits: z.
+        top_k: None for no limit.
+        top_p: in (0, 1]; None for no limit. Probabilities are renormalised over the top k, as transformers does.
+    """
+    if top_k is None and top_p is None:
+        ids = torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
+        return Candidates(ids, logits, whole=True)
+    kept, ids = logits.topk(top_k or logits.shape[1], dim=-1)
+    if top_p is not None:
+        probabilities = kept.softmax(-1)
+        before = probabilities.cumsum(-1) - probabilities
+        outside = before >= top_p
+        outside[:, 0] = False
+        kept = kept.masked_fill(outside, -torch.inf)
+    return Candidates(ids, kept, whole=False)
+
+
+def row_terms(terms: Sequence[Sequence[Term]], device: torch.device) -> RowTerms:
+    """Lay the terms of each row out as tensors."""
+    width = max(map(len, terms))
+    columns = [_columns(row, width) for row in terms]
+    attribute, *rest = (torch.tensor(column, device=device) for column in zip(*columns, strict=True))
+    return RowTerms(attribute, *(column.float() for column in rest))
+
+
+def guidance(
+    rewards: Float[Tensor, "rows k attributes"], terms: RowTerms, entropy: Float[Tensor, " rows"]
+) -> Float[Tensor, "rows k"]:
+    """Σ β · g(r(v)): what one reward adds to the logits of the candidates.
+
+    Args:
+        rewards: r of each candidate.
+        terms: the rows' terms.
+        entropy: of the base's next-token distribution, in nats; a term is silent where it is below its threshold.
+    """
+    shape = (*rewards.shape[:2], terms.attribute.shape[1])
+    chosen = rewards.gather(2, terms.attribute[:, None].expand(shape))
+    clamped = chosen.clamp(terms.low[:, None], terms.high[:, None])
+    strength = terms.beta * (entropy[:, None] >= terms.min_entropy)
+    return (strength[:, None] * (terms.offset[:, None] + terms.sign[:, None] * clamped)).sum(-1)
+
+
+def entropy_of(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows"]:
+    """The entropy of softmax(z), in nats."""
+    log_probabilities = logits.log_softmax(-1)
+    return torch.special.entr(log_probabilities.exp()).sum(-1)
+
+
+def scatter_candidates(
+    steered: Float[Tensor, "rows k"], candidates: Candidates, vocabulary: int
+) -> Float[Tensor, "rows vocabulary"]:
+    """z' over the whole vocabulary: −inf outside C."""
+    full = steered.new_full((steered.shape[0], vocabulary), -torch.inf)
+    return full.scatter(1, candidates.ids, steered)
+
+
+def _columns(terms: Sequence[Term], width: int) -> list[list[float]]:
+    rows = [_row(term) for term in terms] + [(0, 0.0, 1.0, 0.0, -torch.inf, torch.inf, 0.0)] * (width - len(terms))
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _row(term: Term) -> tuple[float, ...]:
+    low, high = term.clamp or (-torch.inf, torch.inf)
+    offset = low + high if term.away and term.clamp else 0.0
+    return term.attribute, term.beta, -1.0 if term.away else 1.0, offset, low, high, term.min_entropy
