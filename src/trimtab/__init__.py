@@ -1,8 +1,8 @@
 """Steer frozen language models while they write: guide with RAD and ARM rewards.
 
-    lm = trimtab.load("smollm2")
-    calm = trimtab.reward("toxicity", lm).away(beta=30)
-    print(lm.generate("The new neighbours are", steer=calm).text)
+lm = trimtab.load("smollm2")
+calm = trimtab.reward("toxicity", lm).away(beta=30)
+print(lm.generate("The new neighbours are", steer=calm).text)
 """
 
 from importlib import import_module

@@ -1,6 +1,158 @@
-"""Placeholder."""
+"""`trimtab generate`: continue prompts, steered or not."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
-app = typer.Typer()
-@app.callback()
-def group() -> None: ...
-def generate() -> None: ...
+
+from trimtab.cli.steers import load_steers, parse_steer
+from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Sampling
+from trimtab.errors import InvalidData, InvalidSetting
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trimtab.jobs import Job
+    from trimtab.lm import LanguageModel
+    from trimtab.steering.steer import Steer
+
+
+def generate(
+    prompts: Annotated[list[str] | None, typer.Argument(help="Texts to continue.")] = None,
+    model: Annotated[str, typer.Option(help="smollm2, a folder, a .gguf file or a Hub id.")] = "smollm2",
+    steer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:ATTRIBUTE]=±BETA", help="Steer by a reward; repeat for several."),
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="arm or rad, where a bundled reward has both.")] = None,
+    top_k: Annotated[int, typer.Option(help="Candidates a step; 0 for no limit.")] = DEFAULT_TOP_K,
+    top_p: Annotated[float | None, typer.Option(help="Keep the fewest candidates of this probability.")] = None,
+    temperature: Annotated[float, typer.Option(help="0 takes the best.")] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(help="The most tokens to write.")] = DEFAULT_MAX_NEW_TOKENS,
+    n: Annotated[int, typer.Option("--n", help="Samples of each prompt.")] = 1,
+    stop: Annotated[list[str] | None, typer.Option(help="End a text at this string; repeat for several.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Apply the model's chat template.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Print as it is written; one prompt.")] = False,
+    show_rewards: Annotated[bool, typer.Option("--show-rewards", help="Colour each token by its reward.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    source: Annotated[Path | None, typer.Option("--input", help='JSON lines with a "prompt"; needs --output.')] = None,
+    target: Annotated[Path | None, typer.Option("--output", help="JSON lines; a stopped run goes on here.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Prompts of --input written together.")] = 16,
+) -> None:
+    """Continue prompts with a frozen language model, steered by rewards.
+
+    Example: trimtab generate "The new neighbours are" --steer toxicity=-30 --steer sentiment=+20 --show-rewards
+    """
+    if (source is None) != (target is None):
+        raise InvalidSetting("got one of --input and --output, expected both or neither")
+    if bool(prompts) == bool(source):
+        raise InvalidSetting(
+            "got no prompts, expected some, or --input and --output"
+            if not prompts
+            else "got prompts and --input, expected one of them"
+        )
+    if stream and (source or as_json or n != 1 or len(prompts or []) != 1):
+        raise InvalidSetting("got --stream, expected with it one prompt, one sample, no --json and no --input")
+    sampling = Sampling(top_k or None, top_p, temperature)
+    for text in steer or []:
+        parse_steer(text)
+
+    from rich.console import Console
+
+    from trimtab.jobs import Job
+    from trimtab.lm import load
+
+    recorded = recorded_seed(target) if seed is None else seed
+    job = Job(
+        model=model,
+        steer=tuple(steer or ()),
+        sampling=sampling,
+        max_new_tokens=max_new_tokens,
+        n=n,
+        seed=secrets.randbits(32) if recorded is None else recorded,
+        chat=chat,
+        stop=tuple(stop or ()),
+    )
+    lm = load(model)
+    steering = load_steers(steer or [], method, lm)
+    if source is not None and target is not None:
+        run_with_progress(lm, source, target, steering, job, batch_size)
+    elif stream:
+        print_stream(Console(highlight=False), lm, (prompts or [])[0], steering, job)
+    else:
+        print_generations(Console(highlight=False), lm, prompts or [], steering, job, show_rewards, as_json)
+
+
+def recorded_seed(target: Path | None) -> int | None:
+    """The seed that a stopped run had drawn for itself; None if there is none."""
+    from trimtab.jobs import SETTINGS_SUFFIX
+
+    record = target.with_name(target.name + SETTINGS_SUFFIX) if target else None
+    return int(json.loads(record.read_text(encoding="utf-8"))["seed"]) if record and record.exists() else None
+
+
+def run_with_progress(
+    lm: "LanguageModel", source: Path, target: Path, steer: "Steer | None", job: "Job", batch_size: int
+) -> None:
+    """Continue a file of prompts; bad lines are named at the end and make the exit status 1."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from trimtab.jobs import run_file
+
+    columns = (TextColumn("prompts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("prompts")
+        faults = run_file(
+            lm,
+            source,
+            target,
+            steer,
+            job,
+            batch_size,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if faults:
+        raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: " + "; ".join(faults))
+
+
+def print_stream(console: "Console", lm: "LanguageModel", prompt: str, steer: "Steer | None", job: "Job") -> None:
+    """Print a continuation while it is written."""
+    from dataclasses import asdict
+
+    console.print(prompt, style="dim", end="", markup=False)
+    options = asdict(job.sampling)
+    for token in lm.stream(
+        prompt, steer, **options, max_new_tokens=job.max_new_tokens, stop=job.stop, seed=job.seed, chat=job.chat
+    ):
+        console.file.write(token.text)
+        console.file.flush()
+    console.print()
+
+
+def print_generations(
+    console: "Console",
+    lm: "LanguageModel",
+    prompts: list[str],
+    steer: "Steer | None",
+    job: "Job",
+    show_rewards: bool,
+    as_json: bool,
+) -> None:
+    """Continue prompts as one batch and print them."""
+    from trimtab.cli.colours import coloured, legend
+    from trimtab.jobs import Prompt, write_prompts
+
+    rows = write_prompts(lm, [Prompt(number, text) for number, text in enumerate(prompts, start=1)], steer, job)
+    for row in rows:
+        if as_json:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        elif show_rewards and row["rewards"]:
+            for name, rewards in row["rewards"].items():
+                console.print(coloured(row["prompt"], row["tokens"], rewards), legend(name, rewards), sep="\n")
+        else:
+            console.print(row["prompt"], style="dim", end="", markup=False)
+            console.print(row["text"], markup=False)

@@ -20,12 +20,16 @@ def group() -> None:
 
 @app.command()
 def labels(
-    data: Annotated[Path, typer.Option(help="JSON lines (.gz allowed) with a text and a label in [0, 1] per attribute.")],
+    data: Annotated[
+        Path, typer.Option(help="JSON lines (.gz allowed) with a text and a label in [0, 1] per attribute.")
+    ],
     out: Annotated[Path, typer.Option(help="The folder for the reward; replaced as a whole at the end.")],
     held_out: Annotated[
         Path | None, typer.Option(help="The same, for measuring; default: 5 % of the data, kept from training.")
     ] = None,
-    base: Annotated[str, typer.Option(help="The language model: smollm2, a folder, a .gguf file or a Hub id.")] = "smollm2",
+    base: Annotated[
+        str, typer.Option(help="The language model: smollm2, a folder, a .gguf file or a Hub id.")
+    ] = "smollm2",
     attribute: Annotated[
         list[str] | None, typer.Option(help="What to call a label; repeat for several. Default: label.")
     ] = None,
@@ -35,14 +39,18 @@ def labels(
     balance: Annotated[bool, typer.Option(help="Use as many texts with the first label high as low.")] = False,
     head: Annotated[str, typer.Option(help="q (ARM, one call for all next tokens) or v (RAD).")] = LabelRecipe.head,
     layers: Annotated[int | None, typer.Option(help="How many of the base's layers to use; default: all.")] = None,
-    rank: Annotated[int, typer.Option(help="The rank of a Q-head; the hidden size for the paper's full W.")] = LabelRecipe.rank,
+    rank: Annotated[
+        int, typer.Option(help="The rank of a Q-head; the hidden size for the paper's full W.")
+    ] = LabelRecipe.rank,
     trunk: Annotated[str, typer.Option(help="frozen, lora or full.")] = LabelRecipe.trunk,
     lora_rank: Annotated[int, typer.Option(help="The rank of the adapters.")] = LabelRecipe.lora_rank,
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = LabelRecipe.epochs,
     batch_size: Annotated[int, typer.Option(help="Texts a step.")] = LabelRecipe.batch_size,
     learning_rate: Annotated[float | None, typer.Option(help="Default: by trunk.")] = None,
     warmup_steps: Annotated[int, typer.Option(help="Steps of rising learning rate.")] = LabelRecipe.warmup_steps,
-    regulariser: Annotated[float, typer.Option(help="Weight of the zero-delta term (Q-head).")] = LabelRecipe.regulariser,
+    regulariser: Annotated[
+        float, typer.Option(help="Weight of the zero-delta term (Q-head).")
+    ] = LabelRecipe.regulariser,
     max_tokens: Annotated[int, typer.Option(help="Longer texts lose their end.")] = LabelRecipe.max_tokens,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = LabelRecipe.bf16,
     save_dtype: Annotated[str, typer.Option(help="What to round the saved weights to.")] = "bfloat16",
@@ -50,7 +58,7 @@ def labels(
 ) -> None:
     """Train a reward from labelled texts: weighted squared error, and for a Q-head the zero-delta regulariser.
 
-    Example: trimtab train labels --data sst2.jsonl --attribute positive --column label --layers 20 --out rewards/sentiment
+    Example: trimtab train labels --data sst2.jsonl --attribute positive --column label --out rewards/sentiment
     """
     import torch
 

@@ -75,7 +75,7 @@ class Guide:
     def steer(
         self, candidates: Candidates, logits: Float[Tensor, "rows vocabulary"]
     ) -> tuple[Float[Tensor, "rows k"], RewardTable]:
-        """z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one)."""
+        """Z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one)."""
         steered = candidates.logits
         entropy = entropy_of(logits) if self._gated else logits.new_zeros(logits.shape[0])
         table: RewardTable = {}

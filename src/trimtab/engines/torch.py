@@ -73,7 +73,7 @@ class DecodeLoop:
         return Step(tokens, columns, candidates, base_logprobs, steered, rewards)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, which become row 0, 1, …"""
+        """Go on with these rows only, which become row 0, 1, …."""
         kept = torch.tensor(rows, device=self._logits.device)
         self._fork(kept)
         self._keys = self._keys[kept]
@@ -105,7 +105,7 @@ class TorchEngine:
     def sample(
         self, requests: Sequence[Request], n: int, max_tokens: int, sampling: Sampling, stop: Sequence[str] = ()
     ) -> list[list[Continuation]]:
-        """n continuations of each request's prefix, all in one batch.
+        """N continuations of each request's prefix, all in one batch.
 
         Raises:
             InvalidSetting, InvalidPrompt, RewardMismatch: before anything is run.
@@ -124,7 +124,7 @@ class TorchEngine:
     def blocks(
         self, requests: Sequence[Request], n: int, max_tokens: int, sampling: Sampling, stop: Sequence[str], poll: int
     ) -> "Iterator[Block]":
-        """The one loop: blocks of `poll` tokens a row, and which rows ended in each. `sample` and `stream` fold over it."""
+        """The one loop, in blocks of `poll` tokens a row; `sample` and `stream` fold over it."""
         limits = self._limits(requests, max_tokens, n, sampling)
         ending = Ending(self.lm, limits, stop)
         loop = DecodeLoop(self.lm, requests, n, sampling)

@@ -90,7 +90,8 @@ class PrefixCache:
 
     def keep(self, choice: Int[Tensor, " rows"]) -> None:
         """Append, without a forward, the candidate in column `choice[row]` of the last `peek`."""
-        assert self._peeked and self._mask is not None, "peek before keeping"
+        assert self._mask is not None
+        assert self._peeked, "peek before keeping"
         start = self.slots
         for layer in self._cache.layers:
             layer.keys = _keep_column(layer.keys, start, choice)

@@ -177,7 +177,9 @@ def check_rewindable(model: PreTrainedModel) -> None:
     """Refuse, before any work is done, an architecture whose cache cannot be cropped and re-ordered."""
     config: Any = model.config
     if config.is_encoder_decoder:
-        raise UnsupportedModel(f"got {type(model).__name__}, an encoder-decoder; expected a decoder-only language model")
+        raise UnsupportedModel(
+            f"got {type(model).__name__}, an encoder-decoder; expected a decoder-only language model"
+        )
     kinds = set(getattr(config, "layer_types", None) or ()) - REWINDABLE_ATTENTION
     if kinds or getattr(model, "_is_stateful", False):
         found = ", ".join(sorted(kinds)) or "a recurrent state"

@@ -110,4 +110,5 @@ def quiet_transformers() -> Iterator[None]:
 
 def _not_found(name: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:160]
-    return f"cannot load a language model from {name!r}: expected {EMBEDDED!r}, a folder, a .gguf file or a Hub id ({reason})"
+    choices = f"{EMBEDDED!r}, a folder, a .gguf file or a Hub id"
+    return f"cannot load a language model from {name!r}: expected {choices} ({reason})"

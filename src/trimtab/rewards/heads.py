@@ -18,8 +18,8 @@ class QHead(nn.Module):
     h is the trunk's hidden state at the prefix x; e_v the base's frozen output embedding of the token v, scaled to unit
     variance. The first half is the prefix's baseline, the second the token's marginal.
 
-    Differs from the paper: W = U V_a has a rank knob (`rank = hidden size` is the paper's full W), and e_v is scaled, so
-    that one learning rate serves every base.
+    Differs from the paper: W = U V_a has a rank knob (`rank = hidden size` is the paper's full W), and e_v is scaled,
+    so that one learning rate serves every base.
 
     Args:
         embedding: the output embedding [vocabulary, hidden]; read, never trained, never saved.
@@ -28,7 +28,9 @@ class QHead(nn.Module):
         baseline: whether the prefix's baseline is there; without it the head returns differences.
     """
 
-    def __init__(self, embedding: Float[Tensor, "vocabulary hidden"], attributes: int, rank: int, baseline: bool = True):
+    def __init__(
+        self, embedding: Float[Tensor, "vocabulary hidden"], attributes: int, rank: int, baseline: bool = True
+    ):
         super().__init__()
         hidden = embedding.shape[1]
         self.baseline = nn.Linear(hidden, attributes) if baseline else None

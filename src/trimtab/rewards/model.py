@@ -92,9 +92,7 @@ class RewardModel:
         """A steer towards low rewards: z_v + β · (high + low − clamp(r(v))). Arguments and errors as in `toward`."""
         return self._steer(beta, attribute, clamp, min_entropy, away=True)
 
-    def _steer(
-        self, beta: float, attribute: str | None, clamp: Clamp | None, min_entropy: float, away: bool
-    ) -> Steer:
+    def _steer(self, beta: float, attribute: str | None, clamp: Clamp | None, min_entropy: float, away: bool) -> Steer:
         column = self.card.attribute_index(attribute)
         return Steer((Term(self, column, float(beta), away, clamp or self.card.clamp, min_entropy),))
 
@@ -130,7 +128,8 @@ class RewardModel:
         """
         depth = self.reads(host.model) if host is not None else None
         if depth is not None:
-            assert host is not None and isinstance(self.network.head, QHead)
+            assert host is not None
+            assert isinstance(self.network.head, QHead)
             norm = None if depth == LAST else self.base.final_norm
             return HostedQState(self.network.head, host, depth, norm)
         return QState(self.network) if self.card.head == "q" else VState(self.network)
@@ -171,7 +170,10 @@ class RewardModel:
             folder: replaced as a whole, so that an interrupted save leaves what was there.
             dtype: round the weights to this; default: as they are.
         """
-        tensors = {name: weight.to(dtype or weight.dtype).contiguous() for name, weight in own_tensors(self.network, self.card.trunk).items()}
+        tensors = {
+            name: weight.to(dtype or weight.dtype).contiguous()
+            for name, weight in own_tensors(self.network, self.card.trunk).items()
+        }
         with whole_folder(Path(folder), replace=True) as partial:
             (partial / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
             save_file(tensors, partial / WEIGHTS_FILE)
@@ -187,7 +189,9 @@ class RewardModel:
         return str(address)
 
     @classmethod
-    def from_folder(cls, folder: Path, load_base: Callable[[str], FrozenLM], lm: FrozenLM | None = None) -> "RewardModel":
+    def from_folder(
+        cls, folder: Path, load_base: Callable[[str], FrozenLM], lm: FrozenLM | None = None
+    ) -> "RewardModel":
         """Read a folder written by `save_pretrained`.
 
         Args:
@@ -251,6 +255,6 @@ def require_tokenizer(card: RewardCard, name: str, fingerprint: str) -> None:
     """
     if fingerprint != card.tokenizer_fingerprint:
         raise RewardMismatch(
-            f"reward {name!r} was trained for the tokenizer {card.tokenizer_fingerprint} (of {card.base}), the language "
-            f"model has {fingerprint}; train a reward for that model: trimtab train labels --base MODEL"
+            f"reward {name!r} was trained for the tokenizer {card.tokenizer_fingerprint} (of {card.base}), the "
+            f"language model has {fingerprint}; train a reward for that model: trimtab train labels --base MODEL"
         )

@@ -96,7 +96,13 @@ def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:
     if card.trunk == "full":
         trunk = copy.deepcopy(trunk).requires_grad_(True)
     elif card.trunk == "lora":
-        adapters = LoraConfig(r=card.lora_rank, lora_alpha=card.lora_alpha, target_modules=linear_names(trunk))
+        kinds = {type(part).__name__ for part in trunk.modules()}
+        adapters = LoraConfig(
+            r=card.lora_rank,
+            lora_alpha=card.lora_alpha,
+            target_modules=linear_names(trunk),
+            fan_in_fan_out="Conv1D" in kinds,  # GPT-2 stores its linear maps transposed
+        )
         trunk = inject_adapter_in_model(adapters, trunk)
     hidden, attributes = base.output_embedding.shape[1], len(card.attributes)
     head: QHead | VHead

@@ -36,6 +36,7 @@ class RewardState(Protocol):
         """Take back the last `tokens` tokens of every prefix."""
 
 
+@runtime_checkable
 class Reward(Protocol):
     """The shared half of a reward: immutable, used by any number of requests at once."""
 

@@ -104,17 +104,17 @@ def entropy_of(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows
 def scatter_candidates(
     steered: Float[Tensor, "rows k"], candidates: Candidates, vocabulary: int
 ) -> Float[Tensor, "rows vocabulary"]:
-    """z' over the whole vocabulary: −inf outside C."""
+    """Z' over the whole vocabulary: −inf outside C."""
     full = steered.new_full((steered.shape[0], vocabulary), -torch.inf)
     return full.scatter(1, candidates.ids, steered)
 
 
-def _columns(terms: Sequence[Term], width: int) -> list[list[float]]:
+def _columns(terms: Sequence[Term], width: int) -> list[list[int | float]]:
     rows = [_row(term) for term in terms] + [(0, 0.0, 1.0, 0.0, -torch.inf, torch.inf, 0.0)] * (width - len(terms))
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _row(term: Term) -> tuple[float, ...]:
+def _row(term: Term) -> tuple[int | float, ...]:
     low, high = term.clamp or (-torch.inf, torch.inf)
     offset = low + high if term.away and term.clamp else 0.0
     return term.attribute, term.beta, -1.0 if term.away else 1.0, offset, low, high, term.min_entropy

@@ -1,9 +1,7 @@
 """Labelled text for training: read, checked, counted and tokenized."""
 
-import gzip
-import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,7 @@ from torch.utils.data import Dataset
 
 from trimtab.errors import InvalidData
 from trimtab.frozen.lm import FrozenLM
-
-MAX_NAMED_FAULTS = 5
+from trimtab.jsonlines import read_lines
 
 
 @dataclass(frozen=True)
@@ -37,37 +34,29 @@ class TextFile:
     faults: list[str] = field(default_factory=list)
 
 
-def read_labelled(path: Path, columns: Sequence[str], text_column: str = "text", limit: int | None = None) -> TextFile:
+def read_labelled(path: Path, columns: Sequence[str], text_column: str = "text") -> TextFile:
     """Read JSON lines (.gz allowed) with a text and one label column per attribute.
 
     Args:
         path: the file.
         columns: the label columns, one per attribute, numbers in [0, 1].
         text_column: the column of the text.
-        limit: stop after this many good rows.
 
     Raises:
         InvalidData: no such file, or not one good row in it.
     """
-    if not path.is_file():
-        raise InvalidData(f"got {str(path)!r}, expected a JSON-lines file; there is no such file")
     found = TextFile()
-    for number, line in enumerate(_lines(path), start=1):
-        if limit is not None and len(found.rows) >= limit:
-            break
+    for line in read_lines(path):
+        if line.row is None:
+            found.faults.append(str(line.fault))
+            continue
         try:
-            found.rows.append(_labelled(json.loads(line), columns, text_column))
+            found.rows.append(_labelled(line.row, columns, text_column))
         except (ValueError, KeyError, TypeError) as error:
-            found.faults.append(f"line {number}: {type(error).__name__} {error}")
+            found.faults.append(f"line {line.number}: {type(error).__name__} {error}")
     if not found.rows:
         raise InvalidData(f"{str(path)!r} has no usable row; first fault: {(found.faults or ['it is empty'])[0]}")
     return found
-
-
-def _lines(path: Path) -> Iterator[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="\n") as file:
-        yield from (line for line in file if line.strip())
 
 
 def _labelled(row: dict[str, Any], columns: Sequence[str], text_column: str) -> LabelledText:

@@ -18,8 +18,9 @@ from trimtab.rewards.heads import QHead
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import RewardNetwork, build_network
 from trimtab.training.data import LabelledText, TokenizedTexts
-from trimtab.training.recipe import LabelRecipe
 from trimtab.training.objectives import weighted_squared_error, zero_delta
+from trimtab.training.recipe import LabelRecipe
+
 
 class RewardTrainer(Trainer):
     """transformers' Trainer with the reward objectives for a loss, and checkpoints without the base's weights."""
@@ -86,9 +87,7 @@ def train_from_labels(
     return RewardModel(network, card, base, run_folder.name)
 
 
-def new_card(
-    base: FrozenLM, attributes: Sequence[str], recipe: LabelRecipe, provenance: dict[str, Any]
-) -> RewardCard:
+def new_card(base: FrozenLM, attributes: Sequence[str], recipe: LabelRecipe, provenance: dict[str, Any]) -> RewardCard:
     """The card of a reward about to be trained."""
     hosted = recipe.trunk == "frozen" and not base.prepends_bos
     return RewardCard(

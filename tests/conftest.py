@@ -1,0 +1,29 @@
+import pytest
+
+import trimtab
+from tiny import FAMILIES, tiny_lm, tiny_reward
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def frozen(request):
+    return tiny_lm(request.param)
+
+
+@pytest.fixture(scope="session", params=["q", "v"])
+def head(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def reward(frozen, head):
+    return tiny_reward(frozen, head)
+
+
+@pytest.fixture(scope="session")
+def llama():
+    return tiny_lm("llama")
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    return trimtab.load("smollm2")
