@@ -159,7 +159,7 @@ class Detokenizer:
         self._ids.append(token_id)
         before = self._lm.decode(self._ids[self._context : self._read])
         after = self._lm.decode(self._ids[self._context :])
-        if after.endswith(UNFINISHED_CHARACTER):
+        if after == before or after.endswith(UNFINISHED_CHARACTER):  # a special token, or half a character
             return ""
         self._context, self._read = self._read, len(self._ids)
         return after[len(before) :]

@@ -12,7 +12,7 @@ FINAL_NORM_NAMES = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
 
 def find_layers(body: PreTrainedModel) -> nn.ModuleList:
     """The transformer layers of a decoder without its language-model head."""
-    return body.get_submodule(_layers_name(body))  # type: ignore[return-value]
+    return body.get_submodule(_layers_name(body))
 
 
 def find_final_norm(body: PreTrainedModel) -> nn.Module:

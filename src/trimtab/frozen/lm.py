@@ -132,7 +132,8 @@ class FrozenLM:
         """A hash of the architecture and a sample of the weights, the same in every dtype of at least bfloat16."""
         shapes = [(name, list(weight.shape)) for name, weight in self.model.named_parameters()]
         digest = hashlib.sha256(json.dumps(shapes).encode())
-        for weight in (self.output_embedding[:FINGERPRINT_ROWS], self.final_norm.weight):
+        samples: list[Tensor] = [self.output_embedding[:FINGERPRINT_ROWS], *self.final_norm.parameters()]
+        for weight in samples:
             digest.update(weight.detach().cpu().to(torch.bfloat16).view(torch.int16).numpy().tobytes())
         return digest.hexdigest()[:16]
 

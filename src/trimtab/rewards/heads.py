@@ -28,6 +28,8 @@ class QHead(nn.Module):
         baseline: whether the prefix's baseline is there; without it the head returns differences.
     """
 
+    embedding_scale: Tensor
+
     def __init__(
         self, embedding: Float[Tensor, "vocabulary hidden"], attributes: int, rank: int, baseline: bool = True
     ):
