@@ -1,4 +1,4 @@
-"""A few prompts, unsteered beside steered: β = 0 and β > 0, the same candidates, the same seed."""
+"""A few prompts, unsteered beside steered: the same candidates and the same seed, only β differs."""
 
 from rich import box
 from rich.console import Console
@@ -6,30 +6,36 @@ from rich.table import Table
 
 import trimtab
 
-TOP_K, TOKENS, SEED = 20, 24, 7
+OPTIONS = {"top_k": 20, "max_new_tokens": 24, "seed": 7}
 CASES = [
-    ("sentiment", +20, ["The new neighbours are", "My first day at work was", "The food at the hotel"]),
-    ("sentiment", -20, ["The new neighbours are", "My first day at work was", "The food at the hotel"]),
-    ("toxicity", -30, ["You are such a", "Shut up, you", "He looked at the idiot and said"]),
+    ("sentiment", [-20, 0, 20], ["The new neighbours are", "My first day at work was", "The food at the hotel"]),
+    ("toxicity", [0, -30], ["You are such a", "Shut up, you", "He looked at the idiot and said"]),
 ]
 
 
 def main() -> None:
-    """Print one table for each reward and direction."""
+    """Print one table for each reward: a column for each β, a row for each prompt."""
     console = Console(highlight=False)
     lm = trimtab.load("smollm2")
-    for name, beta, prompts in CASES:
+    for name, betas, prompts in CASES:
         reward = trimtab.reward(name, lm)
-        steer = reward.toward(beta) if beta > 0 else reward.away(-beta)
-        watched = reward.toward(0)  # β = 0 steers nothing, and shows the rewards
-        options = {"top_k": TOP_K, "max_new_tokens": TOKENS, "seed": SEED}
-        plain, steered = lm.generate(prompts, watched, **options), lm.generate(prompts, steer, **options)
-        table = Table("", "β = 0", f"β = {beta:+d}", box=box.SIMPLE, title=f"{name} {beta:+d}", show_lines=True)
-        for prompt, before, after in zip(prompts, plain, steered, strict=True):
-            table.add_row(prompt, before.text.strip(), after.text.strip())
-        means = [sum(next(iter(g.mean_rewards.values())) for g in of) / len(of) for of in (plain, steered)]
-        table.add_row("mean reward", *(f"{mean:.3f}" for mean in means))
+        table = Table(title=f"steered by {name}", box=box.SIMPLE)
+        table.add_column("prompt", style="dim")
+        columns = []
+        for beta in betas:
+            table.add_column(f"β = {beta:+d}" if beta else "β = 0, unsteered")
+            steer = reward.away(-beta) if beta < 0 else reward.toward(beta)
+            columns.append(lm.generate(prompts, steer, **OPTIONS))
+        for prompt, *row in zip(prompts, *columns, strict=True):
+            table.add_row(prompt, *(generation.text.strip() for generation in row), end_section=True)
+        table.add_row(f"mean {name} reward", *(f"{mean_reward(column):.3f}" for column in columns))
         console.print(table)
+
+
+def mean_reward(generations: list[trimtab.Generation]) -> float:
+    """The mean over texts of the mean reward of their tokens."""
+    means = [next(iter(generation.mean_rewards.values())) for generation in generations]
+    return sum(means) / len(means)
 
 
 if __name__ == "__main__":

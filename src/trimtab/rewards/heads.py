@@ -11,7 +11,7 @@ UP_INIT_STD = 0.02
 
 @final
 class QHead(nn.Module):
-    """ARM's low-rank head: the reward of every next token from one hidden state (2407.04615, eq. 6 and 7).
+    """ARM's low-rank head: the reward of every next token from one hidden state (2407.04615, "linear with baseline").
 
         r_a(v | x) = ⟨w_a, h⟩ + c_a + ⟨U V_a h, e_v⟩
 
@@ -74,7 +74,7 @@ class QHead(nn.Module):
 
 @final
 class VHead(nn.Module):
-    """RAD's head: the reward of a prefix from its own hidden state, r_a(x) = ⟨w_a, h(x)⟩ + c_a (2310.09520, §2.1)."""
+    """RAD's head: the reward of a prefix from its own hidden state, r_a(x) = ⟨w_a, h(x)⟩ + c_a (2310.09520)."""
 
     def __init__(self, hidden_size: int, attributes: int):
         super().__init__()

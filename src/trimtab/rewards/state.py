@@ -69,7 +69,7 @@ class HostedQState:
 
 @final
 class VState:
-    """RAD: every candidate run behind the prefix, all k in one forward under a block mask (2310.09520, §2.2).
+    """RAD: every candidate run behind the prefix, all k in one forward under a block mask (2310.09520).
 
     Differs from the paper's code: one cache for all candidates in place of k copies, and the chosen candidate's column
     is kept, so that a step costs one forward of k tokens and no other.

@@ -13,7 +13,7 @@ def weighted_squared_error(
     labels: Float[Tensor, "rows attributes"],
     known: Bool[Tensor, "rows tokens"],
 ) -> Float[Tensor, ""]:
-    """RAD's loss: every prefix regresses the text's label, later prefixes more (2310.09520, eq. 2; 2407.04615, eq. 9).
+    """RAD's loss: every prefix regresses the text's label, later prefixes more (2310.09520, 2407.04615).
 
         Σ_t 2t / (L (L + 1)) · (r_t − y)²
 
@@ -33,7 +33,7 @@ def position_weights(known: Bool[Tensor, "rows tokens"]) -> Float[Tensor, "rows 
 def zero_delta(
     head: QHead, scored: PrefixRewards, vocabulary: int, generator: torch.Generator | None = None
 ) -> Float[Tensor, ""]:
-    """The regulariser: one uniformly random token u at each position, mean of ⟨W h, e_u⟩² (2407.04615, §3.3).
+    """The regulariser: one uniformly random token u at each position, mean of ⟨W h, e_u⟩² (2407.04615).
 
     It pulls tokens that training never shows to the prefix's baseline, which softmax ignores; so where the reward knows
     nothing, the base model is left alone.

@@ -1,0 +1,79 @@
+"""What steering costs: the time of a steered token over that of an unsteered one, by method, trunk and batch.
+
+    python bench/overhead.py --out results/overhead.json
+
+All rewards are freshly initialised: time does not depend on what the weights are. The floor is what must be moved: at
+batch 1 a forward reads every weight of its layers once, so ARM on m of M layers adds about m / M of the body's share
+of a token, RAD adds the same and the arithmetic of k tokens in place of one, and ARM on the model's own state nothing
+but the head. Each ratio is a median over paired runs, unsteered and steered in turn.
+"""
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import trimtab
+from trimtab.rewards.model import RewardModel
+from trimtab.rewards.network import build_network
+from trimtab.training.labels import new_card
+from trimtab.training.recipe import LabelRecipe
+
+
+def fresh_reward(lm: trimtab.LanguageModel, **recipe: Any) -> RewardModel:
+    """An untrained reward of a recipe's shape."""
+    card = new_card(lm.frozen, ["label"], LabelRecipe(**recipe), {})
+    return RewardModel(build_network(lm.frozen, card), card, lm.frozen)
+
+
+def seconds(lm: trimtab.LanguageModel, steer: Any, rows: int, tokens: int, top_k: int) -> float:
+    """The time of `tokens` tokens in each of `rows` rows, the prompt's forward included."""
+    start = time.perf_counter()
+    lm.generate(["The new neighbours are"] * rows, steer, max_new_tokens=tokens, top_k=top_k, seed=0)
+    return time.perf_counter() - start
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")],
+    model: str = "smollm2",
+    tokens: int = 32,
+    top_k: int = 20,
+    repeats: int = 5,
+) -> None:
+    """Time steering against plain generation."""
+    lm = trimtab.load(model)
+    depth = lm.frozen.layers
+    variants: dict[str, dict[str, Any]] = {"ARM, own state": {"trunk": "frozen", "head": "q"}}
+    for layers in (6, 12, 20, depth):
+        variants[f"ARM, {layers} layers"] = {"head": "q", "layers": layers, "lora_rank": 8}
+        variants[f"RAD, {layers} layers"] = {"head": "v", "layers": layers, "lora_rank": 8}
+    table = Table("reward", *(f"batch {rows}" for rows in (1, 8)))
+    results = []
+    for name, recipe in variants.items():
+        steer = fresh_reward(lm, **recipe).toward(1.0)
+        row: dict[str, Any] = {"reward": name, **recipe}
+        for rows in (1, 8):
+            seconds(lm, steer, rows, 4, top_k)
+            pairs = [
+                (seconds(lm, None, rows, tokens, top_k), seconds(lm, steer, rows, tokens, top_k))
+                for _ in range(repeats)
+            ]
+            row[f"ratio_batch_{rows}"] = statistics.median(steered / plain for plain, steered in pairs)
+            row[f"plain_ms_per_step_batch_{rows}"] = 1000 * statistics.median(p for p, _ in pairs) / tokens
+        results.append(row)
+        table.add_row(name, *(f"{row[f'ratio_batch_{rows}']:.2f}×" for rows in (1, 8)))
+    about = {"model": model, "tokens": tokens, "top_k": top_k, "repeats": repeats, "threads": torch.get_num_threads()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    report = {**about, "dtype": str(lm.frozen.model.dtype), "device": str(lm.frozen.device), "rows": results}
+    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    Console().print(f"time of a token over unsteered, {model}, k = {top_k}", table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

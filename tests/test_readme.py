@@ -1,0 +1,45 @@
+"""The README's snippets run as they stand, and its commands exist with the options it names."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.M | re.S)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+COMMANDS = [
+    line for language, code in BLOCKS if not language for line in code.split("\n") if line.startswith("trimtab ")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_snippets_run(code, capsys):
+    exec(compile(code, str(README), "exec"), {})
+    assert len(capsys.readouterr().out) > 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "train" not in c])
+def test_shell_lines_run(command):
+    done = subprocess.run(
+        [Path(sys.executable).parent / "trimtab", *shlex.split(command)[1:]], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_training_line_names_real_options():
+    (command,) = [c for c in COMMANDS if "train" in c]
+    options = [word for word in shlex.split(command) if word.startswith("--")]
+    shown = subprocess.run(
+        [Path(sys.executable).parent / "trimtab", "train", "labels", "--help"],
+        capture_output=True,
+        text=True,
+        env={"COLUMNS": "200", "NO_COLOR": "1"},
+    ).stdout
+    assert all(option in shown for option in options)
