@@ -3,9 +3,10 @@ import torch
 
 from tiny import tiny_reward
 from trimtab import testing
-from trimtab.engines import torch as torch_engine
+from trimtab.engines import trace
 from trimtab.engines.base import Request
 from trimtab.engines.settings import Sampling
+from trimtab.engines.torch import TorchEngine
 from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.frozen.cache import LAST
 from trimtab.lm import LanguageModel
@@ -119,7 +120,7 @@ def test_rows_that_end_early_are_dropped_without_changing_the_others(llama, lm, 
 @pytest.mark.parametrize("poll", [1, 3, 8])
 def test_polling_less_often_changes_nothing(llama, poll, monkeypatch):
     monkeypatch.setitem(llama.__dict__, "eos_token_ids", frozenset(range(4, 14)))
-    engine = torch_engine.TorchEngine(llama)
+    engine = TorchEngine(llama)
     requests = [Request([10 + i, 20], tiny_reward(llama, "q").toward(2.0), i) for i in range(6)]
     written: dict[int, list[int]] = {}
     reasons = {}
@@ -201,7 +202,7 @@ def test_two_rewards_of_one_name_are_told_apart(llama, lm):
 
 
 def test_a_wide_trace_keeps_the_best_and_the_chosen(lm, monkeypatch):
-    monkeypatch.setattr(torch_engine, "TRACE_WIDTH", 6)
+    monkeypatch.setattr(trace, "TRACE_WIDTH", 6)
     wide = lm.generate("w1 w2", top_k=None, max_new_tokens=5, seed=0)
     for token in wide.trace:
         assert len(token.choice.candidates) == 6

@@ -7,8 +7,8 @@ import torch
 
 from tiny import tiny_reward
 from trimtab.engines.base import Request
+from trimtab.engines.loop import DecodeLoop
 from trimtab.engines.settings import Sampling
-from trimtab.engines.torch import DecodeLoop
 from trimtab.steering.rule import entropy_of, top_candidates
 from trimtab.testing import separate_rewards
 

@@ -8,23 +8,21 @@ from typing import final
 import torch
 from huggingface_hub import HfApi
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting, RewardMismatch
+from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.files import whole_folder
 from trimtab.frozen.cache import LAST, PrefixCache
 from trimtab.frozen.lm import FrozenLM, PromptBatch
-from trimtab.rewards.card import RewardCard, TrunkTraining
+from trimtab.rewards.card import RewardCard
+from trimtab.rewards.folder import CARD_FILE, WEIGHTS_FILE, load_own_tensors, read_card
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.network import PrefixRewards, RewardNetwork, build_network, own_tensors
 from trimtab.rewards.state import HostedQState, QState, VState
 from trimtab.steering.reward import RewardState
 from trimtab.steering.steer import Clamp, Steer, Term
 
-CARD_FILE = "config.json"
-WEIGHTS_FILE = "reward.safetensors"
 MAX_BLOCK = 1024
 
 
@@ -216,35 +214,6 @@ class RewardModel:
         network = build_network(base, card)
         load_own_tensors(network, card.trunk, folder / WEIGHTS_FILE)
         return cls(network, card, base, folder.name)
-
-
-def read_card(folder: Path) -> RewardCard:
-    """The card of a saved reward.
-
-    Raises:
-        CorruptReward: there is none, or it cannot be read.
-    """
-    path = folder / CARD_FILE
-    if not path.is_file():
-        raise CorruptReward(f"got {str(folder)!r}, expected a reward's folder; it has no {CARD_FILE}")
-    return RewardCard.from_json(path.read_text(encoding="utf-8"))
-
-
-def load_own_tensors(network: RewardNetwork, trunk: TrunkTraining, path: Path) -> None:
-    """Put saved weights into a network, in the dtypes that the network has.
-
-    Raises:
-        CorruptReward: the file is missing, damaged, or holds other tensors than the network wants.
-    """
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CorruptReward(f"cannot read {str(path)!r}: {error}; fetch or train the reward again") from error
-    expected = {name: weight.shape for name, weight in own_tensors(network, trunk).items()}
-    found = {name: weight.shape for name, weight in tensors.items()}
-    if wrong := [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]:
-        raise CorruptReward(f"{str(path)!r} does not match its card in {len(wrong)} tensors, first {min(wrong)!r}")
-    network.load_state_dict(tensors, strict=False)
 
 
 def require_tokenizer(card: RewardCard, name: str, fingerprint: str) -> None:

@@ -9,7 +9,8 @@ from trimtab.errors import RewardNotFound
 from trimtab.frozen.lm import FrozenLM
 from trimtab.frozen.sources import load_frozen
 from trimtab.rewards.card import RewardCard
-from trimtab.rewards.model import CARD_FILE, RewardModel, read_card
+from trimtab.rewards.folder import CARD_FILE, read_card
+from trimtab.rewards.model import RewardModel
 
 BUNDLED = Path(__file__).parent / "bundled"
 RAD_SUFFIX = "-rad"
