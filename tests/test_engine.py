@@ -226,3 +226,17 @@ def test_the_laws_hold_on_smollm2(smollm2, tmp_path):
         testing.assert_zero_beta_is_plain(smollm2, reward, texts, **options)
         testing.assert_seeded_ignores_batch(smollm2, [reward.toward(5.0), None, reward.away(3.0)], texts, **options)
     testing.assert_greedy_equals_transformers(smollm2, texts, 12)
+
+
+@pytest.mark.slow
+def test_a_bfloat16_model_is_steered_too(smollm2):
+    import trimtab
+
+    lm = trimtab.load("smollm2", dtype=torch.bfloat16)
+    for name in ("sentiment", "sentiment-rad"):
+        reward = trimtab.reward(name, lm)
+        assert reward.base is lm.frozen
+        half = reward.score(["What a wonderful film", "What a dreadful mess"])
+        whole = trimtab.reward(name, smollm2).score(["What a wonderful film", "What a dreadful mess"])
+        torch.testing.assert_close(half, whole, atol=0.1, rtol=0)
+        assert lm.generate("The food was", reward.toward(20), max_new_tokens=4, seed=0).text

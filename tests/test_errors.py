@@ -109,6 +109,23 @@ def test_settings_that_make_no_sense_are_refused(llama):
         tiny_reward(llama, "q", layers=9)
 
 
+def test_pushing_to_the_hub_uploads_a_whole_reward(llama, monkeypatch):
+    calls = []
+
+    class Hub:
+        def create_repo(self, repo_id, private, exist_ok):
+            calls.append((repo_id, private, exist_ok))
+            return f"hub/{repo_id}"
+
+        def upload_folder(self, repo_id, folder_path, commit_message):
+            calls.append(load_saved(folder_path, llama).card)
+
+    monkeypatch.setattr("trimtab.rewards.model.HfApi", Hub)
+    reward = tiny_reward(llama, "q")
+    assert reward.push_to_hub("me/kind", private=True) == "hub/me/kind"
+    assert calls == [("me/kind", True, True), reward.card]
+
+
 def test_every_error_is_a_trimtab_error_and_in_the_drawing():
     names = [name for name, value in vars(errors).items() if isinstance(value, type)]
     for name in names:

@@ -75,8 +75,9 @@ def test_the_trace_shows_what_each_token_was_chosen_from(lm):
     assert len(str(written.trace).split("\n")) == len(written.trace)
 
 
-def test_rows_show_only_the_rewards_that_steer_them(lm):
-    reward = tiny_reward(lm.frozen, "q")
+@pytest.mark.parametrize("trunk", ["lora", "frozen"])
+def test_rows_show_only_the_rewards_that_steer_them(lm, trunk):
+    reward = tiny_reward(lm.frozen, "q", trunk, bos_token_id=None)
     steered, plain = lm.generate(["w1", "w2"], [reward.toward(1.0), None], max_new_tokens=2, seed=0)
     assert steered.trace[0].rewards
     assert not plain.trace[0].rewards

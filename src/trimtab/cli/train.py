@@ -87,7 +87,9 @@ def labels(
     report_faults(console, data, read.faults)
     rows = select_rows(read.rows, limit, balance, seed)
     if held_out is not None:
-        measured = read_labelled(held_out, column or attributes, text_column).rows
+        kept = read_labelled(held_out, column or attributes, text_column)
+        report_faults(console, held_out, kept.faults)
+        measured = kept.rows
     else:
         share = max(1, len(rows) // 20)
         rows, measured = rows[share:], rows[:share]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,8 +25,9 @@ class Group:
     Attributes:
         name: what the trace calls it; the reward's own name, numbered if another has the same.
         reward, state: the model and its per-request half.
-        rows: the rows that use it, rising; None for all.
+        rows: the rows that it scores, rising; None for all.
         terms: how each of those rows uses it.
+        unused: of those rows, the ones that it does not steer: scored for nothing where that is free.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Group:
     state: RewardState
     rows: Int[Tensor, " members"] | None
     terms: RowTerms
+    unused: Bool[Tensor, " members"]
 
     def of(self, whole: Tensor) -> Tensor:
         """The members' rows of a tensor."""
@@ -62,10 +64,16 @@ class Guide:
         terms = [_terms_of(steer, reward) for steer in steers]
         members = [row for row, of_row in enumerate(terms) if of_row]
         hosted = host is not None and reward.reads(host.model) is not None
-        if hosted or len(members) == len(steers):
-            return Group(name, reward, reward.start(host), None, row_terms(terms, device))
-        rows = torch.tensor(members, device=device)
-        return Group(name, reward, reward.start(host), rows, row_terms([terms[row] for row in members], device))
+        everyone = hosted or len(members) == len(steers)
+        scored = range(len(steers)) if everyone else members
+        return Group(
+            name,
+            reward,
+            reward.start(host),
+            None if everyone else torch.tensor(members, device=device),
+            row_terms([terms[row] for row in scored], device),
+            torch.tensor([not terms[row] for row in scored], device=device),
+        )
 
     def prefill(self, batch: PromptBatch) -> None:
         """Start every reward from the prompts."""
@@ -75,13 +83,14 @@ class Guide:
     def steer(
         self, candidates: Candidates, logits: Float[Tensor, "rows vocabulary"]
     ) -> tuple[Float[Tensor, "rows k"], RewardTable]:
-        """Z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one)."""
+        """z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one)."""
         steered = candidates.logits
         entropy = entropy_of(logits) if self._gated else logits.new_zeros(logits.shape[0])
         table: RewardTable = {}
         for group in self._groups:
             rewards = self._rewards(group, candidates)
             added = guidance(rewards, group.terms, group.of(entropy))
+            rewards = rewards.masked_fill(group.unused[:, None, None], torch.nan)
             if group.rows is None:
                 steered = steered + added
             else:
@@ -112,7 +121,7 @@ class Guide:
                 place[group.rows] = torch.arange(len(group.rows), device=rows.device)
                 found = place[rows]
                 group.rows, chosen = (found >= 0).nonzero().squeeze(1), found[found >= 0]
-            group.terms = group.terms.select(chosen)
+            group.terms, group.unused = group.terms.select(chosen), group.unused[chosen]
             group.state.select(chosen)
         self._groups = [group for group in self._groups if group.rows is None or len(group.rows)]
         self._rows = len(rows)
