@@ -38,6 +38,12 @@ def test_help_teaches():
         (["score", "--reward", "sentiment"], "--text or --input"),
         (["train", "labels", "--data", "none.jsonl", "--out", "x"], "no such file"),
         (["train", "labels", "--data", "none.jsonl", "--out", "x", "--rank", "0"], "rank"),
+        (["train", "labels", "--data", "none.jsonl", "--out", "x", "--layers", "0"], "layers"),
+        (["train", "labels", "--data", "none.jsonl", "--out", "x", "--save-dtype", "int8"], "bfloat16"),
+        (["train", "labels", "--data", "none.jsonl", "--out", Path(__file__).parent], "it holds"),
+        (["train", "labels", "--data", "none.jsonl", "--out", "x", "--column", "a", "--column", "b"], "2 columns"),
+        (["generate", "Hi", "--method", "magic"], "arm or rad"),
+        (["generate", "Hi", "--show-rewards", "--json"], "--show-rewards"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_1(arguments, expected):
@@ -59,7 +65,6 @@ def test_a_mistake_is_one_line_and_exit_status_1(arguments, expected):
         (["generate", "Hi", "--top-k", "100000"], "49152"),
         (["generate", ""], "empty prompt"),
         (["generate", "word " * 9000], "8192"),
-        (["generate", "Hi", "--steer", "sentiment=+1", "--method", "magic"], "arm or rad"),
     ],
 )
 def test_a_mistake_found_with_the_model_is_one_line_too(arguments, expected):
@@ -88,6 +93,23 @@ def test_generate_prints_json(method):
 def test_stream_prints_what_generate_prints():
     options = ["The food was", "--seed", 1, "--max-new-tokens", 8, "--steer", "toxicity=-20"]
     assert trimtab("generate", *options, "--stream").stdout == trimtab("generate", *options).stdout
+
+
+@pytest.mark.slow
+def test_piped_text_has_no_line_breaks_of_its_own():
+    options = ["The food was", "--seed", 1, "--max-new-tokens", 40]
+    row = json.loads(trimtab("generate", *options, "--json").stdout)
+    assert trimtab("generate", *options).stdout == row["prompt"] + row["text"] + "\n"
+
+
+@pytest.mark.slow
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"prompt": "Hi"}\n')
+    done = trimtab("generate", "--input", source, "--output", source / "out.jsonl", check=False)
+    assert done.returncode == 1
+    assert "in.jsonl" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

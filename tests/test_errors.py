@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from jaxtyping import TypeCheckError
 from transformers import AutoModelForCausalLM, MambaConfig, T5Config, T5ForConditionalGeneration
 
 import trimtab
@@ -76,7 +77,16 @@ def test_a_truncated_weights_file_is_named(saved, llama, tmp_path, keep):
 
 
 @pytest.mark.parametrize(
-    "change", [{"schema_version": 99}, {"rank": 8}, {"head": "x"}, {"surprise": 1}, {"attributes": []}]
+    "change",
+    [
+        {"schema_version": 99},
+        {"rank": 8},
+        {"head": "x"},
+        {"surprise": 1},
+        {"attributes": []},
+        {"attributes": "abc"},
+        {"clamp": [1, 0]},
+    ],
 )
 def test_a_card_that_does_not_fit_is_refused(saved, llama, tmp_path, change):
     card = json.loads((saved / "config.json").read_text())
@@ -84,6 +94,53 @@ def test_a_card_that_does_not_fit_is_refused(saved, llama, tmp_path, change):
     (tmp_path / "reward.safetensors").write_bytes((saved / "reward.safetensors").read_bytes())
     with pytest.raises(errors.TrimtabError):
         load_saved(tmp_path, llama)
+
+
+def test_a_card_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(errors.CorruptReward, match="cannot read"):
+        load_reward(str(tmp_path))
+
+
+def test_saving_replaces_a_reward_and_nothing_else(llama, tmp_path):
+    reward = tiny_reward(llama, "q")
+    folder = tmp_path / "reward"
+    reward.save_pretrained(folder)
+    reward.save_pretrained(folder)
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(errors.InvalidSetting, match=r"thesis\.txt"):
+        reward.save_pretrained(folder)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    with pytest.raises(errors.InvalidSetting, match="is a file"):
+        reward.save_pretrained(folder / "thesis.txt")
+
+
+def test_one_text_is_scored_as_one_text(llama):
+    reward = tiny_reward(llama, "q")
+    assert reward.score("w1 w2 w3").equal(reward.score(["w1 w2 w3"]))
+    for nothing in ([], "", [""]):
+        with pytest.raises(errors.InvalidPrompt):
+            reward.score(nothing)
+
+
+def test_half_a_surrogate_pair_is_not_text(llama):
+    for call in (tiny_reward(llama, "q").score, LanguageModel(llama).generate):
+        with pytest.raises(errors.InvalidPrompt, match="UTF-8"):
+            call("w1 \ud800")
+
+
+@pytest.mark.parametrize(
+    "options", [{"steer": "sentiment"}, {"seed": 1.5}, {"seed": "x"}, {"seed": [1, 2]}, {"steer": [None, None]}]
+)
+def test_arguments_of_the_wrong_kind_say_what_is_expected(options):
+    lm = LanguageModel(tiny_lm("llama"))
+    with pytest.raises((errors.InvalidSetting, TypeCheckError)):
+        lm.generate("w1", **options)
+
+
+def test_an_unusable_device_is_named():
+    with pytest.raises(errors.InvalidSetting, match="abacus"):
+        trimtab.load("smollm2", device="abacus")
 
 
 def test_an_unknown_attribute_lists_the_known_ones(llama):
@@ -102,7 +159,12 @@ def test_models_that_cannot_be_rewound_are_refused_up_front(llama):
 
 def test_settings_that_make_no_sense_are_refused(llama):
     reward = tiny_reward(llama, "q")
-    for arguments in ({"beta": float("nan")}, {"beta": 1.0, "clamp": (1.0, 0.0)}, {"beta": 1.0, "min_entropy": -1.0}):
+    for arguments in (
+        {"beta": float("nan")},
+        {"beta": 1e30},
+        {"beta": 1.0, "clamp": (1.0, 0.0)},
+        {"beta": 1.0, "min_entropy": -1.0},
+    ):
         with pytest.raises(errors.InvalidSetting, match="expected"):
             reward.toward(**arguments)
     with pytest.raises(errors.InvalidSetting, match="layers"):

@@ -36,6 +36,13 @@ def test_a_stop_string_ends_the_text_and_is_left_out(lm):
     assert len(stopped.token_ids) < len(plain.token_ids)
 
 
+def test_one_stop_string_needs_no_list(lm):
+    options = {"temperature": 0, "max_new_tokens": 12, "top_k": 5}
+    plain = lm.generate("w1 w2", **options)
+    stop = plain.text[len(plain.text) // 2 :][:4]
+    assert lm.generate("w1 w2", stop=stop, **options).text == lm.generate("w1 w2", stop=[stop], **options).text != ""
+
+
 def test_what_could_start_a_stop_string_is_held_back():
     text = StreamedText(["END"])
     assert [text.push(piece, last) for piece, last in [("ab", False), ("cE", False), ("Nx", False), ("E", True)]] == [

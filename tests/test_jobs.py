@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -74,11 +75,12 @@ def test_a_killed_run_goes_on_to_the_same_result(lm, source, tmp_path, keep, tor
     assert target.read_bytes() == before
 
 
-def test_rows_of_other_settings_are_never_mixed(lm, source, tmp_path):
+@pytest.mark.parametrize("change", [{"seed": 4}, {"method": "rad"}, {"n": 1}, {"steer": ()}])
+def test_rows_of_other_settings_are_never_mixed(lm, source, tmp_path, change):
     target = tmp_path / "out.jsonl"
     run(lm, source, target)
     before = target.read_bytes()
-    other = jobs.Job(**{**vars(JOB), "seed": 4})
+    other = jobs.Job(**{**vars(JOB), **change})
     with pytest.raises(errors.InvalidData, match="other settings"):
         run(lm, source, target, job=other)
     assert target.read_bytes() == before
@@ -93,3 +95,29 @@ def test_nothing_to_do_is_an_error(lm, tmp_path):
         run(lm, tmp_path / "none.jsonl", tmp_path / "out.jsonl")
     with pytest.raises(errors.InvalidSetting, match="batch_size"):
         run(lm, empty, tmp_path / "out.jsonl", batch_size=0)
+
+
+def test_answers_to_other_prompts_are_never_kept(lm, source, tmp_path):
+    target = tmp_path / "out.jsonl"
+    run(lm, source, target)
+    source.write_text(source.read_text(encoding="utf-8").replace("w5", "w15"), encoding="utf-8")
+    with pytest.raises(errors.InvalidData, match="other prompts"):
+        run(lm, source, target)
+
+
+def test_files_that_cannot_be_used_are_named(lm, source, tmp_path):
+    with pytest.raises(errors.InvalidData, match=r"plain \.jsonl"):
+        run(lm, source, tmp_path / "out.jsonl.gz")
+    for content in (b"junk", gzip.compress(b'{"prompt": "w1"}' * 100)[:-20]):
+        damaged = tmp_path / "in.jsonl.gz"
+        damaged.write_bytes(content)
+        with pytest.raises(errors.InvalidData, match="gzip"):
+            run(lm, damaged, tmp_path / "out.jsonl")
+
+
+def test_a_prompt_that_is_not_text_is_one_fault_among_others(lm, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"prompt": "w1 \\ud800"}\n{"prompt": "w2"}\n', encoding="utf-8")
+    faults = run(lm, source, tmp_path / "out.jsonl")
+    assert len(faults) == 1
+    assert "UTF-8" in faults[0]

@@ -63,7 +63,7 @@ def test_the_regulariser_equals_a_hand_computation_and_ignores_padding(llama):
 
 @pytest.mark.parametrize("head", ["q", "v"])
 @pytest.mark.parametrize("trunk", ["frozen", "lora", "full"])
-def test_a_reward_learns_what_a_word_means(tmp_path, head, trunk):
+def test_a_reward_learns_what_a_word_means(head, trunk):
     """w1 … w9 are good, w31 … w39 are bad: a few steps suffice to tell unseen texts of them apart."""
     lm = tiny_lm("llama", seed=3)
     before = {name: weight.clone() for name, weight in lm.model.state_dict().items()}
@@ -83,7 +83,7 @@ def test_a_reward_learns_what_a_word_means(tmp_path, head, trunk):
         warmup_steps=5,
         bf16=False,
     )
-    reward = train_from_labels(lm, ["good"], rows[:320], rows[320:], recipe, tmp_path / "run")
+    reward = train_from_labels(lm, ["good"], rows[:320], rows[320:], recipe)
     assert reward.card.quality["accuracy:good"] > (0.8 if trunk == "frozen" else 0.95)
     assert reward.card.quality["texts"] == 80
     assert reward.card.provenance["recipe"]["head"] == head
@@ -93,12 +93,12 @@ def test_a_reward_learns_what_a_word_means(tmp_path, head, trunk):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_training_is_the_same_for_a_seed(tmp_path):
+def test_training_is_the_same_for_a_seed():
     rows = [LabelledText(f"w{i} w{i + 1}", (float(i % 2),)) for i in range(1, 41)]
     recipe = LabelRecipe(rank=4, lora_rank=2, batch_size=8, warmup_steps=1, bf16=False, seed=7)
     tensors = []
-    for run in ("one", "two"):
-        reward = train_from_labels(tiny_lm("qwen2"), ["good"], rows, rows[:8], recipe, tmp_path / run)
+    for _ in range(2):
+        reward = train_from_labels(tiny_lm("qwen2"), ["good"], rows, rows[:8], recipe)
         tensors.append(reward.network.state_dict())
     assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
 
@@ -141,6 +141,6 @@ def test_long_texts_lose_their_end_and_are_counted(llama):
 
 
 def test_recipes_out_of_range_are_refused():
-    for settings in ({"rank": 0}, {"regulariser": -1.0}, {"epochs": 0}):
+    for settings in ({"rank": 0}, {"regulariser": -1.0}, {"epochs": 0}, {"layers": 0}, {"learning_rate": math.nan}):
         with pytest.raises(errors.InvalidSetting, match="expected"):
             LabelRecipe(**settings)

@@ -24,7 +24,7 @@ class Job:
 
     Attributes:
         model: the language model's name, for the record.
-        steer: the steer, as text, for the record.
+        steer, method: the steer, as text, for the record.
         sampling: the candidates and the temperature.
         max_new_tokens, n, chat, stop: as in `LanguageModel.generate`.
         seed: of every prompt.
@@ -32,6 +32,7 @@ class Job:
 
     model: str
     steer: tuple[str, ...] = ()
+    method: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
     n: int = 1
@@ -112,7 +113,7 @@ def run_file(
     if not prompts:
         raise InvalidData(f"{str(source)!r} has no usable prompt; first fault: {(faults or ['it is empty'])[0]}")
     claim(target, job)
-    finished = finished_lines(target, job.n)
+    finished = finished_lines(target, job.n, {prompt.line: prompt.text for prompt in prompts})
     waiting = [prompt for prompt in prompts if prompt.line not in finished]
     done = len(prompts) - len(waiting)
     progress(done, len(prompts))
@@ -137,6 +138,8 @@ def read_prompts(source: Path, lm: LanguageModel, chat: bool) -> tuple[list[Prom
 
 def claim(target: Path, job: Job) -> None:
     """Write the settings beside a new target; refuse one that other settings wrote."""
+    if target.suffix == ".gz":
+        raise InvalidData(f"got {str(target)!r} to write, expected a plain .jsonl file: a compressed one cannot go on")
     settings = json.dumps(asdict(job), indent=2)
     record = target.with_name(target.name + SETTINGS_SUFFIX)
     if target.exists() and target.stat().st_size:
@@ -147,12 +150,19 @@ def claim(target: Path, job: Job) -> None:
         record.write_text(settings, encoding="utf-8")
 
 
-def finished_lines(target: Path, n: int) -> set[int]:
-    """The prompts' lines whose n samples a target holds; rows of a half-written batch are removed."""
+def finished_lines(target: Path, n: int, prompts: dict[int, str]) -> set[int]:
+    """The prompts' lines whose n samples a target holds; rows of a half-written batch are removed.
+
+    Raises:
+        InvalidData: a row that does not answer the prompt of its line.
+    """
     drop_torn_line(target)
     if not target.exists():
         return set()
     rows = [line.row for line in read_lines(target) if line.row]
+    for row in rows:
+        if row.get("line") not in prompts or row.get("prompt") != prompts[row["line"]]:
+            raise InvalidData(f"{str(target)!r} answers other prompts than --input has; choose another --output")
     counts = Counter(row["line"] for row in rows)
     finished = {line for line, count in counts.items() if count == n}
     if len(finished) < len(counts):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +25,18 @@ def read_lines(path: Path) -> Iterator[Line]:
     Lines end at "\\n" alone: text may hold U+2028 and its like.
 
     Raises:
-        InvalidData: there is no such file.
+        InvalidData: there is no such file, or it is damaged.
     """
     if not path.is_file():
         raise InvalidData(f"got {str(path)!r}, expected a JSON-lines file; there is no such file")
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _parse(number, line)
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _parse(number, line)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InvalidData(f"{str(path)!r} is not a whole gzip file: {error}") from error
 
 
 def _parse(number: int, line: bytes) -> Line:

@@ -60,7 +60,7 @@ class LanguageModel:
         top_p: float | None = None,
         temperature: float = 1.0,
         max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         seed: int | Sequence[int] | None = None,
         chat: bool = False,
     ) -> Any:
@@ -73,7 +73,7 @@ class LanguageModel:
             top_k, top_p: the candidates; None for no limit.
             temperature: divides the steered logits; 0 is greedy.
             max_new_tokens: the most tokens to write; fewer where the context ends.
-            stop: strings that end a text; left out of it.
+            stop: a string, or several, that end a text; left out of it.
             seed: one for all or one for each prompt. A text depends on its prompt, seed and settings only, never on
                 what else is in the batch.
             chat: apply the chat template.
@@ -84,6 +84,7 @@ class LanguageModel:
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch: before anything is written.
         """
+        stop = as_list(stop)
         several = [prompts] if isinstance(prompts, str) else list(prompts)
         requests = self._requests(several, steer, seed, chat)
         sampling = Sampling(top_k, top_p, temperature)
@@ -104,11 +105,12 @@ class LanguageModel:
         top_p: float | None = None,
         temperature: float = 1.0,
         max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         seed: int | None = None,
         chat: bool = False,
     ) -> Iterator[Token]:
         """Continue a prompt token by token; the texts joined are what `generate` returns. Arguments as there."""
+        stop = as_list(stop)
         requests = self._requests([prompt], steer, seed, chat)
         blocks = self.engine.blocks(requests, 1, max_new_tokens, Sampling(top_k, top_p, temperature), stop, poll=1)
         choices = ((block.choices()[0][0], block.ended.get(0)) for block in blocks)
@@ -117,12 +119,19 @@ class LanguageModel:
     def _requests(
         self, prompts: Sequence[str], steer: Steering, seed: int | Sequence[int] | None, chat: bool
     ) -> list[Request]:
+        if isinstance(steer, str):
+            raise InvalidSetting(f"got steer={steer!r}, expected a Steer: trimtab.reward({steer!r}, lm).toward(beta)")
         steers = [steer] * len(prompts) if steer is None or isinstance(steer, Steer) else list(steer)
         if len(steers) != len(prompts):
             raise InvalidSetting(f"got {len(steers)} steers, expected one, or one for each of {len(prompts)} prompts")
         ids = [self.frozen.encode(prompt, chat) for prompt in prompts]
         seeds = resolve_seeds(seed, len(prompts))
         return [Request(*request) for request in zip(ids, steers, seeds, strict=True)]
+
+
+def as_list(strings: str | Sequence[str]) -> Sequence[str]:
+    """One string as a list of it."""
+    return [strings] if isinstance(strings, str) else strings
 
 
 def reward(name: str, lm: LanguageModel | None = None) -> RewardModel:

@@ -20,9 +20,9 @@ app.add_typer(train.app, name="train")
 
 
 def main() -> None:
-    """Run the command; what trimtab raises on purpose becomes one line and exit status 1."""
+    """Run the command; what trimtab raises on purpose, or the system on files, becomes one line and exit status 1."""
     try:
         app()
-    except TrimtabError as error:
+    except (TrimtabError, OSError) as error:
         print(f"trimtab: {error}", file=sys.stderr)
         sys.exit(1)

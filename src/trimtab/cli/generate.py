@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli.steers import load_steers, parse_steer
+from trimtab.cli.steers import check_method, load_steers, parse_steer
 from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Sampling
 from trimtab.errors import InvalidData, InvalidSetting
 
@@ -56,6 +56,9 @@ def generate(
         )
     if stream and (source or as_json or n != 1 or len(prompts or []) != 1):
         raise InvalidSetting("got --stream, expected with it one prompt, one sample, no --json and no --input")
+    if show_rewards and (stream or source or as_json):
+        raise InvalidSetting("got --show-rewards, expected with it no --stream, --json or --input")
+    check_method(method)
     sampling = Sampling(top_k or None, top_p, temperature)
     for text in steer or []:
         parse_steer(text)
@@ -69,6 +72,7 @@ def generate(
     job = Job(
         model=model,
         steer=tuple(steer or ()),
+        method=method,
         sampling=sampling,
         max_new_tokens=max_new_tokens,
         n=n,
@@ -91,7 +95,12 @@ def recorded_seed(target: Path | None) -> int | None:
     from trimtab.jobs import SETTINGS_SUFFIX
 
     record = target.with_name(target.name + SETTINGS_SUFFIX) if target else None
-    return int(json.loads(record.read_text(encoding="utf-8"))["seed"]) if record and record.exists() else None
+    if record is None or not record.exists():
+        return None
+    try:
+        return int(json.loads(record.read_text(encoding="utf-8"))["seed"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidData(f"cannot read {str(record)!r}; choose another --output") from error
 
 
 def run_with_progress(
@@ -123,7 +132,7 @@ def print_stream(console: "Console", lm: "LanguageModel", prompt: str, steer: "S
     """Print a continuation while it is written."""
     from dataclasses import asdict
 
-    console.print(prompt, style="dim", end="", markup=False)
+    console.print(prompt, style="dim", end="\n" if job.chat else "", markup=False, soft_wrap=True)
     options = asdict(job.sampling)
     for token in lm.stream(
         prompt, steer, **options, max_new_tokens=job.max_new_tokens, stop=job.stop, seed=job.seed, chat=job.chat
@@ -152,7 +161,9 @@ def print_generations(
             typer.echo(json.dumps(row, ensure_ascii=False))
         elif show_rewards and row["rewards"]:
             for name, rewards in row["rewards"].items():
-                console.print(coloured(row["prompt"], row["tokens"], rewards), legend(name, rewards), sep="\n")
+                console.print(
+                    coloured(row["prompt"], row["tokens"], rewards), legend(name, rewards), sep="\n", soft_wrap=True
+                )
         else:
-            console.print(row["prompt"], style="dim", end="", markup=False)
-            console.print(row["text"], markup=False)
+            console.print(row["prompt"], style="dim", end="\n" if job.chat else "", markup=False, soft_wrap=True)
+            console.print(row["text"], markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ def list_rewards() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from trimtab.rewards.shelf import bundled_rewards
+    from trimtab.rewards.catalogue import bundled_rewards
 
     table = Table("name", "method", "attributes", "base", "layers", "quality", box=None)
     for name, card in bundled_rewards().items():
@@ -26,7 +26,7 @@ def list_rewards() -> None:
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="A bundled name, a folder or a Hub id.")]) -> None:
     """Print a reward's card: what it is, what it belongs to, how it was made, what it measured."""
-    from trimtab.rewards.folder import read_card
-    from trimtab.rewards.shelf import find_reward
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.catalogue import find_reward
 
     typer.echo(read_card(find_reward(name)).to_json(), nl=False)

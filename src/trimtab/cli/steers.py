@@ -52,6 +52,12 @@ def parse_reward(text: str) -> tuple[str, str | None]:
     return (name, attribute) if colon and "/" not in attribute and "\\" not in attribute else (text, None)
 
 
+def check_method(method: str | None) -> None:
+    """Refuse a method that does not exist."""
+    if method is not None and method not in HEADS:
+        raise InvalidSetting(f"got --method {method!r}, expected arm or rad")
+
+
 def load_steers(texts: list[str], method: str | None, lm: "LanguageModel") -> "Steer | None":
     """The sum of all --steer options; None for none."""
     typed = [parse_steer(text) for text in texts]
@@ -69,10 +75,9 @@ def load_by_method(name: str, method: str | None, lm: "LanguageModel | None") ->
         InvalidSetting: an unknown method, or one that the reward does not have.
     """
     from trimtab.lm import reward
-    from trimtab.rewards.shelf import RAD_SUFFIX, bundled_rewards
+    from trimtab.rewards.catalogue import RAD_SUFFIX, bundled_rewards
 
-    if method is not None and method not in HEADS:
-        raise InvalidSetting(f"got --method {method!r}, expected arm or rad")
+    check_method(method)
     if method == "rad" and name + RAD_SUFFIX in bundled_rewards():
         name += RAD_SUFFIX
     found = reward(name, lm)

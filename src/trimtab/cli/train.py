@@ -10,6 +10,8 @@ from rich.console import Console
 
 from trimtab.training.recipe import LabelRecipe
 
+SAVE_DTYPES = ("bfloat16", "float16", "float32")
+
 app = typer.Typer(no_args_is_help=True, help="Train rewards.")
 
 
@@ -23,7 +25,7 @@ def labels(
     data: Annotated[
         Path, typer.Option(help="JSON lines (.gz allowed) with a text and a label in [0, 1] per attribute.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder for the reward; replaced as a whole at the end.")],
+    out: Annotated[Path, typer.Option(help="The folder for the reward: new, empty, or an older reward's.")],
     held_out: Annotated[
         Path | None, typer.Option(help="The same, for measuring; default: 5 % of the data, kept from training.")
     ] = None,
@@ -62,12 +64,19 @@ def labels(
     """
     import torch
 
+    from trimtab.errors import InvalidData, InvalidSetting
     from trimtab.frozen.sources import load_frozen
+    from trimtab.rewards.folder import check_target
     from trimtab.training.data import read_labelled, select_rows
     from trimtab.training.labels import train_from_labels
 
     console = Console(stderr=True)
     attributes = attribute or ["label"]
+    if column and len(column) != len(attributes):
+        raise InvalidSetting(f"got {len(column)} columns for {len(attributes)} attributes, expected one for each")
+    if save_dtype not in SAVE_DTYPES:
+        raise InvalidSetting(f"got --save-dtype {save_dtype!r}, expected one of: {', '.join(SAVE_DTYPES)}")
+    check_target(out)
     recipe = LabelRecipe(
         head=head,  # type: ignore[arg-type]
         layers=layers,
@@ -91,6 +100,8 @@ def labels(
         report_faults(console, held_out, kept.faults)
         measured = kept.rows
     else:
+        if len(rows) < 2:
+            raise InvalidData("got 1 text, expected at least 2: one of them is held out")
         share = max(1, len(rows) // 20)
         rows, measured = rows[share:], rows[:share]
     high = sum(row.labels[0] >= 0.5 for row in rows) / len(rows)
@@ -98,7 +109,7 @@ def labels(
     lm = load_frozen(base, dtype=torch.bfloat16 if bf16 else torch.float32)
     command = shlex.join(["trimtab", *(Path(a).name if Path(a).exists() else a for a in sys.argv[1:])])
     provenance = {"data": data.name, "held_out": held_out.name if held_out else "5 % of the data", "command": command}
-    reward = train_from_labels(lm, attributes, rows, measured, recipe, out, provenance)
+    reward = train_from_labels(lm, attributes, rows, measured, recipe, out.name, provenance)
     reward.save_pretrained(out, getattr(torch, save_dtype))
     console.print(f"saved {out}")
     for name, value in reward.card.quality.items():

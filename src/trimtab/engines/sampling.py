@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from jaxtyping import Float, Int
@@ -58,11 +59,13 @@ def resolve_seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
     """
     if seed is None:
         return [secrets.randbits(63) for _ in range(count)]
-    if isinstance(seed, int):
-        return [seed] * count
+    if isinstance(seed, Integral):
+        return [int(seed)] * count
+    if not isinstance(seed, Sequence):
+        raise InvalidSetting(f"got seed={seed!r}, expected a whole number, or a list of them")
     if len(seed) != count:
         raise InvalidSetting(f"got {len(seed)} seeds, expected one, or one for each of {count} prompts")
-    return list(seed)
+    return [int(each) for each in seed]
 
 
 def _scramble(x: Tensor) -> Tensor:

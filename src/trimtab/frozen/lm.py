@@ -101,7 +101,8 @@ class FrozenLM:
     @property
     def pad_token_id(self) -> int:
         """What fills the left of a batch; masked everywhere, so any id will do."""
-        return int(self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0)
+        choices = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        return next(int(token) for token in choices if token is not None)
 
     @property
     def bos_token_id(self) -> int | None:
@@ -150,6 +151,7 @@ class FrozenLM:
         """
         if not prompt:
             raise InvalidPrompt("got an empty prompt, expected at least one token of text to continue")
+        check_text(prompt)
         ids = self._encode_chat(prompt) if chat else list(self.tokenizer(prompt)["input_ids"])
         if len(ids) >= self.context_length:
             raise InvalidPrompt(
@@ -172,6 +174,18 @@ class FrozenLM:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def check_text(text: str) -> None:
+    """Refuse what is not text: half a surrogate pair has no encoding.
+
+    Raises:
+        InvalidPrompt: it cannot be encoded.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidPrompt(f"got {text[:40]!r}, expected text that has a UTF-8 encoding ({error.reason})") from error
 
 
 def check_rewindable(model: PreTrainedModel) -> None:

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging as transformers_logging
 
-from trimtab.errors import ModelNotFound
+from trimtab.errors import InvalidSetting, ModelNotFound
 from trimtab.files import whole_folder
 from trimtab.frozen.lm import FrozenLM
 
@@ -33,8 +33,13 @@ def load_frozen(name: str, device: str | None = None, dtype: torch.dtype | None 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
         UnsupportedModel: it loads, but cannot be rewound.
+        InvalidSetting: torch cannot use the device.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidSetting(f"got device={device!r}, expected one that torch can use ({error})") from error
     source = find_source(name)
     with quiet_transformers():
         try:

@@ -1,11 +1,14 @@
 """The card of a reward: what it is, what it belongs to, how it was made and how good it measured."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal, final
 
 from trimtab.errors import CorruptReward, InvalidSetting, UnknownAttribute
 
+CARD_FILE = "config.json"
 SCHEMA_VERSION = 1
 HeadKind = Literal["q", "v"]
 TrunkTraining = Literal["frozen", "lora", "full"]
@@ -58,8 +61,10 @@ class RewardCard:
         for name in ("layers", "rank", "lora_rank"):
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
-        if not self.attributes:
-            raise InvalidSetting("got no attributes, expected at least one name")
+        if not self.attributes or len(set(self.attributes)) < len(self.attributes):
+            raise InvalidSetting(f"got attributes {self.attributes}, expected one or more different names")
+        if self.clamp is not None and not -math.inf < self.clamp[0] < self.clamp[1] < math.inf:
+            raise InvalidSetting(f"got clamp={self.clamp}, expected (low, high), both finite and low < high")
 
     def attribute_index(self, attribute: str | None) -> int:
         """The column of an attribute; the first for None.
@@ -91,8 +96,25 @@ class RewardCard:
             unknown = set(values) - {f.name for f in fields(cls)}
             if unknown:
                 raise CorruptReward(f"got unknown fields in config.json: {', '.join(sorted(unknown))}")
+            if not isinstance(values["attributes"], list):
+                raise CorruptReward(f"got attributes {values['attributes']!r} in config.json, expected a list of names")
             values["attributes"] = tuple(values["attributes"])
             values["clamp"] = None if values["clamp"] is None else tuple(values["clamp"])
             return cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptReward(f"config.json is not a reward's card: {error}") from error
+
+
+def read_card(folder: Path) -> RewardCard:
+    """The card of a saved reward.
+
+    Raises:
+        CorruptReward: there is none, or it cannot be read.
+    """
+    path = folder / CARD_FILE
+    if not path.is_file():
+        raise CorruptReward(f"got {str(folder)!r}, expected a reward's folder; it has no {CARD_FILE}")
+    try:
+        return RewardCard.from_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise CorruptReward(f"cannot read {str(path)!r}: {error}") from error

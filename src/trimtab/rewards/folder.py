@@ -1,28 +1,30 @@
-"""The folder in which a reward is kept: config.json (the card) and reward.safetensors (its own weights)."""
+"""The folder in which a reward is kept: its card, and reward.safetensors with its own weights."""
 
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from trimtab.errors import CorruptReward
-from trimtab.rewards.card import RewardCard, TrunkTraining
+from trimtab.errors import CorruptReward, InvalidSetting
+from trimtab.rewards.card import CARD_FILE, TrunkTraining
 from trimtab.rewards.network import RewardNetwork, own_tensors
 
-CARD_FILE = "config.json"
 WEIGHTS_FILE = "reward.safetensors"
 
 
-def read_card(folder: Path) -> RewardCard:
-    """The card of a saved reward.
+def check_target(folder: Path) -> None:
+    """Refuse to replace anything but a reward.
 
     Raises:
-        CorruptReward: there is none, or it cannot be read.
+        InvalidSetting: a file stands there, or a folder that holds other things.
     """
-    path = folder / CARD_FILE
-    if not path.is_file():
-        raise CorruptReward(f"got {str(folder)!r}, expected a reward's folder; it has no {CARD_FILE}")
-    return RewardCard.from_json(path.read_text(encoding="utf-8"))
+    if folder.exists() and not folder.is_dir():
+        raise InvalidSetting(f"got {str(folder)!r} to save a reward in, expected a folder; it is a file")
+    others = {path.name for path in folder.iterdir()} - {CARD_FILE, WEIGHTS_FILE} if folder.exists() else set()
+    if others:
+        raise InvalidSetting(
+            f"got {str(folder)!r} to save a reward in, expected a new or empty folder; it holds {min(others)!r}"
+        )
 
 
 def load_own_tensors(network: RewardNetwork, trunk: TrunkTraining, path: Path) -> None:

@@ -14,9 +14,9 @@ from torch import Tensor
 from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.files import whole_folder
 from trimtab.frozen.cache import LAST, PrefixCache
-from trimtab.frozen.lm import FrozenLM, PromptBatch
-from trimtab.rewards.card import RewardCard
-from trimtab.rewards.folder import CARD_FILE, WEIGHTS_FILE, load_own_tensors, read_card
+from trimtab.frozen.lm import FrozenLM, PromptBatch, check_text
+from trimtab.rewards.card import CARD_FILE, RewardCard, read_card
+from trimtab.rewards.folder import WEIGHTS_FILE, check_target, load_own_tensors
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.network import PrefixRewards, RewardNetwork, build_network, own_tensors
 from trimtab.rewards.state import HostedQState, QState, VState
@@ -138,6 +138,7 @@ class RewardModel:
         Raises:
             InvalidPrompt: the text is empty or longer than the context.
         """
+        check_text(text)
         ids = list(self.base.tokenizer(text, add_special_tokens=False)["input_ids"])
         room = self.context_length - self.extra_tokens
         if not 1 <= len(ids) <= room:
@@ -150,24 +151,31 @@ class RewardModel:
         batch = PromptBatch.pad(texts, self.base.pad_token_id, self.base.device)
         return self.network(batch.ids, batch.mask)
 
-    def score_prefixes(self, texts: Sequence[str]) -> list[Float[Tensor, "tokens attributes"]]:
+    def score_prefixes(self, texts: str | Sequence[str]) -> list[Float[Tensor, "tokens attributes"]]:
         """The rewards of every prefix of each text; NaN where a Q-head without BOS has nothing to predict from."""
-        ids = [self.encode(text) for text in texts]
+        ids = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        if not ids:
+            raise InvalidPrompt("got no texts to score, expected at least one")
         scored = self.score_ids(ids)
         values = scored.values.masked_fill(~scored.known[..., None], float("nan"))
         return [row[-len(tokens) :] for row, tokens in zip(values, ids, strict=True)]
 
-    def score(self, texts: Sequence[str]) -> Float[Tensor, "texts attributes"]:
-        """The rewards of whole texts, unclamped."""
+    def score(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:
+        """The rewards of whole texts, unclamped; of one text, a single row. Errors as in `encode`."""
         return torch.stack([prefixes[-1] for prefixes in self.score_prefixes(texts)])
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write the card and the reward's own weights; the base's are not copied.
 
         Args:
-            folder: replaced as a whole, so that an interrupted save leaves what was there.
+            folder: new, empty, or an older reward's, which is replaced as a whole; an interrupted save leaves that
+                as it was.
             dtype: round the weights to this; default: as they are.
+
+        Raises:
+            InvalidSetting: the folder holds something else.
         """
+        check_target(Path(folder))
         tensors = {
             name: weight.to(dtype or weight.dtype).contiguous()
             for name, weight in own_tensors(self.network, self.card.trunk).items()

@@ -9,6 +9,8 @@ from trimtab.steering.reward import Reward
 
 Clamp = tuple[float, float]
 
+MAX_BETA = 1e6  # beyond, float32 logits lose what the model said
+
 
 @final
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Term:
     min_entropy: float = 0.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.beta):
-            raise InvalidSetting(f"got beta={self.beta}, expected a finite number")
+        if not abs(self.beta) <= MAX_BETA:
+            raise InvalidSetting(f"got beta={self.beta}, expected a finite number, at most {MAX_BETA:g} either way")
         if not (math.isfinite(self.min_entropy) and self.min_entropy >= 0):
             raise InvalidSetting(f"got min_entropy={self.min_entropy}, expected a finite number of nats, at least 0")
         if self.clamp is not None and not (all(map(math.isfinite, self.clamp)) and self.clamp[0] < self.clamp[1]):
@@ -52,5 +54,5 @@ class Steer:
 
     def __repr__(self) -> str:
         return " + ".join(
-            f"{t.reward.name}:{t.reward.attributes[t.attribute]}{'-' if t.away else '+'}{t.beta:g}" for t in self.terms
+            f"{t.reward.name}:{t.reward.attributes[t.attribute]}={-t.beta if t.away else t.beta:+g}" for t in self.terms
         )

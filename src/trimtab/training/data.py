@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from trimtab.errors import InvalidData
+from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.frozen.lm import FrozenLM
 from trimtab.jsonlines import read_lines
 
@@ -74,7 +74,10 @@ def select_rows(rows: Sequence[LabelledText], limit: int | None, balance: bool, 
 
     Raises:
         InvalidData: `balance` with rows of one class only.
+        InvalidSetting: a limit below 1.
     """
+    if limit is not None and limit < 1:
+        raise InvalidSetting(f"got limit={limit}, expected at least 1")
     shuffled = random.Random(seed).sample(list(rows), len(rows))
     if not balance:
         return shuffled[:limit]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def train_from_labels(
     train: Sequence[LabelledText],
     held_out: Sequence[LabelledText],
     recipe: LabelRecipe,
-    run_folder: Path,
+    name: str = "reward",
     provenance: dict[str, Any] | None = None,
 ) -> RewardModel:
     """Train a reward on labelled texts and measure it on held-out ones.
@@ -58,7 +59,7 @@ def train_from_labels(
         attributes: the names of the labels.
         train, held_out: the data.
         recipe: the settings.
-        run_folder: for the Trainer's logs.
+        name: what to call the reward.
         provenance: goes into the card, with the recipe.
 
     Raises:
@@ -70,21 +71,22 @@ def train_from_labels(
     card = new_card(base, attributes, recipe, {**(provenance or {}), "recipe": asdict(recipe), "texts": len(train)})
     network = build_network(base, card)
     prepare_for_training(network, card.trunk, np.mean([row.labels for row in train], axis=0))
-    trainer = RewardTrainer(
-        model=network,
-        args=training_arguments(recipe, run_folder),
-        train_dataset=TokenizedTexts(train, base, recipe.max_tokens),
-        eval_dataset=TokenizedTexts(held_out, base, recipe.max_tokens),
-        data_collator=lambda examples: collate(examples, base.pad_token_id),
-        compute_metrics=lambda predicted: whole_text_quality(predicted, attributes),
-        regulariser=recipe.regulariser,
-        vocabulary=len(base.tokenizer),
-    )
-    trainer.train()
-    measured = trainer.evaluate()
+    with TemporaryDirectory() as run_folder:
+        trainer = RewardTrainer(
+            model=network,
+            args=training_arguments(recipe, Path(run_folder)),
+            train_dataset=TokenizedTexts(train, base, recipe.max_tokens),
+            eval_dataset=TokenizedTexts(held_out, base, recipe.max_tokens),
+            data_collator=lambda examples: collate(examples, base.pad_token_id),
+            compute_metrics=lambda predicted: whole_text_quality(predicted, attributes),
+            regulariser=recipe.regulariser,
+            vocabulary=len(base.tokenizer),
+        )
+        trainer.train()
+        measured = trainer.evaluate()
     quality = {key.removeprefix("eval_"): value for key, value in measured.items() if ":" in key or key == "eval_loss"}
     card = replace(card, quality={**quality, "texts": len(held_out)})
-    return RewardModel(network, card, base, run_folder.name)
+    return RewardModel(network, card, base, name)
 
 
 def new_card(base: FrozenLM, attributes: Sequence[str], recipe: LabelRecipe, provenance: dict[str, Any]) -> RewardCard:
@@ -94,7 +96,7 @@ def new_card(base: FrozenLM, attributes: Sequence[str], recipe: LabelRecipe, pro
         base=base.name,
         base_fingerprint=base.base_fingerprint,
         tokenizer_fingerprint=base.tokenizer_fingerprint,
-        layers=recipe.layers or base.layers,
+        layers=base.layers if recipe.layers is None else recipe.layers,
         head=recipe.head,
         attributes=tuple(attributes),
         trunk=recipe.trunk,

@@ -1,5 +1,6 @@
 """The settings of a training run; no torch here, so that the command line can show them at once."""
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -46,6 +47,10 @@ class LabelRecipe:
         for name in ("rank", "lora_rank", "batch_size", "max_tokens", "epochs"):
             if getattr(self, name) <= 0:
                 raise InvalidSetting(f"got {name}={getattr(self, name)}, expected more than 0")
+        for name in ("layers", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InvalidSetting(f"got {name}={value}, expected more than 0")
         for name in ("warmup_steps", "clip", "regulariser"):
             if getattr(self, name) < 0:
                 raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 0")
