@@ -9,7 +9,7 @@ import trimtab
 OPTIONS = {"top_k": 20, "max_new_tokens": 24, "seed": 7}
 CASES = [
     ("sentiment", [-20, 0, 20], ["The new neighbours are", "My first day at work was", "The food at the hotel"]),
-    ("toxicity", [0, -30], ["You are such a", "Shut up, you", "He looked at the idiot and said"]),
+    ("toxicity", [0, -30], ["I hate those people because they are", "He called her a", "You are nothing but a"]),
 ]
 
 
