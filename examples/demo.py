@@ -19,15 +19,16 @@ def main() -> None:
     lm = trimtab.load("smollm2")
     for name, betas, prompts in CASES:
         reward = trimtab.reward(name, lm)
+        steers = [reward.away(-beta) if beta < 0 else reward.toward(beta) for beta in betas]
+        rows = [(prompt, steer) for steer in steers for prompt in prompts]  # one batch: each row steers its own way
+        written = lm.generate([prompt for prompt, _ in rows], [steer for _, steer in rows], **OPTIONS)
+        columns = [written[start : start + len(prompts)] for start in range(0, len(rows), len(prompts))]
         table = Table(title=f"steered by {name}", box=box.SIMPLE)
         table.add_column("prompt", style="dim")
-        columns = []
         for beta in betas:
             table.add_column(f"β = {beta:+d}" if beta else "β = 0, unsteered")
-            steer = reward.away(-beta) if beta < 0 else reward.toward(beta)
-            columns.append(lm.generate(prompts, steer, **OPTIONS))
-        for prompt, *row in zip(prompts, *columns, strict=True):
-            table.add_row(prompt, *(generation.text.strip() for generation in row), end_section=True)
+        for prompt, *texts in zip(prompts, *columns, strict=True):
+            table.add_row(prompt, *(generation.text.strip() for generation in texts), end_section=True)
         table.add_row(f"mean {name} reward", *(f"{mean_reward(column):.3f}" for column in columns))
         console.print(table)
 
