@@ -219,12 +219,20 @@ def test_the_laws_hold_on_smollm2(smollm2, tmp_path):
         reward = tiny_reward(frozen, head, layers=4)
         testing.assert_cached_equals_recomputed(reward, prompts[0], [338, 260, 2], candidates, tolerance=2e-3)
         testing.assert_batched_equals_single(reward, prompts, candidates, tolerance=2e-3)
+        testing.assert_kept_column_equals_fed(reward, prompts[1], candidates[:2], tolerance=2e-3)
+        testing.assert_padding_changes_nothing(reward, prompts[0], candidates, tolerance=2e-3)
         testing.assert_rollback_replays(reward, prompts[0], [338, 260], [284], candidates, tolerance=2e-3)
         testing.assert_forks_are_independent(reward, prompts, candidates, tolerance=2e-3)
         testing.assert_save_load_identical(reward, frozen, prompts[0], tmp_path / head)
         options = {"max_new_tokens": 6, "seed": 1}
         testing.assert_zero_beta_is_plain(smollm2, reward, texts, **options)
+        testing.assert_halves_add_up(smollm2, reward, 6.0, texts, **options)
+        testing.assert_constant_changes_nothing(smollm2, reward, 3.0, texts, **options)
         testing.assert_seeded_ignores_batch(smollm2, [reward.toward(5.0), None, reward.away(3.0)], texts, **options)
+    testing.assert_candidates_equal_vocabulary(
+        tiny_reward(frozen, "q", layers=4), prompts[0], candidates, tolerance=2e-3
+    )
+    testing.assert_host_cache_rewinds(frozen, prompts[0], [338, 260, 2], tolerance=2e-3)
     testing.assert_greedy_equals_transformers(smollm2, texts, 12)
 
 
