@@ -87,6 +87,7 @@ def test_a_reward_learns_what_a_word_means(head, trunk):
     assert reward.card.quality["accuracy:good"] > (0.8 if trunk == "frozen" else 0.95)
     assert reward.card.quality["texts"] == 80
     assert reward.card.provenance["recipe"]["head"] == head
+    assert (reward.card.provenance["texts"], reward.card.provenance["truncated"]) == (320, 0)
     scores = reward.score(["w2 w3 w4", "w32 w33 w34"])[:, 0].tolist()
     assert scores[0] > scores[1]
     after = lm.model.state_dict()

@@ -29,7 +29,6 @@ class PrefixCache:
     def __init__(self, model: PreTrainedModel, depths: Iterable[int] = ()):
         self.model = model
         self.depths = tuple(depths)
-        self.forwards = 0
         self.clear()
 
     def clear(self) -> None:
@@ -122,7 +121,6 @@ class PrefixCache:
             self._history = {depth: states[:, :-tokens] for depth, states in self._history.items()}
 
     def _forward(self, ids: Tensor, positions: Tensor, mask: Any) -> ModelOutput:
-        self.forwards += 1
         extra: dict[str, Any] = {}
         if self.model.get_output_embeddings() is not None:
             extra["logits_to_keep"] = 1

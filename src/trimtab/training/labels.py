@@ -68,14 +68,16 @@ def train_from_labels(
     if not train:
         raise InvalidSetting("got no training texts, expected at least one")
     set_seed(recipe.seed)
-    card = new_card(base, attributes, recipe, {**(provenance or {}), "recipe": asdict(recipe), "texts": len(train)})
+    texts = TokenizedTexts(train, base, recipe.max_tokens)
+    counts = {"texts": len(texts), "truncated": texts.truncated}
+    card = new_card(base, attributes, recipe, {**(provenance or {}), "recipe": asdict(recipe), **counts})
     network = build_network(base, card)
     prepare_for_training(network, card.trunk, np.mean([row.labels for row in train], axis=0))
     with TemporaryDirectory() as run_folder:
         trainer = RewardTrainer(
             model=network,
             args=training_arguments(recipe, Path(run_folder)),
-            train_dataset=TokenizedTexts(train, base, recipe.max_tokens),
+            train_dataset=texts,
             eval_dataset=TokenizedTexts(held_out, base, recipe.max_tokens),
             data_collator=lambda examples: collate(examples, base.pad_token_id),
             compute_metrics=lambda predicted: whole_text_quality(predicted, attributes),
