@@ -1,9 +1,11 @@
 """The laws of trimtab.testing, on every head and trunk."""
 
 import pytest
+import torch
 
 from tiny import tiny_reward
 from trimtab import testing
+from trimtab.errors import InvalidSetting
 from trimtab.lm import LanguageModel
 
 PROMPT = [10, 20, 30, 40, 11, 21, 31]  # longer than the tiny Gemma's sliding window
@@ -77,3 +79,11 @@ def test_a_law_can_fail(reward, monkeypatch):
     monkeypatch.setattr(state, "advance", lambda self, tokens, choice=None: None)
     with pytest.raises(AssertionError):
         testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29], CANDIDATES)
+
+
+def test_a_rollback_past_the_shortest_prompt_is_refused(reward):
+    state = reward.start()
+    state.prefill(torch.tensor([[10, 11, 12, 13], [0, 0, 0, 14]]), torch.tensor([[True] * 4, [False] * 3 + [True]]))
+    state.rollback(1)  # BOS is left
+    with pytest.raises(InvalidSetting, match="shortest"):
+        state.rollback(1)

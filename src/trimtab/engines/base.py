@@ -92,7 +92,7 @@ class Engine(Protocol):
     def sample(
         self, requests: Sequence[Request], n: int, max_tokens: int, sampling: Sampling, stop: Sequence[str] = ()
     ) -> list[list[Continuation]]:
-        """N continuations of each prefix, with the log-probabilities of their tokens."""
+        """n continuations of each prefix, with the log-probabilities of their tokens."""
 
     def score(
         self, prefixes: Sequence[Sequence[int]], choices: Sequence[Sequence[Sequence[int]]]

@@ -55,7 +55,7 @@ class SteeringProcessor(LogitsProcessor):
     def __call__(
         self, input_ids: Int[Tensor, "rows tokens"], scores: Float[Tensor, "rows vocabulary"]
     ) -> Float[Tensor, "rows vocabulary"]:
-        """Z' for each row: steered on its candidates, −inf elsewhere."""
+        """z' for each row: steered on its candidates, −inf elsewhere."""
         self._sampling.check_vocabulary(scores.shape[1])
         guide = self._follow(input_ids)
         candidates = top_candidates(scores, self._sampling.top_k, self._sampling.top_p)

@@ -61,7 +61,7 @@ def resolve_seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
         return [secrets.randbits(63) for _ in range(count)]
     if isinstance(seed, Integral):
         return [int(seed)] * count
-    if not isinstance(seed, Sequence):
+    if not isinstance(seed, Sequence) or not all(isinstance(each, Integral) for each in seed):
         raise InvalidSetting(f"got seed={seed!r}, expected a whole number, or a list of them")
     if len(seed) != count:
         raise InvalidSetting(f"got {len(seed)} seeds, expected one, or one for each of {count} prompts")

@@ -35,7 +35,7 @@ class TorchEngine:
     def sample(
         self, requests: Sequence[Request], n: int, max_tokens: int, sampling: Sampling, stop: Sequence[str] = ()
     ) -> list[list[Continuation]]:
-        """N continuations of each request's prefix, all in one batch.
+        """n continuations of each request's prefix, all in one batch.
 
         Raises:
             InvalidSetting, InvalidPrompt, RewardMismatch: before anything is run.

@@ -110,10 +110,13 @@ class PrefixCache:
         """Take back the last `tokens` tokens of every prefix.
 
         Raises:
-            InvalidSetting: fewer tokens than that are held.
+            InvalidSetting: the shortest prefix would have no token left.
         """
-        if not 0 <= tokens < max(self.slots, 1):
-            raise InvalidSetting(f"got a rollback of {tokens} tokens, expected 0 to {max(self.slots - 1, 0)}")
+        held = 1 if self._mask is None else int(self._mask.sum(1).min())
+        if not 0 <= tokens < held:
+            raise InvalidSetting(
+                f"got a rollback of {tokens} tokens, expected 0 to {held - 1}, one short of the shortest row"
+            )
         self._drop_peeked()
         if tokens and self._mask is not None:
             self._cache.crop(-tokens)

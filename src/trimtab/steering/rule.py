@@ -104,7 +104,7 @@ def entropy_of(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows
 def scatter_candidates(
     steered: Float[Tensor, "rows k"], candidates: Candidates, vocabulary: int
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Z' over the whole vocabulary: −inf outside C."""
+    """z' over the whole vocabulary: −inf outside C."""
     full = steered.new_full((steered.shape[0], vocabulary), -torch.inf)
     return full.scatter(1, candidates.ids, steered)
 
