@@ -7,6 +7,7 @@ from tiny import tiny_reward
 from trimtab import testing
 from trimtab.errors import InvalidSetting
 from trimtab.lm import LanguageModel
+from trimtab.rewards import alternatives
 
 PROMPT = [10, 20, 30, 40, 11, 21, 31]  # longer than the tiny Gemma's sliding window
 PROMPTS = [PROMPT, [50, 51], [12, 13, 14, 15]]
@@ -17,6 +18,20 @@ OPTIONS = {"top_k": 6, "max_new_tokens": 12, "seed": 3}
 
 def test_cached_equals_recomputed(reward):
     testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29, 6], CANDIDATES)
+
+
+@pytest.mark.parametrize("block", [512, 7])  # tokens of a block: all places at once, or one place after the other
+def test_alternatives_equal_separate(reward, block, monkeypatch):
+    monkeypatch.setattr(alternatives, "MAX_BLOCK_TOKENS", block)
+    testing.assert_alternatives_equal_separate(reward, PROMPTS, CANDIDATES)
+
+
+def test_alternatives_of_a_sigmoid_head_without_bos(frozen, head):
+    reward = tiny_reward(frozen, head, link="sigmoid", bos_token_id=None)
+    testing.assert_alternatives_equal_separate(reward, PROMPTS, CANDIDATES)
+    testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29, 6], CANDIDATES)
+    scores = reward.score(TEXTS[::2])
+    assert ((scores > 0) & (scores < 1)).all()
 
 
 def test_kept_column_equals_fed(reward):

@@ -4,61 +4,11 @@ import math
 import pytest
 import torch
 
-from tiny import tiny_lm, tiny_reward
+from tiny import tiny_lm
 from trimtab import errors
-from trimtab.rewards.network import PrefixRewards
-from trimtab.training.data import LabelledText, TokenizedTexts, read_labelled, select_rows
+from trimtab.training.data import LabelledText, TokenizedTexts, read_labelled, select_balanced, select_rows
 from trimtab.training.labels import train_from_labels
-from trimtab.training.objectives import position_weights, weighted_squared_error, zero_delta
-from trimtab.training.recipe import LabelRecipe
-
-# Two texts of 2 and 3 known tokens, padded on the left, two attributes.
-REWARDS = [[[9.0, 9.0], [0.5, 0.1], [0.8, 0.2]], [[0.2, 0.6], [0.4, 0.4], [0.9, 0.0]]]
-KNOWN = [[False, True, True], [True, True, True]]
-LABELS = [[1.0, 0.0], [0.0, 1.0]]
-
-
-def loss_by_hand():
-    total = 0.0
-    for rewards, known, labels in zip(REWARDS, KNOWN, LABELS, strict=True):
-        kept = [r for r, k in zip(rewards, known, strict=True) if k]
-        length = len(kept)
-        for t, at_t in enumerate(kept, start=1):
-            total += 2 * t / (length * (length + 1)) * sum((r - y) ** 2 for r, y in zip(at_t, labels, strict=True))
-    return total / len(REWARDS)
-
-
-def test_the_loss_equals_a_hand_computation():
-    rewards = torch.tensor(REWARDS)
-    rewards[0, 0] = math.nan  # what stands at padding must not matter
-    found = weighted_squared_error(rewards, torch.tensor(LABELS), torch.tensor(KNOWN))
-    assert found.item() == pytest.approx(loss_by_hand(), abs=1e-6)
-
-
-def test_position_weights_sum_to_one_over_known_tokens():
-    weights = position_weights(torch.tensor([*KNOWN, [False, False, False]]))
-    assert weights[0].tolist() == pytest.approx([0, 1 / 3, 2 / 3])
-    assert weights[1].tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6])
-    assert weights[2].tolist() == [0, 0, 0]
-
-
-def test_the_regulariser_equals_a_hand_computation_and_ignores_padding(llama):
-    head = tiny_reward(llama, "q").network.head
-    hidden = torch.randn(2, 3, 32, generator=torch.Generator().manual_seed(0))
-    known = torch.tensor(KNOWN)
-    drawn = torch.randint(64, known.shape, generator=torch.Generator().manual_seed(5)).tolist()
-    embedding = llama.output_embedding.double() / llama.output_embedding.double().std()
-    total = 0.0
-    for row in range(2):
-        for place in range(3):
-            if KNOWN[row][place]:
-                for down in head.down.double():
-                    query = head.up.double() @ (down @ hidden[row, place].double())
-                    total += float(query @ embedding[drawn[row][place]]) ** 2
-    hidden[0, 0] = 1e6
-    scored = PrefixRewards(torch.zeros(2, 3, 2), known, hidden)
-    found = zero_delta(head, scored, 64, torch.Generator().manual_seed(5))
-    assert found.item() == pytest.approx(total / 5, rel=1e-4)
+from trimtab.training.recipe import Recipe
 
 
 @pytest.mark.parametrize("head", ["q", "v"])
@@ -72,7 +22,7 @@ def test_a_reward_learns_what_a_word_means(head, trunk):
     for label in (0.0, 1.0) * 200:
         words = torch.randint(1, 10, (5,), generator=generator) + (0 if label else 30)
         rows.append(LabelledText(" ".join(f"w{w}" for w in words.tolist()), (label,)))
-    recipe = LabelRecipe(
+    recipe = Recipe(
         head=head,
         trunk=trunk,
         rank=8,
@@ -96,7 +46,7 @@ def test_a_reward_learns_what_a_word_means(head, trunk):
 
 def test_training_is_the_same_for_a_seed():
     rows = [LabelledText(f"w{i} w{i + 1}", (float(i % 2),)) for i in range(1, 41)]
-    recipe = LabelRecipe(rank=4, lora_rank=2, batch_size=8, warmup_steps=1, bf16=False, seed=7)
+    recipe = Recipe(rank=4, lora_rank=2, batch_size=8, warmup_steps=1, bf16=False, seed=7)
     tensors = []
     for _ in range(2):
         reward = train_from_labels(tiny_lm("qwen2"), ["good"], rows, rows[:8], recipe)
@@ -117,22 +67,22 @@ def test_bad_rows_are_counted_and_named(tmp_path):
         json.dumps({"text": "soft", "label": 0.25}),
     ]
     path.write_text("\n".join(rows), encoding="utf-8")
-    read = read_labelled(path, ["label"])
+    read = read_labelled(str(path), ["label"])
     assert [row.labels for row in read.rows] == [(1.0,), (0.25,)]
     assert [fault.split(":")[0] for fault in read.faults] == [f"line {n}" for n in (2, 3, 4, 5, 6)]
     with pytest.raises(errors.InvalidData, match="no usable row"):
-        read_labelled(path, ["other"])
+        read_labelled(str(path), ["other"])
     with pytest.raises(errors.InvalidData, match="no such file"):
-        read_labelled(tmp_path / "none.jsonl", ["label"])
+        read_labelled(str(tmp_path / "none.jsonl"), ["label"])
 
 
 def test_balanced_rows_have_as_many_of_each_class():
     rows = [LabelledText(str(i), (float(i < 10),)) for i in range(100)]
-    chosen = select_rows(rows, 12, balance=True, seed=0)
+    chosen = select_balanced(rows, 12, seed=0)
     assert sorted(row.labels[0] for row in chosen) == [0.0] * 6 + [1.0] * 6
-    assert select_rows(rows, 30, balance=False, seed=0) == select_rows(rows, None, balance=False, seed=0)[:30]
+    assert select_rows(rows, 30, seed=0) == select_rows(rows, None, seed=0)[:30]
     with pytest.raises(errors.InvalidData, match="balance"):
-        select_rows(rows[:10], None, balance=True, seed=0)
+        select_balanced(rows[:10], None, seed=0)
 
 
 def test_long_texts_lose_their_end_and_are_counted(llama):
@@ -144,4 +94,4 @@ def test_long_texts_lose_their_end_and_are_counted(llama):
 def test_recipes_out_of_range_are_refused():
     for settings in ({"rank": 0}, {"regulariser": -1.0}, {"epochs": 0}, {"layers": 0}, {"learning_rate": math.nan}):
         with pytest.raises(errors.InvalidSetting, match="expected"):
-            LabelRecipe(**settings)
+            Recipe(**settings)

@@ -9,7 +9,8 @@
     ├── InvalidSetting          a number or a choice out of its range (also a ValueError)
     ├── InvalidPrompt           empty, or longer than the context
     ├── InvalidData             an input file or data set that cannot be used
-    └── CorruptReward           a reward folder that is damaged or incomplete
+    ├── CorruptReward           a reward folder that is damaged or incomplete
+    └── CorruptCheckpoint       a training run's checkpoint that is damaged
 
 Messages are one line: what was got, what was expected, what to do.
 """
@@ -53,3 +54,7 @@ class InvalidData(TrimtabError):
 
 class CorruptReward(TrimtabError):
     """A reward folder that is damaged or incomplete."""
+
+
+class CorruptCheckpoint(TrimtabError):
+    """A training run's checkpoint that is damaged."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from trimtab.frozen.cache import PrefixCache
 from trimtab.frozen.lm import FrozenLM, PromptBatch
 from trimtab.lm import LanguageModel
+from trimtab.rewards.alternatives import score_alternatives
 from trimtab.rewards.model import RewardModel
 from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer, Term
@@ -37,6 +38,20 @@ def assert_cached_equals_recomputed(
         scored = state.rewards(torch.tensor([candidates]))[0]
         _assert_close(scored, separate_rewards(reward, [*prompt, *continuation[:place]], candidates), tolerance)
         state.advance(torch.tensor([token]))
+
+
+@torch.inference_mode()
+def assert_alternatives_equal_separate(
+    reward: RewardModel, texts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """Scoring candidates in every place of a padded batch of texts is scoring each with a forward of its own."""
+    batch = PromptBatch.pad(texts, reward.base.pad_token_id, reward.base.device)
+    asked = torch.tensor(candidates).expand(*batch.ids.shape, len(candidates))
+    scored = score_alternatives(reward.network, batch.ids, batch.mask, asked)
+    for row, text in enumerate(texts):
+        for place in range(0 if reward.extra_tokens else 1, len(text)):
+            expected = separate_rewards(reward, text[:place], candidates)
+            _assert_close(scored[row, place - len(text)], expected, tolerance)
 
 
 @torch.inference_mode()

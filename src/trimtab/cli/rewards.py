@@ -17,7 +17,11 @@ def list_rewards() -> None:
 
     table = Table("name", "method", "attributes", "base", "layers", "quality", box=None)
     for name, card in bundled_rewards().items():
-        quality = " ".join(f"{key.split(':')[0]} {value:.3f}" for key, value in card.quality.items() if ":" in key)
+        quality = " ".join(
+            f"{key.split(':')[0]} {value:.3f}"
+            for key, value in card.quality.items()
+            if isinstance(value, float) and ":" in key
+        )
         method = "ARM" if card.head == "q" else "RAD"
         table.add_row(name, method, ", ".join(card.attributes), card.base, str(card.layers), quality)
     Console().print(table)

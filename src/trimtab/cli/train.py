@@ -2,121 +2,230 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
-from trimtab.training.recipe import LabelRecipe
+from trimtab.cli.settings import expands
+from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe
+from trimtab.training.source import Source
 
-SAVE_DTYPES = ("bfloat16", "float16", "float32")
+if TYPE_CHECKING:
+    from trimtab.frozen.lm import FrozenLM
+    from trimtab.rewards.model import RewardModel
+    from trimtab.training.data import Row, Table
+    from trimtab.training.fit import Fit
 
-app = typer.Typer(no_args_is_help=True, help="Train rewards.")
+Out = Annotated[Path, typer.Option(help="The folder for the reward: new, empty, or an older reward's.")]
+Run = Annotated[
+    Path | None, typer.Option(help="The folder for settings, metrics and checkpoints. Default: OUT.run, beside it.")
+]
+Base = Annotated[str, typer.Option(help="The language model: smollm2, a folder, a .gguf file or a Hub id.")]
+SaveDtype = Annotated[
+    Literal["bfloat16", "float16", "float32"], typer.Option(help="What to round the saved weights to.")
+]
+TextColumn = Annotated[str, typer.Option(help="The column of the text.")]
 
-
-@app.callback()
-def group() -> None:
-    """Train rewards."""
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train rewards: from labels, from preferences, or from a trained reward.",
+    epilog="A run that was stopped goes on where it was: give the same command again. On several GPUs: "
+    "torchrun --nproc-per-node N -m trimtab train …",
+)
 
 
 @app.command()
+@expands
 def labels(
-    data: Annotated[
-        Path, typer.Option(help="JSON lines (.gz allowed) with a text and a label in [0, 1] per attribute.")
-    ],
-    out: Annotated[Path, typer.Option(help="The folder for the reward: new, empty, or an older reward's.")],
-    held_out: Annotated[
-        Path | None, typer.Option(help="The same, for measuring; default: 5 % of the data, kept from training.")
-    ] = None,
-    base: Annotated[
-        str, typer.Option(help="The language model: smollm2, a folder, a .gguf file or a Hub id.")
-    ] = "smollm2",
+    source: Source,
+    recipe: Recipe,
+    settings: LabelSettings,
+    out: Out,
+    run: Run = None,
+    base: Base = "smollm2",
     attribute: Annotated[
         list[str] | None, typer.Option(help="What to call a label; repeat for several. Default: label.")
     ] = None,
     column: Annotated[list[str] | None, typer.Option(help="The label columns, if called otherwise.")] = None,
-    text_column: Annotated[str, typer.Option(help="The column of the text.")] = "text",
-    limit: Annotated[int | None, typer.Option(help="Use this many texts, drawn at random.")] = None,
-    balance: Annotated[bool, typer.Option(help="Use as many texts with the first label high as low.")] = False,
-    head: Annotated[str, typer.Option(help="q (ARM, one call for all next tokens) or v (RAD).")] = LabelRecipe.head,
-    layers: Annotated[int | None, typer.Option(help="How many of the base's layers to use; default: all.")] = None,
-    rank: Annotated[
-        int, typer.Option(help="The rank of a Q-head; the hidden size for the paper's full W.")
-    ] = LabelRecipe.rank,
-    trunk: Annotated[str, typer.Option(help="frozen, lora or full.")] = LabelRecipe.trunk,
-    lora_rank: Annotated[int, typer.Option(help="The rank of the adapters.")] = LabelRecipe.lora_rank,
-    epochs: Annotated[float, typer.Option(help="Passes over the data.")] = LabelRecipe.epochs,
-    batch_size: Annotated[int, typer.Option(help="Texts a step.")] = LabelRecipe.batch_size,
-    learning_rate: Annotated[float | None, typer.Option(help="Default: by trunk.")] = None,
-    warmup_steps: Annotated[int, typer.Option(help="Steps of rising learning rate.")] = LabelRecipe.warmup_steps,
-    regulariser: Annotated[
-        float, typer.Option(help="Weight of the zero-delta term (Q-head).")
-    ] = LabelRecipe.regulariser,
-    max_tokens: Annotated[int, typer.Option(help="Longer texts lose their end.")] = LabelRecipe.max_tokens,
-    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = LabelRecipe.bf16,
-    save_dtype: Annotated[str, typer.Option(help="What to round the saved weights to.")] = "bfloat16",
-    seed: Annotated[int, typer.Option(help="For weights, order and drawn tokens.")] = LabelRecipe.seed,
+    text_column: TextColumn = "text",
+    balance: Annotated[bool, typer.Option("--balance", help="As many texts with the first label high as low.")] = False,
+    save_dtype: SaveDtype = "bfloat16",
 ) -> None:
-    """Train a reward from labelled texts: weighted squared error, and for a Q-head the zero-delta regulariser.
+    """Train a reward from texts with labels in [0, 1]: every prefix regresses its text's label.
 
     Example: trimtab train labels --data sst2.jsonl --attribute positive --column label --out rewards/sentiment
     """
-    import torch
-
-    from trimtab.errors import InvalidData, InvalidSetting
-    from trimtab.frozen.sources import load_frozen
-    from trimtab.rewards.folder import check_target
-    from trimtab.training.data import read_labelled, select_rows
+    from trimtab.errors import InvalidSetting
+    from trimtab.training.data import read_labelled, select_balanced, select_rows
     from trimtab.training.labels import train_from_labels
 
-    console = Console(stderr=True)
     attributes = attribute or ["label"]
-    if column and len(column) != len(attributes):
-        raise InvalidSetting(f"got {len(column)} columns for {len(attributes)} attributes, expected one for each")
-    if save_dtype not in SAVE_DTYPES:
-        raise InvalidSetting(f"got --save-dtype {save_dtype!r}, expected one of: {', '.join(SAVE_DTYPES)}")
-    check_target(out)
-    recipe = LabelRecipe(
-        head=head,  # type: ignore[arg-type]
-        layers=layers,
-        rank=rank,
-        trunk=trunk,  # type: ignore[arg-type]
-        lora_rank=lora_rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup_steps=warmup_steps,
-        regulariser=regulariser,
-        max_tokens=max_tokens,
-        bf16=bf16,
-        seed=seed,
+    columns = column or attributes
+    if len(columns) != len(attributes):
+        raise InvalidSetting(f"got {len(columns)} columns for {len(attributes)} attributes, expected one for each")
+    desk = Desk(out, run, source, recipe, {"base": base, "columns": columns, "balance": balance, **vars(settings)})
+    table = desk.read(read_labelled(source.data, columns, text_column, source.split), source.data)
+    held = source.held_out and read_labelled(source.held_out, columns, text_column, source.held_out_split)
+    select = select_balanced if balance else select_rows
+    rows, held_rows = desk.divide(select(table.rows, source.limit, recipe.seed), held or None)
+    lm = desk.load(base)
+    desk.show([row.text for row in rows], lm, {a: [row.labels[i] for row in rows] for i, a in enumerate(attributes)})
+    desk.save(train_from_labels(lm, attributes, rows, held_rows, recipe, settings, desk.fit()), save_dtype)
+
+
+@app.command()
+@expands
+def pairs(
+    source: Source,
+    recipe: Recipe,
+    settings: PairSettings,
+    out: Out,
+    run: Run = None,
+    base: Base = "smollm2",
+    attribute: Annotated[str, typer.Option(help="What to call the reward.")] = "preferred",
+    chosen_column: Annotated[str, typer.Option(help="The column of the preferred text.")] = "chosen",
+    rejected_column: Annotated[str, typer.Option(help="The column of the other.")] = "rejected",
+    save_dtype: SaveDtype = "bfloat16",
+) -> None:
+    """Train a reward from pairs of texts: the chosen one's reward is to exceed the rejected one's (Bradley–Terry).
+
+    Example: trimtab train pairs --data preferences.jsonl --attribute harmless --out rewards/harmless
+    """
+    from trimtab.training.data import read_pairs, select_rows
+    from trimtab.training.pairs import train_from_pairs
+
+    desk = Desk(out, run, source, recipe, {"base": base, "attribute": attribute, **vars(settings)})
+    table = desk.read(read_pairs(source.data, chosen_column, rejected_column, source.split), source.data)
+    held = source.held_out and read_pairs(source.held_out, chosen_column, rejected_column, source.held_out_split)
+    rows, held_rows = desk.divide(select_rows(table.rows, source.limit, recipe.seed), held or None)
+    lm = desk.load(base)
+    desk.show([text for row in rows for text in (row.chosen, row.rejected)], lm, {})
+    desk.save(train_from_pairs(lm, attribute, rows, held_rows, recipe, settings, desk.fit()), save_dtype)
+
+
+@app.command()
+@expands
+def distil(
+    source: Source,
+    recipe: Recipe,
+    settings: DistilSettings,
+    teacher: Annotated[str, typer.Option(help="The reward to learn from: a bundled name, a folder or a Hub id.")],
+    out: Out,
+    run: Run = None,
+    targets: Annotated[
+        Path | None, typer.Option(help="Keeps the teacher's rewards, for other students too. Default: in --run.")
+    ] = None,
+    base: Base = "smollm2",
+    column: Annotated[
+        list[str] | None, typer.Option(help="Label columns, to measure against and for --balance. Default: none.")
+    ] = None,
+    text_column: TextColumn = "text",
+    balance: Annotated[bool, typer.Option("--balance", help="As many texts with --column high as low.")] = False,
+    save_dtype: SaveDtype = "bfloat16",
+) -> None:
+    """Train a reward from another reward: a Q-head that says in one call what a V-head says in k, or a smaller one.
+
+    Example: trimtab train distil --teacher sentiment-rad --data texts.jsonl --out rewards/mine
+    """
+    from trimtab.errors import InvalidSetting
+    from trimtab.rewards.shelf import load_reward
+    from trimtab.training.data import read_labelled, select_balanced, select_rows
+    from trimtab.training.distil import train_from_teacher
+
+    desk = Desk(out, run, source, recipe, {"base": base, "teacher": teacher, "balance": balance, **vars(settings)})
+    if balance and not column:
+        raise InvalidSetting("got --balance, expected --column with it")
+    columns = (column or []) if balance or not source.held_out else []
+    table = desk.read(read_labelled(source.data, columns, text_column, source.split), source.data)
+    held = source.held_out and read_labelled(source.held_out, column or [], text_column, source.held_out_split)
+    select = select_balanced if balance else select_rows
+    rows, held_rows = desk.divide(select(table.rows, source.limit, recipe.seed), held or None)
+    lm = desk.load(base)
+    model = load_reward(teacher, lm)
+    if column and len(column) != len(model.attributes):
+        raise InvalidSetting(f"got {len(column)} label columns, expected the teacher's {len(model.attributes)}")
+    desk.show([row.text for row in rows], lm, {})
+    desk.save(
+        train_from_teacher(lm, model, rows, held_rows, recipe, settings, desk.fit(), targets or desk.run / "targets"),
+        save_dtype,
     )
-    read = read_labelled(data, column or attributes, text_column)
-    report_faults(console, data, read.faults)
-    rows = select_rows(read.rows, limit, balance, seed)
-    if held_out is not None:
-        kept = read_labelled(held_out, column or attributes, text_column)
-        report_faults(console, held_out, kept.faults)
-        measured = kept.rows
-    else:
+
+
+class Desk:
+    """What the three commands do alike: check the folders, read, show, load, record, save."""
+
+    def __init__(self, out: Path, run: Path | None, source: Source, recipe: Recipe, about: dict[str, Any]):
+        from rich.console import Console
+
+        from trimtab.rewards.folder import check_target
+
+        check_target(out)
+        self.out, self.run = out, run or out.with_name(out.name + ".run")
+        self.source, self.recipe, self.about = source, recipe, about
+        self.console: Console = Console(stderr=True)
+        self.facts: dict[str, Any] = {}
+
+    def read(self, table: "Table[Row]", name: str) -> "Table[Row]":
+        """Say which rows of a table could not be used."""
+        if table.faults:
+            named = "; ".join(table.faults[:5]) + ("; …" if len(table.faults) > 5 else "")
+            self.console.print(f"[yellow]{name}: {len(table.faults)} rows skipped[/yellow]: {named}", highlight=False)
+            self.facts[f"skipped in {Path(name).name}"] = len(table.faults)
+        return table
+
+    def divide(self, rows: "Sequence[Row]", held: "Table[Row] | None") -> "tuple[Sequence[Row], Sequence[Row]]":
+        """The rows to train on and those held out: another table's, or a twentieth."""
+        from trimtab.errors import InvalidData
+
+        if held is not None:
+            return rows, self.read(held, str(self.source.held_out)).rows
         if len(rows) < 2:
-            raise InvalidData("got 1 text, expected at least 2: one of them is held out")
+            raise InvalidData("got 1 row, expected at least 2: one of them is held out")
         share = max(1, len(rows) // 20)
-        rows, measured = rows[share:], rows[:share]
-    high = sum(row.labels[0] >= 0.5 for row in rows) / len(rows)
-    console.print(f"{len(rows)} texts to train on ({high:.0%} high in {attributes[0]}), {len(measured)} held out")
-    lm = load_frozen(base, dtype=torch.bfloat16 if bf16 else torch.float32)
-    command = shlex.join(["trimtab", *(Path(a).name if Path(a).exists() else a for a in sys.argv[1:])])
-    provenance = {"data": data.name, "held_out": held_out.name if held_out else "5 % of the data", "command": command}
-    reward = train_from_labels(lm, attributes, rows, measured, recipe, out.name, provenance)
-    reward.save_pretrained(out, getattr(torch, save_dtype))
-    console.print(f"saved {out}")
-    for name, value in reward.card.quality.items():
-        console.print(f"  {name} {value:.4f}" if isinstance(value, float) else f"  {name} {value}")
+        return rows[share:], rows[:share]
 
+    def load(self, base: str) -> "FrozenLM":
+        """The language model, in the arithmetic of training."""
+        import torch
 
-def report_faults(console: Console, path: Path, faults: list[str], most: int = 5) -> None:
-    """Say how many rows of a file could not be used, and which the first were."""
-    if faults:
-        console.print(f"[yellow]{path}: {len(faults)} rows skipped[/yellow]: " + "; ".join(faults[:most]))
+        from trimtab.frozen.sources import load_frozen
+
+        return load_frozen(base, dtype=torch.bfloat16 if self.recipe.bf16 else torch.float32)
+
+    def show(self, texts: "Sequence[str]", lm: "FrozenLM", labels: "dict[str, Sequence[float]]") -> None:
+        """Lengths, class balance and a sample, before the work begins."""
+        from trimtab.training.summary import summarize
+
+        summary = summarize(texts, lm, self.recipe.max_tokens, labels)
+        self.facts |= summary.facts
+        self.console.print(summary.table)
+
+    def fit(self) -> "Fit":
+        """The run's folder, claimed; its progress; and what the card will say of data and command."""
+        from dataclasses import asdict
+
+        from trimtab.cli.progress import Bars
+        from trimtab.training.fit import Fit
+        from trimtab.training.run import RunFolder
+
+        run = RunFolder(self.run)
+        run.claim({**self.about, **asdict(self.source), "recipe": asdict(self.recipe)})
+        command = shlex.join(["trimtab", *(Path(a).name if Path(a).exists() else a for a in sys.argv[1:])])
+        held = Path(self.source.held_out).name if self.source.held_out else "5 % of the data"
+        provenance = {"data": Path(self.source.data).name, "held_out": held, "command": command, **self.facts}
+        return Fit(run, Bars(self.console), self.out.name, provenance)
+
+    def save(self, reward: "RewardModel", dtype: str) -> None:
+        """Write the reward, from the first process alone, and print what it measured."""
+        import torch
+        from accelerate import PartialState
+
+        if not PartialState().is_main_process:
+            return
+        reward.save_pretrained(self.out, getattr(torch, dtype))
+        self.console.print(f"saved {self.out}; settings, metrics and checkpoints are in {self.run}", highlight=False)
+        for name, value in reward.card.quality.items():
+            if isinstance(value, float | int):
+                self.console.print(f"  {name} {value:.4f}" if isinstance(value, float) else f"  {name} {value}")

@@ -6,6 +6,7 @@ from typing import Any, final
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -75,17 +76,24 @@ class PrefixCache:
         self._remember(output)
         return output
 
-    def peek(self, candidates: Int[Tensor, "rows k"]) -> ModelOutput:
+    def peek(self, candidates: Int[Tensor, "rows k"], after: Int[Tensor, "rows k"] | None = None) -> ModelOutput:
         """Run k alternative next tokens of every prefix in one forward, each blind to the others.
 
-        All k share the next position and see the whole prefix and themselves: a block mask, instead of k copies of the
-        cache. `keep` then appends one of them; anything else drops them.
+        A candidate sees its prefix and itself: a block mask, instead of k copies of the cache. `keep` then appends one
+        of them; anything else drops them.
+
+        Args:
+            candidates: token ids.
+            after: the slot that each candidate follows, to ask about tokens further back (-1: about first tokens);
+                default: the last.
         """
         assert self._mask is not None, "feed a prefix before peeking"
         self._drop_peeked()
-        positions = self._mask.sum(1, keepdim=True).expand_as(candidates)
+        after = torch.full_like(candidates, self.slots - 1) if after is None else after
+        lengths = functional.pad(self._mask.cumsum(1), (1, 0))
+        positions = lengths.gather(1, after + 1)
         self._peeked = candidates.shape[1]
-        return self._forward(candidates, positions, self._block_mask(candidates))
+        return self._forward(candidates, positions, self._block_mask(positions, after))
 
     def keep(self, choice: Int[Tensor, " rows"]) -> None:
         """Append, without a forward, the candidate in column `choice[row]` of the last `peek`."""
@@ -149,27 +157,28 @@ class PrefixCache:
             self._cache.crop(-self._peeked)
             self._peeked = 0
 
-    def _block_mask(self, candidates: Tensor) -> Tensor | dict[str, Tensor]:
+    def _block_mask(self, positions: Int[Tensor, "rows k"], after: Int[Tensor, "rows k"]) -> Tensor | dict[str, Tensor]:
         assert self._mask is not None
         config = self.model.config
         window = getattr(config, "sliding_window", None)
-        whole = self._additive(candidates, self._mask)
+        slots = torch.arange(self.slots, device=after.device)
+        visible = self._mask[:, None] & (slots <= after[..., None])
+        whole = self._additive(visible)
         if not window:
             return whole
-        positions = self._mask.cumsum(1) - 1
-        recent = positions > self._mask.sum(1, keepdim=True) - window
-        windowed = self._additive(candidates, self._mask & recent)
+        recent = (self._mask.cumsum(1) - 1)[:, None] > positions[..., None] - window
+        windowed = self._additive(visible & recent)
         if getattr(config, "layer_types", None) is None:
             return windowed
         return {"full_attention": whole, "sliding_attention": windowed}
 
-    def _additive(self, candidates: Tensor, visible: Tensor) -> Tensor:
-        rows, k = candidates.shape
-        themselves = torch.eye(k, dtype=torch.bool, device=candidates.device)
-        allowed = torch.cat([visible[:, None].expand(rows, k, -1), themselves.expand(rows, k, k)], dim=-1)
+    def _additive(self, visible: Bool[Tensor, "rows k slots"]) -> Float[Tensor, "rows 1 k columns"]:
+        rows, k, _ = visible.shape
+        themselves = torch.eye(k, dtype=torch.bool, device=visible.device)
+        allowed = torch.cat([visible, themselves.expand(rows, k, k)], dim=-1)
         dtype = self.model.dtype
-        blocked = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=candidates.device)
-        return torch.where(allowed, torch.zeros((), dtype=dtype, device=candidates.device), blocked)[:, None]
+        blocked = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=visible.device)
+        return torch.where(allowed, torch.zeros((), dtype=dtype, device=visible.device), blocked)[:, None]
 
 
 def _keep_column(

@@ -12,6 +12,7 @@ CARD_FILE = "config.json"
 SCHEMA_VERSION = 1
 HeadKind = Literal["q", "v"]
 TrunkTraining = Literal["frozen", "lora", "full"]
+Link = Literal["identity", "sigmoid"]
 
 
 @final
@@ -30,6 +31,7 @@ class RewardCard:
         rank: the rank of a Q-head's marginal.
         baseline: whether a Q-head adds the prefix's baseline.
         lora_rank, lora_alpha: the adapters' settings, for a "lora" trunk.
+        link: "identity", or "sigmoid" for a head trained by cross-entropy.
         clamp: the range to which a reward is clamped before it steers; None for a head trained on differences.
         bos_token_id: the token put before every text; None if texts are fed bare.
         provenance: data, command and settings of the training.
@@ -47,6 +49,7 @@ class RewardCard:
     baseline: bool = True
     lora_rank: int = 16
     lora_alpha: int = 32
+    link: Link = "identity"
     clamp: tuple[float, float] | None = (0.0, 1.0)
     bos_token_id: int | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -54,7 +57,7 @@ class RewardCard:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        choices = {"head": ("q", "v"), "trunk": ("frozen", "lora", "full")}
+        choices = {"head": ("q", "v"), "trunk": ("frozen", "lora", "full"), "link": ("identity", "sigmoid")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InvalidSetting(f"got {name}={getattr(self, name)!r}, expected {' or '.join(allowed)}")

@@ -1,4 +1,4 @@
-"""The folder in which a reward is kept: its card, and reward.safetensors with its own weights."""
+"""The folder in which a reward is kept: its card, its model card for people, and its own weights."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from trimtab.rewards.card import CARD_FILE, TrunkTraining
 from trimtab.rewards.network import RewardNetwork, own_tensors
 
 WEIGHTS_FILE = "reward.safetensors"
+README_FILE = "README.md"
 
 
 def check_target(folder: Path) -> None:
@@ -20,7 +21,9 @@ def check_target(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InvalidSetting(f"got {str(folder)!r} to save a reward in, expected a folder; it is a file")
-    others = {path.name for path in folder.iterdir()} - {CARD_FILE, WEIGHTS_FILE} if folder.exists() else set()
+    others = (
+        {path.name for path in folder.iterdir()} - {CARD_FILE, WEIGHTS_FILE, README_FILE} if folder.exists() else set()
+    )
     if others:
         raise InvalidSetting(
             f"got {str(folder)!r} to save a reward in, expected a new or empty folder; it holds {min(others)!r}"

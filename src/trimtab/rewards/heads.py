@@ -6,7 +6,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from trimtab.rewards.card import Link
+
 UP_INIT_STD = 0.02
+
+
+def make_link(link: Link) -> nn.Module:
+    """From a head's answers to rewards: nothing, or the sigmoid of a head trained by cross-entropy.
+
+    A head's `forward` returns its answers as they are trained; `head.link` of them is what steers and is scored.
+    """
+    return nn.Sigmoid() if link == "sigmoid" else nn.Identity()
 
 
 @final
@@ -26,14 +36,22 @@ class QHead(nn.Module):
         attributes: how many rewards the head returns.
         rank: R, the rank of the marginal.
         baseline: whether the prefix's baseline is there; without it the head returns differences.
+        link: what `link` applies to the head's answers; see `make_link`.
     """
 
     embedding_scale: Tensor
 
     def __init__(
-        self, embedding: Float[Tensor, "vocabulary hidden"], attributes: int, rank: int, baseline: bool = True
+        self,
+        embedding: Float[Tensor, "vocabulary hidden"],
+        attributes: int,
+        rank: int,
+        baseline: bool = True,
+        link: Link = "identity",
     ):
         super().__init__()
+        self.attributes = attributes
+        self.link = make_link(link)
         hidden = embedding.shape[1]
         self.baseline = nn.Linear(hidden, attributes) if baseline else None
         self.up = nn.Parameter(torch.randn(hidden, rank) * UP_INIT_STD)
@@ -76,8 +94,10 @@ class QHead(nn.Module):
 class VHead(nn.Module):
     """RAD's head: the reward of a prefix from its own hidden state, r_a(x) = ⟨w_a, h(x)⟩ + c_a (2310.09520)."""
 
-    def __init__(self, hidden_size: int, attributes: int):
+    def __init__(self, hidden_size: int, attributes: int, link: Link = "identity"):
         super().__init__()
+        self.attributes = attributes
+        self.link = make_link(link)
         self.value = nn.Linear(hidden_size, attributes)
 
     def forward(self, hidden: Float[Tensor, "*prefixes hidden"]) -> Float[Tensor, "*prefixes attributes"]:

@@ -16,9 +16,10 @@ from trimtab.files import whole_folder
 from trimtab.frozen.cache import LAST, PrefixCache
 from trimtab.frozen.lm import FrozenLM, PromptBatch, check_text
 from trimtab.rewards.card import CARD_FILE, RewardCard, read_card
-from trimtab.rewards.folder import WEIGHTS_FILE, check_target, load_own_tensors
+from trimtab.rewards.folder import README_FILE, WEIGHTS_FILE, check_target, load_own_tensors
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.network import PrefixRewards, RewardNetwork, build_network, own_tensors
+from trimtab.rewards.readme import model_card
 from trimtab.rewards.state import HostedQState, QState, VState
 from trimtab.steering.reward import RewardState
 from trimtab.steering.steer import Clamp, Steer, Term
@@ -147,9 +148,10 @@ class RewardModel:
 
     @torch.inference_mode()
     def score_ids(self, texts: Sequence[Sequence[int]]) -> PrefixRewards:
-        """The rewards of every prefix of tokenized texts, left-padded, in one forward."""
+        """The rewards of every prefix of tokenized texts, left-padded, in one forward; the head's link applied."""
         batch = PromptBatch.pad(texts, self.base.pad_token_id, self.base.device)
-        return self.network(batch.ids, batch.mask)
+        scored = self.network(batch.ids, batch.mask)
+        return scored._replace(values=self.network.head.link(scored.values))
 
     def score_prefixes(self, texts: str | Sequence[str]) -> list[Float[Tensor, "tokens attributes"]]:
         """The rewards of every prefix of each text; NaN where a Q-head without BOS has nothing to predict from."""
@@ -165,7 +167,7 @@ class RewardModel:
         return torch.stack([prefixes[-1] for prefixes in self.score_prefixes(texts)])
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write the card and the reward's own weights; the base's are not copied.
+        """Write the card, a README and the reward's own weights; the base's are not copied.
 
         Args:
             folder: new, empty, or an older reward's, which is replaced as a whole; an interrupted save leaves that
@@ -182,6 +184,7 @@ class RewardModel:
         }
         with whole_folder(Path(folder), replace=True) as partial:
             (partial / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
+            (partial / README_FILE).write_text(model_card(self.card, Path(folder).name), encoding="utf-8")
             save_file(tensors, partial / WEIGHTS_FILE)
 
     def push_to_hub(self, repo_id: str, private: bool = False) -> str:

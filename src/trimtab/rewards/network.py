@@ -23,7 +23,8 @@ class PrefixRewards(NamedTuple):
     """The reward of every prefix of some texts.
 
     Attributes:
-        values: the reward of the text up to and including each token; meaningless where `known` is False.
+        values: the head's answer for the text up to and including each token, `head.link` not yet applied; meaningless
+            where `known` is False.
         known: False at padding, at BOS, and where a Q-head has no prefix to predict from.
         before: the trunk's hidden state from which a Q-head predicted each token (for a V-head: the token's own).
     """
@@ -48,6 +49,11 @@ class RewardNetwork(nn.Module):
         self.trunk = trunk
         self.head = head
         self.bos_token_id = bos_token_id
+
+    @property
+    def attributes(self) -> int:
+        """How many rewards the head returns."""
+        return self.head.attributes
 
     def forward(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> PrefixRewards:
         """Score every prefix of left-padded texts, in one forward."""
@@ -107,9 +113,9 @@ def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:
     hidden, attributes = base.output_embedding.shape[1], len(card.attributes)
     head: QHead | VHead
     if card.head == "q":
-        head = QHead(base.output_embedding, attributes, card.rank, card.baseline)
+        head = QHead(base.output_embedding, attributes, card.rank, card.baseline, card.link)
     else:
-        head = VHead(hidden, attributes)
+        head = VHead(hidden, attributes, card.link)
     return RewardNetwork(trunk, head.to(base.device), card.bos_token_id)
 
 

@@ -97,7 +97,7 @@ class VState:
             raise InvalidSetting("a V-head scores each candidate with a forward of its own: expected a finite top_k")
         known = candidates.clamp_max(self._network.trunk.get_input_embeddings().weight.shape[0] - 1)
         self._candidates = candidates
-        return self._head(self._cache.peek(known).last_hidden_state)
+        return self._head.link(self._head(self._cache.peek(known).last_hidden_state))
 
     def advance(self, tokens: Int[Tensor, " rows"], choice: Int[Tensor, " rows"] | None = None) -> None:
         """Append a token to every prefix: a candidate's column is kept; any other token costs a forward."""
@@ -129,4 +129,4 @@ def score_next(
     """A Q-head's rewards; ids past its vocabulary (rows that pad a larger model's) count as its last."""
     if candidates is not None:
         candidates = candidates.clamp_max(head.vocabulary_size - 1)
-    return head(hidden, candidates)
+    return head.link(head(hidden, candidates))

@@ -1,86 +1,132 @@
-"""Labelled text for training: read, checked, counted and tokenized."""
+"""Texts for training: labelled ones and pairs, read, checked, counted and tokenized."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from torch.utils.data import Dataset
 
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.frozen.lm import FrozenLM
-from trimtab.jsonlines import read_lines
+from trimtab.training.records import read_records
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text and its label for each attribute, each in [0, 1]."""
+    """A text and its label for each attribute, each in [0, 1]; no labels where a teacher gives the rewards."""
 
     text: str
-    labels: tuple[float, ...]
+    labels: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextPair:
+    """Two texts, the first preferred."""
+
+    chosen: str
+    rejected: str
+
+
+Row = TypeVar("Row", LabelledText, TextPair)
 
 
 @dataclass
-class TextFile:
-    """Labelled texts and what was wrong with the rest.
+class Table(Generic[Row]):
+    """Good rows, and what was wrong with the others.
 
     Attributes:
         rows: the good rows.
         faults: "line N: what is wrong", one per bad row.
     """
 
-    rows: list[LabelledText] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
-def read_labelled(path: Path, columns: Sequence[str], text_column: str = "text") -> TextFile:
-    """Read JSON lines (.gz allowed) with a text and one label column per attribute.
+def read_labelled(
+    source: str, columns: Sequence[str], text_column: str = "text", split: str = "train"
+) -> Table[LabelledText]:
+    """Read texts with one label column per attribute.
 
     Args:
-        path: the file.
-        columns: the label columns, one per attribute, numbers in [0, 1].
+        source, split: as in `read_records`.
+        columns: the label columns, one per attribute, numbers in [0, 1]; none for texts alone.
         text_column: the column of the text.
 
     Raises:
-        InvalidData: no such file, or not one good row in it.
+        InvalidData: no such table, or not one good row in it.
     """
-    found = TextFile()
-    for line in read_lines(path):
-        if line.row is None:
-            found.faults.append(str(line.fault))
+
+    def parse(row: dict[str, Any]) -> LabelledText:
+        labels = tuple(float(row[column]) for column in columns)
+        if not all(0 <= label <= 1 for label in labels):
+            raise ValueError(f"got labels {labels}, expected numbers in [0, 1]")
+        return LabelledText(_text(row, text_column), labels)
+
+    return _read(source, split, parse)
+
+
+def read_pairs(
+    source: str, chosen_column: str = "chosen", rejected_column: str = "rejected", split: str = "train"
+) -> Table[TextPair]:
+    """Read pairs of texts, one preferred. Arguments and errors as in `read_labelled`."""
+
+    def parse(row: dict[str, Any]) -> TextPair:
+        pair = TextPair(_text(row, chosen_column), _text(row, rejected_column))
+        if pair.chosen == pair.rejected:
+            raise ValueError("got the same text twice, expected two")
+        return pair
+
+    return _read(source, split, parse)
+
+
+def _read(source: str, split: str, parse: Callable[[dict[str, Any]], Row]) -> Table[Row]:
+    table: Table[Row] = Table()
+    for record in read_records(source, split):
+        if record.row is None:
+            table.faults.append(str(record.fault))
             continue
         try:
-            found.rows.append(_labelled(line.row, columns, text_column))
-        except (ValueError, KeyError, TypeError) as error:
-            found.faults.append(f"line {line.number}: {type(error).__name__} {error}")
-    if not found.rows:
-        raise InvalidData(f"{str(path)!r} has no usable row; first fault: {(found.faults or ['it is empty'])[0]}")
-    return found
+            table.rows.append(parse(record.row))
+        except KeyError as error:
+            columns = ", ".join(map(repr, record.row))
+            table.faults.append(f"{record.place}: no column {error}, its columns are {columns}")
+        except (ValueError, TypeError) as error:
+            table.faults.append(f"{record.place}: {error}")
+    if not table.rows:
+        raise InvalidData(f"{source!r} has no usable row; first fault: {(table.faults or ['it is empty'])[0]}")
+    return table
 
 
-def _labelled(row: dict[str, Any], columns: Sequence[str], text_column: str) -> LabelledText:
-    text = row[text_column]
+def _text(row: dict[str, Any], column: str) -> str:
+    text = row[column]
     if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"got {text_column}={text!r}, expected text")
-    labels = tuple(float(row[column]) for column in columns)
-    if not all(0 <= label <= 1 for label in labels):
-        raise ValueError(f"got labels {labels}, expected numbers in [0, 1]")
-    return LabelledText(text, labels)
+        raise ValueError(f"got {column}={text!r}, expected text")
+    return text
 
 
-def select_rows(rows: Sequence[LabelledText], limit: int | None, balance: bool, seed: int) -> list[LabelledText]:
-    """Shuffle, and cut to a number of rows; with `balance`, as many above ½ in the first attribute as below.
+def select_rows(rows: Sequence[Row], limit: int | None, seed: int) -> list[Row]:
+    """Shuffle, and cut to a number of rows.
 
     Raises:
-        InvalidData: `balance` with rows of one class only.
         InvalidSetting: a limit below 1.
     """
     if limit is not None and limit < 1:
         raise InvalidSetting(f"got limit={limit}, expected at least 1")
-    shuffled = random.Random(seed).sample(list(rows), len(rows))
-    if not balance:
-        return shuffled[:limit]
+    return random.Random(seed).sample(list(rows), len(rows))[:limit]
+
+
+def select_balanced(rows: Sequence[LabelledText], limit: int | None, seed: int) -> list[LabelledText]:
+    """Shuffle, and keep as many rows above ½ in the first attribute as below.
+
+    Raises:
+        InvalidData: rows of one class only.
+        InvalidSetting: a limit below 2.
+    """
+    if limit is not None and limit < 2:
+        raise InvalidSetting(f"got limit={limit}, expected at least 2 to balance")
+    shuffled = select_rows(rows, None, seed)
     high = [row for row in shuffled if row.labels[0] >= 0.5]
     low = [row for row in shuffled if row.labels[0] < 0.5]
     each = min(len(high), len(low), (limit or len(rows)) // 2)
@@ -96,19 +142,54 @@ class TokenizedTexts(Dataset[dict[str, Any]]):
         rows: labelled texts.
         lm: whose tokenizer to use.
         max_tokens: longer texts lose their end.
+
+    Raises:
+        InvalidData: not one text that has a token.
     """
 
     def __init__(self, rows: Sequence[LabelledText], lm: FrozenLM, max_tokens: int):
-        encoded = lm.tokenizer([row.text for row in rows], add_special_tokens=False)["input_ids"]
+        encoded = encode_all(lm, [row.text for row in rows])
         self.truncated = sum(len(ids) > max_tokens for ids in encoded)
-        self.examples = [
+        self.examples: list[dict[str, Any]] = [
             {"input_ids": ids[:max_tokens], "labels": row.labels, "length": min(len(ids), max_tokens)}
             for ids, row in zip(encoded, rows, strict=True)
             if ids
         ]
+        _require(self.examples)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.examples[index]
+
+
+class TokenizedPairs(Dataset[dict[str, Any]]):
+    """Token ids of both texts of each pair, each cut to a maximum length; as `TokenizedTexts` otherwise."""
+
+    def __init__(self, rows: Sequence[TextPair], lm: FrozenLM, max_tokens: int):
+        chosen = encode_all(lm, [row.chosen for row in rows])
+        rejected = encode_all(lm, [row.rejected for row in rows])
+        self.truncated = sum(len(ids) > max_tokens for ids in chosen + rejected)
+        self.examples: list[dict[str, Any]] = [
+            {"chosen": c[:max_tokens], "rejected": r[:max_tokens], "length": min(max(len(c), len(r)), max_tokens)}
+            for c, r in zip(chosen, rejected, strict=True)
+            if c and r
+        ]
+        _require(self.examples)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.examples[index]
+
+
+def _require(examples: Sequence[object]) -> None:
+    if not examples:
+        raise InvalidData("got no texts to train on, or none held out, expected at least one of each")
+
+
+def encode_all(lm: FrozenLM, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts, without special tokens; BOS is the network's business."""
+    return lm.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []

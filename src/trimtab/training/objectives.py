@@ -1,38 +1,96 @@
-"""What a reward is trained on: pure functions of rewards and labels."""
+"""What a reward is trained on: pure functions of rewards and what they should be."""
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.network import PrefixRewards
+
+
+class Loss(NamedTuple):
+    """A mean in two parts, so that processes that hold different numbers of items can share it exactly.
+
+    Attributes:
+        total: the sum, a scalar.
+        items: over how many texts or tokens, a scalar.
+    """
+
+    total: Tensor
+    items: Tensor
+
+    @property
+    def mean(self) -> Float[Tensor, ""]:
+        """Total over items; 0 of nothing."""
+        return self.total / self.items.clamp_min(1)
 
 
 def weighted_squared_error(
     rewards: Float[Tensor, "rows tokens attributes"],
     labels: Float[Tensor, "rows attributes"],
     known: Bool[Tensor, "rows tokens"],
-) -> Float[Tensor, ""]:
+) -> Loss:
     """RAD's loss: every prefix regresses the text's label, later prefixes more (2310.09520, 2407.04615).
 
         Σ_t 2t / (L (L + 1)) · (r_t − y)²
 
     summed over attributes, averaged over texts; t = 1 … L counts the tokens whose reward is known.
     """
-    weights = position_weights(known)
-    squared = (rewards.float() - labels[:, None, :].float()).square().sum(-1)
-    return (weights * squared.masked_fill(~known, 0)).sum(1).mean()
+    return _weighted((rewards.float() - labels[:, None].float()).square(), known)
 
 
-def position_weights(known: Bool[Tensor, "rows tokens"]) -> Float[Tensor, "rows tokens"]:
-    """2t / (L (L + 1)) at the t-th known token of L, 0 elsewhere; each row sums to 1."""
-    order = known.cumsum(1).float() * known
-    return order / order.sum(1, keepdim=True).clamp_min(1)
+def weighted_cross_entropy(
+    answers: Float[Tensor, "rows tokens attributes"],
+    labels: Float[Tensor, "rows attributes"],
+    known: Bool[Tensor, "rows tokens"],
+) -> Loss:
+    """RAD's weights on the binary cross-entropy of sigmoid(answer) and label (2407.04615, "ce"); soft labels allowed.
+
+    Σ_t 2t / (L (L + 1)) · −[y log σ(a_t) + (1 − y) log(1 − σ(a_t))]
+    """
+    expected = labels[:, None].float().expand(answers.shape)
+    return _weighted(functional.binary_cross_entropy_with_logits(answers.float(), expected, reduction="none"), known)
 
 
-def zero_delta(
-    head: QHead, scored: PrefixRewards, vocabulary: int, generator: torch.Generator | None = None
-) -> Float[Tensor, ""]:
+def bradley_terry(chosen: Float[Tensor, "rows attributes"], rejected: Float[Tensor, "rows attributes"]) -> Loss:
+    """−log σ(r(chosen) − r(rejected)), summed over attributes, averaged over pairs."""
+    return Loss(-functional.logsigmoid(chosen.float() - rejected.float()).sum(), _rows(chosen))
+
+
+def prefix_bradley_terry(
+    chosen: Float[Tensor, "rows tokens attributes"],
+    rejected: Float[Tensor, "rows tokens attributes"],
+    chosen_known: Bool[Tensor, "rows tokens"],
+    rejected_known: Bool[Tensor, "rows tokens"],
+) -> Loss:
+    """Bradley–Terry between the first t tokens of both texts, t = 1 … the shorter length, with RAD's weights.
+
+    Ours: neither paper trains on pairs.
+    """
+    lengths = chosen_known.sum(1), rejected_known.sum(1)
+    ahead = _from_the_left(chosen, lengths[0]).float() - _from_the_left(rejected, lengths[1]).float()
+    both_known = torch.arange(chosen.shape[1], device=chosen.device) < torch.minimum(*lengths)[:, None]
+    return _weighted(-functional.logsigmoid(ahead), both_known)
+
+
+def squared_error(
+    rewards: Float[Tensor, "rows tokens *k attributes"],
+    targets: Float[Tensor, "rows tokens *k attributes"],
+    known: Bool[Tensor, "rows tokens"],
+) -> Loss:
+    """Distillation's loss: the mean squared error to a teacher's rewards over known tokens (2407.04615).
+
+    Summed over attributes; with k candidates at each token (ours), averaged over them.
+    """
+    squared = (rewards.float() - targets.float()).square().sum(-1)
+    of_tokens = squared if squared.dim() == 2 else squared.flatten(2).mean(-1)
+    return Loss(of_tokens.masked_fill(~known, 0).sum(), known.sum())
+
+
+def zero_delta(head: QHead, scored: PrefixRewards, vocabulary: int, generator: torch.Generator | None = None) -> Loss:
     """The regulariser: one uniformly random token u at each position, mean of ⟨W h, e_u⟩² (2407.04615).
 
     It pulls tokens that training never shows to the prefix's baseline, which softmax ignores; so where the reward knows
@@ -49,4 +107,28 @@ def zero_delta(
     drawn = torch.randint(vocabulary, known.shape, generator=generator, device=known.device)
     marginal = head.marginal(hidden, drawn[..., None]).squeeze(-2).float()
     squared = marginal.square().sum(-1).masked_fill(~known, 0)
-    return squared.sum() / known.sum().clamp_min(1)
+    return Loss(squared.sum(), known.sum())
+
+
+def position_weights(known: Bool[Tensor, "rows tokens"]) -> Float[Tensor, "rows tokens"]:
+    """2t / (L (L + 1)) at the t-th known token of L, 0 elsewhere; each row sums to 1."""
+    order = known.cumsum(1).float() * known
+    return order / order.sum(1, keepdim=True).clamp_min(1)
+
+
+def _weighted(errors: Float[Tensor, "rows tokens attributes"], known: Bool[Tensor, "rows tokens"]) -> Loss:
+    of_tokens = errors.sum(-1).masked_fill(~known, 0)
+    return Loss((position_weights(known) * of_tokens).sum(), _rows(known))
+
+
+def _rows(batch: Tensor) -> Tensor:
+    return torch.tensor(batch.shape[0], device=batch.device)
+
+
+def _from_the_left(
+    rewards: Float[Tensor, "rows tokens attributes"], lengths: Int[Tensor, " rows"]
+) -> Float[Tensor, "rows tokens attributes"]:
+    """Left-padded rewards moved to the left edge; what follows a row's end is its last reward again."""
+    tokens = rewards.shape[1]
+    places = torch.arange(tokens, device=rewards.device) + (tokens - lengths)[:, None]
+    return rewards.gather(1, places.clamp_max(tokens - 1)[..., None].expand(rewards.shape))

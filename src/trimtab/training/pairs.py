@@ -1,0 +1,82 @@
+"""Rewards from preferences: the chosen text's reward is to exceed the rejected one's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trimtab.frozen.lm import FrozenLM, PromptBatch
+from trimtab.rewards.model import RewardModel
+from trimtab.rewards.network import PrefixRewards
+from trimtab.training.data import TextPair, TokenizedPairs
+from trimtab.training.fit import Fit, Lesson, fit, new_card
+from trimtab.training.measure import PairMeasure
+from trimtab.training.objectives import Loss, bradley_terry, prefix_bradley_terry
+from trimtab.training.probe import FlipProbe
+from trimtab.training.recipe import PairSettings, Recipe
+from trimtab.training.trainer import Batch
+
+
+@final
+class Preferences:
+    """Bradley–Terry on the reward of the whole text, and on prefixes if asked for. Ours: the papers train on labels.
+
+    Args:
+        settings: whether prefixes are compared too.
+        pad_token_id: fills batches.
+    """
+
+    def __init__(self, settings: PairSettings, pad_token_id: int):
+        self.prefixes = settings.prefixes
+        self.pad_token_id = pad_token_id
+
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Ids and mask: all chosen texts, then all rejected ones."""
+        texts = [example[side] for side in ("chosen", "rejected") for example in examples]
+        batch = PromptBatch.pad(texts, self.pad_token_id, torch.device("cpu"))
+        return {"ids": batch.ids, "mask": batch.mask}
+
+    def loss(self, scored: PrefixRewards, head: nn.Module, batch: Batch) -> Loss:
+        """−log σ of the margin between whole texts; with prefixes, the mean of that and of theirs."""
+        (chosen, rejected), (chosen_known, rejected_known) = scored.values.chunk(2), scored.known.chunk(2)
+        whole = bradley_terry(chosen[:, -1], rejected[:, -1])
+        if not self.prefixes:
+            return whole
+        of_prefixes = prefix_bradley_terry(chosen, rejected, chosen_known, rejected_known)
+        return Loss((whole.total + of_prefixes.total) / 2, whole.items)
+
+
+def train_from_pairs(
+    base: FrozenLM,
+    attribute: str,
+    train: Sequence[TextPair],
+    held_out: Sequence[TextPair],
+    recipe: Recipe,
+    settings: PairSettings | None = None,
+    options: Fit | None = None,
+) -> RewardModel:
+    """Train a reward on pairs. Arguments and errors as in `train_from_labels`.
+
+    Its rewards are margins, not probabilities, so its card carries a clamp that holds all but the outermost hundredth
+    of the held-out rewards on either side.
+    """
+    settings, options = settings or PairSettings(), options or Fit()
+    pairs, measured = (TokenizedPairs(rows, base, recipe.max_tokens) for rows in (train, held_out))
+    chosen, rejected = ([example[side] for example in measured.examples] for side in ("chosen", "rejected"))
+    probe = FlipProbe(base, chosen, recipe.probe_beta, clamp=None)
+    lesson = Lesson(
+        objective=Preferences(settings, base.pad_token_id),
+        examples=pairs,
+        held_out=measured,
+        measure=PairMeasure(chosen, rejected, attribute, probe, base.pad_token_id),
+        start_at=np.zeros(1),
+        facts={
+            "pairs": len(pairs),
+            "truncated": pairs.truncated,
+            "objective": "pairs, with prefixes" if settings.prefixes else "pairs",
+        },
+        clamp_to_range=True,
+    )
+    return fit(base, new_card(base, [attribute], recipe), lesson, recipe, options)

@@ -1,0 +1,16 @@
+"""Which data a run uses; no torch here, so that the command line can show it at once."""
+
+from dataclasses import dataclass
+from typing import Annotated, final
+
+
+@final
+@dataclass(frozen=True)
+class Source:
+    """A table to train on and one to measure on."""
+
+    data: Annotated[str, "A .jsonl, .csv or .tsv file (.gz allowed), or the Hub id of a data set."]
+    held_out: Annotated[str | None, "The same, for measuring. Default: 5 % of the data, kept from training."] = None
+    split: Annotated[str, "The split of a data set from the Hub."] = "train"
+    held_out_split: Annotated[str, "The split of --held-out."] = "validation"
+    limit: Annotated[int | None, "Use this many rows, drawn at random."] = None

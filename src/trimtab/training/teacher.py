@@ -1,0 +1,160 @@
+"""A teacher's rewards of training texts: computed once, kept in a folder, read by any number of students."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trimtab.errors import InvalidData
+from trimtab.frozen.lm import FrozenLM, PromptBatch
+from trimtab.rewards.alternatives import score_alternatives
+from trimtab.rewards.model import RewardModel
+from trimtab.rewards.network import own_tensors
+from trimtab.training.choices import base_choices
+from trimtab.training.trainer import evaluating
+
+SHARD_TEXTS = 256
+BATCH_CANDIDATES = 8192  # teacher forwards in one batch
+TARGETS_FILE = "targets.json"
+
+
+@final
+@dataclass(frozen=True)
+class Target:
+    """What a teacher says of one text.
+
+    Attributes:
+        observed: the reward after each token that came.
+        candidates: the base's k most likely tokens in each place; k = 0 where they were not asked about.
+        rewards: the reward of each of them.
+    """
+
+    observed: Float[Tensor, "tokens attributes"]
+    candidates: Int[Tensor, "tokens k"]
+    rewards: Float[Tensor, "tokens k attributes"]
+
+
+@final
+@dataclass(frozen=True)
+class TargetSettings:
+    """What decides a teacher's rewards; a folder of others is refused."""
+
+    teacher: str
+    base: str
+    texts: str
+    candidates: int
+
+
+def teach(
+    teacher: RewardModel,
+    base: FrozenLM,
+    texts: Sequence[Sequence[int]],
+    candidates: int,
+    folder: Path,
+    bf16: bool,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Target]:
+    """The teacher's rewards of texts, shard by shard; shards that an earlier run finished are read.
+
+    Args:
+        teacher: of any head; with candidates, a V-head costs 1 + k token forwards a token.
+        base: whose most likely tokens are asked about.
+        texts: token ids.
+        candidates: k; 0 for the tokens that came alone. A folder made with more than 0 also serves 0.
+        folder: where they are kept.
+        bf16: compute in bfloat16.
+        progress: called with the texts done and the texts in all.
+
+    Raises:
+        InvalidData: the folder holds another teacher's, base's or text's rewards, or a damaged file.
+    """
+    settings = TargetSettings(fingerprint(teacher), base.base_fingerprint, _digest(texts), candidates)
+    _claim(folder, settings)
+    found: list[Target] = []
+    for number, start in enumerate(range(0, len(texts), SHARD_TEXTS)):
+        some = texts[start : start + SHARD_TEXTS]
+        path = folder / f"{number:06}.safetensors"
+        if not path.exists():
+            _write_shard(path, _teach_some(teacher, base, some, candidates, bf16))
+        found += _read_shard(path, [len(ids) for ids in some])
+        progress(len(found), len(texts))
+    return found
+
+
+def fingerprint(teacher: RewardModel) -> str:
+    """A hash of a reward's own weights."""
+    digest = hashlib.sha256(teacher.card.base_fingerprint.encode())
+    for name, weight in sorted(own_tensors(teacher.network, teacher.card.trunk).items()):
+        digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _teach_some(
+    teacher: RewardModel, base: FrozenLM, texts: Sequence[Sequence[int]], k: int, bf16: bool
+) -> list[Target]:
+    found: list[Target | None] = [None] * len(texts)
+    ordered = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
+    while ordered:
+        rows = max(1, BATCH_CANDIDATES // (len(texts[ordered[0]]) * (1 + k)))
+        places, ordered = ordered[:rows], ordered[rows:]
+        batch = base.batch([texts[i] for i in places])
+        with evaluating(teacher.network, bf16):
+            observed = teacher.network.head.link(teacher.network(batch.ids, batch.mask).values).float().cpu()
+            asked, rewards = _ask(teacher, base, batch, k)
+        for row, i in enumerate(places):
+            tokens = len(texts[i])
+            found[i] = Target(observed[row, -tokens:], asked[row, -tokens:], rewards[row, -tokens:])
+    return [target for target in found if target is not None]
+
+
+def _ask(
+    teacher: RewardModel, base: FrozenLM, batch: PromptBatch, k: int
+) -> tuple[Int[Tensor, "rows tokens k"], Float[Tensor, "rows tokens k attributes"]]:
+    if not k:
+        empty = torch.zeros((*batch.ids.shape, 0), dtype=torch.int32)
+        return empty, torch.zeros((*empty.shape, teacher.network.attributes))
+    choices = base_choices(base, batch, k)
+    rewards = score_alternatives(teacher.network, batch.ids, batch.mask, choices.candidates)
+    return choices.candidates.int().cpu(), rewards.float().cpu()
+
+
+def _write_shard(path: Path, targets: Sequence[Target]) -> None:
+    partial = path.with_suffix(".partial")
+    names = ("observed", "candidates", "rewards")
+    save_file({name: torch.cat([getattr(target, name) for target in targets]) for name in names}, partial)
+    partial.replace(path)
+
+
+def _read_shard(path: Path, lengths: Sequence[int]) -> list[Target]:
+    try:
+        parts = load_file(path)
+        split = [parts[name].split(list(lengths)) for name in ("observed", "candidates", "rewards")]
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise InvalidData(f"cannot read the teacher's rewards in {str(path)!r} ({error}); remove the file") from error
+    return [Target(*of_text) for of_text in zip(*split, strict=True)]
+
+
+def _claim(folder: Path, settings: TargetSettings) -> None:
+    record = folder / TARGETS_FILE
+    wanted = asdict(settings)
+    if not record.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        return
+    kept = json.loads(record.read_text(encoding="utf-8"))
+    serves = kept | {"candidates": settings.candidates} if not settings.candidates else kept
+    if serves != wanted:
+        names = ", ".join(name for name in wanted if serves.get(name) != wanted[name])
+        raise InvalidData(f"{str(folder)!r} holds rewards of another {names}; remove it, or choose another --targets")
+
+
+def _digest(texts: Sequence[Sequence[int]]) -> str:
+    return hashlib.sha256(json.dumps([list(ids) for ids in texts]).encode()).hexdigest()[:16]
