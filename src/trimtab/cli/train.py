@@ -1,5 +1,6 @@
 """`trimtab train`: make rewards."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -164,7 +165,7 @@ class Desk:
         check_target(out)
         self.out, self.run = out, run or out.with_name(out.name + ".run")
         self.source, self.recipe, self.about = source, recipe, about
-        self.console: Console = Console(stderr=True)
+        self.console: Console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
         self.facts: dict[str, Any] = {}
 
     def read(self, table: "Table[Row]", name: str) -> "Table[Row]":
@@ -220,9 +221,10 @@ class Desk:
     def save(self, reward: "RewardModel", dtype: str) -> None:
         """Write the reward, from the first process alone, and print what it measured."""
         import torch
-        from accelerate import PartialState
 
-        if not PartialState().is_main_process:
+        from trimtab.training.trainer import processes
+
+        if not processes().is_main_process:
             return
         reward.save_pretrained(self.out, getattr(torch, dtype))
         self.console.print(f"saved {self.out}; settings, metrics and checkpoints are in {self.run}", highlight=False)

@@ -1,5 +1,6 @@
 """The two reward heads: QHead answers for every next token at once, VHead for the prefix as it stands."""
 
+import copy
 from typing import final
 
 import torch
@@ -77,6 +78,11 @@ class QHead(nn.Module):
         if self.baseline is not None:
             rewards = rewards + self.baseline(hidden.to(self.up.dtype)).unsqueeze(-2)
         return rewards
+
+    def in_double(self) -> "QHead":
+        """A copy in float64, for measuring; the embedding is shared, and widened where it is gathered."""
+        (embedding,) = self._embedding
+        return copy.deepcopy(self, {id(embedding): embedding}).double()
 
     def marginal(
         self, hidden: Float[Tensor, "*prefixes hidden"], candidates: Int[Tensor, "*prefixes k"] | None = None

@@ -192,7 +192,7 @@ class RewardModel:
         api = HfApi()
         address = api.create_repo(repo_id, private=private, exist_ok=True)
         with TemporaryDirectory() as parent:
-            folder = Path(parent) / "reward"
+            folder = Path(parent) / repo_id.rpartition("/")[2]
             self.save_pretrained(folder)
             api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload a trimtab reward")
         return str(address)

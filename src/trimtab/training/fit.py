@@ -24,7 +24,7 @@ from trimtab.rewards.network import RewardNetwork, build_network, own_tensors
 from trimtab.training.progress import Recorder, Report
 from trimtab.training.recipe import Recipe
 from trimtab.training.run import RunFolder
-from trimtab.training.trainer import Measure, Objective, RewardTrainer
+from trimtab.training.trainer import Measure, Objective, RewardTrainer, processes
 
 
 @final
@@ -110,7 +110,8 @@ def fit(base: FrozenLM, card: RewardCard, lesson: Lesson, recipe: Recipe, option
 
 def train(trainer: RewardTrainer, run: RunFolder | None) -> None:
     """Train to the end, from a run's newest checkpoint on; the run keeps the final weights."""
-    checkpoint = run.resume() if run else None
+    with processes().main_process_first():
+        checkpoint = run.resume() if run else None
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if run is not None and trainer.args.should_save:
         partial = run.final.with_suffix(".partial")

@@ -19,7 +19,7 @@ from trimtab.rewards.alternatives import score_alternatives
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import own_tensors
 from trimtab.training.choices import base_choices
-from trimtab.training.trainer import evaluating
+from trimtab.training.trainer import evaluating, processes
 
 SHARD_TEXTS = 256
 BATCH_CANDIDATES = 8192  # teacher forwards in one batch
@@ -77,15 +77,16 @@ def teach(
         InvalidData: the folder holds another teacher's, base's or text's rewards, or a damaged file.
     """
     settings = TargetSettings(fingerprint(teacher), base.base_fingerprint, _digest(texts), candidates)
-    _claim(folder, settings)
     found: list[Target] = []
-    for number, start in enumerate(range(0, len(texts), SHARD_TEXTS)):
-        some = texts[start : start + SHARD_TEXTS]
-        path = folder / f"{number:06}.safetensors"
-        if not path.exists():
-            _write_shard(path, _teach_some(teacher, base, some, candidates, bf16))
-        found += _read_shard(path, [len(ids) for ids in some])
-        progress(len(found), len(texts))
+    with processes().main_process_first():  # it asks the teacher, the others read
+        _claim(folder, settings)
+        for number, start in enumerate(range(0, len(texts), SHARD_TEXTS)):
+            some = texts[start : start + SHARD_TEXTS]
+            path = folder / f"{number:06}.safetensors"
+            if not path.exists():
+                _write_shard(path, _teach_some(teacher, base, some, candidates, bf16))
+            found += _read_shard(path, [len(ids) for ids in some])
+            progress(len(found), len(texts))
     return found
 
 

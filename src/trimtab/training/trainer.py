@@ -210,14 +210,18 @@ def by_length(examples: Sequence[Any], batch_size: int) -> Iterator[list[Any]]:
         yield ordered[start : start + batch_size]
 
 
+def processes() -> PartialState:
+    """The processes of this run: one, or those that torchrun started."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 def training_arguments(recipe: Recipe, run_folder: Path | None) -> TrainingArguments:
     """The Trainer's settings for a recipe; the optimizer's are the papers'."""
     share = 1 / recipe.checkpoints
-    processes = max(1, PartialState(cpu=not torch.cuda.is_available()).num_processes)
     return TrainingArguments(
         output_dir=str(run_folder or "unused"),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=max(1, recipe.batch_size // processes),
+        per_device_train_batch_size=max(1, recipe.batch_size // processes().num_processes),
         learning_rate=recipe.resolved_learning_rate,
         warmup_steps=recipe.warmup_steps,
         lr_scheduler_type="linear",
