@@ -17,6 +17,7 @@ from trimtab.training.labels import Labels, train_from_labels
 from trimtab.training.recipe import DistilSettings
 from trimtab.training.run import RunFolder
 from trimtab.training.teacher import teach
+from trimtab.training.trainer import LengthGrouped
 
 TRAIN, HELD_OUT = good_words(160), good_words(40, seed=1)
 TIMING = ("tokens_per_second", "padding")
@@ -85,10 +86,25 @@ def test_metrics_are_recorded(tmp_path):
     logged = [row for row in rows if "loss" in row]
     measured = [row for row in rows if "eval_loss" in row]
     assert logged
-    assert all(row["tokens_per_second"] > 0 and 0 <= row["padding"] < 0.5 for row in logged)
+    assert all(row["tokens_per_second"] > 0 and 0 <= row["padding"] < 0.15 for row in logged)
     assert [row["step"] for row in measured] == [4, 8, 12, 16, 20, 20]
     expected = {"accuracy:good", "auc:good", "spearman:good", "accuracy_by_prefix:good", "top1_flip", "reward_range"}
     assert all(expected <= row.keys() for row in measured)
+
+
+def test_batches_hold_texts_of_similar_length():
+    lengths = [1 + (7 * i) % 61 for i in range(1003)]
+    sampler = LengthGrouped(lengths, 10, seed=0)
+    order = list(sampler)
+    assert sorted(order) == list(range(1003))
+    assert order == list(sampler)
+    batches = [[lengths[i] for i in order[start : start + 10]] for start in range(0, 1000, 10)]
+    padding = 1 - sum(map(sum, batches)) / sum(10 * max(batch) for batch in batches)
+    assert padding < 0.03
+    longest = [max(batch) for batch in batches]
+    assert longest not in (sorted(longest), sorted(longest, reverse=True))
+    sampler.set_epoch(1)
+    assert list(sampler) != order
 
 
 def test_training_stops_early_and_keeps_the_best(tmp_path):

@@ -33,7 +33,7 @@ def expands(command: Callable[..., None]) -> Callable[..., None]:
 
 def _options(parameter: inspect.Parameter, hints: dict[str, Any], groups: dict[str, Any]) -> list[inspect.Parameter]:
     if parameter.name not in groups:
-        return [parameter.replace(annotation=hints[parameter.name])]
+        return [parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)]
     kind = groups[parameter.name]
     types = get_type_hints(kind, include_extras=True)
     return [

@@ -181,7 +181,7 @@ class Desk:
         from trimtab.errors import InvalidData
 
         if held is not None:
-            return rows, self.read(held, str(self.source.held_out)).rows
+            return rows, self.read(held, str(self.source.held_out)).rows[: self.source.held_out_limit]
         if len(rows) < 2:
             raise InvalidData("got 1 row, expected at least 2: one of them is held out")
         share = max(1, len(rows) // 20)

@@ -20,18 +20,18 @@ from trimtab.training.labels import text_measure
 from trimtab.training.objectives import Loss, squared_error
 from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe
 from trimtab.training.teacher import Target, teach
-from trimtab.training.trainer import Batch
+from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 
 @final
 class TaughtTexts(Dataset[dict[str, Any]]):
-    """Tokenized texts, each with its teacher's rewards."""
+    """Tokenized texts, as many as there are teacher's rewards for."""
 
     def __init__(self, texts: TokenizedTexts, targets: Sequence[Target]):
         self.texts, self.targets = texts, targets
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.targets)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {**self.texts[index], "target": self.targets[index]}
@@ -91,7 +91,8 @@ def train_from_teacher(
     Args:
         base: whose layers become the student's trunk, and whose most likely tokens the teacher is asked about.
         teacher: a reward for the same tokenizer.
-        train, held_out: texts; labels of the held-out ones, if there are any, are only measured against.
+        train, held_out: texts; labels of the held-out ones, if there are any, are only measured against. The held-out
+            loss is of the first 256, so that no teacher is asked about thousands.
         recipe, settings, options: how.
         targets: the folder that keeps the teacher's rewards of `train`, and in `held-out` of the others; default: none.
 
@@ -111,6 +112,7 @@ def train_from_teacher(
         lessons = []
         for part, place in ((texts, folder), (measured, folder / "held-out")):
             ids = [example["input_ids"] for example in part.examples]
+            ids = ids if part is texts else ids[:QUICK_HELD_OUT]
             taught = teach(teacher, base, ids, asked, place, recipe.bf16, options.report.teaching)
             lessons.append(TaughtTexts(part, taught))
     differences = settings.target == "delta"

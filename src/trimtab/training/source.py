@@ -13,4 +13,5 @@ class Source:
     held_out: Annotated[str | None, "The same, for measuring. Default: 5 % of the data, kept from training."] = None
     split: Annotated[str, "The split of a data set from the Hub."] = "train"
     held_out_split: Annotated[str, "The split of --held-out."] = "validation"
-    limit: Annotated[int | None, "Use this many rows, drawn at random."] = None
+    limit: Annotated[int | None, "Train on this many rows, drawn at random."] = None
+    held_out_limit: Annotated[int | None, "Measure on the first so many rows of --held-out."] = None

@@ -1,8 +1,10 @@
 """transformers' Trainer around a reward network: any objective, the reward's own weights in its checkpoints."""
 
 import contextlib
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from trimtab.rewards.card import TrunkTraining
 from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
@@ -25,7 +26,7 @@ from trimtab.training.recipe import Recipe
 Batch = Mapping[str, Tensor]
 LOG_EVERY = 20
 QUICK_HELD_OUT = 256
-EPOCH_STRIDE = 1_000_003
+POOL = 50  # batches sorted together
 
 
 @runtime_checkable
@@ -110,7 +111,7 @@ class RewardTrainer(Trainer):
         """Measure on held-out texts: the first few hundred on the way, all at the end. Every process does it all."""
         with evaluating(self.network, self.recipe.bf16):
             figures = {"eval_loss": self._held_out_loss(), **self.measure(self.network, self.most_held_out)}
-        self.log(figures)
+        self.log(dict(figures))
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
 
@@ -149,9 +150,10 @@ class RewardTrainer(Trainer):
 
 
 class LengthGrouped(Sampler[int]):
-    """Indices whose lengths lie together, in an order that a seed and an epoch decide, whatever was drawn before.
+    """Batches of texts of similar length, in an order that a seed and an epoch decide, whatever was drawn before.
 
-    Padding is paid for like text: texts of one length in a batch need none.
+    Padding is paid for like text. Fifty batches at a time are drawn, sorted by length, cut, and shuffled as batches: so
+    short and long ones take turns, as in `transformers`' own grouping they do not.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
@@ -165,8 +167,15 @@ class LengthGrouped(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + EPOCH_STRIDE * self.epoch)
-        yield from get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+        draw = random.Random(f"{self.seed} {self.epoch}")
+        order = draw.sample(range(len(self)), len(self))
+        batches = []
+        for start in range(0, len(order), POOL * self.batch_size):
+            pool = sorted(order[start : start + POOL * self.batch_size], key=self.lengths.__getitem__)
+            batches += [pool[i : i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
+        whole = [batch for batch in batches if len(batch) == self.batch_size]
+        rest = [batch for batch in batches if len(batch) < self.batch_size]
+        yield from chain.from_iterable(draw.sample(whole, len(whole)) + rest)
 
 
 class Throughput:

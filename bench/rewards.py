@@ -1,0 +1,55 @@
+"""Rewards side by side: what their cards say of held-out data, one row each.
+
+    python bench/rewards.py rewards/* --out results/rewards.md
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trimtab.rewards.card import RewardCard, read_card
+from trimtab.rewards.catalogue import find_reward
+
+HEADS = ("reward", "objective", "head", "trunk", "texts", "accuracy", "AUC", "at half the text", "top1 flip")
+
+
+def row(name: str, card: RewardCard) -> list[str]:
+    """A reward's row."""
+    quality, made = card.quality, card.provenance
+    first = card.attributes[0]
+
+    def figure(key: str) -> str:
+        value = quality.get(f"{key}:{first}")
+        return "–" if value is None else f"{value:.3f}"
+
+    half = quality.get(f"accuracy_by_prefix:{first}", {}).get("50%")
+    flip = quality.get("top1_flip")
+    head = f"Q, R = {card.rank}" if card.head == "q" else "V"
+    return [
+        name,
+        str(made.get("objective", "labels, squared")),
+        head,
+        f"{card.layers} layers, {card.trunk}",
+        str(made.get("texts", "")),
+        figure("accuracy"),
+        figure("auc"),
+        "–" if half is None else f"{half:.3f}",
+        "–" if flip is None else f"{flip:.3f}",
+    ]
+
+
+def main(
+    rewards: Annotated[list[str], typer.Argument(help="Bundled names or folders.")],
+    out: Annotated[Path | None, typer.Option(help="Where the table goes, as Markdown.")] = None,
+) -> None:
+    """Print a table of rewards."""
+    lines = [HEADS, ["---"] * len(HEADS), *(row(Path(name).name, read_card(find_reward(name))) for name in rewards)]
+    text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    typer.echo(text, nl=False)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
