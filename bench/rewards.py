@@ -1,6 +1,6 @@
 """Rewards side by side: what their cards say of held-out data, one row each.
 
-    python bench/rewards.py rewards/* --out results/rewards.md
+python bench/rewards.py rewards/* --out results/rewards.md
 """
 
 from pathlib import Path

@@ -20,7 +20,7 @@ def test_cached_equals_recomputed(reward):
     testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29, 6], CANDIDATES)
 
 
-@pytest.mark.parametrize("block", [512, 7])  # tokens of a block: all places at once, or one place after the other
+@pytest.mark.parametrize("block", [64, 7])  # tokens of a block: all places at once, or one place after the other
 def test_alternatives_equal_separate(reward, block, monkeypatch):
     monkeypatch.setattr(alternatives, "MAX_BLOCK_TOKENS", block)
     testing.assert_alternatives_equal_separate(reward, PROMPTS, CANDIDATES)
@@ -61,6 +61,20 @@ def test_forks_are_independent(reward):
 @pytest.mark.parametrize("trunk", ["frozen", "lora", "full"])
 def test_save_load_identical(frozen, head, trunk, tmp_path):
     testing.assert_save_load_identical(tiny_reward(frozen, head, trunk), frozen, PROMPT, tmp_path / "reward")
+
+
+def test_merged_adapters_change_no_score(frozen, head, tmp_path):
+    """And the merged reward, saved and loaded again, is itself bit for bit; the base keeps its weights."""
+    before = {name: weight.clone() for name, weight in frozen.model.state_dict().items()}
+    reward = tiny_reward(frozen, head)
+    merged = reward.merged()
+    assert not any("lora" in name for name in merged.network.state_dict())
+    assert merged.merged() is merged
+    for found, expected in zip(merged.score_prefixes(TEXTS), reward.score_prefixes(TEXTS), strict=True):
+        assert torch.allclose(found, expected, atol=testing.TOLERANCE)
+    testing.assert_cached_equals_recomputed(merged, PROMPT, [5, 44, 29, 6], CANDIDATES)
+    testing.assert_save_load_identical(merged, frozen, PROMPT, tmp_path / "merged")
+    assert all(torch.equal(weight, before[name]) for name, weight in frozen.model.state_dict().items())
 
 
 def test_host_cache_rewinds(frozen):

@@ -10,7 +10,7 @@ from trimtab.frozen.cache import PrefixCache
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.network import RewardNetwork
 
-MAX_BLOCK_TOKENS = 512
+MAX_BLOCK_TOKENS = 64
 
 
 @torch.inference_mode()
@@ -23,7 +23,7 @@ def score_alternatives(
     """The reward of each candidate, put behind the tokens that precede its place.
 
     A Q-head gathers them from one forward. A V-head runs every candidate once behind the cached text, under a block
-    mask: tokens · (1 + k) token forwards, in blocks of at most 512 a row.
+    mask: tokens · (1 + k) token forwards, in blocks of at most 64 a row.
 
     Args:
         network: a trunk and a head.

@@ -1,6 +1,7 @@
 """A reward model: the immutable, shared object that users load, steer with, score with and save."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import final
@@ -18,7 +19,13 @@ from trimtab.frozen.lm import FrozenLM, PromptBatch, check_text
 from trimtab.rewards.card import CARD_FILE, RewardCard, read_card
 from trimtab.rewards.folder import README_FILE, WEIGHTS_FILE, check_target, load_own_tensors
 from trimtab.rewards.heads import QHead
-from trimtab.rewards.network import PrefixRewards, RewardNetwork, build_network, own_tensors
+from trimtab.rewards.network import (
+    PrefixRewards,
+    RewardNetwork,
+    build_network,
+    merge_adapters,
+    own_tensors,
+)
 from trimtab.rewards.readme import model_card
 from trimtab.rewards.state import HostedQState, QState, VState
 from trimtab.steering.reward import RewardState
@@ -132,6 +139,15 @@ class RewardModel:
             norm = None if depth == LAST else self.base.final_norm
             return HostedQState(self.network.head, host, depth, norm)
         return QState(self.network) if self.card.head == "q" else VState(self.network)
+
+    def merged(self) -> "RewardModel":
+        """The same reward with its adapters added into a trunk of its own: faster, for the memory of that trunk.
+
+        Saved, it is a whole trunk of hundreds of megabytes. A reward without adapters is returned as it is.
+        """
+        if self.card.trunk != "lora":
+            return self
+        return RewardModel(merge_adapters(self.network), replace(self.card, trunk="full"), self.base, self.name)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens; BOS is the network's business.

@@ -6,6 +6,7 @@ from typing import NamedTuple, final
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
@@ -117,6 +118,17 @@ def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:
     else:
         head = VHead(hidden, attributes, card.link)
     return RewardNetwork(trunk, head.to(base.device), card.bos_token_id)
+
+
+def merge_adapters(network: RewardNetwork) -> RewardNetwork:
+    """A network whose trunk has the adapters added into weights of its own: no longer shared, and no longer slower."""
+    embeddings = {id(weight): weight for weight in network.trunk.get_input_embeddings().parameters()}
+    trunk = copy.deepcopy(network.trunk, embeddings)
+    for name, layer in list(trunk.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+            trunk.set_submodule(name, layer.get_base_layer())
+    return RewardNetwork(trunk, network.head, network.bos_token_id)
 
 
 def linear_names(trunk: PreTrainedModel) -> list[str]:
