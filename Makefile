@@ -4,8 +4,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RECIPES := sentiment-rad sentiment-labels sentiment sentiment-own toxicity-rad toxicity-labels toxicity toxicity-own
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format rewards clean
 
 demo: $(READY)  ## steered text beside unsteered, from the embedded model
 	$(BIN)/python examples/demo.py
@@ -17,6 +18,9 @@ check: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+rewards: $(READY)  ## rebuilds what ships, into rewards/: make rewards DATA=folder (hours on a CPU)
+	for recipe in $(RECIPES); do PATH="$(CURDIR)/$(BIN):$$PATH" recipes/$$recipe.sh "$(DATA)" || exit 1; done
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -22,14 +22,15 @@ from rich.table import Table
 import trimtab
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import build_network
-from trimtab.training.labels import new_card
-from trimtab.training.recipe import LabelRecipe
+from trimtab.training.fit import new_card
+from trimtab.training.recipe import Recipe
 
 
-def fresh_reward(lm: trimtab.LanguageModel, **recipe: Any) -> RewardModel:
+def fresh_reward(lm: trimtab.LanguageModel, merged: bool = False, **recipe: Any) -> RewardModel:
     """An untrained reward of a recipe's shape."""
-    card = new_card(lm.frozen, ["label"], LabelRecipe(**recipe), {})
-    return RewardModel(build_network(lm.frozen, card), card, lm.frozen)
+    card = new_card(lm.frozen, ["label"], Recipe(**recipe))
+    reward = RewardModel(build_network(lm.frozen, card), card, lm.frozen)
+    return reward.merged() if merged else reward
 
 
 def seconds(lm: trimtab.LanguageModel, steer: Any, rows: int, tokens: int, top_k: int) -> float:
@@ -53,6 +54,8 @@ def main(
     for layers in (6, 12, 20, depth):
         variants[f"ARM, {layers} layers"] = {"head": "q", "layers": layers, "lora_rank": 8}
         variants[f"RAD, {layers} layers"] = {"head": "v", "layers": layers, "lora_rank": 8}
+    variants["ARM, 20 layers, merged"] = {"head": "q", "layers": 20, "lora_rank": 8, "merged": True}
+    variants["RAD, 20 layers, merged"] = {"head": "v", "layers": 20, "lora_rank": 8, "merged": True}
     table = Table("reward", *(f"batch {rows}" for rows in (1, 8)))
     results = []
     for name, recipe in variants.items():

@@ -15,6 +15,8 @@ COMMANDS = [
     line for language, code in BLOCKS if not language for line in code.split("\n") if line.startswith("trimtab ")
 ]
 
+RUN = [line for line in COMMANDS if line.startswith(("trimtab generate", "trimtab score"))]
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", PYTHON)
@@ -24,7 +26,7 @@ def test_python_snippets_run(code, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "train" not in c])
+@pytest.mark.parametrize("command", RUN)
 def test_shell_lines_run(command):
     done = subprocess.run(
         [Path(sys.executable).parent / "trimtab", *shlex.split(command)[1:]], capture_output=True, text=True
@@ -33,13 +35,14 @@ def test_shell_lines_run(command):
     assert done.stdout.strip()
 
 
-def test_the_training_line_names_real_options():
-    (command,) = [c for c in COMMANDS if "train" in c]
-    options = [word for word in shlex.split(command) if word.startswith("--")]
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line not in RUN])
+def test_the_other_lines_name_real_options(command):
+    words = shlex.split(command)[1:]
+    names = [word for word in words[:2] if re.fullmatch(r"train|labels|pairs|distil|spectrum|import|rad", word)]
     shown = subprocess.run(
-        [Path(sys.executable).parent / "trimtab", "train", "labels", "--help"],
+        [Path(sys.executable).parent / "trimtab", *names, "--help"],
         capture_output=True,
         text=True,
         env={"COLUMNS": "200", "NO_COLOR": "1"},
     ).stdout
-    assert all(option in shown for option in options)
+    assert all(word in shown for word in words if word.startswith("--"))

@@ -10,6 +10,7 @@ from tiny import tiny_lm
 from trimtab import errors
 from trimtab.jsonlines import read_lines
 from trimtab.training import labels
+from trimtab.training.batches import LengthGrouped
 from trimtab.training.data import LabelledText
 from trimtab.training.distil import train_from_teacher
 from trimtab.training.fit import Fit
@@ -17,7 +18,6 @@ from trimtab.training.labels import Labels, train_from_labels
 from trimtab.training.recipe import DistilSettings
 from trimtab.training.run import RunFolder
 from trimtab.training.teacher import teach
-from trimtab.training.trainer import LengthGrouped
 
 TRAIN, HELD_OUT = good_words(160), good_words(40, seed=1)
 TIMING = ("tokens_per_second", "padding")

@@ -222,7 +222,7 @@ class Desk:
         """Write the reward, from the first process alone, and print what it measured."""
         import torch
 
-        from trimtab.training.trainer import processes
+        from trimtab.training.compute import processes
 
         if not processes().is_main_process:
             return

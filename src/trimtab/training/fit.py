@@ -21,10 +21,11 @@ from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import RewardNetwork, build_network, own_tensors
+from trimtab.training.compute import processes
 from trimtab.training.progress import Recorder, Report
 from trimtab.training.recipe import Recipe
 from trimtab.training.run import RunFolder
-from trimtab.training.trainer import Measure, Objective, RewardTrainer, processes
+from trimtab.training.trainer import Measure, Objective, RewardTrainer
 
 
 @final

@@ -19,7 +19,7 @@ from trimtab.rewards.alternatives import score_alternatives
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import own_tensors
 from trimtab.training.choices import base_choices
-from trimtab.training.trainer import evaluating, processes
+from trimtab.training.compute import evaluating, processes
 
 SHARD_TEXTS = 256
 BATCH_CANDIDATES = 8192  # teacher forwards in one batch

@@ -1,15 +1,10 @@
 """transformers' Trainer around a reward network: any objective, the reward's own weights in its checkpoints."""
 
-import contextlib
-import random
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from accelerate import PartialState
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
@@ -20,13 +15,14 @@ from trimtab.rewards.card import TrunkTraining
 from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.network import PrefixRewards, RewardNetwork, own_tensors
+from trimtab.training.batches import LengthGrouped, Throughput, by_length
+from trimtab.training.compute import evaluating, processes
 from trimtab.training.objectives import Loss, zero_delta
 from trimtab.training.recipe import Recipe
 
 Batch = Mapping[str, Tensor]
 LOG_EVERY = 20
 QUICK_HELD_OUT = 256
-POOL = 50  # batches sorted together
 
 
 @runtime_checkable
@@ -147,81 +143,6 @@ class RewardTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         load_own_tensors(self.network, self.trunk, Path(str(self.state.best_model_checkpoint)) / WEIGHTS_FILE)
-
-
-class LengthGrouped(Sampler[int]):
-    """Batches of texts of similar length, in an order that a seed and an epoch decide, whatever was drawn before.
-
-    Padding is paid for like text. Fifty batches at a time are drawn, sorted by length, cut, and shuffled as batches: so
-    short and long ones take turns, as in `transformers`' own grouping they do not.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
-        self.lengths, self.batch_size, self.seed, self.epoch = list(lengths), batch_size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Shuffle for this epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        draw = random.Random(f"{self.seed} {self.epoch}")
-        order = draw.sample(range(len(self)), len(self))
-        batches = []
-        for start in range(0, len(order), POOL * self.batch_size):
-            pool = sorted(order[start : start + POOL * self.batch_size], key=self.lengths.__getitem__)
-            batches += [pool[i : i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
-        whole = [batch for batch in batches if len(batch) == self.batch_size]
-        rest = [batch for batch in batches if len(batch) < self.batch_size]
-        yield from chain.from_iterable(draw.sample(whole, len(whole)) + rest)
-
-
-class Throughput:
-    """Counts tokens that are text, and slots that hold them or padding."""
-
-    def __init__(self) -> None:
-        self._reset()
-
-    def _reset(self) -> None:
-        self.tokens: Tensor | int = 0
-        self.slots, self.start = 0, time.perf_counter()
-
-    def count(self, mask: Tensor) -> None:
-        """Add a batch; nothing is read back from the device."""
-        self.tokens, self.slots = self.tokens + mask.sum(), self.slots + mask.numel()
-
-    def take(self) -> dict[str, float]:
-        """Useful tokens a second and the share of padding since the last time, in this process."""
-        tokens, slots, seconds = int(self.tokens), self.slots, time.perf_counter() - self.start
-        self._reset()
-        return {"tokens_per_second": round(tokens / seconds, 1), "padding": round(1 - tokens / max(slots, 1), 4)}
-
-
-@contextlib.contextmanager
-def evaluating(network: RewardNetwork, bf16: bool) -> Iterator[None]:
-    """Eval mode without gradients, in the arithmetic of training."""
-    was_training = network.training
-    device = next(network.parameters()).device.type
-    network.eval()
-    try:
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
-            yield
-    finally:
-        network.train(was_training)
-
-
-def by_length(examples: Sequence[Any], batch_size: int) -> Iterator[list[Any]]:
-    """Batches of examples of similar "length"."""
-    ordered = sorted(examples, key=lambda example: example["length"])
-    for start in range(0, len(ordered), batch_size):
-        yield ordered[start : start + batch_size]
-
-
-def processes() -> PartialState:
-    """The processes of this run: one, or those that torchrun started."""
-    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def training_arguments(recipe: Recipe, run_folder: Path | None) -> TrainingArguments:

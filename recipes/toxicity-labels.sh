@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# toxicity-labels: a Q-head on 20 layers, from Jigsaw's labels; not shipped, where the student of toxicity.sh starts.
+# About a quarter of an hour on two CPU cores.
+set -euo pipefail
+data=${1:?"expected DATA, the folder of the labelled texts"}
+trimtab train labels --data "$data/jigsaw_train.jsonl.gz" --held-out "$data/jigsaw_dev.jsonl.gz" \
+    --attribute toxic --column label --limit 10000 --balance --max-tokens 64 --head q --layers 20 --lora-rank 8 \
+    --batch-size 64 --warmup-steps 50 --learning-rate 1e-3 --out rewards/toxicity-labels
