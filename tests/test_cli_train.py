@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
@@ -127,6 +128,20 @@ def test_distil_and_spectrum(place, teacher):
     found = json.loads((place / "s" / "spectrum.json").read_text())
     assert found["ranks"][str(place / "student")][-1]["numerical"] <= 8 + 1
     assert (place / "s" / "spectrum.png").stat().st_size > 1000
+
+
+def test_a_reward_is_measured_on_any_table(place, teacher):
+    asked = ["--data", place / "dev.jsonl", "--column", "good", "--text-column", "sentence", "--max-tokens", 6]
+    done = run(place, "rewards", "measure", teacher[0], *asked)
+    assert done.exit_code == 0, done.output
+    found, trained = json.loads(done.output), read_card(teacher[0]).quality
+    assert found["texts"] == 80
+    assert found["auc:good"] == pytest.approx(trained["auc:good"], abs=0.01)  # those of the saved, rounded weights
+    assert found["top1_flip"] == pytest.approx(trained["top1_flip"], abs=0.05)
+    shutil.copytree(teacher[0], place / "copy")
+    run(place, "rewards", "measure", place / "copy", *asked, "--write")
+    assert read_card(place / "copy").quality == found
+    assert "dev.jsonl" in (place / "copy" / "README.md").read_text(encoding="utf-8")
 
 
 def test_import_rad(place):

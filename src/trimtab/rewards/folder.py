@@ -6,8 +6,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from trimtab.errors import CorruptReward, InvalidSetting
-from trimtab.rewards.card import CARD_FILE, TrunkTraining
+from trimtab.rewards.card import CARD_FILE, RewardCard, TrunkTraining
 from trimtab.rewards.network import RewardNetwork, own_tensors
+from trimtab.rewards.readme import model_card
 
 WEIGHTS_FILE = "reward.safetensors"
 README_FILE = "README.md"
@@ -28,6 +29,14 @@ def check_target(folder: Path) -> None:
         raise InvalidSetting(
             f"got {str(folder)!r} to save a reward in, expected a new or empty folder; it holds {min(others)!r}"
         )
+
+
+def write_card(folder: Path, card: RewardCard) -> None:
+    """Write a reward's card, and the model card for people beside it; each appears whole."""
+    for name, text in ((CARD_FILE, card.to_json()), (README_FILE, model_card(card, folder.name))):
+        partial = folder / f".{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(folder / name)
 
 
 def load_own_tensors(network: RewardNetwork, trunk: TrunkTraining, path: Path) -> None:

@@ -202,6 +202,7 @@ class RewardModel:
             (partial / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
             (partial / README_FILE).write_text(model_card(self.card, Path(folder).name), encoding="utf-8")
             save_file(tensors, partial / WEIGHTS_FILE)
+            (partial / WEIGHTS_FILE).chmod(0o644)  # safetensors leaves it to its owner alone
 
     def push_to_hub(self, repo_id: str, private: bool = False) -> str:
         """Save to a model repository on the Hub, created if need be; returns its address."""

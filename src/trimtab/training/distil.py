@@ -122,7 +122,7 @@ def train_from_teacher(
         objective=Distillation(settings.target, base.pad_token_id),
         examples=lessons[0],
         held_out=lessons[1],
-        measure=text_measure(base, teacher.attributes, measured, recipe, clamp, differences),
+        measure=text_measure(base, teacher.attributes, measured, recipe.probe_beta, clamp, differences),
         start_at=np.mean(torch.cat([target.observed for target in lessons[0].targets]).numpy(), axis=0),
         facts={
             "texts": len(texts),

@@ -73,7 +73,7 @@ def train_from_labels(
         objective=Labels(settings, base.pad_token_id),
         examples=texts,
         held_out=measured,
-        measure=text_measure(base, attributes, measured, recipe, card.clamp),
+        measure=text_measure(base, attributes, measured, recipe.probe_beta, card.clamp),
         start_at=mean if settings.loss == "squared" else np.log(np.clip(mean, 0.01, 0.99) / np.clip(1 - mean, 0.01, 1)),
         facts={"texts": len(texts), "truncated": texts.truncated, "objective": f"labels, {settings.loss}"},
     )
@@ -84,13 +84,13 @@ def text_measure(
     base: FrozenLM,
     attributes: Sequence[str],
     texts: TokenizedTexts,
-    recipe: Recipe,
+    probe_beta: float,
     clamp: tuple[float, float] | None,
     differences: bool = False,
 ) -> TextMeasure:
     """The measure of held-out texts, labelled or not."""
     ids = [example["input_ids"] for example in texts.examples]
     labels = np.array([example["labels"] for example in texts.examples])
-    probe = FlipProbe(base, ids, recipe.probe_beta, clamp)
+    probe = FlipProbe(base, ids, probe_beta, clamp)
     given = labels if labels.size else None
     return TextMeasure(ids, given, tuple(attributes), differences, probe, base.pad_token_id)

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Quality against the rank R of a Q-head, and the regulariser at full rank: the sweep in results/training.md. After sentiment-rad.sh;
+# sentiment-rad-20 is the same with --layers 20 --limit 40000. About a quarter of an hour on one CPU core.
+set -euo pipefail
+data=${1:?"expected DATA, the folder of the labelled texts"}
+
+student() {
+    trimtab train distil --teacher rewards/sentiment-rad --targets targets/sentiment --limit 3000 \
+        --data "$data/sst2_train.jsonl.gz" --held-out "$data/sst2_dev.jsonl.gz" --column label --target candidates \
+        --layers 20 --lora-rank 8 --start rewards/sentiment-rad-20 --batch-size 32 --epochs 1 --warmup-steps 20 \
+        --learning-rate 5e-4 --checkpoints 1 "$@"
+}
+
+for rank in 4 16 64 256 576; do student --rank $rank --regulariser 0.1 --out rewards/rank-$rank; done
+for weight in 0 1; do student --rank 576 --regulariser $weight --out rewards/rank-576-reg$weight; done
