@@ -8,7 +8,7 @@ student() {
     trimtab train distil --teacher rewards/sentiment-rad --targets targets/sentiment --limit 3000 \
         --data "$data/sst2_train.jsonl.gz" --held-out "$data/sst2_dev.jsonl.gz" --column label --target candidates \
         --layers 20 --lora-rank 8 --start rewards/sentiment-rad-20 --batch-size 32 --epochs 1 --warmup-steps 20 \
-        --learning-rate 5e-4 --checkpoints 1 "$@"
+        --learning-rate 5e-4 --checkpoints 2 "$@"
 }
 
 for rank in 4 16 64 256 576; do student --rank $rank --regulariser 0.1 --out rewards/rank-$rank; done

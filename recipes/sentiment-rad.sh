@@ -6,3 +6,4 @@ data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train labels --data "$data/sst2_train.jsonl.gz" --held-out "$data/sst2_dev.jsonl.gz" \
     --attribute positive --column label --head v --layers 30 --lora-rank 8 --batch-size 64 --warmup-steps 50 \
     --learning-rate 1e-3 --out rewards/sentiment-rad
+trimtab rewards measure rewards/sentiment-rad --data "$data/sst2_dev.jsonl.gz" --column label --write

@@ -6,6 +6,7 @@ import torch
 from good_words import good_pairs, good_words, quick
 from tiny import tiny_lm
 from trimtab import errors
+from trimtab.training.data import LabelledText
 from trimtab.training.distil import train_from_teacher
 from trimtab.training.fit import Fit
 from trimtab.training.labels import train_from_labels
@@ -128,3 +129,23 @@ def test_a_student_may_start_from_its_teacher(lm, teacher, tmp_path):
 def test_an_empty_table_is_refused(lm):
     with pytest.raises(errors.InvalidData, match="at least one"):
         train_from_labels(lm, ["good"], TRAIN, [], quick())
+
+
+def test_labels_out_of_range_are_refused(lm):
+    for wrong in ((7.0,), (float("nan"),), (1.0, 0.0)):
+        with pytest.raises(errors.InvalidData, match=r"a number in \[0, 1\]"):
+            train_from_labels(lm, ["good"], [LabelledText("w1 w2", wrong)], HELD_OUT, quick())
+
+
+def test_differences_add_up_to_a_texts_reward(lm, teacher):
+    student = train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(epochs=1), DistilSettings("delta"))
+    each = student.score_ids([lm.tokenizer("w1 w2 w3")["input_ids"]]).values[0]
+    assert torch.allclose(student.score_prefixes("w1 w2 w3")[0], each.cumsum(0), atol=1e-6)
+    with pytest.raises(errors.InvalidSetting, match="of differences"):
+        train_from_teacher(lm, student, TRAIN, HELD_OUT, quick(), DistilSettings("orig"))
+
+
+@pytest.mark.parametrize("changes", [{"seed": -1}, {"patience": 1}, {"rank": 33}])
+def test_settings_that_cannot_be_are_refused(lm, changes):
+    with pytest.raises(errors.InvalidSetting, match="expected"):
+        train_from_labels(lm, ["good"], TRAIN, HELD_OUT, quick(**changes))

@@ -10,7 +10,9 @@ import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.M | re.S)
+TRAINING = (README.parent / "docs" / "training.md").read_text(encoding="utf-8")
 PYTHON = [code for language, code in BLOCKS if language == "python"]
+PYTHON += re.findall(r"^```python\n(.*?)^```", TRAINING, flags=re.M | re.S)
 COMMANDS = [
     line for language, code in BLOCKS if not language for line in code.split("\n") if line.startswith("trimtab ")
 ]

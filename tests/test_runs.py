@@ -92,6 +92,38 @@ def test_metrics_are_recorded(tmp_path):
     assert all(expected <= row.keys() for row in measured)
 
 
+def test_one_checkpoint_is_one(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    train_from_labels(tiny_lm("llama"), ["good"], TRAIN, HELD_OUT, quick(epochs=1, checkpoints=1), options=Fit(run))
+    measured = [row["step"] for row in metrics(run) if "eval_loss" in row]
+    assert measured == [8, 8]
+    assert [row.get("final") for row in metrics(run) if "eval_loss" in row] == [None, True]
+
+
+def test_a_run_of_one_step_learns_something(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    recipe = quick(batch_size=500, warmup_steps=100, epochs=1)
+    reward = train_from_labels(tiny_lm("llama"), ["good"], TRAIN, HELD_OUT, recipe, options=Fit(run))
+    assert reward.network.head.down.abs().max() > 0
+
+
+def test_other_data_under_the_same_name_are_another_run(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    train(run)
+    flipped = [LabelledText(row.text, (1 - row.labels[0],)) for row in TRAIN]
+    recipe = quick(epochs=2.5, checkpoints=5)
+    with pytest.raises(errors.InvalidData, match=r"other settings \(texts: "):
+        train_from_labels(tiny_lm("llama"), ["good"], flipped, HELD_OUT, recipe, options=Fit(run))
+
+
+def test_a_run_that_diverges_says_so_and_keeps_no_such_checkpoint(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    recipe = quick(head="v", learning_rate=1e30, warmup_steps=0)
+    with pytest.raises(errors.Diverged, match="lower the learning rate"):
+        train_from_labels(tiny_lm("llama"), ["good"], TRAIN, HELD_OUT, recipe, options=Fit(run))
+    assert run.resume() is None
+
+
 def test_batches_hold_texts_of_similar_length():
     lengths = [1 + (7 * i) % 61 for i in range(1003)]
     sampler = LengthGrouped(lengths, 10, seed=0)
@@ -118,10 +150,13 @@ def test_training_stops_early_and_keeps_the_best(tmp_path):
     assert reward.card.quality["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["reward.safetensors", "optimizer.pt", "trainer_state.json"])
+@pytest.mark.parametrize("name", ["reward.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"])
 def test_a_damaged_checkpoint_is_named(name, tmp_path):
     run = RunFolder(tmp_path / "run")
     train(run)
+    run.final.write_bytes(run.final.read_bytes()[:-10])
+    with pytest.raises(errors.CorruptCheckpoint, match="remove it to go on from the checkpoints"):
+        train(run)
     run.final.unlink()
     path = max(run.checkpoints.iterdir(), key=lambda folder: int(folder.name.split("-")[1])) / name
     path.write_bytes(path.read_bytes()[:-40])
@@ -131,10 +166,13 @@ def test_a_damaged_checkpoint_is_named(name, tmp_path):
 
 def test_a_folder_is_claimed_by_one_set_of_settings(tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.claim({"base": "a", "recipe": {"rank": 4}})
-    run.claim({"base": "a", "recipe": {"rank": 4}})
-    assert json.loads((run.path / "settings.json").read_text()) == {"base": "a", "recipe": {"rank": 4}}
-    with pytest.raises(errors.InvalidData, match="another recipe"):
+    run.claim({"base": "a", "recipe": {"rank": 3}})
+    run.claim({"base": "a", "recipe": {"rank": 4}})  # nothing has been done there yet
+    run.log({"step": 1})
+    run.claim({"base": "a", "recipe": {"rank": 4}}, {"command": "another"})
+    kept = {"base": "a", "recipe": {"rank": 4}, "about": {"command": "another"}}
+    assert json.loads((run.path / "settings.json").read_text()) == kept
+    with pytest.raises(errors.InvalidData, match=r"recipe.rank: 4 there, 8 here"):
         run.claim({"base": "a", "recipe": {"rank": 8}})
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
@@ -157,7 +195,7 @@ def test_a_teachers_rewards_are_computed_once(tmp_path, monkeypatch):
         distil("orig")
         distil("delta")
     assert torch.equal(first.network.head.down, again.network.head.down)
-    with pytest.raises(errors.InvalidData, match="another texts"):
+    with pytest.raises(errors.InvalidData, match=r"texts: .* there"):
         distil("orig", TRAIN[1:])
     shard = tmp_path / "kept" / "000000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-10])

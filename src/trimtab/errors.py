@@ -9,6 +9,7 @@
     ├── InvalidSetting          a number or a choice out of its range (also a ValueError)
     ├── InvalidPrompt           empty, or longer than the context
     ├── InvalidData             an input file or data set that cannot be used
+    ├── Diverged                training left the finite numbers
     ├── CorruptReward           a reward folder that is damaged or incomplete
     └── CorruptCheckpoint       a training run's checkpoint that is damaged
 
@@ -50,6 +51,10 @@ class InvalidPrompt(TrimtabError):
 
 class InvalidData(TrimtabError):
     """An input file or data set that cannot be used."""
+
+
+class Diverged(TrimtabError):
+    """Training left the finite numbers."""
 
 
 class CorruptReward(TrimtabError):

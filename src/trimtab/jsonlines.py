@@ -41,7 +41,7 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 def _parse(number: int, line: bytes) -> Line:
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8-sig"))
     except ValueError as error:
         return Line(number, None, f"line {number}: not JSON: {error}")
     if not isinstance(row, dict):

@@ -26,11 +26,14 @@ def rad(
     """
     import torch
 
+    from trimtab.errors import InvalidData
     from trimtab.frozen.sources import load_frozen
     from trimtab.rewards.folder import check_target
     from trimtab.rewards.released import import_rad
 
     check_target(out)
+    if not file.is_file():
+        raise InvalidData(f"got {str(file)!r}, expected a state dict; there is no such file")
     names = [name.strip() for name in attributes.split(",")]
     reward = import_rad(file, load_frozen(base, dtype=torch.float32), names, out.name)
     reward.save_pretrained(out)

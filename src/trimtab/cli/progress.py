@@ -31,6 +31,18 @@ class Bars(Report):
         """The teacher's bar."""
         self._move("teacher", done, total)
 
+    def started(self, agreeing: int, tensors: int) -> None:
+        """How much --start gave."""
+        self.progress.console.print(f"--start gave {agreeing} of {tensors} tensors", highlight=False)
+
+    def resumed(self, checkpoint: str) -> None:
+        """Where a stopped run goes on."""
+        self.progress.console.print(f"going on from {checkpoint}", highlight=False)
+
+    def finished_before(self) -> None:
+        """A finished run is only measured again."""
+        self.progress.console.print("this run is finished: nothing is trained, its reward is measured and saved again")
+
     def step(self, done: int, total: int) -> None:
         """The training's bar."""
         self._move("steps", done, total)

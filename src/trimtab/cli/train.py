@@ -66,7 +66,7 @@ def labels(
     columns = column or attributes
     if len(columns) != len(attributes):
         raise InvalidSetting(f"got {len(columns)} columns for {len(attributes)} attributes, expected one for each")
-    desk = Desk(out, run, source, recipe, {"base": base, "columns": columns, "balance": balance, **vars(settings)})
+    desk = Desk(out, run, source, recipe)
     table = desk.read(read_labelled(source.data, columns, text_column, source.split), source.data)
     held = source.held_out and read_labelled(source.held_out, columns, text_column, source.held_out_split)
     select = select_balanced if balance else select_rows
@@ -97,7 +97,7 @@ def pairs(
     from trimtab.training.data import read_pairs, select_rows
     from trimtab.training.pairs import train_from_pairs
 
-    desk = Desk(out, run, source, recipe, {"base": base, "attribute": attribute, **vars(settings)})
+    desk = Desk(out, run, source, recipe)
     table = desk.read(read_pairs(source.data, chosen_column, rejected_column, source.split), source.data)
     held = source.held_out and read_pairs(source.held_out, chosen_column, rejected_column, source.held_out_split)
     rows, held_rows = desk.divide(select_rows(table.rows, source.limit, recipe.seed), held or None)
@@ -135,7 +135,7 @@ def distil(
     from trimtab.training.data import read_labelled, select_balanced, select_rows
     from trimtab.training.distil import train_from_teacher
 
-    desk = Desk(out, run, source, recipe, {"base": base, "teacher": teacher, "balance": balance, **vars(settings)})
+    desk = Desk(out, run, source, recipe)
     if balance and not column:
         raise InvalidSetting("got --balance, expected --column with it")
     columns = (column or []) if balance or not source.held_out else []
@@ -157,14 +157,17 @@ def distil(
 class Desk:
     """What the three commands do alike: check the folders, read, show, load, record, save."""
 
-    def __init__(self, out: Path, run: Path | None, source: Source, recipe: Recipe, about: dict[str, Any]):
+    def __init__(self, out: Path, run: Path | None, source: Source, recipe: Recipe):
         from rich.console import Console
 
+        from trimtab.errors import InvalidSetting
         from trimtab.rewards.folder import check_target
 
         check_target(out)
         self.out, self.run = out, run or out.with_name(out.name + ".run")
-        self.source, self.recipe, self.about = source, recipe, about
+        if self.run.resolve().is_relative_to(out.resolve()):
+            raise InvalidSetting(f"got --run {str(self.run)!r}, expected a folder outside --out {str(out)!r}")
+        self.source, self.recipe = source, recipe
         self.console: Console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
         self.facts: dict[str, Any] = {}
 
@@ -204,19 +207,15 @@ class Desk:
         self.console.print(summary.table)
 
     def fit(self) -> "Fit":
-        """The run's folder, claimed; its progress; and what the card will say of data and command."""
-        from dataclasses import asdict
-
+        """The run's folder; its progress; and what the card will say of data and command."""
         from trimtab.cli.progress import Bars
         from trimtab.training.fit import Fit
         from trimtab.training.run import RunFolder
 
-        run = RunFolder(self.run)
-        run.claim({**self.about, **asdict(self.source), "recipe": asdict(self.recipe)})
         command = shlex.join(["trimtab", *(Path(a).name if Path(a).exists() else a for a in sys.argv[1:])])
         held = Path(self.source.held_out).name if self.source.held_out else "5 % of the data"
         provenance = {"data": Path(self.source.data).name, "held_out": held, "command": command, **self.facts}
-        return Fit(run, Bars(self.console), self.out.name, provenance)
+        return Fit(RunFolder(self.run), Bars(self.console), self.out.name, provenance)
 
     def save(self, reward: "RewardModel", dtype: str) -> None:
         """Write the reward, from the first process alone, and print what it measured."""

@@ -64,7 +64,7 @@ class RewardCard:
         for name in ("layers", "rank", "lora_rank"):
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
-        if not self.attributes or len(set(self.attributes)) < len(self.attributes):
+        if not all(self.attributes) or not 0 < len(self.attributes) == len(set(self.attributes)):
             raise InvalidSetting(f"got attributes {self.attributes}, expected one or more different names")
         if self.clamp is not None and not -math.inf < self.clamp[0] < self.clamp[1] < math.inf:
             raise InvalidSetting(f"got clamp={self.clamp}, expected (low, high), both finite and low < high")

@@ -170,12 +170,18 @@ class RewardModel:
         return scored._replace(values=self.network.head.link(scored.values))
 
     def score_prefixes(self, texts: str | Sequence[str]) -> list[Float[Tensor, "tokens attributes"]]:
-        """The rewards of every prefix of each text; NaN where a Q-head without BOS has nothing to predict from."""
+        """The rewards of every prefix of each text; NaN where a Q-head without BOS has nothing to predict from.
+
+        A head of differences has them added up: the reward of the prefix, but for a constant.
+        """
         ids = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
         if not ids:
             raise InvalidPrompt("got no texts to score, expected at least one")
         scored = self.score_ids(ids)
-        values = scored.values.masked_fill(~scored.known[..., None], float("nan"))
+        values = scored.values
+        if not self.card.baseline:
+            values = values.masked_fill(~scored.known[..., None], 0).cumsum(1)
+        values = values.masked_fill(~scored.known[..., None], float("nan"))
         return [row[-len(tokens) :] for row, tokens in zip(values, ids, strict=True)]
 
     def score(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:

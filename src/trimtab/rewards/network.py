@@ -95,10 +95,13 @@ def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:
     """A fresh network of the shape that a card describes; a trunk that is not trained shares the base's tensors.
 
     Raises:
-        InvalidSetting: more layers than the base has.
+        InvalidSetting: more layers than the base has, or a higher rank than its hidden states have.
     """
     if card.layers > base.layers:
         raise InvalidSetting(f"got layers={card.layers}, expected at most the {base.layers} of {base.name}")
+    hidden, attributes = base.output_embedding.shape[1], len(card.attributes)
+    if card.head == "q" and card.rank > hidden:
+        raise InvalidSetting(f"got rank={card.rank}, expected at most the hidden size, {hidden}")
     trunk = share_first_layers(base.body, card.layers)
     if card.trunk == "full":
         trunk = copy.deepcopy(trunk).requires_grad_(True)
@@ -111,7 +114,6 @@ def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:
             fan_in_fan_out="Conv1D" in kinds,  # GPT-2 stores its linear maps transposed
         )
         trunk = inject_adapter_in_model(adapters, trunk)
-    hidden, attributes = base.output_embedding.shape[1], len(card.attributes)
     head: QHead | VHead
     if card.head == "q":
         head = QHead(base.output_embedding, attributes, card.rank, card.baseline, card.link)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from trimtab.rewards.card import RewardCard
+from trimtab.rewards.catalogue import bundled_rewards
 
 METHODS = {"q": "ARM (Q-head, 2407.04615)", "v": "RAD (V-head, 2310.09520)"}
 LIMITS = """\
@@ -30,9 +31,10 @@ def model_card(card: RewardCard, name: str) -> str:
 
 
 def _snippet(card: RewardCard, name: str) -> str:
+    place = name if name in bundled_rewards() else f"path/to/{name}"
     return (
         "```python\nimport trimtab\n\n"
-        f'lm = trimtab.load("{card.base}")\nsteer = trimtab.reward("{name}", lm).toward(beta=20)\n'
+        f'lm = trimtab.load("{card.base}")\nsteer = trimtab.reward("{place}", lm).toward(beta=20)\n'
         'print(lm.generate("The new neighbours are", steer=steer).text)\n```'
     )
 
@@ -52,6 +54,7 @@ def _anatomy(card: RewardCard) -> dict[str, Any]:
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
     recipe = {f"recipe: {name}": value for name, value in facts.get("recipe", {}).items()}
     plain = {name: value for name, value in facts.items() if not isinstance(value, dict | list)}
+    plain |= {f"share of {name} from ½ on": share for name, share in facts.get("share_high", {}).items()}
     return plain | recipe
 
 

@@ -62,8 +62,9 @@ def _load(file: Path) -> Mapping[str, Tensor]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CorruptReward(f"cannot read {str(file)!r} as tensors alone: {reason}") from error
+        raise CorruptReward(
+            f"cannot read {str(file)!r} as tensors alone: it is no PyTorch file, is damaged, or holds other objects too"
+        ) from error
     if not isinstance(loaded, Mapping) or not all(isinstance(weight, Tensor) for weight in loaded.values()):
         raise CorruptReward(f"got {type(loaded).__name__} in {str(file)!r}, expected a state dict: names and tensors")
     return loaded

@@ -124,10 +124,12 @@ def draw_cells(
         seed: for both.
 
     Raises:
-        InvalidSetting: fewer texts than prefixes.
+        InvalidSetting: fewer texts than prefixes, or tokens than columns.
     """
     if not 1 <= prefixes <= len(texts):
         raise InvalidSetting(f"got {prefixes} prefixes, expected 1 to {len(texts)}, one for each text")
+    if tokens is not None and not 1 <= tokens <= vocabulary:
+        raise InvalidSetting(f"got {tokens} tokens, expected 1 to the vocabulary's {vocabulary}")
     draw = np.random.default_rng(seed)
     chosen = [texts[i] for i in draw.permutation(len(texts))[:prefixes]]
     rows = [ids[: int(draw.integers(1, len(ids) + 1))] for ids in chosen]

@@ -1,9 +1,12 @@
 """Texts for training: labelled ones and pairs, read, checked, counted and tokenized."""
 
+import hashlib
+import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, final
 
 from torch.utils.data import Dataset
 
@@ -59,10 +62,7 @@ def read_labelled(
     """
 
     def parse(row: dict[str, Any]) -> LabelledText:
-        labels = tuple(float(row[column]) for column in columns)
-        if not all(0 <= label <= 1 for label in labels):
-            raise ValueError(f"got labels {labels}, expected numbers in [0, 1]")
-        return LabelledText(_text(row, text_column), labels)
+        return LabelledText(_text(row, text_column), tuple(_label(row, column) for column in columns))
 
     return _read(source, split, parse)
 
@@ -106,6 +106,16 @@ def _text(row: dict[str, Any], column: str) -> str:
     return text
 
 
+def _label(row: dict[str, Any], column: str) -> float:
+    try:
+        label = float(row[column])
+    except (TypeError, ValueError):
+        label = float("nan")
+    if not 0 <= label <= 1:
+        raise ValueError(f"got {column}={row[column]!r}, expected a number in [0, 1]")
+    return label
+
+
 def select_rows(rows: Sequence[Row], limit: int | None, seed: int) -> list[Row]:
     """Shuffle, and cut to a number of rows.
 
@@ -135,7 +145,23 @@ def select_balanced(rows: Sequence[LabelledText], limit: int | None, seed: int) 
     return [row for pair in zip(high[:each], low[:each], strict=True) for row in pair]
 
 
-class TokenizedTexts(Dataset[dict[str, Any]]):
+class Examples(Dataset[dict[str, Any]], ABC):
+    """Tokenized data that knows its size and its hash."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """A hash of the examples and their order."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+@final
+class TokenizedTexts(Examples):
     """Token ids, labels and lengths, cut to a maximum length.
 
     Args:
@@ -157,6 +183,11 @@ class TokenizedTexts(Dataset[dict[str, Any]]):
         ]
         _require(self.examples)
 
+    @property
+    def digest(self) -> str:
+        """A hash of the examples and their order."""
+        return _digest(self.examples)
+
     def __len__(self) -> int:
         return len(self.examples)
 
@@ -164,7 +195,8 @@ class TokenizedTexts(Dataset[dict[str, Any]]):
         return self.examples[index]
 
 
-class TokenizedPairs(Dataset[dict[str, Any]]):
+@final
+class TokenizedPairs(Examples):
     """Token ids of both texts of each pair, each cut to a maximum length; as `TokenizedTexts` otherwise."""
 
     def __init__(self, rows: Sequence[TextPair], lm: FrozenLM, max_tokens: int):
@@ -178,11 +210,20 @@ class TokenizedPairs(Dataset[dict[str, Any]]):
         ]
         _require(self.examples)
 
+    @property
+    def digest(self) -> str:
+        """A hash of the examples and their order."""
+        return _digest(self.examples)
+
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.examples[index]
+
+
+def _digest(examples: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(examples).encode()).hexdigest()[:16]
 
 
 def _require(examples: Sequence[object]) -> None:

@@ -8,27 +8,31 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from trimtab.errors import InvalidSetting
 from trimtab.frozen.lm import FrozenLM, PromptBatch
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import PrefixRewards
-from trimtab.training.data import LabelledText, TokenizedTexts
+from trimtab.training.data import Examples, LabelledText, TokenizedTexts
 from trimtab.training.fit import Fit, Lesson, fit, new_card
 from trimtab.training.labels import text_measure
 from trimtab.training.objectives import Loss, squared_error
 from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe
-from trimtab.training.teacher import Target, teach
+from trimtab.training.teacher import HELD_OUT, Target, fingerprint, teach
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 
 @final
-class TaughtTexts(Dataset[dict[str, Any]]):
+class TaughtTexts(Examples):
     """Tokenized texts, as many as there are teacher's rewards for."""
 
     def __init__(self, texts: TokenizedTexts, targets: Sequence[Target]):
         self.texts, self.targets = texts, targets
+
+    @property
+    def digest(self) -> str:
+        """A hash of the texts; the teacher has its own."""
+        return self.texts.digest
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -98,10 +102,15 @@ def train_from_teacher(
 
     Raises:
         RewardMismatch: the teacher's tokenizer is not the base's.
-        InvalidSetting: `delta` or `candidates` with a V-head student, which has no rewards of tokens yet to come.
+        InvalidSetting: `delta` or `candidates` with a V-head student, which has no rewards of tokens yet to come; or a
+            teacher of differences, or more candidates than tokens.
         InvalidData, CorruptCheckpoint: as in `train_from_labels`; or `targets` holds other rewards.
     """
     settings, options = settings or DistilSettings(), options or Fit()
+    if not teacher.card.baseline:
+        raise InvalidSetting(f"got the teacher {teacher.name!r} of differences, expected one of rewards")
+    if settings.candidates > base.vocabulary_size:
+        raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {base.vocabulary_size}")
     if recipe.head == "v" and settings.target != "orig":
         raise InvalidSetting(f"got target={settings.target!r} with a V-head student, expected 'orig' or a Q-head")
     teacher.check_serves(base.tokenizer_fingerprint)
@@ -110,7 +119,7 @@ def train_from_teacher(
     with TemporaryDirectory() as unkept:
         folder = targets or Path(unkept)
         lessons = []
-        for part, place in ((texts, folder), (measured, folder / "held-out")):
+        for part, place in ((texts, folder), (measured, folder / HELD_OUT)):
             ids = [example["input_ids"] for example in part.examples]
             ids = ids if part is texts else ids[:QUICK_HELD_OUT]
             taught = teach(teacher, base, ids, asked, place, recipe.bf16, options.report.teaching)
@@ -129,6 +138,7 @@ def train_from_teacher(
             "truncated": texts.truncated,
             "objective": f"distil, {settings.target}" + (f" of {asked}" if asked else ""),
             "teacher": teacher.name,
+            "teacher_fingerprint": fingerprint(teacher),
         },
     )
     return fit(base, card, lesson, recipe, options)

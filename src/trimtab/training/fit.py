@@ -1,7 +1,9 @@
 """One training run from a card to a reward: what every objective has in common."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
@@ -10,10 +12,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils.data import Dataset
 from transformers import set_seed
 
-from trimtab.errors import CorruptReward, InvalidSetting
+from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidSetting
 from trimtab.frozen.lm import FrozenLM
 from trimtab.rewards.card import Link, RewardCard, TrunkTraining
 from trimtab.rewards.catalogue import find_reward
@@ -22,6 +23,7 @@ from trimtab.rewards.heads import QHead
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import RewardNetwork, build_network, own_tensors
 from trimtab.training.compute import processes
+from trimtab.training.data import Examples
 from trimtab.training.progress import Recorder, Report
 from trimtab.training.recipe import Recipe
 from trimtab.training.run import RunFolder
@@ -60,8 +62,8 @@ class Lesson:
     """
 
     objective: Objective
-    examples: Dataset[Any]
-    held_out: Dataset[Any]
+    examples: Examples
+    held_out: Examples
     measure: Measure
     start_at: np.ndarray
     facts: Mapping[str, Any]
@@ -74,11 +76,15 @@ def fit(base: FrozenLM, card: RewardCard, lesson: Lesson, recipe: Recipe, option
     Raises:
         CorruptCheckpoint: that checkpoint is damaged.
     """
+    if recipe.patience is not None and options.run is None:
+        raise InvalidSetting("got patience without a run folder, expected one: the best weights are kept there")
     set_seed(recipe.seed)
     network = build_network(base, card)
     prepare_for_training(network, card.trunk, lesson.start_at)
     if recipe.start is not None:
-        start_from(network, card.trunk, find_reward(recipe.start))
+        options.report.started(start_from(network, card.trunk, find_reward(recipe.start)), len(own(network, card)))
+    if options.run is not None:
+        options.run.claim(what_decides(card, lesson, recipe), options.provenance)
     run = None if options.run is None or options.run.final.exists() else options.run
     trainer = RewardTrainer(
         network=network,
@@ -93,9 +99,10 @@ def fit(base: FrozenLM, card: RewardCard, lesson: Lesson, recipe: Recipe, option
         callbacks=[Recorder(run, options.report)],
     )
     if options.run is not None and run is None:
-        load_own_tensors(network, card.trunk, options.run.final)
+        options.report.finished_before()
+        load_final(network, card, options.run)
     else:
-        train(trainer, run)
+        train(trainer, run, options.report)
     trainer.most_held_out = None
     measured = trainer.evaluate()
     quality = {"loss": measured.pop("eval_loss"), **measured}
@@ -103,21 +110,64 @@ def fit(base: FrozenLM, card: RewardCard, lesson: Lesson, recipe: Recipe, option
     card = replace(
         card,
         clamp=(spread["1%"], spread["99%"]) if lesson.clamp_to_range and spread["1%"] < spread["99%"] else card.clamp,
-        provenance={**options.provenance, **lesson.facts, "recipe": asdict(recipe)},
+        provenance={**options.provenance, **lesson.facts, **versions(), "recipe": resolved(recipe)},
         quality=quality,
     )
     return RewardModel(network, card, base, options.name)
 
 
-def train(trainer: RewardTrainer, run: RunFolder | None) -> None:
+def what_decides(card: RewardCard, lesson: Lesson, recipe: Recipe) -> dict[str, Any]:
+    """Everything that a run's result depends on; a run with another value of any is another run."""
+    shape = {name: value for name, value in asdict(card).items() if name not in ("provenance", "quality", "clamp")}
+    start = None if recipe.start is None else (find_reward(recipe.start) / WEIGHTS_FILE).read_bytes()
+    return {
+        "reward": shape,
+        "recipe": asdict(recipe),
+        "facts": dict(lesson.facts),
+        "texts": lesson.examples.digest,
+        "held_out": lesson.held_out.digest,
+        "start": start and hashlib.sha256(start).hexdigest()[:16],
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the run was computed by."""
+    return {"trimtab": version("trimtab"), "torch": torch.__version__}
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """A recipe with the learning rate that it comes to."""
+    return {**asdict(recipe), "learning_rate": recipe.resolved_learning_rate}
+
+
+def train(trainer: RewardTrainer, run: RunFolder | None, report: Report) -> None:
     """Train to the end, from a run's newest checkpoint on; the run keeps the final weights."""
     with processes().main_process_first():
         checkpoint = run.resume() if run else None
+    if checkpoint is not None:
+        report.resumed(checkpoint.name)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if run is not None and trainer.args.should_save:
         partial = run.final.with_suffix(".partial")
         save_file(trainer.own_tensors(), partial)
         partial.replace(run.final)
+
+
+def load_final(network: RewardNetwork, card: RewardCard, run: RunFolder) -> None:
+    """Put the weights of a finished run into its network.
+
+    Raises:
+        CorruptCheckpoint: they are damaged.
+    """
+    try:
+        load_own_tensors(network, card.trunk, run.final)
+    except CorruptReward as error:
+        raise CorruptCheckpoint(f"cannot read {str(run.final)!r}; remove it to go on from the checkpoints") from error
+
+
+def own(network: RewardNetwork, card: RewardCard) -> dict[str, torch.Tensor]:
+    """What the reward adds to its base."""
+    return own_tensors(network, card.trunk)
 
 
 def new_card(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trimtab.errors import InvalidData
 from trimtab.frozen.lm import FrozenLM, PromptBatch
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import PrefixRewards
@@ -62,11 +63,13 @@ def train_from_labels(
 
     Raises:
         InvalidSetting: a setting out of range.
-        InvalidData: no texts.
+        InvalidData: no texts, or labels out of [0, 1].
         CorruptCheckpoint: the run's newest checkpoint is damaged.
     """
     settings, options = settings or LabelSettings(), options or Fit()
     texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (train, held_out))
+    for part in (texts, measured):
+        check_labels(part, attributes)
     card = new_card(base, attributes, recipe, link="sigmoid" if settings.loss == "cross-entropy" else "identity")
     mean = np.mean([example["labels"] for example in texts.examples], axis=0) if len(texts) else np.zeros(0)
     lesson = Lesson(
@@ -78,6 +81,18 @@ def train_from_labels(
         facts={"texts": len(texts), "truncated": texts.truncated, "objective": f"labels, {settings.loss}"},
     )
     return fit(base, card, lesson, recipe, options)
+
+
+def check_labels(texts: TokenizedTexts, attributes: Sequence[str]) -> None:
+    """Refuse labels that are not one number in [0, 1] for each attribute.
+
+    Raises:
+        InvalidData: some are not.
+    """
+    for example in texts.examples:
+        if len(example["labels"]) != len(attributes) or not all(0 <= label <= 1 for label in example["labels"]):
+            expected = f"a number in [0, 1] for each of {', '.join(attributes)}"
+            raise InvalidData(f"got labels {example['labels']}, expected {expected}")
 
 
 def text_measure(

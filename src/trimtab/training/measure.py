@@ -123,6 +123,7 @@ def label_quality(
         found[f"accuracy:{name}"] = float(accuracy_score(high, whole >= 0.5))
     if both:
         found[f"auc:{name}"] = float(roc_auc_score(high, whole))
+    if both and np.ptp(whole) > 0:
         found[f"spearman:{name}"] = float(spearmanr(labels, whole).statistic)
     by_prefix = {}
     for fraction in FRACTIONS:
@@ -143,7 +144,10 @@ def at(rewards: Float[np.ndarray, " *prefixes"], fraction: float) -> Any:
 
 
 def reliability(rewards: Float[np.ndarray, " texts"], labels: np.ndarray) -> list[dict[str, float]]:
-    """Of the texts with a reward in each tenth of [0, 1]: how many, their mean reward, their mean label."""
+    """Of the texts with a reward in each tenth of [0, 1]: how many, their mean reward, their mean label.
+
+    Rewards below 0 count in the first tenth, rewards above 1 in the last.
+    """
     bins = np.clip((rewards * BINS).astype(int), 0, BINS - 1)
     return [
         {

@@ -29,11 +29,11 @@ class FlipProbe:
         self.choices = base_choices(base, self.batch, min(PROBED_CANDIDATES, base.vocabulary_size))
         self.beta, self.clamp = beta, clamp
 
-    def __call__(self, network: RewardNetwork) -> float:
-        """Ask a network."""
+    def __call__(self, network: RewardNetwork) -> float | None:
+        """Ask a network; None where no text has a second token to ask about."""
         rewards = score_alternatives(network, self.batch.ids, self.batch.mask, self.choices.candidates)[..., 0].float()
         if self.clamp is not None:
             rewards = rewards.clamp(*self.clamp)
         steered = (self.choices.logits + self.beta * rewards).argmax(-1)
         known = self.choices.known
-        return float((steered[known] != 0).float().mean()) if known.any() else float("nan")
+        return float((steered[known] != 0).float().mean()) if known.any() else None

@@ -13,6 +13,15 @@ class Report:
     def teaching(self, done: int, total: int) -> None:
         """The teacher has scored so many texts of so many."""
 
+    def started(self, agreeing: int, tensors: int) -> None:
+        """So many of the reward's tensors begin as another's."""
+
+    def resumed(self, checkpoint: str) -> None:
+        """The run goes on from a checkpoint."""
+
+    def finished_before(self) -> None:
+        """The run had been finished; nothing is trained."""
+
     def step(self, done: int, total: int) -> None:
         """So many steps of so many are done."""
 

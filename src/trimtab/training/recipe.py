@@ -5,7 +5,7 @@ The text beside each type is what `--help` shows.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Annotated, Literal, final, get_args
 
 from trimtab.errors import InvalidSetting
 from trimtab.rewards.card import HeadKind, TrunkTraining
@@ -29,8 +29,8 @@ class Recipe:
     epochs: Annotated[float, "Passes over the data."] = 1.0
     batch_size: Annotated[int, "Texts a step, over all processes."] = 100
     learning_rate: Annotated[float | None, "Default: 1e-3 for frozen and lora, 1e-5 for full."] = None
-    warmup_steps: Annotated[int, "Steps of rising learning rate."] = 100
-    clip: Annotated[float, "The largest norm of a gradient."] = 2.0
+    warmup_steps: Annotated[int, "Steps of rising learning rate; at most half of all."] = 100
+    clip: Annotated[float, "The largest norm of a gradient; 0 for no limit."] = 2.0
     regulariser: Annotated[float, "The weight of the zero-delta term (Q-head)."] = 1.0
     max_tokens: Annotated[int, "Longer texts lose their end."] = 128
     bf16: Annotated[bool, "Compute in bfloat16; what is trained stays float32."] = True
@@ -49,6 +49,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InvalidSetting(f"got {name}={value}, expected more than 0")
+        if not 0 <= self.seed < 2**32:
+            raise InvalidSetting(f"got seed={self.seed}, expected 0 to {2**32 - 1}")
         for name in ("warmup_steps", "clip", "regulariser", "probe_beta"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 0")
@@ -65,6 +67,10 @@ class LabelSettings:
     """How labels are learnt."""
 
     loss: Annotated[LabelLoss, "squared error (both papers), or cross-entropy with a sigmoid at inference."] = "squared"
+
+    def __post_init__(self) -> None:
+        if self.loss not in get_args(LabelLoss):
+            raise InvalidSetting(f"got loss={self.loss!r}, expected {' or '.join(get_args(LabelLoss))}")
 
 
 @final
@@ -88,5 +94,7 @@ class DistilSettings:
     candidates: Annotated[int, "k: how many of the base's most likely tokens to ask about."] = 20
 
     def __post_init__(self) -> None:
+        if self.target not in get_args(DistilTarget):
+            raise InvalidSetting(f"got target={self.target!r}, expected {' or '.join(get_args(DistilTarget))}")
         if self.candidates < 1:
             raise InvalidSetting(f"got candidates={self.candidates}, expected at least 1")

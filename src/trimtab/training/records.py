@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ from trimtab.errors import InvalidData
 from trimtab.jsonlines import read_lines
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-JSON_SUFFIXES = {".jsonl", ".json", ".ndjson"}
+JSON_SUFFIXES = {".jsonl", ".json", ".ndjson"}  # a JSON object a line
+csv.field_size_limit(2**31 - 1)  # texts may be long
 
 
 class Record(NamedTuple):
@@ -36,9 +38,11 @@ def read_records(source: str, split: str = "train") -> Iterator[Record]:
     kind = _kind(path)
     if kind in DELIMITERS:
         yield from _read_delimited(path, DELIMITERS[kind])
-    elif kind in JSON_SUFFIXES or path.is_file():
+    elif kind in JSON_SUFFIXES:
         for line in read_lines(path):
             yield Record(f"line {line.number}", line.row, line.fault)
+    elif path.is_file():
+        raise InvalidData(f"got {source!r}, expected {', '.join(sorted({*DELIMITERS, *JSON_SUFFIXES}))} (.gz allowed)")
     else:
         yield from _read_dataset(source, split)
 
@@ -53,10 +57,12 @@ def _read_delimited(path: Path, delimiter: str) -> Iterator[Record]:
         raise InvalidData(f"got {str(path)!r}, expected a table; there is no such file")
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        rows = csv.DictReader(text, delimiter=delimiter, strict=True)
+        rows = csv.DictReader(text, delimiter=delimiter)
         try:
             yield from (_checked(f"line {rows.line_num}", row) for row in rows)
-        except (csv.Error, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InvalidData(f"{str(path)!r} is not a whole gzip file: {error}") from error
+        except (csv.Error, UnicodeDecodeError) as error:
             raise InvalidData(f"{str(path)!r} cannot be read from line {rows.line_num + 1} on: {error}") from error
 
 

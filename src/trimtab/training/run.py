@@ -1,13 +1,12 @@
 """The folder of a training run: its settings, its metrics as they come, and the checkpoints from which it goes on."""
 
 import json
-import pickle
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -19,6 +18,7 @@ SETTINGS_FILE = "settings.json"
 METRICS_FILE = "metrics.jsonl"
 FINAL_FILE = "final.safetensors"
 CHECKPOINTS = "checkpoints"
+OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, "targets"}
 STATE_FILE = "trainer_state.json"  # what transformers writes last
 
 
@@ -48,24 +48,30 @@ class RunFolder:
         """The weights of a finished run."""
         return self.path / FINAL_FILE
 
-    def claim(self, settings: Mapping[str, Any]) -> None:
-        """Write the resolved settings into a new folder; refuse one that other settings wrote.
+    def claim(self, settings: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:
+        """Write the resolved settings into a new folder; refuse one that a run with other settings has worked in.
+
+        Args:
+            settings: what decides the run's result.
+            about: recorded beside them, not compared.
 
         Raises:
             InvalidData: the folder is another run's, or something else.
         """
-        text = json.dumps(settings, indent=2, ensure_ascii=False, default=str) + "\n"
         record = self.path / SETTINGS_FILE
-        if record.is_file():
-            if differing := _differing(record, json.loads(text)):
-                raise InvalidData(
-                    f"{str(self.path)!r} holds a run with another {differing}; remove it, or choose another --run"
-                )
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        wanted = json.loads(json.dumps(settings, default=str))
+        begun = self.final.exists() or self.metrics.exists() or self.checkpoints.exists()
+        if record.is_file() and begun and (differing := _differing(record, wanted)):
+            raise InvalidData(
+                f"{str(self.path)!r} holds a run with other settings ({differing}); remove it, or choose another --run"
+            )
+        if self.path.exists() and (not self.path.is_dir() or {path.name for path in self.path.iterdir()} - OURS):
             raise InvalidData(f"got {str(self.path)!r} for a run, expected a new or empty folder, or an earlier run's")
         self.path.mkdir(parents=True, exist_ok=True)
-        record.write_text(text, encoding="utf-8")
+        text = json.dumps({**wanted, "about": about or {}}, indent=2, ensure_ascii=False, default=str)
+        partial = record.with_suffix(".partial")
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(record)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append to the metrics."""
@@ -93,7 +99,7 @@ class RunFolder:
         if not self.metrics.exists():
             return
         drop_torn_line(self.metrics)
-        kept = [line.row for line in read_lines(self.metrics) if line.row and line.row["step"] <= step]
+        kept = [line.row for line in read_lines(self.metrics) if line.row and line.row.get("step", step + 1) <= step]
         partial = self.metrics.with_suffix(".kept")
         partial.unlink(missing_ok=True)
         append_rows(partial, kept)
@@ -101,21 +107,27 @@ class RunFolder:
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Open every file of a checkpoint.
+    """Read every file of a checkpoint through to its end; pickles are checked by their archive's sums, not opened.
 
     Raises:
         CorruptCheckpoint: one is missing or damaged.
     """
     try:
         load_file(folder / WEIGHTS_FILE)
-        for name in ("optimizer.pt", "scheduler.pt"):
-            torch.load(folder / name, weights_only=True)
-        json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        for path in (folder / "optimizer.pt", folder / "scheduler.pt", *folder.glob("rng_state*.pth")):
+            _check_archive(path)
+        json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["global_step"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:160]
         raise CorruptCheckpoint(
             f"cannot read the checkpoint {str(folder)!r} ({reason}); remove it to go on from the one before"
         ) from error
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"{path.name}: {damaged} is damaged")
 
 
 def _step(checkpoint: Path) -> int:
@@ -123,9 +135,18 @@ def _step(checkpoint: Path) -> int:
 
 
 def _differing(record: Path, settings: dict[str, Any]) -> str | None:
+    """Which settings differ, as "name: there, here"; None if none do."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
+        kept = _flat(json.loads(record.read_text(encoding="utf-8")))
     except ValueError as error:
         raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder or choose another --run") from error
-    names = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
-    return ", ".join(names) or None
+    wanted = _flat(settings)
+    names = [n for n in {**kept, **wanted} if kept.get(n) != wanted.get(n) and not n.startswith("about")]
+    return "; ".join(f"{name}: {kept.get(name)} there, {wanted.get(name)} here" for name in names) or None
+
+
+def _flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return flat

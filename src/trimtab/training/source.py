@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated, final
 
+from trimtab.errors import InvalidSetting
+
 
 @final
 @dataclass(frozen=True)
@@ -15,3 +17,9 @@ class Source:
     held_out_split: Annotated[str, "The split of --held-out."] = "validation"
     limit: Annotated[int | None, "Train on this many rows, drawn at random."] = None
     held_out_limit: Annotated[int | None, "Measure on the first so many rows of --held-out."] = None
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "held_out_limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidSetting(f"got {name}={value}, expected at least 1")

@@ -24,6 +24,7 @@ from trimtab.training.compute import evaluating, processes
 SHARD_TEXTS = 256
 BATCH_CANDIDATES = 8192  # teacher forwards in one batch
 TARGETS_FILE = "targets.json"
+HELD_OUT = "held-out"
 
 
 @final
@@ -51,6 +52,7 @@ class TargetSettings:
     base: str
     texts: str
     candidates: int
+    bf16: bool
 
 
 def teach(
@@ -76,7 +78,7 @@ def teach(
     Raises:
         InvalidData: the folder holds another teacher's, base's or text's rewards, or a damaged file.
     """
-    settings = TargetSettings(fingerprint(teacher), base.base_fingerprint, _digest(texts), candidates)
+    settings = TargetSettings(fingerprint(teacher), base.base_fingerprint, _digest(texts), candidates, bf16)
     found: list[Target] = []
     with processes().main_process_first():  # it asks the teacher, the others read
         _claim(folder, settings)
@@ -147,14 +149,21 @@ def _claim(folder: Path, settings: TargetSettings) -> None:
     record = folder / TARGETS_FILE
     wanted = asdict(settings)
     if not record.is_file():
+        if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - {HELD_OUT}):
+            raise InvalidData(f"got {str(folder)!r} for a teacher's rewards, expected a new or empty folder, or theirs")
         folder.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         return
-    kept = json.loads(record.read_text(encoding="utf-8"))
+    try:
+        kept = dict(json.loads(record.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder") from error
     serves = kept | {"candidates": settings.candidates} if not settings.candidates else kept
     if serves != wanted:
-        names = ", ".join(name for name in wanted if serves.get(name) != wanted[name])
-        raise InvalidData(f"{str(folder)!r} holds rewards of another {names}; remove it, or choose another --targets")
+        differing = [f"{n}: {kept.get(n)} there, {wanted[n]} here" for n in wanted if serves.get(n) != wanted[n]]
+        raise InvalidData(
+            f"{str(folder)!r} holds other rewards ({'; '.join(differing)}); remove it, or choose another --targets"
+        )
 
 
 def _digest(texts: Sequence[Sequence[int]]) -> str:

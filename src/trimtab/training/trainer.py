@@ -1,5 +1,6 @@
 """transformers' Trainer around a reward network: any objective, the reward's own weights in its checkpoints."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,13 +11,16 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.utils import logging as transformers_logging
 
+from trimtab.errors import Diverged, InvalidSetting
 from trimtab.rewards.card import TrunkTraining
 from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
 from trimtab.rewards.heads import QHead
 from trimtab.rewards.network import PrefixRewards, RewardNetwork, own_tensors
 from trimtab.training.batches import LengthGrouped, Throughput, by_length
 from trimtab.training.compute import evaluating, processes
+from trimtab.training.data import Examples
 from trimtab.training.objectives import Loss, zero_delta
 from trimtab.training.recipe import Recipe
 
@@ -64,16 +68,17 @@ class RewardTrainer(Trainer):
         objective: Objective,
         measure: Measure,
         recipe: Recipe,
-        examples: Dataset[Any],
-        held_out: Dataset[Any],
+        examples: Examples,
+        held_out: Examples,
         vocabulary: int,
         run_folder: Path | None,
         callbacks: Sequence[TrainerCallback] = (),
     ):
         stopping = [] if recipe.patience is None else [EarlyStoppingCallback(recipe.patience)]
+        transformers_logging.set_verbosity_error()  # its warnings are of settings that are ours
         super().__init__(
             model=network,
-            args=training_arguments(recipe, run_folder),
+            args=training_arguments(recipe, run_folder, len(examples)),
             train_dataset=examples,
             eval_dataset=held_out,
             data_collator=objective.collate,
@@ -105,9 +110,10 @@ class RewardTrainer(Trainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Measure on held-out texts: the first few hundred on the way, all at the end. Every process does it all."""
+        self.own_tensors()  # finite, or it raises
         with evaluating(self.network, self.recipe.bf16):
             figures = {"eval_loss": self._held_out_loss(), **self.measure(self.network, self.most_held_out)}
-        self.log(dict(figures))
+        self.log({**figures, "final": True} if self.most_held_out is None else dict(figures))
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
 
@@ -130,8 +136,18 @@ class RewardTrainer(Trainer):
         return LengthGrouped(lengths, self.recipe.batch_size, self.recipe.seed)
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """What the reward adds to its base, as it is now."""
-        return {name: weight.contiguous() for name, weight in own_tensors(self.network, self.trunk).items()}
+        """What the reward adds to its base, as it is now.
+
+        Raises:
+            Diverged: some of it is not finite.
+        """
+        tensors = {name: weight.contiguous() for name, weight in own_tensors(self.network, self.trunk).items()}
+        if not all(weight.isfinite().all() for weight in tensors.values()):
+            raise Diverged(
+                f"a weight is no longer finite after step {self.state.global_step}; "
+                f"lower the learning rate (it was {self.recipe.resolved_learning_rate:g})"
+            )
+        return tensors
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
@@ -145,15 +161,25 @@ class RewardTrainer(Trainer):
         load_own_tensors(self.network, self.trunk, Path(str(self.state.best_model_checkpoint)) / WEIGHTS_FILE)
 
 
-def training_arguments(recipe: Recipe, run_folder: Path | None) -> TrainingArguments:
-    """The Trainer's settings for a recipe; the optimizer's are the papers'."""
-    share = 1 / recipe.checkpoints
+def training_arguments(recipe: Recipe, run_folder: Path | None, examples: int) -> TrainingArguments:
+    """The Trainer's settings for a recipe; the optimizer's are the papers'.
+
+    Raises:
+        InvalidSetting: a batch that the processes cannot share equally.
+    """
+    share, odd = divmod(recipe.batch_size, processes().num_processes)
+    if odd:
+        raise InvalidSetting(
+            f"got batch_size={recipe.batch_size}, expected a multiple of the {processes().num_processes} processes"
+        )
+    steps = math.ceil(math.ceil(examples / recipe.batch_size) * recipe.epochs)
+    every = max(1, steps // recipe.checkpoints)
     return TrainingArguments(
         output_dir=str(run_folder or "unused"),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=max(1, recipe.batch_size // processes().num_processes),
+        per_device_train_batch_size=share,
         learning_rate=recipe.resolved_learning_rate,
-        warmup_steps=recipe.warmup_steps,
+        warmup_steps=min(recipe.warmup_steps, steps // 2),
         lr_scheduler_type="linear",
         max_grad_norm=recipe.clip,
         adam_beta1=0.9,
@@ -165,11 +191,12 @@ def training_arguments(recipe: Recipe, run_folder: Path | None) -> TrainingArgum
         remove_unused_columns=False,
         save_strategy="no" if run_folder is None else "steps",
         eval_strategy="no" if run_folder is None else "steps",
-        save_steps=share,
-        eval_steps=share,
+        save_steps=every,
+        eval_steps=every,
         save_total_limit=2,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
+        metric_for_best_model=None if recipe.patience is None else "eval_loss",
+        greater_is_better=None if recipe.patience is None else False,
+        ddp_find_unused_parameters=False,
         load_best_model_at_end=run_folder is not None and recipe.patience is not None,
         logging_steps=LOG_EVERY,
         report_to="none",

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# sentiment: a Q-head on 20 layers, distilled from sentiment-rad's rewards of the base's top 20 at every position of 3,000 texts.
+# After sentiment-rad.sh and sentiment-labels.sh. About half an hour on one CPU core, two thirds of it the teacher's.
+set -euo pipefail
+data=${1:?"expected DATA, the folder of the labelled texts"}
+trimtab train distil --teacher rewards/sentiment-rad --start rewards/sentiment-labels --targets targets/sentiment \
+    --data "$data/sst2_train.jsonl.gz" --held-out "$data/sst2_dev.jsonl.gz" --column label --limit 3000 \
+    --target candidates --candidates 20 --regulariser 0.1 --layers 20 --lora-rank 8 --batch-size 32 --epochs 3 \
+    --warmup-steps 20 --learning-rate 5e-4 --checkpoints 3 --out rewards/sentiment
+trimtab rewards measure rewards/sentiment --data "$data/sst2_dev.jsonl.gz" --column label --write

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# toxicity-own: a Q-head on the model's own last state, no forward at all, distilled from toxicity-rad. bench/own_state.py says why the last.
+# After toxicity-rad.sh; shares the teacher's rewards with toxicity.sh. About ten minutes on one CPU core.
+set -euo pipefail
+data=${1:?"expected DATA, the folder of the labelled texts"}
+trimtab train distil --teacher rewards/toxicity-rad --targets targets/toxicity \
+    --data "$data/jigsaw_train.jsonl.gz" --held-out "$data/jigsaw_dev.jsonl.gz" --column label --limit 768 --balance \
+    --max-tokens 64 --target candidates --candidates 20 --regulariser 0.1 --trunk frozen --layers 30 --batch-size 32 \
+    --epochs 6 --warmup-steps 20 --learning-rate 1e-3 --checkpoints 3 --out rewards/toxicity-own
+trimtab rewards measure rewards/toxicity-own --data "$data/jigsaw_dev.jsonl.gz" --column label --max-tokens 64 --write
