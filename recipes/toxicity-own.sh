@@ -6,5 +6,4 @@ data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train distil --teacher rewards/toxicity-rad --targets targets/toxicity \
     --data "$data/jigsaw_train.jsonl.gz" --held-out "$data/jigsaw_dev.jsonl.gz" --column label --limit 768 --balance \
     --max-tokens 64 --target candidates --candidates 20 --regulariser 0.1 --trunk frozen --layers 30 --batch-size 32 \
-    --epochs 6 --warmup-steps 20 --learning-rate 1e-3 --checkpoints 3 --out rewards/toxicity-own
-trimtab rewards measure rewards/toxicity-own --data "$data/jigsaw_dev.jsonl.gz" --column label --max-tokens 64 --write
+    --epochs 6 --warmup-steps 20 --learning-rate 1e-3 --checkpoints 2 --held-out-limit 1000 --out rewards/toxicity-own

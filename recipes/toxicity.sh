@@ -7,4 +7,3 @@ trimtab train distil --teacher rewards/toxicity-rad --start rewards/toxicity-lab
     --data "$data/jigsaw_train.jsonl.gz" --held-out "$data/jigsaw_dev.jsonl.gz" --column label --limit 768 --balance \
     --max-tokens 64 --target candidates --candidates 20 --regulariser 0.1 --layers 20 --lora-rank 8 --batch-size 32 \
     --epochs 3 --warmup-steps 20 --learning-rate 5e-4 --checkpoints 3 --out rewards/toxicity
-trimtab rewards measure rewards/toxicity --data "$data/jigsaw_dev.jsonl.gz" --column label --max-tokens 64 --write

@@ -39,7 +39,6 @@ def test_help_teaches():
         (["train", "labels", "--data", "none.jsonl", "--out", "x"], "no such file"),
         (["train", "labels", "--data", "none.jsonl", "--out", "x", "--rank", "0"], "rank"),
         (["train", "labels", "--data", "none.jsonl", "--out", "x", "--layers", "0"], "layers"),
-        (["train", "labels", "--data", "none.jsonl", "--out", "x", "--save-dtype", "int8"], "bfloat16"),
         (["train", "labels", "--data", "none.jsonl", "--out", Path(__file__).parent], "it holds"),
         (["train", "labels", "--data", "none.jsonl", "--out", "x", "--column", "a", "--column", "b"], "2 columns"),
         (["generate", "Hi", "--method", "magic"], "arm or rad"),

@@ -126,7 +126,7 @@ def test_distil_and_spectrum(place, teacher):
     )
     assert shown.exit_code == 0, shown.output
     found = json.loads((place / "s" / "spectrum.json").read_text())
-    assert found["ranks"][str(place / "student")][-1]["numerical"] <= 8 + 1
+    assert found["ranks"]["student"][-1]["numerical"] <= 8 + 1
     assert (place / "s" / "spectrum.png").stat().st_size > 1000
 
 

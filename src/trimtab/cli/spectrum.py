@@ -45,7 +45,9 @@ def spectrum(
     texts = encode_all(lm, [row.text for row in read_labelled(data, [], text_column).rows])
     rows, columns = draw_cells([ids for ids in texts if ids], len(lm.tokenizer), prefixes, tokens or None, seed)
     counts = [count for count in (SMALLEST << i for i in range(20)) if count < prefixes] + [prefixes]
-    found = {name: of_reward(name, lm, rows, columns, attribute, counts) for name in rewards}
+    short = {name: Path(name).name for name in rewards}
+    labels = short if len(set(short.values())) == len(short) else {name: name for name in rewards}
+    found = {labels[name]: of_reward(name, lm, rows, columns, attribute, counts) for name in rewards}
     console = Console()
     console.print(f"ranks of N prefixes × {len(columns)} tokens; hidden size {lm.output_embedding.shape[1]}")
     console.print(table(found))
