@@ -84,7 +84,8 @@ def fit(base: FrozenLM, card: RewardCard, lesson: Lesson, recipe: Recipe, option
     if recipe.start is not None:
         options.report.started(start_from(network, card.trunk, find_reward(recipe.start)), len(own(network, card)))
     if options.run is not None:
-        options.run.claim(what_decides(card, lesson, recipe), options.provenance)
+        with processes().main_process_first():
+            options.run.claim(what_decides(card, lesson, recipe), options.provenance)
     run = None if options.run is None or options.run.final.exists() else options.run
     trainer = RewardTrainer(
         network=network,
