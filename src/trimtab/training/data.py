@@ -186,7 +186,7 @@ class TokenizedTexts(Examples):
     @property
     def digest(self) -> str:
         """A hash of the examples and their order."""
-        return _digest(self.examples)
+        return digest_of(self.examples)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -213,7 +213,7 @@ class TokenizedPairs(Examples):
     @property
     def digest(self) -> str:
         """A hash of the examples and their order."""
-        return _digest(self.examples)
+        return digest_of(self.examples)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -222,7 +222,8 @@ class TokenizedPairs(Examples):
         return self.examples[index]
 
 
-def _digest(examples: Sequence[object]) -> str:
+def digest_of(examples: Sequence[object]) -> str:
+    """A hash of what JSON can hold, in its order."""
     return hashlib.sha256(json.dumps(examples).encode()).hexdigest()[:16]
 
 

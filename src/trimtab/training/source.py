@@ -19,6 +19,8 @@ class Source:
     held_out_limit: Annotated[int | None, "Measure on the first so many rows of --held-out."] = None
 
     def __post_init__(self) -> None:
+        if self.held_out_limit is not None and self.held_out is None:
+            raise InvalidSetting(f"got held_out_limit={self.held_out_limit} without held_out, expected both")
         for name in ("limit", "held_out_limit"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -20,6 +20,7 @@ from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import own_tensors
 from trimtab.training.choices import base_choices
 from trimtab.training.compute import evaluating, processes
+from trimtab.training.data import digest_of
 
 SHARD_TEXTS = 256
 BATCH_CANDIDATES = 8192  # teacher forwards in one batch
@@ -78,7 +79,7 @@ def teach(
     Raises:
         InvalidData: the folder holds another teacher's, base's or text's rewards, or a damaged file.
     """
-    settings = TargetSettings(fingerprint(teacher), base.base_fingerprint, _digest(texts), candidates, bf16)
+    settings = TargetSettings(fingerprint(teacher), base.base_fingerprint, digest_of(texts), candidates, bf16)
     found: list[Target] = []
     with processes().main_process_first():  # it asks the teacher, the others read
         _claim(folder, settings)
@@ -164,7 +165,3 @@ def _claim(folder: Path, settings: TargetSettings) -> None:
         raise InvalidData(
             f"{str(folder)!r} holds other rewards ({'; '.join(differing)}); remove it, or choose another --targets"
         )
-
-
-def _digest(texts: Sequence[Sequence[int]]) -> str:
-    return hashlib.sha256(json.dumps([list(ids) for ids in texts]).encode()).hexdigest()[:16]
