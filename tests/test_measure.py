@@ -37,5 +37,5 @@ def test_flips_equal_asking_place_by_place(frozen, head):
             top = frozen.model(torch.tensor([ids[:place]])).logits[0, -1].topk(20)
             said = separate_rewards(reward, ids[:place], top.indices.tolist())[:, 0].clamp(0, 1)
             flips.append(int((top.values + beta * said).argmax()) != 0)
-    assert 0 < sum(flips)
+    assert sum(flips) > 0
     assert FlipProbe(frozen, texts, beta, (0.0, 1.0))(reward.network) == pytest.approx(np.mean(flips))
