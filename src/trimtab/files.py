@@ -1,6 +1,7 @@
-"""Folders that appear complete or not at all."""
+"""Names for files, and folders that appear complete or not at all."""
 
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,3 +25,8 @@ def whole_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
             partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def file_name(text: str) -> str:
+    """A text as the name of a file: what could mean something to a file system becomes a hyphen."""
+    return re.sub(r"[^\w.+=-]+", "-", text).strip("-.")

@@ -5,7 +5,9 @@ from typing import Any, final
 
 import torch
 
+from trimtab.best_of import rank
 from trimtab.engines.base import Request
+from trimtab.engines.guide import rewards_of
 from trimtab.engines.sampling import resolve_seeds
 from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Sampling
 from trimtab.engines.torch import TorchEngine
@@ -87,14 +89,49 @@ class LanguageModel:
         stop = as_list(stop)
         several = [prompts] if isinstance(prompts, str) else list(prompts)
         requests = self._requests(several, steer, seed, chat)
-        sampling = Sampling(top_k, top_p, temperature)
-        continuations = self.engine.sample(requests, n, max_new_tokens, sampling, stop)
-        written = [
-            [Generation(self.frozen, prompt, continuation, stop) for continuation in of_prompt]
-            for prompt, of_prompt in zip(several, continuations, strict=True)
-        ]
+        written = self._write(several, requests, n, max_new_tokens, Sampling(top_k, top_p, temperature), stop)
         shaped = [of_prompt[0] for of_prompt in written] if n == 1 else written
         return shaped[0] if isinstance(prompts, str) else shaped
+
+    def best_of(
+        self,
+        prompts: str | Sequence[str],
+        n: int,
+        by: RewardModel | Steer,
+        steer: Steering = None,
+        *,
+        top_k: int | None = DEFAULT_TOP_K,
+        top_p: float | None = None,
+        temperature: float = 1.0,
+        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+        stop: str | Sequence[str] = (),
+        seed: int | Sequence[int] | None = None,
+        chat: bool = False,
+    ) -> Any:
+        """Write n drafts of each prompt and rank them by the reward of prompt and draft.
+
+        Args:
+            prompts: one, or several that are written as one batch.
+            n: how many drafts, all in one batch over the prompt's cache.
+            by: a reward, whose first attribute is to be high, or a Steer: Σ β · g(r) of the whole text is to be high.
+            steer, top_k, top_p, temperature, max_new_tokens, stop, seed, chat: how the drafts are written, as in
+                `generate`.
+
+        Returns:
+            A Best for one prompt, a list of them for several: its `text` is the best draft's.
+
+        Raises:
+            InvalidPrompt, InvalidSetting, RewardMismatch: before anything is written.
+        """
+        several = [prompts] if isinstance(prompts, str) else list(prompts)
+        by = by if isinstance(by, Steer) else by.toward(1.0)
+        for ranking in rewards_of([by]):
+            ranking.check_serves(self.frozen.tokenizer_fingerprint)
+        sampling = Sampling(top_k, top_p, temperature)
+        requests = self._requests(several, steer, seed, chat)
+        drafts = self._write(several, requests, n, max_new_tokens, sampling, as_list(stop))
+        ranked = rank(self.frozen, by, [request.prefix for request in requests], drafts)
+        return ranked[0] if isinstance(prompts, str) else ranked
 
     def stream(
         self,
@@ -115,6 +152,21 @@ class LanguageModel:
         blocks = self.engine.blocks(requests, 1, max_new_tokens, Sampling(top_k, top_p, temperature), stop, poll=1)
         choices = ((block.choices()[0][0], block.ended.get(0)) for block in blocks)
         return stream_tokens(self.frozen, choices, stop)
+
+    def _write(
+        self,
+        prompts: Sequence[str],
+        requests: Sequence[Request],
+        n: int,
+        max_new_tokens: int,
+        sampling: Sampling,
+        stop: Sequence[str],
+    ) -> list[list[Generation]]:
+        continuations = self.engine.sample(requests, n, max_new_tokens, sampling, stop)
+        return [
+            [Generation(self.frozen, prompt, continuation, stop) for continuation in of_prompt]
+            for prompt, of_prompt in zip(prompts, continuations, strict=True)
+        ]
 
     def _requests(
         self, prompts: Sequence[str], steer: Steering, seed: int | Sequence[int] | None, chat: bool

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from trimtab.cli import generate, imports, rewards, score, spectrum, train
+from trimtab.cli import evaluate, generate, imports, rewards, score, spectrum, train
 from trimtab.errors import TrimtabError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.add_typer(rewards.app, name="rewards")
 app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
 app.command("spectrum")(spectrum.spectrum)
 app.add_typer(imports.app, name="import")
 

@@ -1,5 +1,7 @@
-"""Progress bars for a training run: the teacher's texts, then the steps, with loss and useful tokens a second."""
+"""Progress bars for long work."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, final
 
 from rich.console import Console
@@ -10,7 +12,9 @@ from trimtab.training.progress import Report
 
 @final
 class Bars(Report):
-    """Draws on a console; a line for each measurement on held-out texts.
+    """Progress of a training run: the teacher's texts, then the steps, with loss and useful tokens a second.
+
+    A line is printed for each measurement on held-out texts.
 
     Args:
         console: where.
@@ -67,3 +71,45 @@ class Bars(Report):
         self.progress.update(self.tasks[name], completed=done, total=total)
         if self.progress.finished:
             self.progress.stop()
+
+
+@final
+class SweepBars:
+    """Progress of a sweep: the rows, and the prompts of the row being written, with an estimate of the time left.
+
+    Args:
+        console: where.
+        rows: how many rows there are.
+    """
+
+    def __init__(self, console: Console, rows: int):
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, speed_estimate_period=600)
+        self.rows = rows
+        self.seen: dict[str, int] = {}
+        self.all = self.progress.add_task("all prompts of all rows", total=None)
+        self.one = self.progress.add_task("")
+
+    def __enter__(self) -> "SweepBars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, row: Any, done: int, total: int) -> None:
+        """A batch more of a row; what a stopped run had written does not count for the estimate."""
+        if row.name not in self.seen:
+            self.progress.reset(self.one, description=row.name, total=total)
+        self.seen[row.name] = done
+        self.progress.update(self.one, completed=done)
+        self.progress.update(self.all, completed=sum(self.seen.values()), total=self.rows * total)
+
+
+@contextmanager
+def counting(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar with an estimate; yields what to call with the work done and the work in all."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

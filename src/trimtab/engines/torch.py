@@ -12,10 +12,10 @@ from trimtab.engines.base import Choice, Continuation, FinishReason, Request
 from trimtab.engines.ending import Ending
 from trimtab.engines.guide import rewards_of
 from trimtab.engines.loop import DecodeLoop, Step
+from trimtab.engines.scoring import score_continuations
 from trimtab.engines.settings import Sampling
 from trimtab.engines.trace import trace_step
 from trimtab.errors import InvalidPrompt, InvalidSetting
-from trimtab.frozen.cache import PrefixCache
 from trimtab.frozen.lm import FrozenLM
 
 ACCELERATOR_POLL = 8
@@ -90,7 +90,6 @@ class TorchEngine:
             raise InvalidPrompt(f"got a prompt of {len(request.prefix)} tokens, expected 1 to {min(rooms) - 1}")
         return min(max_tokens, room)
 
-    @torch.inference_mode()
     def score(
         self, prefixes: Sequence[Sequence[int]], choices: Sequence[Sequence[Sequence[int]]]
     ) -> list[Float[Tensor, " choices"]]:
@@ -100,14 +99,9 @@ class TorchEngine:
             prefixes: token ids.
             choices: for each prefix, its choices, each one or more token ids.
         """
-        cache = PrefixCache(self.lm.model)
-        batch = self.lm.batch(prefixes)
-        first = cache.feed(batch.ids, batch.mask).logits[:, -1].float().log_softmax(-1)
-        owner = [row for row, of_row in enumerate(choices) for _ in of_row]
-        flat = [list(choice) for of_row in choices for choice in of_row]
-        rows = torch.tensor(owner, device=self.lm.device)
-        scores = _continue_logprobs(cache, first[rows], rows, flat)
-        return list(scores.split([len(of_row) for of_row in choices]))
+        owners = [row for row, of_row in enumerate(choices) for _ in of_row]
+        flat = [choice for of_row in choices for choice in of_row]
+        return list(score_continuations(self.lm, prefixes, owners, flat).logprobs.split([len(of) for of in choices]))
 
 
 @dataclass(frozen=True)
@@ -134,21 +128,3 @@ class Block:
                 if number < self.counts[row]:
                     written[row].append(choice)
         return written
-
-
-def _continue_logprobs(
-    cache: PrefixCache, first: Float[Tensor, "choices vocabulary"], rows: Tensor, choices: list[list[int]]
-) -> Float[Tensor, " choices"]:
-    """Sum the log-probabilities of each choice's tokens: the first from the prefix, the rest in one forward a token."""
-    width = max(map(len, choices))
-    padded = torch.tensor([choice + choice[-1:] * (width - len(choice)) for choice in choices], device=first.device)
-    lengths = torch.tensor([len(choice) for choice in choices], device=first.device)
-    logprobs, total = first, first.new_zeros(len(choices))
-    if width > 1:
-        cache.select(rows)
-    for place in range(width):
-        token = padded[:, place : place + 1]
-        total = total + logprobs.gather(1, token).squeeze(1) * (place < lengths)
-        if place + 1 < width:
-            logprobs = cache.feed(token).logits[:, -1].float().log_softmax(-1)
-    return total

@@ -54,15 +54,18 @@ class PrefixCache:
         """The hidden state of each prefix's last token at a remembered depth."""
         return self._history[depth][:, -1]
 
-    def feed(self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"] | None = None) -> ModelOutput:
+    def feed(
+        self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"] | None = None, logits: int = 1
+    ) -> ModelOutput:
         """Append tokens to every prefix, in one forward.
 
         Args:
             ids: the new tokens. Only the first feed may be padded, on the left.
             mask: False where `ids` is padding; default: nowhere.
+            logits: for how many of the last tokens to return logits, if the model has a head.
 
         Returns:
-            What the model returned; logits, if it has a head, for the last token only.
+            What the model returned.
         """
         self._drop_peeked()
         new = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
@@ -72,7 +75,7 @@ class PrefixCache:
         else:
             self._mask = torch.cat([self._mask, new], dim=1)
         positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
-        output = self._forward(ids, positions, self._mask if self._padded else None)
+        output = self._forward(ids, positions, self._mask if self._padded else None, logits)
         self._remember(output)
         return output
 
@@ -131,10 +134,10 @@ class PrefixCache:
             self._mask = self._mask[:, :-tokens]
             self._history = {depth: states[:, :-tokens] for depth, states in self._history.items()}
 
-    def _forward(self, ids: Tensor, positions: Tensor, mask: Any) -> ModelOutput:
+    def _forward(self, ids: Tensor, positions: Tensor, mask: Any, logits: int = 1) -> ModelOutput:
         extra: dict[str, Any] = {}
         if self.model.get_output_embeddings() is not None:
-            extra["logits_to_keep"] = 1
+            extra["logits_to_keep"] = logits
         if set(self.depths) - {LAST} or (self.depths and extra):
             extra["output_hidden_states"] = True
         return self.model(

@@ -1,7 +1,9 @@
 """A reward model: the immutable, shared object that users load, steer with, score with and save."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import final
@@ -59,6 +61,14 @@ class RewardModel:
     def attributes(self) -> tuple[str, ...]:
         """The names of the rewards, in the order of their columns."""
         return self.card.attributes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the reward's own weights, as they are loaded."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(own_tensors(self.network, self.card.trunk).items()):
+            digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def extra_tokens(self) -> int:

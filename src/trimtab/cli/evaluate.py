@@ -1,0 +1,272 @@
+"""`trimtab evaluate`: methods side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trimtab.cli.settings import expands
+from trimtab.errors import InvalidSetting
+from trimtab.evaluation.settings import Grid, Reads, SweepSettings
+
+if TYPE_CHECKING:
+    from trimtab.evaluation.prompts import Direction
+    from trimtab.lm import LanguageModel
+    from trimtab.rewards.model import RewardModel
+
+Out = Annotated[Path, typer.Option(help="The folder of the comparison: a file of texts for each row, and the report.")]
+Column = Annotated[str, typer.Option(help="The column of the prompt.")]
+Rounds = Annotated[int, typer.Option(help="Rounds of timing all methods side by side; 0 for none.")]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Compare methods: how much control, at what cost in fluency and time.",
+    epilog="A comparison that was stopped goes on where it was: give the same command again. More rows in the same "
+    "folder join the same report; several processes may work in one folder.",
+)
+
+
+@app.command()
+@expands
+def toxicity(
+    grid: Grid,
+    settings: SweepSettings,
+    reads: Reads,
+    out: Out,
+    prompts: Annotated[list[str], typer.Option(help="A table or a Hub data set of prompts; repeat for several sets.")],
+    column: Column = "prompt",
+    rounds: Rounds = 3,
+) -> None:
+    """Steer away from toxicity: average maximum toxicity, toxic rate and mean toxicity of the continuations.
+
+    Example: trimtab evaluate toxicity --prompts rtp.jsonl --reward toxicity --beta 10 --beta 30 --out runs/toxicity
+    """
+    Desk("toxicity", [(source, "down") for source in prompts], column, grid, settings, out).work(reads, rounds)
+
+
+@app.command()
+@expands
+def sentiment(
+    grid: Grid,
+    settings: SweepSettings,
+    reads: Reads,
+    out: Out,
+    up: Annotated[list[str] | None, typer.Option(help="Prompts to turn positive; repeat for several sets.")] = None,
+    down: Annotated[list[str] | None, typer.Option(help="Prompts to turn negative; repeat for several sets.")] = None,
+    column: Column = "prompt",
+    rounds: Rounds = 3,
+) -> None:
+    """Steer to positive or negative sentiment: the share of texts, prompt and continuation, called positive.
+
+    Example: trimtab evaluate sentiment --up neutral.jsonl --reward sentiment --beta 20 --out runs/sentiment
+    """
+    Desk("sentiment", both_ways(up, down), column, grid, settings, out).work(reads, rounds)
+
+
+@app.command()
+@expands
+def prompts(
+    grid: Grid,
+    settings: SweepSettings,
+    reads: Reads,
+    out: Out,
+    up: Annotated[list[str] | None, typer.Option(help="Prompts to steer up; repeat for several sets.")] = None,
+    down: Annotated[list[str] | None, typer.Option(help="Prompts to steer down; repeat for several sets.")] = None,
+    column: Column = "prompt",
+    rounds: Rounds = 3,
+) -> None:
+    """Steer any prompts by any reward, and let any judge read the continuations.
+
+    Example: trimtab evaluate prompts --up mine.jsonl --reward rewards/polite --beta 20 --judge ID:LABEL --out runs/mine
+    """
+    if not reads.judge:
+        raise InvalidSetting("got no --judge, expected at least one: this task has none of its own")
+    Desk("prompts", both_ways(up, down), column, grid, settings, out).work(reads, rounds)
+
+
+@app.command()
+@expands
+def report(
+    reads: Reads,
+    folder: Annotated[Path, typer.Argument(help="The folder of a comparison.")],
+) -> None:
+    """Compute every figure again from the texts that are kept, and write the report; no text is written.
+
+    Example: trimtab evaluate report runs/toxicity --judge profanity --judge onnx:toxicity-bert-tiny
+    """
+    write_report(folder, reads)
+
+
+@app.command()
+def judges(
+    data: Annotated[str, typer.Option(help="A table of texts with scores in [0, 1], or labels.")],
+    judge: Annotated[list[str], typer.Option(help="As in the other commands; repeat for several.")],
+    task: Annotated[str, typer.Option(help="What it is about: toxicity, sentiment or prompts.")] = "toxicity",
+    text_column: Annotated[str, typer.Option(help="The column of the text.")] = "text",
+    column: Annotated[str, typer.Option(help="The column of the score.")] = "label",
+    limit: Annotated[int | None, typer.Option(help="The first so many texts.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A comparison's folder, whose report is to show the result.")] = None,
+) -> None:
+    """Measure judges on scored texts: Spearman's ρ, and the AUC for a score of at least ½.
+
+    Example: trimtab evaluate judges --data rtp.jsonl --text-column continuation --column continuation_toxicity
+    --judge profanity --out runs/toxicity
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from trimtab.evaluation.judges import load_judge
+    from trimtab.evaluation.seen import keep_seen, measure_judges
+    from trimtab.evaluation.tasks import find_task
+    from trimtab.training.data import read_labelled
+
+    about = find_task(task)
+    rows = read_labelled(data, [column], text_column).rows[:limit]
+    found = measure_judges([load_judge(spec, about) for spec in judge], rows)
+    table = Table("judge", "Spearman", "AUC at ½", "accuracy", "texts", "failed")
+    for name, of in found.items():
+        figures = (f"{of[figure]:.3f}" for figure in ("spearman", "auc", "accuracy"))
+        table.add_row(name, *figures, str(of["texts"]), str(of["failed"]))
+    Console().print(table)
+    if out:
+        keep_seen(out, f"{Path(data).name.partition('.')[0]} ({column})", found)
+
+
+def both_ways(up: list[str] | None, down: list[str] | None) -> "list[tuple[str, Direction]]":
+    """The prompt sets with their directions."""
+    sources: list[tuple[str, Direction]] = [(source, "up") for source in up or []]
+    sources += [(source, "down") for source in down or []]
+    if not sources:
+        raise InvalidSetting("got no prompts, expected --up or --down with a table or a Hub data set")
+    return sources
+
+
+def write_report(folder: Path, reads: Reads, default: tuple[str, ...] = ()) -> None:
+    """Measure a comparison, write its report, and say where it is."""
+    from rich.console import Console
+
+    from trimtab.cli.progress import counting
+    from trimtab.evaluation.judges import load_judge
+    from trimtab.evaluation.plots import draw
+    from trimtab.evaluation.readers import fluency_reader, profile_reader
+    from trimtab.evaluation.render import write_json, write_markdown
+    from trimtab.evaluation.report import FLUENCY, PROFILE, measure, read_rows
+    from trimtab.evaluation.tasks import find_task
+    from trimtab.frozen.sources import load_frozen
+
+    task = find_task(read_rows(folder)[0].settings["task"])
+    named = [load_judge(spec, task) for spec in reads.judge or default]
+    readers = {}
+    if reads.perplexity:
+        readers[FLUENCY + Path(reads.perplexity).name] = fluency_reader(load_frozen(reads.perplexity))
+    if reads.profile:
+        readers[PROFILE + reads.profile] = profile_reader(*load_one(reads.profile))
+    with counting("readings", Console(stderr=True)) as progress:
+        found = measure(folder, named, readers, progress)
+    write_json(found, folder / "report.json")
+    write_markdown(found, folder / "report.md", draw(found, folder))
+    typer.echo(f"{folder / 'report.md'}: {len(found.rows)} rows, judged by {', '.join(found.judges) or 'nobody'}")
+
+
+class Desk:
+    """What the commands that write texts have in common.
+
+    Args:
+        task: what the comparison is about.
+        sources: prompts and which way they are pushed.
+        column: where the prompts are.
+        grid: the methods.
+        settings: what all rows share.
+        out: the folder.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        sources: "list[tuple[str, Direction]]",
+        column: str,
+        grid: Grid,
+        settings: SweepSettings,
+        out: Path,
+    ):
+        from rich.console import Console
+
+        from trimtab.evaluation.plan import Plan
+        from trimtab.evaluation.prompts import read_prompt_set
+
+        self.console = Console(stderr=True, highlight=False)
+        self.task, self.settings, self.out = task, settings, out
+        self.lm = load_model(settings)
+        self.sets = [read_prompt_set(source, way, self.lm.frozen, column, settings.limit) for source, way in sources]
+        for one in self.sets:
+            if one.faults:
+                self.console.print(f"{one.name}: {len(one.faults)} rows left out; first: {one.faults[0]}", markup=False)
+        guides = dict(load_guide(name, self.lm) for name in grid.reward or [])
+        by = load_one(grid.by, self.lm) if grid.by else next(iter(guides.values()), [None])[0]
+        self.plan = Plan(grid, settings, guides, by)
+
+    def work(self, reads: Reads, rounds: int) -> None:
+        """Write the texts, time the methods, report; judges are loaded first, so that a fault in one shows at once."""
+        from trimtab.evaluation.judges import load_judge
+        from trimtab.evaluation.tasks import find_task
+
+        task = find_task(self.task)
+        for spec in reads.judge or task.judges:
+            load_judge(spec, task)
+        left = self.write()
+        if left:
+            self.console.print(
+                f"{left} rows are being written by another process; `trimtab evaluate report` ends the work"
+            )
+        else:
+            self.time(rounds)
+        write_report(self.out, reads, task.judges)
+
+    def write(self) -> int:
+        """Write what is missing of the rows; returns how many another process holds."""
+        from trimtab.cli.progress import SweepBars
+        from trimtab.evaluation.sweep import Sweep
+
+        sweep = Sweep(self.task, self.plan.rows(self.sets), self.settings, self.out)
+        with SweepBars(self.console, len(sweep.rows)) as bars:
+            return len(sweep.run(self.lm, bars))
+
+    def time(self, rounds: int) -> None:
+        """Time the methods that have no time yet."""
+        from trimtab.cli.progress import counting
+        from trimtab.evaluation.timing import Clock, keep_times, read_times, time_methods
+
+        clock = Clock(self.lm.frozen.device)
+        known = read_times(self.out)
+        methods = self.plan.timed(self.sets[0].direction, clock.watch)
+        methods = methods[:1] + [method for method in methods[1:] if method.name not in known]
+        if rounds and (len(methods) > 1 or methods[0].name not in known):
+            with counting("timing", self.console) as progress:
+                times = time_methods(self.lm, methods, self.sets[0], clock, rounds, progress)
+            keep_times(self.out, times, self.lm, {"rounds": rounds, "samples": self.settings.samples})
+
+
+def load_model(settings: SweepSettings) -> "LanguageModel":
+    """The language model in the dtype asked for."""
+    import torch
+
+    from trimtab.lm import load
+
+    return load(settings.model, dtype=None if settings.dtype == "auto" else getattr(torch, settings.dtype))
+
+
+def load_guide(text: str, lm: "LanguageModel") -> "tuple[str, list[tuple[RewardModel, str | None]]]":
+    """Read NAME[:ATTRIBUTE], or several joined by "+": what to call them together, and the rewards."""
+    parts = [load_one(part, lm) for part in text.split("+")]
+    return "+".join(f"{r.name}:{attribute}" if attribute else r.name for r, attribute in parts), parts
+
+
+def load_one(text: str, lm: "LanguageModel | None" = None) -> "tuple[RewardModel, str | None]":
+    """Read NAME[:ATTRIBUTE]: the reward, and which of its attributes (None: the first)."""
+    from trimtab.cli.steers import parse_reward
+    from trimtab.lm import reward
+
+    name, attribute = parse_reward(text)
+    found = reward(name, lm)
+    found.card.attribute_index(attribute)
+    return found, attribute

@@ -1,0 +1,115 @@
+"""How likely given continuations are, unsteered or steered."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from trimtab.engines.guide import Guide, rewards_of
+from trimtab.frozen.cache import PrefixCache
+from trimtab.frozen.lm import FrozenLM
+from trimtab.steering.rule import Candidates, top_candidates
+from trimtab.steering.steer import Steer
+
+
+class Scored(NamedTuple):
+    """What each continuation got.
+
+    Attributes:
+        logprobs: log p(continuation | prefix), in nats, the sum over its tokens.
+        greedy: whether every token of it was the most likely.
+    """
+
+    logprobs: Float[Tensor, " continuations"]
+    greedy: Bool[Tensor, " continuations"]
+
+
+@torch.inference_mode()
+def score_continuations(
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    owners: Sequence[int],
+    continuations: Sequence[Sequence[int]],
+    steer: Steer | None = None,
+    top_k: int | None = None,
+) -> Scored:
+    """Score continuations; each prefix is encoded once, unsteered continuations in one forward, steered ones by steps.
+
+    Args:
+        lm: the language model.
+        prefixes: token ids.
+        owners: which prefix each continuation follows.
+        continuations: one or more token ids each.
+        steer: how; None for the model's own probabilities over its whole vocabulary.
+        top_k: with a steer, the candidates of a step, and the continuation's token if it is not one of them: else a
+            text with a token out of the top k would have probability 0. None: the whole vocabulary.
+    """
+    width = max(map(len, continuations))
+    tokens = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in continuations], device=lm.device)
+    lengths = torch.tensor([len(ids) for ids in continuations], device=lm.device)
+    within = torch.arange(width, device=lm.device) < lengths[:, None]
+    rows = torch.tensor(owners, device=lm.device)
+    if steer is None:
+        logprobs, greedy = _unsteered(lm, prefixes, rows, tokens)
+    else:
+        logprobs, greedy = _steered(lm, prefixes, rows, tokens, steer, top_k)
+    return Scored((logprobs * within).sum(1), (greedy | ~within).all(1))
+
+
+def _unsteered(
+    lm: FrozenLM, prefixes: Sequence[Sequence[int]], rows: Int[Tensor, " texts"], tokens: Int[Tensor, "texts width"]
+) -> tuple[Tensor, Tensor]:
+    cache = PrefixCache(lm.model)
+    batch = lm.batch(prefixes)
+    logits = cache.feed(batch.ids, batch.mask).logits[rows]
+    if tokens.shape[1] > 1:
+        cache.select(rows)
+        logits = torch.cat([logits, cache.feed(tokens[:, :-1], logits=tokens.shape[1] - 1).logits], dim=1)
+    logits = logits.float()
+    chosen = logits.gather(2, tokens[..., None]).squeeze(2)
+    return chosen - logits.logsumexp(2), logits.argmax(2) == tokens
+
+
+def _steered(
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    rows: Int[Tensor, " texts"],
+    tokens: Int[Tensor, "texts width"],
+    steer: Steer,
+    top_k: int | None,
+) -> tuple[Tensor, Tensor]:
+    """A step a token, as they would have been written."""
+    depths = {depth for reward in rewards_of([steer]) if (depth := reward.reads(lm.model)) is not None}
+    host, batch = PrefixCache(lm.model, depths), lm.batch(prefixes)
+    guide = Guide([steer] * len(prefixes), lm.device, host)
+    logits = host.feed(batch.ids, batch.mask).logits[:, -1].float()
+    guide.prefill(batch)
+    host.select(rows)
+    guide.select(rows)
+    logits = logits[rows]
+    logprobs, greedy = [], []
+    for place, target in enumerate(tokens.unbind(1)):
+        candidates, column = _with_target(logits, target, top_k)
+        steered = guide.steer(candidates, logits)[0]
+        logprobs.append(steered.log_softmax(-1).gather(1, column[:, None]).squeeze(1))
+        greedy.append(steered.argmax(-1) == column)
+        if place + 1 < tokens.shape[1]:
+            guide.advance(target, column)
+            logits = host.feed(target[:, None]).logits[:, -1].float()
+    return torch.stack(logprobs, 1), torch.stack(greedy, 1)
+
+
+def _with_target(
+    logits: Float[Tensor, "texts vocabulary"], target: Int[Tensor, " texts"], top_k: int | None
+) -> tuple[Candidates, Int[Tensor, " texts"]]:
+    """The candidates, the target among them, and its column."""
+    found = top_candidates(logits, top_k, None)
+    if found.whole:
+        return found, target
+    same = found.ids == target[:, None]
+    inside = same.any(1)
+    extra = logits.gather(1, target[:, None]).masked_fill(inside[:, None], -torch.inf)
+    column = torch.where(inside, same.int().argmax(1), found.ids.shape[1])
+    return Candidates(torch.cat([found.ids, target[:, None]], 1), torch.cat([found.logits, extra], 1), False), column

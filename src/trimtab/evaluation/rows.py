@@ -1,0 +1,102 @@
+"""The file of a row: its settings in the first line, then a line for each text, batch by batch."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, final
+
+from filelock import FileLock, Timeout
+
+from trimtab.errors import InvalidData
+from trimtab.jsonlines import append_rows, drop_torn_line, read_lines
+
+SUFFIX = ".jsonl"
+
+
+@final
+class RowFile:
+    """Where the texts of one row are kept.
+
+    Args:
+        path: the file; made with the first line.
+        settings: everything that decides the texts.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]):
+        self.path = path
+        self.settings = json.loads(json.dumps(settings))
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Hold the row against other processes; False if one of them is writing it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def resume(self, batches: Iterable[int]) -> int:
+        """How many batches are there; the rest of one that was being written is cut off.
+
+        Args:
+            batches: how many texts each batch has.
+
+        Raises:
+            InvalidData: other settings wrote the file.
+        """
+        drop_torn_line(self.path)
+        if not self.path.exists() or not self.path.stat().st_size:
+            append_rows(self.path, [{"settings": self.settings}])
+        found, texts = read_row(self.path)
+        if differing := differences(found, self.settings):
+            raise InvalidData(
+                f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another --out"
+            )
+        lines, whole, done = len(texts), 0, 0
+        for batch in batches:
+            if whole + batch > lines:
+                break
+            whole, done = whole + batch, done + 1
+        if whole < lines:
+            self._keep_lines(1 + whole)
+        return done
+
+    def append(self, texts: Iterable[dict[str, Any]]) -> None:
+        """Add a batch and force it to the disk."""
+        append_rows(self.path, texts)
+
+    def _keep_lines(self, count: int) -> None:
+        with self.path.open("r+b") as file:
+            kept = sum(len(line) for line in islice(file, count))
+            file.truncate(kept)
+
+
+def read_row(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The settings of a row and its texts; a last line that is still being written is left out.
+
+    Raises:
+        InvalidData: not the file of a row, or damaged.
+    """
+    lines = list(read_lines(path))
+    if lines and lines[-1].fault:
+        lines.pop()
+    if fault := next((line.fault for line in lines if line.fault), None):
+        raise InvalidData(f"{str(path)!r} is damaged: {fault}")
+    rows = [line.row for line in lines if line.row is not None]
+    if not rows or not isinstance(rows[0].get("settings"), dict):
+        raise InvalidData(f"{str(path)!r} is not the file of a row: its first line has no settings")
+    return rows[0]["settings"], rows[1:]
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Which settings differ, as "name: there, here"; empty if none do."""
+    names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+    return "; ".join(f"{name}: {found.get(name)} there, {wanted.get(name)} here" for name in names)
