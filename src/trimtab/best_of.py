@@ -12,7 +12,6 @@ from trimtab.engines.guide import rewards_of
 from trimtab.errors import InvalidPrompt
 from trimtab.frozen.lm import FrozenLM, PromptBatch
 from trimtab.generation import Generation
-from trimtab.steering.rule import guidance, row_terms
 from trimtab.steering.steer import Steer
 
 TOGETHER = 128
@@ -25,7 +24,8 @@ class Best:
 
     Attributes:
         drafts: the best first; of equal ones, the one written first.
-        scores: Σ β · g(r(prompt + draft)) of each, the same sum that steering adds to a token's logit.
+        scores: Σ ±β · r(prompt + draft) of each, minus where the steer is away. Rewards are not clamped as they are
+            when they steer: that would make equals of the best.
     """
 
     drafts: tuple[Generation, ...]
@@ -73,13 +73,13 @@ def _scores(by: Steer, texts: Sequence[Sequence[int]], lm: FrozenLM) -> Float[Te
     before = PromptBatch.pad([ids[:-1] for ids in texts], lm.pad_token_id, lm.device)
     last = torch.tensor([ids[-1:] for ids in texts], device=lm.device)
     total = torch.zeros(len(texts), device=lm.device)
-    ungated = total.new_full(total.shape, torch.inf)  # min_entropy is about choosing tokens, not about texts
     for reward in rewards_of([by]):
         longest = before.ids.shape[1] + 1
         if longest > reward.context_length - reward.extra_tokens:
             raise InvalidPrompt(f"got a text of {longest} tokens to rank, which {reward.name!r} has no room for")
         state = reward.start()
         state.prefill(before.ids, before.mask)
-        terms = row_terms([[term for term in by.terms if term.reward is reward]] * len(texts), lm.device)
-        total = total + guidance(state.rewards(last), terms, ungated)[:, 0]
-    return total.float().cpu()
+        rewards = state.rewards(last)[:, 0].float()
+        for term in (term for term in by.terms if term.reward is reward):
+            total = total + (-term.beta if term.away else term.beta) * rewards[:, term.attribute]
+    return total.cpu()

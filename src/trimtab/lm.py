@@ -113,7 +113,7 @@ class LanguageModel:
         Args:
             prompts: one, or several that are written as one batch.
             n: how many drafts, all in one batch over the prompt's cache.
-            by: a reward, whose first attribute is to be high, or a Steer: Σ β · g(r) of the whole text is to be high.
+            by: a reward, whose first attribute is to be high, or a Steer: Σ ±β · r of the whole text is to be high.
             steer, top_k, top_p, temperature, max_new_tokens, stop, seed, chat: how the drafts are written, as in
                 `generate`.
 

@@ -85,6 +85,61 @@ def prompts(
 
 
 @app.command()
+def preference(
+    data: Annotated[
+        list[str], typer.Option(help="Pairs (chosen, rejected), RM-Bench, RewardBench or LLMBar; a table or a Hub id.")
+    ],
+    reward: Annotated[list[str], typer.Option(help="NAME[:ATTRIBUTE] to measure; repeat to compare.")],
+    down: Annotated[bool, typer.Option("--down", help="The better answer has less of it, as with toxicity.")] = False,
+    template: Annotated[str, typer.Option(help="How prompt and answer make a text.")] = "{prompt}\n\n{answer}",
+    chosen_column: Annotated[str, typer.Option(help="The column of the better answer.")] = "chosen",
+    rejected_column: Annotated[str, typer.Option(help="The column of the worse one.")] = "rejected",
+    split: Annotated[str, typer.Option(help="Of a data set.")] = "train",
+    limit: Annotated[int | None, typer.Option(help="The first so many comparisons of each.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON, too.")] = None,
+) -> None:
+    """Measure rewards on preferences: how often the better answer scores strictly above the worse one.
+
+    Example: trimtab evaluate preference --data paradetox_dev.jsonl --reward toxicity --down
+    """
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from trimtab.cli.progress import counting
+    from trimtab.evaluation.preferences import read_preferences
+    from trimtab.evaluation.preferring import accuracy_figures, score_comparisons
+    from trimtab.evaluation.render import figure_entry
+
+    if "{answer}" not in template:
+        raise InvalidSetting(f'got --template {template!r}, expected "{{answer}}" in it, and usually "{{prompt}}"')
+    rewards = {spec: load_one(spec) for spec in reward}
+    table, written, notes = Table("data", "comparisons", "figure", *rewards), {}, Console(stderr=True, highlight=False)
+    for source in data:
+        found = read_preferences(source, split, chosen_column, rejected_column)
+        comparisons, name = found.rows[:limit], Path(source).name.partition(".")[0]
+        if found.faults:
+            notes.print(f"{name}: {len(found.faults)} rows left out; first: {found.faults[0]}", markup=False)
+        columns = {}
+        for spec, (model, attribute) in rewards.items():
+            with counting(f"{name}, {spec}", notes) as progress:
+                way: Direction = "down" if down else "up"
+                scores, cut = score_comparisons(model, attribute, way, comparisons, template, progress)
+            if cut:
+                notes.print(f"{name}: {cut} texts lost their beginning to fit the context of {spec}", markup=False)
+            columns[spec] = accuracy_figures(comparisons, scores)
+        for figure in next(iter(columns.values())):
+            cells = (f"{of[figure].value:.3f}" for of in columns.values())
+            table.add_row(name, str(len(comparisons)), figure, *cells)
+        written[name] = {spec: {f: figure_entry(r) for f, r in of.items()} for spec, of in columns.items()}
+    Console().print(table)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@app.command()
 @expands
 def report(
     reads: Reads,

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
-from trimtab.errors import InvalidData, InvalidPrompt
+from trimtab.errors import InvalidPrompt
 from trimtab.frozen.lm import FrozenLM
-from trimtab.training.data import digest_of
-from trimtab.training.records import read_records
+from trimtab.training.data import digest_of, read_table, text_of
 
 Direction = Literal["up", "down"]
 
@@ -48,27 +47,15 @@ def read_prompt_set(source: str, direction: Direction, lm: FrozenLM, column: str
     Raises:
         InvalidData: no such table, or no usable prompt in it.
     """
-    prompts: list[str] = []
-    faults: list[str] = []
-    for record in read_records(source):
-        if limit is not None and len(prompts) == limit:
-            break
-        text = (record.row or {}).get(column)
-        fault = record.fault or _fault(text, column, lm)
-        if fault is None:
-            prompts.append(str(text))
-        else:
-            faults.append(fault if record.fault else f"{record.place}: {fault}")
-    if not prompts:
-        raise InvalidData(f"{source!r} has no usable prompt; first fault: {(faults or ['it is empty'])[0]}")
-    return PromptSet(Path(source).name.partition(".")[0], direction, tuple(prompts), tuple(faults))
 
+    def parse(row: dict[str, Any]) -> str:
+        text = text_of(row, column)
+        try:
+            lm.encode(text)
+        except InvalidPrompt as error:
+            raise ValueError(str(error)) from error
+        return text
 
-def _fault(text: object, column: str, lm: FrozenLM) -> str | None:
-    if not isinstance(text, str):
-        return f"expected a text under {column!r}"
-    try:
-        lm.encode(text)
-    except InvalidPrompt as error:
-        return str(error)
-    return None
+    table = read_table(source, "train", parse)
+    name = Path(source).name.partition(".")[0]
+    return PromptSet(name, direction, tuple(table.rows[:limit]), tuple(table.faults))

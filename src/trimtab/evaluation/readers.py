@@ -15,17 +15,18 @@ TOGETHER = 32
 def fluency_reader(lm: FrozenLM) -> Read:
     """Reads −log p(continuation | prompt) in nats, and the continuation's tokens, both by a language model's lights.
 
-    The prompt with its continuation is tokenized as a whole; what follows the prompt's own tokens is the continuation.
+    The prompt with its continuation is tokenized as a whole; the continuation is what is left after as many tokens as
+    the prompt alone has.
     """
 
     def read(texts: Sequence[Text]) -> list[list[float]]:
-        prefixes = [lm.encode(text["prompt"]) for text in texts]
+        starts = [len(lm.encode(text["prompt"])) for text in texts]
         wholes = [lm.encode(text["prompt"] + text["text"]) for text in texts]
         found = [[0.0, 0.0] for _ in texts]  # an empty continuation costs nothing
-        some = [n for n, (whole, prefix) in enumerate(zip(wholes, prefixes, strict=True)) if len(whole) > len(prefix)]
-        for batch in (some[start : start + TOGETHER] for start in range(0, len(some), TOGETHER)):
-            continuations = [wholes[n][len(prefixes[n]) :] for n in batch]
-            scored = score_continuations(lm, [prefixes[n] for n in batch], range(len(batch)), continuations)
+        some = [n for n, (whole, start) in enumerate(zip(wholes, starts, strict=True)) if len(whole) > start]
+        for batch in (some[place : place + TOGETHER] for place in range(0, len(some), TOGETHER)):
+            prefixes, continuations = [wholes[n][: starts[n]] for n in batch], [wholes[n][starts[n] :] for n in batch]
+            scored = score_continuations(lm, prefixes, range(len(batch)), continuations)
             for n, ids, logprob in zip(batch, continuations, scored.logprobs.tolist(), strict=True):
                 found[n] = [-logprob, float(len(ids))]
         return found

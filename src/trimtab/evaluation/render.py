@@ -18,8 +18,8 @@ def write_json(report: Report, path: Path) -> None:
         {
             **{name: value for name, value in row.row.settings.items() if name not in report.settings},
             "prompts_done": len(row.row.texts),
-            "judges": {judge: {name: _entry(r) for name, r in of.items()} for judge, of in row.control.items()},
-            "figures": {name: _entry(ratio) for name, ratio in row.figures.items()},
+            "judges": {judge: {name: figure_entry(r) for name, r in of.items()} for judge, of in row.control.items()},
+            "figures": {name: figure_entry(ratio) for name, ratio in row.figures.items()},
             "time": dict(row.time),
             "profile": list(row.profile),
         }
@@ -140,7 +140,8 @@ def _times(time: Mapping[str, Any]) -> list[str]:
     return [f"{time['ratio']:.2f}×", f"{time['reward_share']:.0%}", f"{time['tokens_per_second']:.0f}"]
 
 
-def _entry(ratio: Ratio) -> dict[str, float]:
+def figure_entry(ratio: Ratio) -> dict[str, float]:
+    """A figure with its interval, for JSON."""
     low, high = ratio.interval()
     return {"value": ratio.value, "low": low, "high": high}
 

@@ -31,7 +31,7 @@ class TextPair:
     rejected: str
 
 
-Row = TypeVar("Row", LabelledText, TextPair)
+Row = TypeVar("Row")
 
 
 @dataclass
@@ -62,9 +62,9 @@ def read_labelled(
     """
 
     def parse(row: dict[str, Any]) -> LabelledText:
-        return LabelledText(_text(row, text_column), tuple(_label(row, column) for column in columns))
+        return LabelledText(text_of(row, text_column), tuple(_label(row, column) for column in columns))
 
-    return _read(source, split, parse)
+    return read_table(source, split, parse)
 
 
 def read_pairs(
@@ -73,15 +73,24 @@ def read_pairs(
     """Read pairs of texts, one preferred. Arguments and errors as in `read_labelled`."""
 
     def parse(row: dict[str, Any]) -> TextPair:
-        pair = TextPair(_text(row, chosen_column), _text(row, rejected_column))
+        pair = TextPair(text_of(row, chosen_column), text_of(row, rejected_column))
         if pair.chosen == pair.rejected:
             raise ValueError("got the same text twice, expected two")
         return pair
 
-    return _read(source, split, parse)
+    return read_table(source, split, parse)
 
 
-def _read(source: str, split: str, parse: Callable[[dict[str, Any]], Row]) -> Table[Row]:
+def read_table(source: str, split: str, parse: Callable[[dict[str, Any]], Row]) -> Table[Row]:
+    """Read rows of any kind.
+
+    Args:
+        source, split: as in `read_records`.
+        parse: makes one of a record's columns; a KeyError, ValueError or TypeError becomes a fault.
+
+    Raises:
+        InvalidData: no such table, or not one good row in it.
+    """
     table: Table[Row] = Table()
     for record in read_records(source, split):
         if record.row is None:
@@ -99,7 +108,8 @@ def _read(source: str, split: str, parse: Callable[[dict[str, Any]], Row]) -> Ta
     return table
 
 
-def _text(row: dict[str, Any], column: str) -> str:
+def text_of(row: dict[str, Any], column: str) -> str:
+    """The text in a column; a KeyError or ValueError where there is none."""
     text = row[column]
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"got {column}={text!r}, expected text")

@@ -1,0 +1,177 @@
+"""Steered models in EleutherAI's lm-evaluation-harness: what does steering do to general ability?
+
+    python -m trimtab.harness run --model trimtab --model_args "pretrained=smollm2,steer=toxicity=-30" --tasks arc_easy
+
+is `lm_eval` with one more model. Arguments: `pretrained`, `steer` (several joined by ";"), `method`, `top_k`, `dtype`,
+`device`, `batch_size`, `max_gen_toks`. Without `steer` the numbers are the harness's own of the same model.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar, final
+
+import torch
+
+try:
+    from lm_eval.__main__ import cli_evaluate
+    from lm_eval.api.model import TemplateLM
+    from lm_eval.api.registry import register_model
+    from lm_eval.models.utils import normalize_gen_kwargs
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+except ImportError as missing:
+    raise ImportError("trimtab.harness needs lm-evaluation-harness: pip install 'trimtab[harness]'") from missing
+
+from rich.progress import track
+
+from trimtab.cli.steers import load_steers
+from trimtab.engines.base import Request
+from trimtab.engines.scoring import score_continuations
+from trimtab.engines.settings import DEFAULT_TOP_K, Sampling
+from trimtab.generation import cut_at_stop
+from trimtab.lm import load
+
+Item = TypeVar("Item")
+Tokens = tuple[Any, list[int], list[int]]  # what it is for; context; continuation
+
+
+@register_model("trimtab")
+@final
+class HarnessLM(TemplateLM):
+    """A steered language model.
+
+    A continuation's log-likelihood is that of writing it: steered, over the top k at each step. A token outside the
+    top k, which steering would never write, is added to its step's candidates, for a likelihood of 0 says nothing.
+
+    Args:
+        pretrained: smollm2, a folder, a .gguf file or a Hub id.
+        steer: NAME[:ATTRIBUTE]=±β, several joined by ";"; none for the model as it is, over its whole vocabulary.
+        method: arm or rad, where a bundled reward has both.
+        top_k: the candidates of a steered step; 0 for the whole vocabulary (Q-heads only).
+        dtype: float32, bfloat16 …; default as in `trimtab.load`.
+        device: a torch device.
+        batch_size: texts run together.
+        max_gen_toks: the most tokens written, where a task does not say.
+    """
+
+    def __init__(
+        self,
+        pretrained: str = "smollm2",
+        steer: str = "",
+        method: str | None = None,
+        top_k: int = DEFAULT_TOP_K,
+        dtype: str | None = None,
+        device: str | None = None,
+        batch_size: int | str = 16,
+        max_gen_toks: int = 256,
+        **_: Any,
+    ):
+        super().__init__()
+        self.lm = load(pretrained, device, getattr(torch, dtype) if dtype else None)
+        self.frozen = self.lm.frozen
+        self.tokenizer = self.frozen.tokenizer
+        self.steer = load_steers([part for part in steer.split(";") if part], method, self.lm)
+        self.top_k = (int(top_k) or None) if self.steer else None
+        self.batch_size = int(batch_size) if str(batch_size).isdigit() else 16
+        self.max_gen_toks = int(max_gen_toks)
+        self._device = self.frozen.device
+
+    @property
+    def eot_token_id(self) -> int:
+        """What ends a text."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a text that has no context."""
+        first = self.frozen.bos_token_id
+        return self.eot_token_id if first is None else int(first)
+
+    @property
+    def max_length(self) -> int:
+        """The context, in tokens."""
+        return self.frozen.context_length
+
+    @property
+    def tokenizer_name(self) -> str:
+        """For the harness's caches."""
+        return self.frozen.name.replace("/", "__")
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+        """Token ids; no special tokens are added."""
+        return list(self.tokenizer(string, add_special_tokens=bool(add_special_tokens))["input_ids"])
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """A conversation as the model wants it."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        )
+
+    def _loglikelihood_tokens(
+        self, requests: list[Tokens], disable_tqdm: bool = False, **_: Any
+    ) -> list[tuple[float, bool]]:
+        order = sorted(range(len(requests)), key=lambda n: -len(requests[n][1]) - len(requests[n][2]))
+        found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        for batch in self._batches(order, "log-likelihoods", disable_tqdm):
+            given = [self._fitted(requests[n][1], requests[n][2]) for n in batch]
+            prefixes, continuations = [context for context, _ in given], [continuation for _, continuation in given]
+            scored = score_continuations(
+                self.frozen, prefixes, range(len(batch)), continuations, self.steer, self.top_k
+            )
+            for n, logprob, greedy in zip(batch, scored.logprobs.tolist(), scored.greedy.tolist(), strict=True):
+                found[n] = (logprob, greedy)
+                self.cache_hook.add_partial("loglikelihood", requests[n][0], found[n])
+        return found
+
+    def loglikelihood_rolling(self, requests: Iterable[Any], disable_tqdm: bool = False) -> list[float]:
+        """The log-likelihood of whole texts, each token given as much of what precedes it as the context holds."""
+        windows = [
+            (number, *make_disjoint_window(window))
+            for number, request in enumerate(requests)
+            for window in get_rolling_token_windows(
+                self.tok_encode(request.args[0]), self.prefix_token_id, self.max_length, context_len=1
+            )
+        ]
+        totals = [0.0] * (1 + max((number for number, *_ in windows), default=-1))
+        asked: list[Tokens] = [(None, context, continuation) for _, context, continuation in windows]
+        for (number, *_), (logprob, _) in zip(windows, self._loglikelihood_tokens(asked, disable_tqdm), strict=True):
+            totals[number] += logprob
+        return totals
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Continue each context until one of its task's stop strings."""
+        order = sorted(range(len(requests)), key=lambda n: (str(requests[n].args[1]), -len(requests[n].args[0])))
+        found = [""] * len(requests)
+        for _, group in itertools.groupby(order, key=lambda n: str(requests[n].args[1])):
+            for batch in self._batches(list(group), "generations", disable_tqdm):
+                texts = self._generate([requests[n].args[0] for n in batch], requests[batch[0]].args[1])
+                for n, text in zip(batch, texts, strict=True):
+                    found[n] = text
+                    self.cache_hook.add_partial("generate_until", requests[n].args, text)
+        return found
+
+    def _generate(self, contexts: Sequence[str], wanted: dict[str, Any]) -> list[str]:
+        settings = normalize_gen_kwargs(dict(wanted), self.max_gen_toks)
+        room = self.max_length - settings["max_gen_toks"]
+        prefixes = [(self.tok_encode(context) or [self.prefix_token_id])[-room:] for context in contexts]
+        sampling = Sampling(self.top_k, settings.get("top_p"), settings.get("temperature") or 0.0)
+        stop = [text for text in settings["until"] if text]
+        written = self.lm.engine.sample(
+            [Request(prefix, self.steer, seed=0) for prefix in prefixes], 1, settings["max_gen_toks"], sampling, stop
+        )
+        return [cut_at_stop(self.frozen.decode(one.token_ids), stop) for (one,) in written]
+
+    def _fitted(self, context: list[int], continuation: list[int]) -> tuple[list[int], list[int]]:
+        """Both, without the beginning of a context that is too long; a continuation's last token is never an input."""
+        continuation = continuation[-self.max_length :]
+        return context[-(self.max_length + 1 - len(continuation)) :], continuation
+
+    def _batches(self, items: Sequence[Item], name: str, quiet: bool) -> Iterator[Sequence[Item]]:
+        starts = range(0, len(items), self.batch_size)
+        for start in track(starts, name, disable=quiet or not items):
+            yield items[start : start + self.batch_size]
+
+
+if __name__ == "__main__":
+    cli_evaluate()

@@ -1,0 +1,64 @@
+"""The adapter for lm-evaluation-harness, against the harness's own model class and against our engine."""
+
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.registry import get_model
+from lm_eval.models.huggingface import HFLM
+
+from tiny import tiny_lm, tiny_reward
+from trimtab import harness
+from trimtab.harness import HarnessLM
+from trimtab.lm import LanguageModel
+
+PAIRS = [("w1 w2 w3", " w4 w5"), ("", "w7 w8 w9"), ("w3", " w1"), (" ".join(["w5"] * 70), " w1 w2")]
+WHOLE = ["w1 w2 w3 w4", " ".join(f"w{n % 50}" for n in range(150))]  # longer than the context of 64
+ASKED = [("w1 w2", {"until": ["w9"], "max_gen_toks": 6}), ("w8", {"until": ["w1", "w2"], "max_gen_toks": 4})]
+
+
+@pytest.fixture
+def lm(monkeypatch):
+    lm = LanguageModel(tiny_lm("llama"))
+    monkeypatch.setattr(harness, "load", lambda *_: lm)
+    return lm
+
+
+def asked(kind, given):
+    return [Instance(request_type=kind, doc={}, arguments=args, idx=n) for n, args in enumerate(given)]
+
+
+def theirs(lm):
+    return HFLM(pretrained=lm.frozen.model, tokenizer=lm.frozen.tokenizer, batch_size=2, max_length=64, device="cpu")
+
+
+def test_it_is_registered():
+    assert get_model("trimtab") is HarnessLM
+
+
+def test_unsteered_it_has_the_harness_own_numbers(lm):
+    ours, reference = HarnessLM(batch_size=3), theirs(lm)
+    found = ours.loglikelihood(asked("loglikelihood", PAIRS), disable_tqdm=True)
+    expected = reference.loglikelihood(asked("loglikelihood", PAIRS), disable_tqdm=True)
+    assert [logprob for logprob, _ in found] == pytest.approx([logprob for logprob, _ in expected], abs=1e-3)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+    rolling = asked("loglikelihood_rolling", [(text,) for text in WHOLE])
+    assert ours.loglikelihood_rolling(rolling, disable_tqdm=True) == pytest.approx(
+        reference.loglikelihood_rolling(rolling, disable_tqdm=True), abs=1e-2
+    )
+    requests = asked("generate_until", ASKED)
+    assert ours.generate_until(requests, disable_tqdm=True) == reference.generate_until(requests, disable_tqdm=True)
+
+
+def test_steered_it_scores_and_writes_as_the_engine_does(lm, monkeypatch):
+    steer = tiny_reward(lm.frozen, "q").toward(4.0)
+    monkeypatch.setattr(harness, "load_steers", lambda texts, method, lm: steer if texts == ["q=4"] else None)
+    ours = HarnessLM(steer="q=4", top_k=6, batch_size=1)
+    (written,) = ours.generate_until(asked("generate_until", ASKED[:1]), disable_tqdm=True)
+    assert written == lm.generate("w1 w2", steer, top_k=6, temperature=0, max_new_tokens=6, stop="w9").text
+    ids = lm.generate("w1 w2", steer, top_k=6, temperature=0, max_new_tokens=3).trace
+    with torch.inference_mode():
+        ((logprob, greedy),) = ours._loglikelihood_tokens(
+            [(("", ""), lm.frozen.encode("w1 w2"), [token.token_id for token in ids])], disable_tqdm=True
+        )
+    assert greedy
+    assert logprob == pytest.approx(sum(token.choice.logprob for token in ids), abs=1e-4)
