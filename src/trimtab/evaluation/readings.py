@@ -30,7 +30,7 @@ class Readings:
         self.folder = folder / READINGS
 
     def of(
-        self, row: str, reader: str, texts: Sequence[Text], read: Read | None, threshold: float | None = None
+        self, row: str, reader: str, texts: Sequence[Text], read: Read | None, about: Mapping[str, float] | None = None
     ) -> list[list[float]]:
         """The readings of a row's texts: those kept, and new ones of the texts that came since.
 
@@ -41,7 +41,7 @@ class Readings:
             reader: the name.
             texts: of the row.
             read: makes new ones; None: NaN for what is not kept.
-            threshold: of a judge, kept with what it said.
+            about: kept with what was read; of a judge its `threshold`, and its `place` among the judges.
         """
         path = self.path(row, reader)
         kept = _load(path)
@@ -52,17 +52,18 @@ class Readings:
         if missing and read:
             values = values + [value for chunk in _chunks(missing) for value in read_safely(read, chunk, faults)]
             self.folder.mkdir(parents=True, exist_ok=True)
-            record = {"reader": reader, "row": row, "threshold": threshold, "texts": _digest(texts)}
+            record = {"reader": reader, "row": row, "about": dict(about or {}), "texts": _digest(texts)}
             partial = path.with_suffix(".partial")
             partial.write_text(json.dumps({**record, "faults": faults, "values": values}), encoding="utf-8")
             partial.replace(path)
         width = len(values[0]) if values else 1
         return [*values, *([math.nan] * width for _ in texts[len(values) :])]
 
-    def readers(self) -> dict[str, float | None]:
-        """All who have read here, by name, with the threshold of those who are judges."""
+    def readers(self) -> dict[str, dict[str, float]]:
+        """All who have read here, with what was kept about them; judges in the order in which they were named."""
         records = [_load(path) for path in sorted(self.folder.glob("*.json"))]
-        return {record["reader"]: record["threshold"] for record in records}
+        known = {record["reader"]: record["about"] for record in records}
+        return dict(sorted(known.items(), key=lambda item: item[1].get("place", math.inf)))
 
     def faults(self, row: str, reader: str) -> list[str]:
         """Why the reader failed on texts of a row."""

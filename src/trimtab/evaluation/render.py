@@ -43,7 +43,7 @@ def write_markdown(report: Report, path: Path, pictures: Sequence[Path] = ()) ->
 
 def _lines(report: Report, pictures: Sequence[Path]) -> Iterator[str]:
     s = report.settings
-    yield f"# {report.task.name}: {s['model']} in {s['dtype']}"
+    yield f"# {report.task.name}: {Path(s['model']).name} in {s['dtype']}"
     yield ""
     yield (
         f"{s['samples']} continuations of at most {s['max_new_tokens']} tokens a prompt, top-k = {s['top_k']}, "

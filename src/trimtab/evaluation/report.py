@@ -141,15 +141,15 @@ def measure(
     rows = read_rows(folder)
     task = find_task(rows[0].settings["task"])
     kept = Readings(folder)
-    thresholds = {judge.name: judge.threshold for judge in judges} | {
-        name: threshold for name, threshold in kept.readers().items() if threshold is not None
-    }
+    about = {judge.name: {"threshold": judge.threshold, "place": place} for place, judge in enumerate(judges)}
+    about = {**about, **{name: of for name, of in kept.readers().items() if name not in about}}
+    thresholds = {name: of["threshold"] for name, of in about.items() if "threshold" in of}
     reads: dict[str, Read | None] = {judge.name: judge_reader(judge, task) for judge in judges}
     reads = {**reads, **dict.fromkeys(name for name in kept.readers() if name not in reads), **(readers or {})}
     found: dict[tuple[str, str], np.ndarray] = {}
     for number, (row, reader) in enumerate((row, reader) for row in rows for reader in reads):
         texts = [of[0] for of in row.texts] if reader.startswith(PROFILE) else row.flat
-        values = kept.of(row.name, reader, texts, reads[reader], thresholds.get(reader))
+        values = kept.of(row.name, reader, texts, reads[reader], about.get(reader))
         found[row.name, reader] = np.array(values) if reader.startswith(PROFILE) else row.shaped(values)
         progress(number + 1, len(rows) * len(reads))
     names = [reader for reader in reads if reader in thresholds]
