@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from trimtab.evaluation.frontier import LEVELS, at_equal_perplexity
 from trimtab.evaluation.judges import Judge
 from trimtab.evaluation.metrics import Ratio, control_figures, draw_prompts, fluency_figure, text_figures
 from trimtab.evaluation.report import agreement
@@ -116,3 +117,24 @@ def test_a_judge_is_measured_against_labels_and_its_failures_are_counted():
     pairs = [scores[h] > scores[low] for h, low in product("ab", "ce")]
     assert found["auc"] == pytest.approx(np.mean(pairs)) == roc_auc_score([1, 1, 0, 0], [0.9, 0.2, 0.6, 0.1])
     assert found["accuracy"] == pytest.approx(2 / 4)
+
+
+def test_methods_are_compared_where_they_cost_as_much():
+    draw = np.random.default_rng(0)
+    ones = np.ones(30)
+
+    def point(perplexity, control):
+        return Ratio(perplexity + draw.normal(0, 0.1, 30), ones), Ratio(control + draw.normal(0, 0.1, 30), ones)
+
+    start, weak, strong, dear = point(10, 0.2), point(12, 0.4), point(16, 0.6), point(11.5, 0.9)
+    found = at_equal_perplexity(start, {"far": [strong, weak], "near": [dear]})
+    means = [(x.over.mean(), y.over.mean()) for x, y in (start, weak, strong)]
+    for level, at in zip(LEVELS, found["far"], strict=True):
+        x = means[0][0] * level
+        if level == 2.0:  # 20, which no point reaches
+            assert at is None
+            continue
+        (x0, y0), (x1, y1) = means[:2] if x < means[1][0] else means[1:]
+        assert at[0] == pytest.approx(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
+        assert at[1] < at[0] < at[2]
+    assert [at is None for at in found["near"]] == [False, True, True, True]

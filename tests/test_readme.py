@@ -10,9 +10,10 @@ import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.M | re.S)
-TRAINING = (README.parent / "docs" / "training.md").read_text(encoding="utf-8")
+for page in ("training.md", "evaluation.md"):
+    text = (README.parent / "docs" / page).read_text(encoding="utf-8")
+    BLOCKS += re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.M | re.S)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
-PYTHON += re.findall(r"^```python\n(.*?)^```", TRAINING, flags=re.M | re.S)
 COMMANDS = [
     line for language, code in BLOCKS if not language for line in code.split("\n") if line.startswith("trimtab ")
 ]
@@ -40,7 +41,8 @@ def test_shell_lines_run(command):
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line not in RUN])
 def test_the_other_lines_name_real_options(command):
     words = shlex.split(command)[1:]
-    names = [word for word in words[:2] if re.fullmatch(r"train|labels|pairs|distil|spectrum|import|rad", word)]
+    groups = {"train", "import", "evaluate", "rewards"}
+    names = words[:2] if words[0] in groups else words[:1]
     shown = subprocess.run(
         [Path(sys.executable).parent / "trimtab", *names, "--help"],
         capture_output=True,

@@ -45,12 +45,16 @@ class Ratio:
 
     def interval(self) -> tuple[float, float]:
         """The 95 % bootstrap interval, over prompts (percentiles)."""
-        found = self.of(draw_prompts(len(self.over)))
-        found = found[~np.isnan(found)]
-        if not len(found):
-            return math.nan, math.nan
-        low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return float(low), float(high)
+        return interval_of(self.of(draw_prompts(len(self.over))))
+
+
+def interval_of(draws: Float[np.ndarray, " draws"]) -> tuple[float, float]:
+    """The middle 95 % of a figure's bootstrap draws, those left out in which it does not exist."""
+    known = draws[~np.isnan(draws)]
+    if not len(known):
+        return math.nan, math.nan
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def draw_prompts(count: int, seed: int = 0) -> Int[np.ndarray, "draws prompts"]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trimtab.evaluation.frontier import LEVELS, Level, Point, at_equal_perplexity
 from trimtab.evaluation.metrics import BOOTSTRAPS, LEVEL, Ratio
 from trimtab.evaluation.report import FLUENCY, Report, RowFigures
 
@@ -25,11 +26,13 @@ def write_json(report: Report, path: Path) -> None:
         }
         for row in report.rows
     ]
+    frontiers = {f"{name}, {way}": equal_perplexity(report, of) for (name, way), of in report.by_set()}
     about = {
         "task": report.task.name,
         "settings": dict(report.settings),
         "judges": list(report.judges),
         "agreement": report.agreement,
+        "at_equal_perplexity": {"over_top_k": LEVELS, **frontiers},
         "agreement_with_data": report.seen,
         "faults": {judge: list(faults) for judge, faults in report.faults.items()},
     }
@@ -53,6 +56,7 @@ def _lines(report: Report, pictures: Sequence[Path]) -> Iterator[str]:
     for (prompts, direction), rows in report.by_set():
         yield from ("", f"## {prompts}, {WAYS[direction]}", "")
         yield from _table(report, rows)
+        yield from _frontier(report, rows)
     yield from _agreement(report)
     for picture in pictures:
         yield from ("", f"![{picture.stem}]({picture.name})")
@@ -76,6 +80,37 @@ def _table(report: Report, rows: Sequence[RowFigures]) -> Iterator[str]:
         name = row.row.settings["method"] + (f" ({done} of {count} prompts)" if done < count else "")
         beta = row.row.settings["beta"]
         yield f"| {name} | {'' if beta is None else f'{beta:g}'} | " + " | ".join(cells) + " |"
+
+
+def _frontier(report: Report, rows: Sequence[RowFigures]) -> Iterator[str]:
+    """Control at equal perplexity, by the first judge."""
+    found = equal_perplexity(report, rows)
+    if not found:
+        return
+    levels = " | ".join(f"{level:g}×" for level in LEVELS)
+    yield from ("", f"{report.task.figures[0]} ({report.judges[0]}) at equal perplexity, over that of `top-k`:", "")
+    yield f"| method | {levels} |"
+    yield "|---" * (len(LEVELS) + 1) + "|"
+    for name, of in found.items():
+        cells = ("–" if level is None else f"{level[0]:.3f} ({level[1]:.3f}–{level[2]:.3f})" for level in of)
+        yield f"| {name} | " + " | ".join(cells) + " |"
+
+
+def equal_perplexity(report: Report, rows: Sequence[RowFigures]) -> dict[str, list[Level]]:
+    """The steered methods of one prompt set, each at the same multiples of top-k sampling's perplexity."""
+    if not report.judges:
+        return {}
+    points = {
+        id(row): (row.figures["perplexity"], row.control[report.judges[0]][report.task.figures[0]]) for row in rows
+    }
+    start = next((row for row in rows if row.row.settings["method"] == "top-k"), None)
+    if start is None or len(start.row.texts) < start.row.settings["prompts_count"]:
+        return {}
+    curves: dict[str, list[Point]] = {}
+    for row in rows:
+        if row.row.settings["beta"] and len(row.row.texts) == len(start.row.texts):
+            curves.setdefault(row.row.settings["method"], []).append(points[id(row)])
+    return at_equal_perplexity(points[id(start)], curves)
 
 
 def _figures_of(report: Report, judge: str) -> Sequence[str]:
@@ -150,6 +185,6 @@ def _finite(value: Any) -> Any:
     """NaN is no JSON: null."""
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
