@@ -66,6 +66,8 @@ class HarnessLM(TemplateLM):
         **_: Any,
     ):
         super().__init__()
+        if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
+            device = None  # the harness asks for its default, cuda:0, everywhere
         self.lm = load(pretrained, device, getattr(torch, dtype) if dtype else None)
         self.frozen = self.lm.frozen
         self.tokenizer = self.frozen.tokenizer
