@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from trimtab import errors
-from trimtab.training.data import read_labelled, read_pairs
+from trimtab.training.data import LabelledText, read_labelled, read_pairs
 from trimtab.training.records import read_records
 
 ROWS = [{"text": 'a "quoted" line\nand a second', "label": 1.0}, {"text": "tab\tand, comma", "label": 0.25}]
@@ -69,3 +69,12 @@ def test_what_cannot_be_read_is_said(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(errors.InvalidData, match="a data set with a split 'train'"):
         list(read_records(str(tmp_path / "empty")))
+
+
+def test_a_column_may_be_a_field_of_another(tmp_path):
+    path = tmp_path / "nested.jsonl"
+    rows = [{"text": {"words": "a b", "toxicity": 0.5}}, {"text": {"toxicity": 0.5}}, {"text": "plain"}]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    table = read_labelled(str(path), ["text.toxicity"], "text.words")
+    assert table.rows == [LabelledText("a b", (0.5,))]
+    assert [fault.split(":")[0] for fault in table.faults] == ["line 2", "line 3"]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from trimtab.rewards.model import RewardModel
 
 Out = Annotated[Path, typer.Option(help="The folder of the comparison: a file of texts for each row, and the report.")]
-Column = Annotated[str, typer.Option(help="The column of the prompt.")]
+Column = Annotated[str, typer.Option(help="The column of the prompt; prompt.text is a field of a column.")]
+Split = Annotated[str, typer.Option(help="The split, of data sets on the Hub.")]
 Rounds = Annotated[int, typer.Option(help="Rounds of timing all methods side by side; 0 for none.")]
 
 app = typer.Typer(
@@ -35,13 +36,14 @@ def toxicity(
     out: Out,
     prompts: Annotated[list[str], typer.Option(help="A table or a Hub data set of prompts; repeat for several sets.")],
     column: Column = "prompt",
+    split: Split = "train",
     rounds: Rounds = 3,
 ) -> None:
     """Steer away from toxicity: average maximum toxicity, toxic rate and mean toxicity of the continuations.
 
     Example: trimtab evaluate toxicity --prompts rtp.jsonl --reward toxicity --beta 10 --beta 30 --out runs/toxicity
     """
-    Desk("toxicity", [(source, "down") for source in prompts], column, grid, settings, out).work(reads, rounds)
+    Desk("toxicity", [(source, "down") for source in prompts], (column, split), grid, settings, out).work(reads, rounds)
 
 
 @app.command()
@@ -54,13 +56,14 @@ def sentiment(
     up: Annotated[list[str] | None, typer.Option(help="Prompts to turn positive; repeat for several sets.")] = None,
     down: Annotated[list[str] | None, typer.Option(help="Prompts to turn negative; repeat for several sets.")] = None,
     column: Column = "prompt",
+    split: Split = "train",
     rounds: Rounds = 3,
 ) -> None:
     """Steer to positive or negative sentiment: the share of texts, prompt and continuation, called positive.
 
     Example: trimtab evaluate sentiment --up neutral.jsonl --reward sentiment --beta 20 --out runs/sentiment
     """
-    Desk("sentiment", both_ways(up, down), column, grid, settings, out).work(reads, rounds)
+    Desk("sentiment", both_ways(up, down), (column, split), grid, settings, out).work(reads, rounds)
 
 
 @app.command()
@@ -73,6 +76,7 @@ def prompts(
     up: Annotated[list[str] | None, typer.Option(help="Prompts to steer up; repeat for several sets.")] = None,
     down: Annotated[list[str] | None, typer.Option(help="Prompts to steer down; repeat for several sets.")] = None,
     column: Column = "prompt",
+    split: Split = "train",
     rounds: Rounds = 3,
 ) -> None:
     """Steer any prompts by any reward, and let any judge read the continuations.
@@ -81,7 +85,7 @@ def prompts(
     """
     if not reads.judge:
         raise InvalidSetting("got no --judge, expected at least one: this task has none of its own")
-    Desk("prompts", both_ways(up, down), column, grid, settings, out).work(reads, rounds)
+    Desk("prompts", both_ways(up, down), (column, split), grid, settings, out).work(reads, rounds)
 
 
 @app.command()
@@ -94,7 +98,7 @@ def preference(
     template: Annotated[str, typer.Option(help="How prompt and answer make a text.")] = "{prompt}\n\n{answer}",
     chosen_column: Annotated[str, typer.Option(help="The column of the better answer.")] = "chosen",
     rejected_column: Annotated[str, typer.Option(help="The column of the worse one.")] = "rejected",
-    split: Annotated[str, typer.Option(help="Of a data set.")] = "train",
+    split: Split = "train",
     limit: Annotated[int | None, typer.Option(help="The first so many comparisons of each.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON, too.")] = None,
 ) -> None:
@@ -159,6 +163,7 @@ def judges(
     task: Annotated[str, typer.Option(help="What it is about: toxicity, sentiment or prompts.")] = "toxicity",
     text_column: Annotated[str, typer.Option(help="The column of the text.")] = "text",
     column: Annotated[str, typer.Option(help="The column of the score.")] = "label",
+    split: Split = "train",
     limit: Annotated[int | None, typer.Option(help="The first so many texts.")] = None,
     out: Annotated[Path | None, typer.Option(help="A comparison's folder, whose report is to show the result.")] = None,
 ) -> None:
@@ -176,7 +181,7 @@ def judges(
     from trimtab.training.data import read_labelled
 
     about = find_task(task)
-    rows = read_labelled(data, [column], text_column).rows[:limit]
+    rows = read_labelled(data, [column], text_column, split).rows[:limit]
     found = measure_judges([load_judge(spec, about) for spec in judge], rows)
     table = Table("judge", "Spearman", "AUC at ½", "accuracy", "texts", "failed")
     for name, of in found.items():
@@ -229,7 +234,7 @@ class Desk:
     Args:
         task: what the comparison is about.
         sources: prompts and which way they are pushed.
-        column: where the prompts are.
+        place: the column of the prompts, and the split.
         grid: the methods.
         settings: what all rows share.
         out: the folder.
@@ -239,7 +244,7 @@ class Desk:
         self,
         task: str,
         sources: "list[tuple[str, Direction]]",
-        column: str,
+        place: tuple[str, str],
         grid: Grid,
         settings: SweepSettings,
         out: Path,
@@ -252,7 +257,9 @@ class Desk:
         self.console = Console(stderr=True, highlight=False)
         self.task, self.settings, self.out = task, settings, out
         self.lm = load_model(settings)
-        self.sets = [read_prompt_set(source, way, self.lm.frozen, column, settings.limit) for source, way in sources]
+        self.sets = [
+            read_prompt_set(source, way, self.lm.frozen, place[0], settings.limit, place[1]) for source, way in sources
+        ]
         for one in self.sets:
             if one.faults:
                 self.console.print(f"{one.name}: {len(one.faults)} rows left out; first: {one.faults[0]}", markup=False)

@@ -34,15 +34,18 @@ class PromptSet:
         return digest_of(self.prompts)
 
 
-def read_prompt_set(source: str, direction: Direction, lm: FrozenLM, column: str, limit: int | None) -> PromptSet:
+def read_prompt_set(
+    source: str, direction: Direction, lm: FrozenLM, column: str, limit: int | None, split: str = "train"
+) -> PromptSet:
     """Read prompts from a table or a data set.
 
     Args:
         source: a .jsonl, .csv or .tsv file (.gz allowed), or a folder or Hub id of a data set.
         direction: which way they are to be pushed.
         lm: what will continue them.
-        column: where the text is.
+        column: where the text is; `prompt.text` is a field of a column.
         limit: take the first so many usable ones.
+        split: of a data set.
 
     Raises:
         InvalidData: no such table, or no usable prompt in it.
@@ -56,6 +59,6 @@ def read_prompt_set(source: str, direction: Direction, lm: FrozenLM, column: str
             raise ValueError(str(error)) from error
         return text
 
-    table = read_table(source, "train", parse)
+    table = read_table(source, split, parse)
     name = Path(source).name.partition(".")[0]
     return PromptSet(name, direction, tuple(table.rows[:limit]), tuple(table.faults))

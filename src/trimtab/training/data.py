@@ -108,9 +108,17 @@ def read_table(source: str, split: str, parse: Callable[[dict[str, Any]], Row]) 
     return table
 
 
+def column_of(row: dict[str, Any], column: str) -> Any:
+    """What is in a column; `prompt.text` is the field `text` of the column `prompt`, as sets on the Hub have them."""
+    if column in row or "." not in column:
+        return row[column]
+    outer, _, inner = column.partition(".")
+    return column_of(row[outer], inner)
+
+
 def text_of(row: dict[str, Any], column: str) -> str:
     """The text in a column; a KeyError or ValueError where there is none."""
-    text = row[column]
+    text = column_of(row, column)
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"got {column}={text!r}, expected text")
     return text
@@ -118,11 +126,11 @@ def text_of(row: dict[str, Any], column: str) -> str:
 
 def _label(row: dict[str, Any], column: str) -> float:
     try:
-        label = float(row[column])
+        label = float(column_of(row, column))
     except (TypeError, ValueError):
         label = float("nan")
     if not 0 <= label <= 1:
-        raise ValueError(f"got {column}={row[column]!r}, expected a number in [0, 1]")
+        raise ValueError(f"got {column}={column_of(row, column)!r}, expected a number in [0, 1]")
     return label
 
 
