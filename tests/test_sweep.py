@@ -234,6 +234,19 @@ def test_a_judge_that_fails_is_counted_and_named(whole, tmp_path):
     assert f"moody failed on {bad} texts" in (folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_judge_that_was_not_there_for_a_row_is_said_to_have_not_read_it(whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    late = folder / "some--up--q=5.jsonl"
+    late.rename(tmp_path / "late")
+    measure(folder, [LENGTH])
+    (tmp_path / "late").rename(late)
+    write_markdown(measure(folder, []), folder / "report.md")
+    assert "length has not read 9 texts" in (folder / "report.md").read_text(encoding="utf-8")
+    write_markdown(measure(folder, [LENGTH]), folder / "report.md")
+    assert "has not read" not in (folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_other_readers_read_what_they_say(lm, whole, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)

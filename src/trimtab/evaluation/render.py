@@ -149,10 +149,12 @@ def _notes(report: Report) -> Iterator[str]:
     if any(_mark(row, judge) for row in report.rows for judge in report.judges):
         yield "* † the judge is (one of) the rewards that steered or ranked: no independent verdict."
     for judge in report.judges:
-        failed = sum(row.control[judge]["failed"].over.sum() for row in report.rows)
-        if failed:
-            first = next(iter(report.faults[judge]), "")
-            yield f"* {judge} failed on {failed:.0f} texts, which are left out of its figures; first: {first}"
+        faults = report.faults[judge]
+        unread = sum(row.control[judge]["failed"].over.sum() for row in report.rows) - len(faults)
+        if faults:
+            yield f"* {judge} failed on {len(faults)} texts, which are left out of its figures; first: {faults[0]}"
+        if unread:
+            yield f"* {judge} has not read {unread:.0f} texts; name it with --judge, and it will."
 
 
 def _mark(row: RowFigures, judge: str) -> str:

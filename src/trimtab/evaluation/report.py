@@ -141,28 +141,26 @@ def measure(
     rows = read_rows(folder)
     task = find_task(rows[0].settings["task"])
     kept = Readings(folder)
-    about = {judge.name: {"threshold": judge.threshold, "place": place} for place, judge in enumerate(judges)}
-    about = {**about, **{name: of for name, of in kept.readers().items() if name not in about}}
-    thresholds = {name: of["threshold"] for name, of in about.items() if "threshold" in of}
-    reads: dict[str, Read | None] = {judge.name: judge_reader(judge, task) for judge in judges}
-    reads = {**reads, **dict.fromkeys(name for name in kept.readers() if name not in reads), **(readers or {})}
+    given = {judge.name: {"threshold": judge.threshold, "place": place} for place, judge in enumerate(judges)}
+    about = {**given, **{name: of for name, of in kept.readers().items() if name not in given}}
+    reads = {judge.name: judge_reader(judge, task) for judge in judges} | dict(readers or {})
     found: dict[tuple[str, str], np.ndarray] = {}
-    for number, (row, reader) in enumerate((row, reader) for row in rows for reader in reads):
+    names = list(dict.fromkeys([*about, *reads]))
+    for number, (row, reader) in enumerate((row, reader) for row in rows for reader in names):
         texts = [of[0] for of in row.texts] if reader.startswith(PROFILE) else row.flat
-        values = kept.of(row.name, reader, texts, reads[reader], about.get(reader))
+        values = kept.of(row.name, reader, texts, reads.get(reader), about.get(reader))
         found[row.name, reader] = np.array(values) if reader.startswith(PROFILE) else row.shaped(values)
-        progress(number + 1, len(rows) * len(reads))
-    names = [reader for reader in reads if reader in thresholds]
+        progress(number + 1, len(rows) * len(names))
+    thresholds = {name: of["threshold"] for name, of in about.items() if "threshold" in of}
+    everything = {name: np.concatenate([found[row.name, name].ravel() for row in rows]) for name in thresholds}
     times = read_times(folder)
     return Report(
         task,
         _shared(rows[0]),
-        names,
-        [_figures(row, names, list(reads), found, thresholds, times) for row in rows],
-        agreement(
-            {name: np.concatenate([found[row.name, name].ravel() for row in rows]) for name in names}, thresholds
-        ),
-        {name: [fault for row in rows for fault in kept.faults(row.name, name)] for name in names},
+        list(thresholds),
+        [_figures(row, names, found, thresholds, times) for row in rows],
+        agreement(everything, thresholds),
+        {name: [fault for row in rows for fault in kept.faults(row.name, name)] for name in thresholds},
         read_seen(folder),
     )
 
@@ -186,19 +184,17 @@ def agreement(scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float])
 
 def _figures(
     row: RowTexts,
-    judges: Sequence[str],
     readers: Sequence[str],
     found: Mapping[tuple[str, str], np.ndarray],
     thresholds: Mapping[str, float],
     times: Mapping[str, Any],
 ) -> RowFigures:
-    control = {judge: control_figures(found[row.name, judge][..., -1], thresholds[judge]) for judge in judges}
+    control = {judge: control_figures(found[row.name, judge][..., -1], of) for judge, of in thresholds.items()}
     figures = text_figures(row.texts)
     figures |= {r: fluency_figure(found[row.name, r]) for r in readers if r.startswith(FLUENCY)}
-    profiles = [found[row.name, reader] for reader in readers if reader.startswith(PROFILE)]
-    means = [
-        float(np.nanmean(tenth)) if not np.isnan(tenth).all() else math.nan for of in profiles[:1] for tenth in of.T
-    ]
+    profile = next((found[row.name, reader] for reader in readers if reader.startswith(PROFILE)), np.empty((0, 0)))
+    known = profile[~np.isnan(profile).any(1)] if len(profile) else profile
+    means = known.mean(0).tolist() if len(known) else []
     return RowFigures(row, control, figures, times.get(row.settings["method"], {}), means)
 
 
