@@ -84,9 +84,7 @@ def _curves(
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.grid(alpha=0.25, lw=0.6)
     panels[0].set_ylabel(f"{report.task.title}\n({judge})")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
-    figure.savefig(path, dpi=DPI)
-    return path
+    return _saved(figure, panels, path)
 
 
 def _profiles(report: Report, path: Path) -> Path:
@@ -101,10 +99,8 @@ def _profiles(report: Report, path: Path) -> Path:
             panel.plot([100 * f for f in FRACTIONS], row.profile, label=label, lw=1.2, ms=4, **styles[name])
         panel.set(title=prompts, xlabel="% of the continuation")
         panel.grid(alpha=0.25, lw=0.6)
-    panels[0].set_ylabel("mean reward of the text so far")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
-    figure.savefig(path, dpi=DPI)
-    return path
+    panels[0].set_ylabel(f"mean of {report.lens}\nover the text so far")
+    return _saved(figure, panels, path)
 
 
 def _by_method(rows: Sequence[RowFigures], anchored: bool = True) -> Iterator[tuple[str, list[RowFigures]]]:
@@ -132,6 +128,16 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, panels
+
+
+def _saved(figure: Any, panels: Sequence[Any], path: Path) -> Path:
+    """One legend for all panels, and the file."""
+    named = {
+        label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=5, frameon=False)
+    figure.savefig(path, dpi=DPI)
+    return path
 
 
 def _bars(points: Sequence[tuple[float, float, float]]) -> list[list[float]]:

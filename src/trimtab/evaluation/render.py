@@ -148,6 +148,8 @@ def _notes(report: Report) -> Iterator[str]:
     yield NOTES
     if any(_mark(row, judge) for row in report.rows for judge in report.judges):
         yield "* † the judge is (one of) the rewards that steered or ranked: no independent verdict."
+    if any(row.row.settings.get("drafts") for row in report.rows):
+        yield "* best of n: KL and flips are those of writing the drafts; what choosing among them adds is not in them."
     for judge in report.judges:
         faults = report.faults[judge]
         unread = sum(row.control[judge]["failed"].over.sum() for row in report.rows) - len(faults)
@@ -163,6 +165,8 @@ def _mark(row: RowFigures, judge: str) -> str:
 
 
 def _cell(ratio: Ratio, digits: int) -> str:
+    if math.isnan(ratio.value):
+        return "–"
     low, high = ratio.interval()
     return f"{ratio.value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 

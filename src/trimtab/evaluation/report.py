@@ -81,6 +81,7 @@ class Report:
         agreement: for each pair of judges, over all texts: Spearman's ρ, and the share of texts with the same verdict.
         faults: for each judge, why it failed on texts.
         seen: how judges agree with scores that came with a data set, where that was measured.
+        lens: the reward of the rows' profiles; empty where there are none.
     """
 
     task: Task
@@ -90,6 +91,7 @@ class Report:
     agreement: Mapping[str, Mapping[str, float]]
     faults: Mapping[str, Sequence[str]]
     seen: Mapping[str, Any]
+    lens: str
 
     def by_set(self) -> list[tuple[tuple[str, str], list[RowFigures]]]:
         """The rows of each prompt set and direction."""
@@ -162,6 +164,7 @@ def measure(
         agreement(everything, thresholds),
         {name: [fault for row in rows for fault in kept.faults(row.name, name)] for name in thresholds},
         read_seen(folder),
+        next((name.removeprefix(PROFILE) for name in names if name.startswith(PROFILE)), ""),
     )
 
 
