@@ -1,6 +1,7 @@
 """`trimtab evaluate`, as it is typed, on a tiny language model in a folder."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -50,10 +51,16 @@ def test_one_command_writes_times_judges_and_reports(place, tmp_path):
     said = sentiment(place, out, *grid, "--rounds", "1")
     assert "2 rows left out; first: line 2" in said
     assert "5 rows, judged by vader, profanity" in said
-    names = {"some--up--unsteered", "some--up--top-k=0", "some--up--q=2", "some--up--q-calm+v=2", "some--up--best-of-2"}
+    names = {
+        "some--up--unsteered",
+        "some--up--top-k=0",
+        "some--up--q=2",
+        "some--up--q-calm+v=2",
+        "some--up--best-of-2-by-q",
+    }
     assert {path.stem for path in out.glob("*.jsonl")} == names
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert [row["method"] for row in report["rows"]] == ["unsteered", "top-k", "q", "q:calm+v", "best of 2"]
+    assert [row["method"] for row in report["rows"]] == ["unsteered", "top-k", "q", "q:calm+v", "best of 2 by q"]
     assert all(row["time"]["ratio"] > 0 for row in report["rows"])
     markdown = (out / "report.md").read_text(encoding="utf-8")
     assert str(place) not in markdown
@@ -70,6 +77,14 @@ def test_more_rows_join_and_a_report_alone_writes_no_text(place, tmp_path):
     first = json.loads((out / "report.json").read_text(encoding="utf-8"))
     run("report", out)
     assert json.loads((out / "report.json").read_text(encoding="utf-8")) == first
+    shutil.rmtree(out / "readings")
+    said = run("report", out, "--judge", "vader", "--judge", "profanity")
+    assert "judged by vader, profanity" in said
+    assert json.loads((out / "report.json").read_text(encoding="utf-8")) == first
+    (out / "times.json").write_text("{", encoding="utf-8")
+    with pytest.raises(errors.InvalidData, match=r"times\.json"):
+        run("report", out)
+    (out / "times.json").unlink()
     run("report", out, "--profile", f"{place / 'v'}:calm", "--perplexity", place / "lm")
     again = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert all(len(row["profile"]) == 10 and "perplexity:lm" in row["figures"] for row in again["rows"])
@@ -101,7 +116,9 @@ def test_toxicity_and_any_prompts(place, tmp_path):
     ("words", "match"),
     [
         (["--reward", "q"], "without --beta"),
+        (["--beta", "3"], "without --reward"),
         (["--reward", "q", "--beta", "-3"], "above 0"),
+        (["--judge", "profanty"], "mean 'profanity'"),
         (["--best-of", "4"], "without --by"),
         (["--best-of", "1", "--by", "q"], "at least 2"),
         (["--samples", "0"], "samples"),

@@ -36,7 +36,7 @@ def test_control_figures_equal_counting_text_by_text():
     maxima = [max(of) for of in known if of]
     assert found["mean"].value == pytest.approx(sum(every) / len(every))
     assert found["share"].value == pytest.approx(sum(s >= 0.5 for s in every) / len(every))
-    assert found["mean of maximum"].value == pytest.approx(sum(maxima) / len(maxima))
+    assert found["average maximum"].value == pytest.approx(sum(maxima) / len(maxima))
     assert found["rate"].value == pytest.approx(sum(m >= 0.5 for m in maxima) / len(maxima))
     assert found["failed"].over.sum() == 4
 

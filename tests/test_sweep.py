@@ -64,7 +64,7 @@ def test_every_method_answers_every_prompt(lm, whole):
     rows = read_rows(whole)
     methods = [(row.settings["method"], row.settings["beta"]) for row in rows if row.settings["prompts"] == "some"]
     steered = [(name, beta) for name in ("q", "q+v", "v") for beta in (2.0, 5.0)]
-    assert methods == [("unsteered", None), ("top-k", 0.0), *steered, ("best of 2", None)]
+    assert methods == [("unsteered", None), ("top-k", 0.0), *steered, ("best of 2 by tiny-q", None)]
     for row in rows:
         assert [text["sample"] for text in row.flat] == [0, 1, 2] * len(row.texts)
         assert [of[0]["place"] for of in row.texts] == list(range(row.settings["prompts_count"]))
@@ -84,7 +84,7 @@ def test_the_texts_are_those_that_generate_writes(lm, whole):
         expected = lm.generate(given, steer, top_k=top_k, **options)
         assert [[text["text"] for text in texts] for texts in of[name].texts] == [[g.text for g in e] for e in expected]
     drafts = lm.generate(prompts, top_k=6, **(options | {"n": 6}))
-    best = of["some--up--best-of-2"]
+    best = of["some--up--best-of-2-by-tiny-q"]
     for texts, of_prompt in zip(best.texts, drafts, strict=True):
         for sample, text in enumerate(texts):
             pair = of_prompt[2 * sample : 2 * sample + 2]
@@ -181,6 +181,8 @@ def test_rows_that_do_not_belong_together_have_no_report(lm, whole, tmp_path):
     with pytest.raises(errors.InvalidData, match="damaged"):
         measure(folder, [LENGTH])
     with pytest.raises(errors.InvalidData, match="no rows"):
+        measure(tmp_path, [LENGTH])
+    with pytest.raises(errors.InvalidData, match="no such folder"):
         measure(tmp_path / "nothing", [LENGTH])
 
 
@@ -211,6 +213,8 @@ def test_an_unfinished_row_is_reported_as_far_as_it_is(whole, tmp_path):
     target.write_text("\n".join(lines[:8]) + "\n" + lines[8][:20], encoding="utf-8")  # two prompts and a bit
     write_markdown(measure(folder, [LENGTH]), folder / "report.md")
     assert "q (2 of 3 prompts)" in (folder / "report.md").read_text(encoding="utf-8")
+    (again,) = (row for row in measure(folder, []).rows if row.row.name == "some--up--q=5")  # from what was kept
+    assert again.control["length"]["failed"].over.sum() == 0
     target.write_text("\n".join(lines), encoding="utf-8")
     report = measure(folder, [LENGTH])
     assert all(row.control["length"]["failed"].over.sum() == 0 for row in report.rows)  # the rest was read too
@@ -279,15 +283,20 @@ def test_methods_are_timed_beside_top_k(lm, whole, tmp_path):
     clock = Clock(lm.frozen.device)
     plan = Plan(GRID, SETTINGS, {"v": [(tiny_reward(lm.frozen, "v"), None)]}, (tiny_reward(lm.frozen, "q"), None))
     methods = plan.timed("up", clock.watch)
-    assert [method.name for method in methods] == ["top-k", "unsteered", "v", "best of 2"]
+    assert [method.name for method in methods] == ["top-k", "unsteered", "v", "best of 2 by tiny-q"]
     times = time_methods(lm, methods, SETS[0], clock, rounds=2)
     assert times["top-k"]["ratio"] == 1.0
     assert times["top-k"]["reward_share"] == times["unsteered"]["reward_share"] == 0.0
     assert 0 < times["v"]["reward_share"] < 1 < times["v"]["ratio"]
-    assert 0 < times["best of 2"]["reward_share"] < 1 < times["best of 2"]["ratio"]
+    assert 0 < times["best of 2 by tiny-q"]["reward_share"] < 1 < times["best of 2 by tiny-q"]["ratio"]
     keep_times(folder, times, lm, {"rounds": 2})
     report = measure(folder, [LENGTH])
-    assert {r.row.settings["method"] for r in report.rows if r.time} == {"top-k", "unsteered", "v", "best of 2"}
+    assert {r.row.settings["method"] for r in report.rows if r.time} == {
+        "top-k",
+        "unsteered",
+        "v",
+        "best of 2 by tiny-q",
+    }
     assert "time.png" in [path.name for path in draw(report, folder)]
 
 

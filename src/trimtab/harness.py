@@ -51,6 +51,7 @@ class HarnessLM(TemplateLM):
         device: a torch device.
         batch_size: texts run together.
         max_gen_toks: the most tokens written, where a task does not say.
+        max_batch_size: what the harness always passes; not used.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class HarnessLM(TemplateLM):
         device: str | None = None,
         batch_size: int | str = 16,
         max_gen_toks: int = 256,
-        **_: Any,
+        max_batch_size: int | None = None,
     ):
         super().__init__()
         if device is not None and device.startswith("cuda") and not torch.cuda.is_available():

@@ -124,6 +124,8 @@ class LanguageModel:
             InvalidPrompt, InvalidSetting, RewardMismatch: before anything is written.
         """
         several = [prompts] if isinstance(prompts, str) else list(prompts)
+        if not isinstance(by, RewardModel | Steer):
+            raise InvalidSetting(f"got by={by!r}, expected a reward or a Steer: trimtab.reward({by!r}, lm)")
         by = by if isinstance(by, Steer) else by.toward(1.0)
         for ranking in rewards_of([by]):
             ranking.check_serves(self.frozen.tokenizer_fingerprint)

@@ -201,7 +201,7 @@ def both_ways(up: list[str] | None, down: list[str] | None) -> "list[tuple[str, 
     return sources
 
 
-def write_report(folder: Path, reads: Reads, default: tuple[str, ...] = ()) -> None:
+def write_report(folder: Path, reads: Reads) -> None:
     """Measure a comparison, write its report, and say where it is."""
     from rich.console import Console
 
@@ -209,20 +209,25 @@ def write_report(folder: Path, reads: Reads, default: tuple[str, ...] = ()) -> N
     from trimtab.evaluation.judges import load_judge
     from trimtab.evaluation.plots import draw
     from trimtab.evaluation.readers import fluency_reader, profile_reader
-    from trimtab.evaluation.render import write_json, write_markdown
+    from trimtab.evaluation.readings import Readings
+    from trimtab.evaluation.render import unread_notes, write_json, write_markdown
     from trimtab.evaluation.report import FLUENCY, PROFILE, measure, read_rows
     from trimtab.evaluation.tasks import find_task
     from trimtab.frozen.sources import load_frozen
 
     task = find_task(read_rows(folder)[0].settings["task"])
-    named = [load_judge(spec, task) for spec in reads.judge or default]
+    asked = reads.judge or (() if Readings(folder).judges() else task.judges)
+    named = [load_judge(spec, task) for spec in asked]
     readers = {}
     if reads.perplexity:
         readers[FLUENCY + Path(reads.perplexity).name] = fluency_reader(load_frozen(reads.perplexity))
     if reads.profile:
         readers[PROFILE + reads.profile] = profile_reader(*load_one(reads.profile))
-    with counting("readings", Console(stderr=True)) as progress:
+    console = Console(stderr=True, highlight=False)
+    with counting("readings", console) as progress:
         found = measure(folder, named, readers, progress)
+    for note in unread_notes(found):
+        console.print(note, markup=False)
     write_json(found, folder / "report.json")
     write_markdown(found, folder / "report.md", draw(found, folder))
     typer.echo(f"{folder / 'report.md'}: {len(found.rows)} rows, judged by {', '.join(found.judges) or 'nobody'}")
@@ -282,7 +287,7 @@ class Desk:
             )
         else:
             self.time(rounds)
-        write_report(self.out, reads, task.judges)
+        write_report(self.out, reads)
 
     def write(self) -> int:
         """Write what is missing of the rows; returns how many another process holds."""

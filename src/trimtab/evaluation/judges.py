@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, final
 
@@ -52,6 +53,8 @@ def load_judge(spec: str, task: Task) -> Judge:
         return _onnx(spec, *_split(rest), task)
     if kind == "reward" and rest:
         return _reward(*_split(rest))
+    if close := get_close_matches(spec, ("vader", "profanity")):
+        raise InvalidSetting(f"got the judge {spec!r}; did you mean {close[0]!r}?")
     return _pipeline(spec, *_split(spec), task)
 
 
@@ -109,7 +112,7 @@ def _pipeline(spec: str, name: str, label: str | None, task: Task) -> Judge:
             f"model's folder or Hub id ({reason})"
         ) from error
     labels = [str(each) for each in classify.model.config.id2label.values()]
-    wanted = find_label(labels, label, task, spec)
+    wanted = find_label(labels, label, task, spec.removesuffix(f":{label}"))
 
     def score(texts: Sequence[str]) -> list[float]:
         found = classify(list(texts), truncation=True, batch_size=TOGETHER)
@@ -141,7 +144,7 @@ def _onnx(spec: str, folder: str, label: str | None, task: Task) -> Judge:
         logits = np.asarray(session.run(None, feed)[0], dtype=np.float64)
         if not column:
             labels = _labels(Path(folder), logits.shape[1])
-            column.append(labels.index(find_label(labels, label, task, spec)))
+            column.append(labels.index(find_label(labels, label, task, spec.removesuffix(f":{label}"))))
         shifted = np.exp(logits - logits.max(1, keepdims=True))
         return (shifted / shifted.sum(1, keepdims=True))[:, column[0]].tolist()
 

@@ -62,6 +62,7 @@ def guided(
 
 def best_of(
     n: int,
+    name: str,
     reward: RewardModel,
     attribute: str | None,
     direction: Direction,
@@ -78,7 +79,7 @@ def best_of(
         chosen = [ranked.drafts[0] for ranked in rank(lm.frozen, by, prefixes, drafts)]
         return [chosen[first : first + s.samples] for first in range(0, len(chosen), s.samples)]
 
-    return Method(f"best of {n}", None, write, {"drafts": n, **about_rewards([(reward, attribute)])})
+    return Method(f"best of {n} by {name}", None, write, {"drafts": n, **about_rewards([(reward, attribute)])})
 
 
 def about_rewards(rewards: Sequence[tuple[RewardModel, str | None]]) -> dict[str, object]:

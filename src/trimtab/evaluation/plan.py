@@ -40,10 +40,19 @@ class Plan:
         """All methods, pushing one way; the rewards of each seen by `watch`."""
         s, betas = self.settings, self.grid.beta or ()
         steered = [guided(name, of, beta, direction, s, watch) for name, of in self.guides.items() for beta in betas]
-        ranked = [best_of(n, *self.by, direction, s, watch) for n in self.grid.best_of or ()] if self.by else []
+        ranked = (
+            [best_of(n, _name(self.by), *self.by, direction, s, watch) for n in self.grid.best_of or ()]
+            if self.by
+            else []
+        )
         return [unsteered(s), truncated(s), *steered, *ranked]
 
     def timed(self, direction: Direction, watch: Watch) -> list[Method]:
         """A method of each name, for β changes no times; `top-k` first."""
         by_name = {method.name: method for method in self.methods(direction, watch)}
         return [by_name.pop("top-k"), *by_name.values()]
+
+
+def _name(chosen: Chosen) -> str:
+    reward, attribute = chosen
+    return f"{reward.name}:{attribute}" if attribute else reward.name

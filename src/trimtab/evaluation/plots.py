@@ -12,7 +12,7 @@ from trimtab.training.measure import FRACTIONS
 
 PLAIN: dict[str, dict[str, Any]] = {
     "unsteered": {"color": "#999999", "marker": "*"},
-    "top-k": {"color": "#000000", "marker": "X"},
+    "top-k": {"color": "#000000", "marker": "X", "zorder": 9},
 }
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")  # Okabe and Ito's
 MARKS = "osD^vPdh"
@@ -76,6 +76,11 @@ def _curves(
                 ms=5,
                 **styles[name],
             )
+            for row, (across_value, *_), (value, *_) in zip(points, x, y, strict=True):
+                if label_of := _label(row):
+                    panel.annotate(
+                        label_of, (across_value, value), (4, 4), textcoords="offset points", fontsize=7, color="#555555"
+                    )
         better = "↓" if report.task.fewer or direction == "down" else "↑"
         panel.set(title=f"{prompts} {better}", xlabel=label, xscale="log")
         panel.minorticks_off()
@@ -113,7 +118,8 @@ def _by_method(rows: Sequence[RowFigures], anchored: bool = True) -> Iterator[tu
 
 
 def _curve(row: RowFigures) -> str:
-    return "best of n" if row.row.settings.get("drafts") else str(row.row.settings["method"])
+    name, drafts = str(row.row.settings["method"]), row.row.settings.get("drafts")
+    return name.replace(f"best of {drafts}", "best of n") if drafts else name
 
 
 def _styles(report: Report) -> dict[str, dict[str, Any]]:
@@ -128,6 +134,12 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, panels
+
+
+def _label(row: RowFigures) -> str:
+    """What tells the points of a curve apart: β, or n."""
+    settings = row.row.settings
+    return f"{settings['beta']:g}" if settings["beta"] else str(settings.get("drafts") or "")
 
 
 def _saved(figure: Any, panels: Sequence[Any], path: Path) -> Path:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from trimtab.errors import InvalidData
 from trimtab.evaluation.judges import Judge
 from trimtab.evaluation.tasks import Task
-from trimtab.files import file_name
+from trimtab.files import file_name, read_record
 
 READINGS = "readings"
 TOGETHER = 256
@@ -44,31 +43,36 @@ class Readings:
             about: kept with what was read; of a judge its `threshold`, and its `place` among the judges.
         """
         path = self.path(row, reader)
-        kept = _load(path)
-        values = kept["values"] if kept and kept["texts"] == _digest(texts[: len(kept["values"])]) else []
-        values = values[: len(texts)]
-        faults: list[str] = kept["faults"] if values and kept else []
-        missing = texts[len(values) :]
+        kept = read_record(path)
+        digests = [_digest(text) for text in texts]
+        known = dict(zip(kept["texts"], kept["values"], strict=True)) if kept else {}
+        faults: list[str] = kept.get("faults", [])
+        missing = [text for text, digest in zip(texts, digests, strict=True) if digest not in known]
         if missing and read:
-            values = values + [value for chunk in _chunks(missing) for value in read_safely(read, chunk, faults)]
+            found = [value for chunk in _chunks(missing) for value in read_safely(read, chunk, faults)]
+            known |= dict(zip(map(_digest, missing), found, strict=True))
             self.folder.mkdir(parents=True, exist_ok=True)
-            record = {"reader": reader, "row": row, "about": dict(about or {}), "texts": _digest(texts)}
+            record = {"reader": reader, "row": row, "about": dict(about or {}), "faults": faults}
             partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps({**record, "faults": faults, "values": values}), encoding="utf-8")
+            record |= {"texts": list(known), "values": list(known.values())}
+            partial.write_text(json.dumps(record), encoding="utf-8")
             partial.replace(path)
-        width = len(values[0]) if values else 1
-        return [*values, *([math.nan] * width for _ in texts[len(values) :])]
+        width = len(next(iter(known.values()))) if known else 1
+        return [known.get(digest, [math.nan] * width) for digest in digests]
 
     def readers(self) -> dict[str, dict[str, float]]:
         """All who have read here, with what was kept about them; judges in the order in which they were named."""
-        records = [_load(path) for path in sorted(self.folder.glob("*.json"))]
+        records = [read_record(path) for path in sorted(self.folder.glob("*.json"))]
         known = {record["reader"]: record["about"] for record in records}
         return dict(sorted(known.items(), key=lambda item: item[1].get("place", math.inf)))
 
+    def judges(self) -> list[str]:
+        """Those of them who are judges."""
+        return [name for name, about in self.readers().items() if "threshold" in about]
+
     def faults(self, row: str, reader: str) -> list[str]:
         """Why the reader failed on texts of a row."""
-        kept = _load(self.path(row, reader))
-        return list(kept["faults"]) if kept else []
+        return list(read_record(self.path(row, reader)).get("faults", []))
 
     def path(self, row: str, reader: str) -> Path:
         """The file of a row's readings."""
@@ -111,14 +115,7 @@ def _chunks(texts: Sequence[Text]) -> Iterator[Sequence[Text]]:
         yield texts[start : start + TOGETHER]
 
 
-def _digest(texts: Sequence[Text]) -> str:
-    return hashlib.sha256(json.dumps([[text["prompt"], text["text"]] for text in texts]).encode()).hexdigest()[:16]
-
-
-def _load(path: Path) -> Any:
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InvalidData(f"cannot read {str(path)!r}: {error}; remove it and report again") from error
+def _digest(text: Text) -> str:
+    """What stands for a text: its place among the row's samples, so that equal texts are read and counted each."""
+    whole = json.dumps([text["place"], text["sample"], text["prompt"], text["text"]])
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]

@@ -68,7 +68,7 @@ def _table(report: Report, rows: Sequence[RowFigures]) -> Iterator[str]:
     others = [name for name in rows[0].figures if name.startswith(FLUENCY)]
     names = [f"{figure}, {judge}" for judge in report.judges for figure in _figures_of(report, judge)]
     names += ["perplexity", *others, "KL", "flips", "distinct-1", "-2", "-3"]
-    names += ["time", "of it reward", "tokens/s"] if timed else []
+    names += ["time", "reward's part", "tokens/s"] if timed else []
     yield "| method | β | " + " | ".join(names) + " |"
     yield "|---|---" + "|---" * len(names) + "|"
     for row in rows:
@@ -88,7 +88,11 @@ def _frontier(report: Report, rows: Sequence[RowFigures]) -> Iterator[str]:
     if not found:
         return
     levels = " | ".join(f"{level:g}×" for level in LEVELS)
-    yield from ("", f"{report.task.figures[0]} ({report.judges[0]}) at equal perplexity, over that of `top-k`:", "")
+    yield from (
+        "",
+        f"{report.task.figures[0]} by {report.judges[0]}, where perplexity is so many times that of `top-k`:",
+        "",
+    )
     yield f"| method | {levels} |"
     yield "|---" * (len(LEVELS) + 1) + "|"
     for name, of in found.items():
@@ -129,11 +133,11 @@ def _agreement(report: Report) -> Iterator[str]:
     for pair, found in report.agreement.items():
         yield f"| {pair} | {found['spearman']:.3f} | {found['same verdict']:.3f} | {found['texts']:.0f} |"
     if report.seen:
-        yield from ("", "| judge | scores of | Spearman | AUC at ½ | texts | failed |", "|---|---|---|---|---|---|")
+        yield from ("", "| judge | scores of | Spearman | AUC at ½ | accuracy | texts | failed |", "|---" * 7 + "|")
     for source, judges in report.seen.items():
         for judge, found in judges.items():
-            figures = f"{found['spearman']:.3f} | {found['auc']:.3f} | {found['texts']} | {found['failed']}"
-            yield f"| {judge} | {source} | {figures} |"
+            figures = " | ".join(f"{found[name]:.3f}" for name in ("spearman", "auc", "accuracy"))
+            yield f"| {judge} | {source} | {figures} | {found['texts']} | {found['failed']} |"
 
 
 NOTES = """\
@@ -141,6 +145,10 @@ NOTES = """\
 * perplexity: of the continuations' tokens under the unsteered model itself. KL: mean over tokens, in nats, from the
   unsteered next-token distribution. flips: steps in which steering changes the most likely token.
 * distinct-n: distinct n-grams of words over words, over the samples of a prompt.
+* average maximum: the mean over prompts of the highest score among a prompt's samples; rate: the share of prompts whose
+  highest score reaches the judge's threshold (½; of vader 0.525); share: of the texts that do; mean: of all scores.
+* at equal perplexity: linear interpolation between a method's β, from `top-k` (β = 0) on; – where it does not reach so
+  far in every bootstrap draw. Same verdict: both judges above, or both below, their thresholds.
 * time: of a token, over that of `top-k`, measured in turns on the same machine; of it, the rewards' part."""
 
 
@@ -151,12 +159,17 @@ def _notes(report: Report) -> Iterator[str]:
     if any(row.row.settings.get("drafts") for row in report.rows):
         yield "* best of n: KL and flips are those of writing the drafts; what choosing among them adds is not in them."
     for judge in report.judges:
-        faults = report.faults[judge]
-        unread = sum(row.control[judge]["failed"].over.sum() for row in report.rows) - len(faults)
-        if faults:
+        if faults := report.faults[judge]:
             yield f"* {judge} failed on {len(faults)} texts, which are left out of its figures; first: {faults[0]}"
-        if unread:
-            yield f"* {judge} has not read {unread:.0f} texts; name it with --judge, and it will."
+    yield from (f"* {note}" for note in unread_notes(report))
+
+
+def unread_notes(report: Report) -> Iterator[str]:
+    """Which judges have not read all texts: those named for earlier rows only."""
+    for judge in report.judges:
+        missing = sum(row.control[judge]["failed"].over.sum() for row in report.rows) - len(report.faults[judge])
+        if missing:
+            yield f"{judge} has not read {missing:.0f} texts; name it with --judge, and it will."
 
 
 def _mark(row: RowFigures, judge: str) -> str:

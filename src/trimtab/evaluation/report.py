@@ -108,6 +108,8 @@ def read_rows(folder: Path) -> list[RowTexts]:
     Raises:
         InvalidData: none there, one is damaged, or they do not belong together.
     """
+    if not folder.is_dir():
+        raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: there is no such folder")
     paths = sorted(folder.glob(f"*{SUFFIX}"))
     if not paths:
         raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: it has no rows")

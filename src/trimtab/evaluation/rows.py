@@ -89,10 +89,10 @@ def read_row(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if lines and lines[-1].fault:
         lines.pop()
     if fault := next((line.fault for line in lines if line.fault), None):
-        raise InvalidData(f"{str(path)!r} is damaged: {fault}")
+        raise InvalidData(f"{str(path)!r} is damaged: {fault}; remove it to have the row written again")
     rows = [line.row for line in lines if line.row is not None]
     if not rows or not isinstance(rows[0].get("settings"), dict):
-        raise InvalidData(f"{str(path)!r} is not the file of a row: its first line has no settings")
+        raise InvalidData(f"{str(path)!r} is not the file of a row: its first line has no settings; move it elsewhere")
     return rows[0]["settings"], rows[1:]
 
 

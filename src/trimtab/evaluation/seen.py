@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from trimtab.evaluation.judges import Judge
 from trimtab.evaluation.readings import read_safely
+from trimtab.files import read_record
 from trimtab.training.data import LabelledText
 
 SEEN_FILE = "judges.json"
@@ -59,6 +60,4 @@ def keep_seen(folder: Path, source: str, found: dict[str, dict[str, Any]]) -> No
 
 def read_seen(folder: Path) -> dict[str, Any]:
     """What `keep_seen` put into a folder."""
-    path = folder / SEEN_FILE
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
+    return read_record(folder / SEEN_FILE)

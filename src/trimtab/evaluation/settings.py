@@ -25,6 +25,8 @@ class Grid:
     def __post_init__(self) -> None:
         if self.reward and not self.beta:
             raise InvalidSetting("got --reward without --beta, expected at least one β, as in --beta 20 --beta 40")
+        if self.beta and not self.reward:
+            raise InvalidSetting("got --beta without --reward, expected the rewards to steer by")
         if wrong := [beta for beta in self.beta or [] if not 0 < beta < float("inf")]:
             raise InvalidSetting(f"got beta={wrong[0]}, expected above 0: the prompts say which way")
         if wrong_n := [n for n in self.best_of or [] if n < 2]:

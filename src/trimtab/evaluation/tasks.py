@@ -38,7 +38,7 @@ TASKS = {
             judged="continuation",
             judges=("profanity", "reward:toxicity-rad"),
             labels=("toxic", "toxicity", "hate", "offensive"),
-            figures=("mean of maximum", "rate", "mean"),
+            figures=("average maximum", "rate", "mean"),
             title="average maximum toxicity",
             fewer=True,
         ),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trimtab.evaluation.methods import Method
 from trimtab.evaluation.prompts import PromptSet
+from trimtab.files import read_record
 from trimtab.frozen.cache import PrefixCache
 from trimtab.lm import LanguageModel
 from trimtab.steering.reward import Reward, RewardState
@@ -145,6 +146,4 @@ def keep_times(folder: Path, times: dict[str, dict[str, float]], lm: LanguageMod
 
 def read_times(folder: Path) -> dict[str, Any]:
     """The times kept in a comparison's folder, by method."""
-    path = folder / TIMES_FILE
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
+    return read_record(folder / TIMES_FILE)
