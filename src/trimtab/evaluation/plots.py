@@ -48,20 +48,26 @@ def _against_time(report: Report, path: Path, judge: str) -> Path:
         return value, value, value
 
     timed = [row for row in report.rows if row.time]
-    return _curves(report, path, judge, ratio, "time of a token, over top-k sampling's", timed)
+    return _curves(report, path, judge, ratio, "time of a token, over top-k sampling's", timed, anchored=False)
 
 
 def _curves(
-    report: Report, path: Path, judge: str, across: Across, label: str, only: Sequence[RowFigures] | None = None
+    report: Report,
+    path: Path,
+    judge: str,
+    across: Across,
+    label: str,
+    only: Sequence[RowFigures] | None = None,
+    anchored: bool = True,
 ) -> Path:
-    """A panel for each prompt set, a curve for each method from top-k sampling (β = 0) on, bars for intervals."""
+    """A panel for each prompt set, a curve for each method, bars for intervals; `anchored`: from β = 0 on."""
     sets = report.by_set()
     styles = _styles(report)
     figure, panels = _panels(len(sets))
     figure_name = report.task.figures[0]
     for panel, ((prompts, direction), rows) in zip(panels, sets, strict=True):
         rows = [row for row in rows if only is None or any(row is each for each in only)]
-        for name, points in _by_method(rows):
+        for name, points in _by_method(rows, anchored):
             x = [across(row) for row in points]
             y = [(r.value, *r.interval()) for r in (row.control[judge][figure_name] for row in points)]
             panel.errorbar(
@@ -108,7 +114,7 @@ def _profiles(report: Report, path: Path) -> Path:
     return _saved(figure, panels, path)
 
 
-def _by_method(rows: Sequence[RowFigures], anchored: bool = True) -> Iterator[tuple[str, list[RowFigures]]]:
+def _by_method(rows: Sequence[RowFigures], anchored: bool) -> Iterator[tuple[str, list[RowFigures]]]:
     """The rows of each method by rising β; a steered one's start at top-k sampling, its β = 0."""
     start = [row for row in rows if row.row.settings["method"] == "top-k"]
     for name, group in groupby(rows, key=_curve):
@@ -137,9 +143,10 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
 
 
 def _label(row: RowFigures) -> str:
-    """What tells the points of a curve apart: β, or n."""
-    settings = row.row.settings
-    return f"{settings['beta']:g}" if settings["beta"] else str(settings.get("drafts") or "")
+    """What tells the points of a curve apart: β, or n; and how many prompts an unfinished row has."""
+    settings, done = row.row.settings, len(row.row.texts)
+    number = f"{settings['beta']:g}" if settings["beta"] else str(settings.get("drafts") or "")
+    return f"{number} ({done} prompts)" if done < settings["prompts_count"] else number
 
 
 def _saved(figure: Any, panels: Sequence[Any], path: Path) -> Path:
