@@ -14,8 +14,9 @@ PLAIN: dict[str, dict[str, Any]] = {
     "unsteered": {"color": "#999999", "marker": "*"},
     "top-k": {"color": "#000000", "marker": "X", "zorder": 9},
 }
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")  # Okabe and Ito's
-MARKS = "osD^vPdh"
+# Okabe and Ito's, without their yellow, then Tol's: told apart by the colour-blind, too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#117733", "#332288", "#999933")
+MARKS = "osD^vPd<h>"
 DPI = 160
 Across = Callable[[RowFigures], tuple[float, float, float]]  # value, low, high
 

@@ -1,6 +1,7 @@
 """The report of a comparison, from its folder alone: every row's figures, how its judges agree."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
@@ -223,6 +224,6 @@ def _order(row: RowTexts) -> tuple[Any, ...]:
         settings["prompts"],
         kind,
         settings.get("drafts") or 0,
-        settings["method"],
+        [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", settings["method"])],  # rank-4, rank-16
         settings["beta"] or 0,
     )
