@@ -131,6 +131,12 @@ def test_mistakes_are_told_before_anything_is_written(place, tmp_path, words, ma
     assert not (tmp_path / "run").exists()
 
 
+def test_two_rewards_of_one_name_are_refused(place, tmp_path):
+    shutil.copytree(place / "v", tmp_path / "q")
+    with pytest.raises(errors.InvalidSetting, match="two rewards named 'q'"):
+        sentiment(place, tmp_path / "run", "--reward", place / "q", "--reward", tmp_path / "q", "--beta", "2")
+
+
 def test_judges_are_measured_and_kept_for_a_report(place, tmp_path):
     said = run(
         *("judges", "--data", place / "labelled.jsonl", "--judge", "vader", "--task", "sentiment"),

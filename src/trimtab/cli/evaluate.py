@@ -268,7 +268,12 @@ class Desk:
         for one in self.sets:
             if one.faults:
                 self.console.print(f"{one.name}: {len(one.faults)} rows left out; first: {one.faults[0]}", markup=False)
-        guides = dict(load_guide(name, self.lm) for name in grid.reward or [])
+        guides: dict[str, list[tuple[RewardModel, str | None]]] = {}
+        for typed in grid.reward or []:
+            name, rewards = load_guide(typed, self.lm)
+            if name in guides:
+                raise InvalidSetting(f"got two rewards named {name!r}, expected different names: they are the rows'")
+            guides[name] = rewards
         by = load_one(grid.by, self.lm) if grid.by else next(iter(guides.values()), [None])[0]
         self.plan = Plan(grid, settings, guides, by)
 
