@@ -19,6 +19,7 @@ toxicity() {
 }
 toxicity --reward toxicity --reward rewards/toxicity-labels --reward toxicity-own --beta 10 --beta 30 --beta 60
 toxicity --reward toxicity-rad --beta 30 --beta 60
+toxicity --reward toxicity+toxicity-own --beta 30
 toxicity --best-of 4 --best-of 16 --by toxicity
 
 sentiment() {
@@ -29,4 +30,4 @@ sentiment() {
 sentiment --reward sentiment --reward rewards/sentiment-labels --reward sentiment-own --beta 10 --beta 20 --beta 40
 sentiment --reward sentiment-rad --beta 20 --beta 40
 sentiment --best-of 4 --by sentiment
-sentiment --reward rewards/rank-4 --reward rewards/rank-64 --reward rewards/rank-256 --beta 20
+sentiment --reward rewards/rank-4 --reward rewards/rank-16 --reward rewards/rank-64 --reward rewards/rank-256 --beta 20

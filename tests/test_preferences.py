@@ -27,6 +27,7 @@ def test_layouts_are_told_by_their_columns(tmp_path):
         {"input": "ask", "output_1": "bad", "output_2": "good", "label": 3},
         {"chosen": ["a", "b"], "rejected": "c"},
         {"chosen": 7, "rejected": "bad"},
+        {"chosen": "same", "rejected": "same"},
     ]
     table = read_preferences(written(tmp_path, rows))
     assert table.rows == [
@@ -35,7 +36,7 @@ def test_layouts_are_told_by_their_columns(tmp_path):
         Comparison("ask", ("a", "b", "c"), ("d", "e", "f"), "chat"),
         Comparison("ask", ("good",), ("bad",)),
     ]
-    assert [fault.split(":")[0] for fault in table.faults] == ["line 5", "line 6", "line 7"]
+    assert [fault.split(":")[0] for fault in table.faults] == ["line 5", "line 6", "line 7", "line 8"]
     with pytest.raises(errors.InvalidData, match="no column 'chosen'"):
         read_preferences(written(tmp_path, [{"better": "a", "worse": "b"}]))
     renamed = read_preferences(written(tmp_path, [{"better": "a", "worse": "b"}]), "train", "better", "worse")

@@ -51,6 +51,8 @@ def read_preferences(
         chosen, rejected = _answers(row, chosen_column), _answers(row, rejected_column)
         if len(chosen) != len(rejected):
             raise ValueError(f"got {len(chosen)} chosen and {len(rejected)} rejected answers, expected as many")
+        if chosen == rejected:
+            raise ValueError("got the same answer twice, expected two")
         prompt = row.get("prompt")
         return Comparison(prompt if isinstance(prompt, str) else "", chosen, rejected, _subset(row))
 
