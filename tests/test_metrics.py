@@ -9,10 +9,10 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from trimtab.evaluation.frontier import LEVELS, at_equal_perplexity
+from trimtab.evaluation.judge_quality import measure_judges
 from trimtab.evaluation.judges import Judge
 from trimtab.evaluation.metrics import Ratio, control_figures, draw_prompts, fluency_figure, text_figures
 from trimtab.evaluation.report import agreement
-from trimtab.evaluation.seen import measure_judges
 from trimtab.training.data import LabelledText
 
 SCORES = np.array([[0.1, 0.9, 0.4], [0.2, np.nan, 0.3], [0.5, 0.7, 0.0], [np.nan, np.nan, np.nan]])

@@ -8,8 +8,8 @@ import pytest
 
 from tiny import tiny_reward
 from trimtab import errors
+from trimtab.evaluation.preference_accuracy import REWARD_BENCH, accuracy_figures, reward_bench, score_comparisons
 from trimtab.evaluation.preferences import Comparison, read_preferences
-from trimtab.evaluation.preferring import REWARD_BENCH, accuracy_figures, reward_bench, score_comparisons
 
 
 def written(tmp_path, rows):

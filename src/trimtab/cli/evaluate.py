@@ -112,8 +112,8 @@ def preference(
     from rich.table import Table
 
     from trimtab.cli.progress import counting
+    from trimtab.evaluation.preference_accuracy import accuracy_figures, score_comparisons
     from trimtab.evaluation.preferences import read_preferences
-    from trimtab.evaluation.preferring import accuracy_figures, score_comparisons
     from trimtab.evaluation.render import figure_entry
 
     if "{answer}" not in template:
@@ -175,8 +175,8 @@ def judges(
     from rich.console import Console
     from rich.table import Table
 
+    from trimtab.evaluation.judge_quality import keep_seen, measure_judges
     from trimtab.evaluation.judges import load_judge
-    from trimtab.evaluation.seen import keep_seen, measure_judges
     from trimtab.evaluation.tasks import find_task
     from trimtab.training.data import read_labelled
 

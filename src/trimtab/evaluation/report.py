@@ -12,11 +12,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from trimtab.errors import InvalidData
+from trimtab.evaluation.judge_quality import read_seen
 from trimtab.evaluation.judges import Judge
 from trimtab.evaluation.metrics import Ratio, control_figures, fluency_figure, text_figures
 from trimtab.evaluation.readings import Read, Readings, judge_reader
 from trimtab.evaluation.rows import SUFFIX, differences, read_row
-from trimtab.evaluation.seen import read_seen
 from trimtab.evaluation.tasks import Task, find_task
 from trimtab.evaluation.timing import read_times
 
