@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trimtab import errors
-from trimtab.rewind.settings import TreeSettings
+from trimtab.rewind.settings import RewindSettings
 from trimtab.rewind.tree import Tree
 
 
@@ -36,7 +36,7 @@ def test_without_weights_all_are_equal():
 
 
 def test_selection_by_hand():
-    tree = grown([0.5, 0.3, 0.2], TreeSettings(uniform=0.0))
+    tree = grown([0.5, 0.3, 0.2], RewindSettings(uniform=0.0))
     a, b, c = tree.root.children
     assert tree.select() == [tree.root, a]  # all bounds are 0 before the first visit: the first child
     tree.backup([tree.root, a], -1.0)
@@ -53,7 +53,7 @@ def test_selection_by_hand():
 
 
 def test_scores_are_shared_with_siblings_that_say_the_same():
-    tree = grown([1.0] * 4, TreeSettings(similarity=0.95, similarity_weight=0.2))
+    tree = grown([1.0] * 4, RewindSettings(similarity=0.95, similarity_weight=0.2))
     a, b, c, d = tree.root.children
     a.embed(np.array([1.0, 0.0]))
     b.embed(np.array([0.99, 0.141]))  # cosine 0.99
@@ -67,7 +67,7 @@ def test_scores_are_shared_with_siblings_that_say_the_same():
     assert b.value == pytest.approx((weight - 1) / (weight + 1))
     assert a.value == pytest.approx((1 - weight) / (1 + weight))
     assert (tree.root.visits, tree.root.value, a.real_visits) == (2, 0, 1)
-    off = grown([1.0] * 2, TreeSettings(similarity=1.1))
+    off = grown([1.0] * 2, RewindSettings(similarity=1.1))
     for node in off.root.children:
         node.embed(np.array([1.0, 0.0]))
     off.backup([off.root, off.root.children[0]], 1.0)
@@ -84,7 +84,7 @@ def test_scores_are_shared_with_siblings_that_say_the_same():
     ],
 )
 def test_widening_by_hand(values, spread, children, wide):
-    tree = grown([1.0] * 3, TreeSettings(most_children=children))
+    tree = grown([1.0] * 3, RewindSettings(children=3, most_children=children))
     for number, (node, value) in enumerate(zip(tree.root.children, values, strict=True)):
         tree.backup([tree.root, node], value)
         assert not tree.may_widen(tree.root)  # one has no embedding yet
@@ -120,7 +120,7 @@ def test_ties_go_to_the_higher_value():
 def test_statistics_are_those_of_the_list_of_visits():
     """Random searches, every node's n and q recomputed from what was written down of each backup."""
     draw = random.Random(0)
-    tree = grown([draw.random() for _ in range(4)], TreeSettings(similarity=0.5))
+    tree = grown([draw.random() for _ in range(4)], RewindSettings(similarity=0.5))
     log = {id(node): [] for node in tree.root.all()}
     for _ in range(120):
         path = tree.select()
@@ -153,14 +153,14 @@ def test_statistics_are_those_of_the_list_of_visits():
 
 
 def test_with_a_constant_judge_visits_follow_the_priors():
-    tree = grown([0.5, 0.3, 0.2], TreeSettings(uniform=0.0))
+    tree = grown([0.5, 0.3, 0.2], RewindSettings(uniform=0.0))
     for _ in range(2000):
         path = tree.select()
         tree.backup(path, 0.0)
     assert [node.real_visits / 2000 for node in tree.root.children] == pytest.approx([0.5, 0.3, 0.2], abs=0.01)
 
 
-@pytest.mark.parametrize("wrong", [{"exploration": -1}, {"uniform": 1.5}, {"most_children": 0}, {"variance": -0.1}])
+@pytest.mark.parametrize("wrong", [{"exploration": -1}, {"uniform": 1.5}, {"most_children": 9}, {"variance": -0.1}])
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(errors.InvalidSetting, match=next(iter(wrong))):
-        TreeSettings(**wrong)
+        RewindSettings(**wrong)

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.engines.guide import rewards_of
-from trimtab.errors import InvalidPrompt
-from trimtab.frozen.lm import FrozenLM, PromptBatch
+from trimtab.engines.scoring import reward_texts
+from trimtab.frozen.lm import FrozenLM
 from trimtab.generation import Generation
 from trimtab.steering.steer import Steer
 
@@ -67,19 +67,11 @@ def without_eos(ids: Sequence[int], lm: FrozenLM) -> list[int]:
     return list(ids[:-1] if ids and ids[-1] in lm.eos_token_ids else ids)
 
 
-@torch.inference_mode()
 def _scores(by: Steer, texts: Sequence[Sequence[int]], lm: FrozenLM) -> Float[Tensor, " texts"]:
-    """Ask each reward about the last token of each text behind all others, in one forward."""
-    before = PromptBatch.pad([ids[:-1] for ids in texts], lm.pad_token_id, lm.device)
-    last = torch.tensor([ids[-1:] for ids in texts], device=lm.device)
+    """Σ ±β · r of each text."""
     total = torch.zeros(len(texts), device=lm.device)
     for reward in rewards_of([by]):
-        longest = before.ids.shape[1] + 1
-        if longest > reward.context_length - reward.extra_tokens:
-            raise InvalidPrompt(f"got a text of {longest} tokens to rank, which {reward.name!r} has no room for")
-        state = reward.start()
-        state.prefill(before.ids, before.mask)
-        rewards = state.rewards(last)[:, 0].float()
+        rewards = reward_texts(lm, reward, texts)
         for term in (term for term in by.terms if term.reward is reward):
             total = total + (-term.beta if term.away else term.beta) * rewards[:, term.attribute]
     return total.cpu()

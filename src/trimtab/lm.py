@@ -1,7 +1,7 @@
 """The face: a frozen language model that a user loads, steers and reads."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, final
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 
@@ -13,11 +13,16 @@ from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Samp
 from trimtab.engines.torch import TorchEngine
 from trimtab.errors import InvalidSetting
 from trimtab.frozen.lm import FrozenLM
+from trimtab.frozen.memory import Memory
 from trimtab.frozen.sources import load_frozen
 from trimtab.generation import Generation, Token, stream_tokens
 from trimtab.rewards.model import RewardModel
 from trimtab.rewards.shelf import load_reward
+from trimtab.rewind.settings import Budget, RewindSettings
 from trimtab.steering.steer import Steer
+
+if TYPE_CHECKING:
+    from trimtab.rewind.rewinder import Turn
 
 Steering = Steer | None | Sequence[Steer | None]
 
@@ -134,6 +139,68 @@ class LanguageModel:
         drafts = self._write(several, requests, n, max_new_tokens, sampling, as_list(stop))
         ranked = rank(self.frozen, by, [request.prefix for request in requests], drafts)
         return ranked[0] if isinstance(prompts, str) else ranked
+
+    def rewind(
+        self,
+        prompts: str | Sequence[str],
+        judge: Any = "self",
+        steer: Steer | None = None,
+        settings: RewindSettings | None = None,
+        *,
+        similarity: Any = "lm",
+        stop: str | Sequence[str] = (),
+        seed: int | Sequence[int] | None = None,
+        chat: bool = False,
+        budget: Budget | None = None,
+        memory: Memory | None = None,
+        progress: Callable[["Turn"], None] = lambda turn: None,
+    ) -> Any:
+        """Search for a continuation that a judge likes: RAIN (2309.07124), words written, judged and taken back.
+
+        Args:
+            prompts: one, or several that are searched together.
+            judge: "self" (the model is asked whether its draft is harmless), "self:truthfulness", "self:sentiment",
+                "self:FILE.toml", a Steer (rewards towards or away), a function of prompt and continuation, or any
+                object with a name and a score method; scores go from −1 to 1.
+            steer: shapes the branches' priors and the drafts by rewards.
+            settings: of the search; default the paper's.
+            similarity: how branches are compared: "lm" (the model's own hidden states), "off", or the name of a
+                sentence-transformers model, such as the paper's sentence-transformers/all-MiniLM-L6-v2.
+            stop: a string, or several, that end a text, such as the next human turn; left out of it.
+            seed: one for all or one for each prompt. A text depends on its prompt, seed and settings only, never on
+                what else is searched beside it; unless a budget of tokens or seconds cuts it short.
+            chat: apply the chat template.
+            budget: what the call may cost; what has been found by then is returned.
+            memory: of encoded prefixes, to go on with in later calls; default a fresh one.
+            progress: called after each turn.
+
+        Returns:
+            A Rewound for one prompt, a list of them for several. Ctrl-C ends a search with what there is.
+
+        Raises:
+            InvalidPrompt, InvalidSetting, RewardMismatch: before anything is written.
+            InvalidData: a judge's score is not a number from −1 to 1.
+        """
+        from trimtab.rewind.run import rewind_prompts
+
+        if isinstance(steer, str):
+            raise InvalidSetting(f"got steer={steer!r}, expected a Steer: trimtab.reward({steer!r}, lm).toward(beta)")
+        several = [prompts] if isinstance(prompts, str) else list(prompts)
+        searched = rewind_prompts(
+            self.frozen,
+            several,
+            judge,
+            steer,
+            settings or RewindSettings(),
+            similarity=similarity,
+            stop=as_list(stop),
+            seeds=resolve_seeds(seed, len(several)),
+            chat=chat,
+            budget=budget or Budget(),
+            memory=memory or Memory(),
+            progress=progress,
+        )
+        return searched[0] if isinstance(prompts, str) else searched
 
     def stream(
         self,

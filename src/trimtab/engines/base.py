@@ -9,9 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.engines.settings import Sampling
+from trimtab.frozen.lm import FrozenLM
+from trimtab.steering.reward import Reward
 from trimtab.steering.steer import Steer
 
-FinishReason = Literal["eos", "stop", "length"]
+FinishReason = Literal["eos", "stop", "until", "length", "budget", "interrupted"]
 
 
 @final
@@ -58,7 +60,8 @@ class Continuation:
 
     Attributes:
         choices: one a token.
-        finish_reason: "eos", "stop" (a stop string) or "length".
+        finish_reason: "eos", "stop" (a stop string), "until" (the request's), "length", or, of a search, "budget" or
+            "interrupted".
     """
 
     choices: tuple[Choice, ...]
@@ -79,15 +82,25 @@ class Request:
         prefix: token ids.
         steer: how; None for plain sampling.
         seed: of its noise.
+        greedy: take the best token at every step, whatever the temperature of the others.
+        limit: the most tokens; None for no other limit than all have.
+        until: end behind a token whose text ends in one of these characters.
     """
 
     prefix: Sequence[int]
     steer: Steer | None
     seed: int
+    greedy: bool = False
+    limit: int | None = None
+    until: str = ""
 
 
 class Engine(Protocol):
     """What writes and what scores."""
+
+    @property
+    def lm(self) -> FrozenLM:
+        """The language model."""
 
     def sample(
         self, requests: Sequence[Request], n: int, max_tokens: int, sampling: Sampling, stop: Sequence[str] = ()
@@ -98,3 +111,9 @@ class Engine(Protocol):
         self, prefixes: Sequence[Sequence[int]], choices: Sequence[Sequence[Sequence[int]]]
     ) -> list[Float[Tensor, " choices"]]:
         """The log-probability of each choice (one or more tokens) right after its prefix."""
+
+    def states(self, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts hidden"]:
+        """The hidden state of each text's last token, after the final norm."""
+
+    def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
+        """The rewards of whole texts, unclamped."""

@@ -11,10 +11,17 @@ WINDOW_MARGIN = 8  # tokens looked at beyond the longest stop string's bytes
 
 @final
 class Ending:
-    """What each row has written so far, and whether that ends it."""
+    """What each row has written so far, and whether that ends it.
 
-    def __init__(self, lm: FrozenLM, limits: Sequence[int], stop: Sequence[str]):
-        self._lm, self._limits, self._stop = lm, limits, [s for s in stop if s]
+    Args:
+        lm: whose tokens they are.
+        limits: the most tokens of each row.
+        until: the characters that end each row.
+        stop: the strings that end any row.
+    """
+
+    def __init__(self, lm: FrozenLM, limits: Sequence[int], until: Sequence[str], stop: Sequence[str]):
+        self._lm, self._limits, self._until, self._stop = lm, limits, until, [s for s in stop if s]
         self._tokens: list[list[int]] = [[] for _ in limits]
         self._reasons: dict[int, FinishReason] = {}
         self._window = max((len(s.encode()) for s in self._stop), default=0) + WINDOW_MARGIN
@@ -41,4 +48,6 @@ class Ending:
             return "eos"
         if self._stop and any(s in self._lm.decode(self._tokens[row][-self._window :]) for s in self._stop):
             return "stop"
+        if self._until[row] and self._lm.decode(self._tokens[row][-WINDOW_MARGIN:]).endswith(tuple(self._until[row])):
+            return "until"
         return "length" if self.length(row) >= self._limits[row] else None

@@ -13,6 +13,7 @@ from trimtab.engines.sampling import choose, row_keys
 from trimtab.engines.settings import Sampling
 from trimtab.frozen.cache import PrefixCache
 from trimtab.frozen.lm import FrozenLM
+from trimtab.frozen.memory import Memory
 from trimtab.steering.rule import Candidates, top_candidates
 
 
@@ -34,25 +35,32 @@ class DecodeLoop:
     Args:
         lm: the language model.
         requests: what to continue.
-        n: samples of each request; they share its prompt's cache.
+        n: samples of each request; they share its prompt's cache, as requests of one prefix and steer do.
         sampling: how tokens are chosen.
+        memory: of what was encoded before.
     """
 
-    def __init__(self, lm: FrozenLM, requests: Sequence[Request], n: int, sampling: Sampling):
-        steers = [request.steer for request in requests]
+    def __init__(
+        self, lm: FrozenLM, requests: Sequence[Request], n: int, sampling: Sampling, memory: Memory | None = None
+    ):
+        texts = {(tuple(request.prefix), id(request.steer)): request.steer for request in requests}
+        steers = list(texts.values())
         depths = {depth for reward in rewards_of(steers) if (depth := reward.reads(lm.model)) is not None}
-        batch = lm.batch([request.prefix for request in requests])
+        batch = lm.batch([prefix for prefix, _ in texts])
         self._sampling = sampling
-        self._host = PrefixCache(lm.model, depths)
+        self._host = PrefixCache(lm.model, depths, memory)
         self._guide = Guide(steers, lm.device, self._host)
         self._logits = self._host.feed(batch.ids, batch.mask).logits[:, -1].float()
         self._guide.prefill(batch)
         self._chosen: tuple[Tensor, Tensor] | None = None
         self._steps = 0
-        if n > 1:
-            self._fork(torch.arange(len(requests), device=lm.device).repeat_interleave(n))
+        if n * len(requests) > len(texts):
+            place = {text: row for row, text in enumerate(texts)}
+            owners = [place[tuple(request.prefix), id(request.steer)] for request in requests for _ in range(n)]
+            self._fork(torch.tensor(owners, device=lm.device))
         seeds, prefixes = [request.seed for request in requests], [request.prefix for request in requests]
         self._keys = row_keys(seeds, prefixes, n, lm.device)
+        self._greedy = torch.tensor([request.greedy for request in requests for _ in range(n)], device=lm.device)
 
     def step(self) -> Step:
         """Choose the next token of every row; no device sync."""
@@ -60,7 +68,7 @@ class DecodeLoop:
             self._advance(*self._chosen)
         candidates = top_candidates(self._logits, self._sampling.top_k, self._sampling.top_p)
         steered, rewards = self._guide.steer(candidates, self._logits)
-        columns = choose(steered, candidates.ids, self._sampling.temperature, self._keys, self._steps)
+        columns = choose(steered, candidates.ids, self._sampling.temperature, self._keys, self._steps, self._greedy)
         tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
         base_logprobs = self._logits.gather(1, candidates.ids) - self._logits.logsumexp(-1, keepdim=True)
         self._chosen = tokens, columns
@@ -68,10 +76,10 @@ class DecodeLoop:
         return Step(tokens, columns, candidates, base_logprobs, steered, rewards)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, which become row 0, 1, …."""
-        kept = torch.tensor(rows, device=self._logits.device)
+        """Go on with these rows only, which become row 0, 1, …. The memory keeps what the others wrote."""
+        kept = torch.tensor(rows, device=self._logits.device, dtype=torch.long)
         self._fork(kept)
-        self._keys = self._keys[kept]
+        self._keys, self._greedy = self._keys[kept], self._greedy[kept]
         if self._chosen is not None:
             tokens, columns = self._chosen
             self._chosen = tokens[kept], columns[kept]

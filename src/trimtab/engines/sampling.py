@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.errors import InvalidSetting
@@ -20,15 +20,21 @@ def choose(
     temperature: float,
     keys: Int[Tensor, " rows"],
     step: int,
+    greedy: Bool[Tensor, " rows"] | None = None,
 ) -> Int[Tensor, " rows"]:
     """The column of each row's choice: a sample of softmax(z' / temperature), by the Gumbel-max trick.
+
+    Rows that are `greedy` take the best, as all do at temperature 0.
 
     The noise of a token is a function of (key, step, token id) alone: the draw is the same whatever else is in the
     batch and in whatever order the candidates stand, and without a device sync.
     """
     if temperature == 0:
         return steered.argmax(-1)
-    return (steered.double() / temperature + gumbel_noise(keys, step, ids)).argmax(-1)
+    noise = gumbel_noise(keys, step, ids)
+    if greedy is not None:
+        noise = noise.masked_fill(greedy[:, None], 0)
+    return (steered.double() / temperature + noise).argmax(-1)
 
 
 def gumbel_noise(keys: Int[Tensor, " rows"], step: int, ids: Int[Tensor, "rows k"]) -> Float[Tensor, "rows k"]:

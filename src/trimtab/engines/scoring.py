@@ -8,8 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.engines.guide import Guide, rewards_of
+from trimtab.errors import InvalidPrompt
 from trimtab.frozen.cache import PrefixCache
 from trimtab.frozen.lm import FrozenLM
+from trimtab.frozen.memory import Memory
+from trimtab.frozen.packed import PackedTexts
+from trimtab.steering.reward import Reward
 from trimtab.steering.rule import Candidates, top_candidates
 from trimtab.steering.steer import Steer
 
@@ -58,8 +62,64 @@ def score_continuations(
     return Scored((logprobs * within).sum(1), (greedy | ~within).all(1))
 
 
+def score_packed(
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    owners: Sequence[int],
+    continuations: Sequence[Sequence[int]],
+    memory: Memory,
+) -> Float[Tensor, " continuations"]:
+    """Log p(continuation | prefix), unsteered, in nats, where prefixes start alike: every token is encoded once.
+
+    What several prefixes share is remembered. Arguments as in `score_continuations`.
+    """
+    pairs = [(tuple(prefixes[row]), tuple(ids[:-1])) for row, ids in zip(owners, continuations, strict=True)]
+    texts = list(dict.fromkeys(pairs))
+    whole, last = [prefix + start for prefix, start in texts], [len(start) + 1 for _, start in texts]
+    read = PackedTexts(lm.model, memory, whole, last).logits()
+    logprobs = dict(zip(texts, (each.log_softmax(-1) for each in read), strict=True))
+    sums = []
+    for pair, ids in zip(pairs, continuations, strict=True):
+        sums.append(logprobs[pair].gather(1, torch.tensor(ids, device=lm.device)[:, None]).sum())
+    return torch.stack(sums)
+
+
+@torch.inference_mode()
+def reward_texts(
+    lm: FrozenLM, reward: Reward, texts: Sequence[Sequence[int]], memory: Memory | None = None
+) -> Float[Tensor, "texts attributes"]:
+    """The rewards of whole texts, unclamped: of each one's last token behind all others, in one forward.
+
+    Args:
+        lm: the language model; a reward on its own hidden state reads it.
+        reward: the reward.
+        texts: two or more token ids each.
+        memory: of what was encoded before.
+
+    Raises:
+        InvalidPrompt: a text is longer than the reward's context.
+    """
+    longest = max(map(len, texts))
+    if longest > reward.context_length - reward.extra_tokens:
+        raise InvalidPrompt(f"got a text of {longest} tokens to rank, which {reward.name!r} has no room for")
+    before = lm.batch([ids[:-1] for ids in texts])
+    depth = reward.reads(lm.model)
+    host = PrefixCache(lm.model, [] if depth is None else [depth], memory)
+    if depth is not None:
+        host.feed(before.ids, before.mask)
+    state = reward.start(host)
+    state.prefill(before.ids, before.mask)
+    rewards = state.rewards(torch.tensor([ids[-1:] for ids in texts], device=lm.device))[:, 0].float()
+    for holder in (host, state):
+        holder.select(torch.empty(0, dtype=torch.long, device=lm.device))  # into the memory
+    return rewards
+
+
 def _unsteered(
-    lm: FrozenLM, prefixes: Sequence[Sequence[int]], rows: Int[Tensor, " texts"], tokens: Int[Tensor, "texts width"]
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    rows: Int[Tensor, " texts"],
+    tokens: Int[Tensor, "texts width"],
 ) -> tuple[Tensor, Tensor]:
     cache = PrefixCache(lm.model)
     batch = lm.batch(prefixes)

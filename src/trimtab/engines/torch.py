@@ -12,11 +12,14 @@ from trimtab.engines.base import Choice, Continuation, FinishReason, Request
 from trimtab.engines.ending import Ending
 from trimtab.engines.guide import rewards_of
 from trimtab.engines.loop import DecodeLoop, Step
-from trimtab.engines.scoring import score_continuations
+from trimtab.engines.scoring import reward_texts, score_continuations, score_packed
 from trimtab.engines.settings import Sampling
 from trimtab.engines.trace import trace_step
 from trimtab.errors import InvalidPrompt, InvalidSetting
 from trimtab.frozen.lm import FrozenLM
+from trimtab.frozen.memory import Memory
+from trimtab.frozen.packed import PackedTexts
+from trimtab.steering.reward import Reward
 
 ACCELERATOR_POLL = 8
 
@@ -27,10 +30,12 @@ class TorchEngine:
 
     Args:
         lm: the language model.
+        memory: of what earlier calls encoded, so that only new tokens are; None keeps nothing between calls.
     """
 
-    def __init__(self, lm: FrozenLM):
+    def __init__(self, lm: FrozenLM, memory: Memory | None = None):
         self.lm = lm
+        self.memory = memory
 
     def sample(
         self, requests: Sequence[Request], n: int, max_tokens: int, sampling: Sampling, stop: Sequence[str] = ()
@@ -40,7 +45,8 @@ class TorchEngine:
         Raises:
             InvalidSetting, InvalidPrompt, RewardMismatch: before anything is run.
         """
-        poll = 1 if stop or self.lm.device.type == "cpu" else ACCELERATOR_POLL
+        watched = bool(stop) or any(request.until for request in requests)
+        poll = 1 if watched or self.lm.device.type == "cpu" else ACCELERATOR_POLL
         choices: list[list[Choice]] = [[] for _ in range(len(requests) * n)]
         reasons: list[FinishReason] = ["length"] * len(choices)
         for block in self.blocks(requests, n, max_tokens, sampling, stop, poll):
@@ -56,8 +62,8 @@ class TorchEngine:
     ) -> "Iterator[Block]":
         """The one loop, in blocks of `poll` tokens a row; `sample` and `stream` fold over it."""
         limits = self._limits(requests, max_tokens, n, sampling)
-        ending = Ending(self.lm, limits, stop)
-        loop = DecodeLoop(self.lm, requests, n, sampling)
+        ending = Ending(self.lm, limits, [request.until for request in requests for _ in range(n)], stop)
+        loop = DecodeLoop(self.lm, requests, n, sampling, self.memory)
         active = list(range(len(limits)))
         while active:
             steps = [loop.step() for _ in range(min(poll, max(limits[row] - ending.length(row) for row in active)))]
@@ -66,7 +72,7 @@ class TorchEngine:
             ended = {row: reason for row in active if (reason := ending.reason(row)) is not None}
             yield Block(active, steps, counts, ended)
             going = [place for place, row in enumerate(active) if row not in ended]
-            if ended and going:
+            if ended and (going or self.memory):
                 loop.keep(going)
             active = [active[place] for place in going]
 
@@ -88,7 +94,7 @@ class TorchEngine:
         room = min(rooms) - len(request.prefix)
         if room < 1 or not request.prefix:
             raise InvalidPrompt(f"got a prompt of {len(request.prefix)} tokens, expected 1 to {min(rooms) - 1}")
-        return min(max_tokens, room)
+        return min(max_tokens, room, request.limit or max_tokens)
 
     def score(
         self, prefixes: Sequence[Sequence[int]], choices: Sequence[Sequence[Sequence[int]]]
@@ -101,7 +107,19 @@ class TorchEngine:
         """
         owners = [row for row, of_row in enumerate(choices) for _ in of_row]
         flat = [choice for of_row in choices for choice in of_row]
-        return list(score_continuations(self.lm, prefixes, owners, flat).logprobs.split([len(of) for of in choices]))
+        if self.memory is None:
+            scored = score_continuations(self.lm, prefixes, owners, flat).logprobs
+        else:
+            scored = score_packed(self.lm, prefixes, owners, flat, self.memory)
+        return list(scored.split([len(of) for of in choices]))
+
+    def states(self, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts hidden"]:
+        """The hidden state of each text's last token, after the final norm."""
+        return PackedTexts(self.lm.model, self.memory or Memory(0), texts, [1] * len(texts)).states().cpu()
+
+    def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
+        """The rewards of whole texts, unclamped."""
+        return reward_texts(self.lm, reward, texts, self.memory)
 
 
 @dataclass(frozen=True)

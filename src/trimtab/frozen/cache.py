@@ -1,6 +1,6 @@
 """A batch of prefixes held in a KV cache: fed, peeked at, forked, re-ordered and rolled back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 import torch
@@ -11,6 +11,8 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
+from trimtab.frozen.masks import attention_masks
+from trimtab.frozen.memory import Memory, Spent
 
 LAST = -1
 
@@ -25,19 +27,24 @@ class PrefixCache:
     Args:
         model: a decoder, with or without its language-model head.
         depths: the layers whose hidden states are to be remembered (`LAST`: after the final norm); `hidden` reads them.
+        memory: where prefixes that were encoded before are looked up, and those that are dropped here are kept.
     """
 
-    def __init__(self, model: PreTrainedModel, depths: Iterable[int] = ()):
+    def __init__(self, model: PreTrainedModel, depths: Iterable[int] = (), memory: Memory | None = None):
         self.model = model
         self.depths = tuple(depths)
+        self.memory = memory
+        self._store = memory.of(model) if memory else None
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self._cache = DynamicCache()
         self._mask: Tensor | None = None
+        self._ids: Tensor | None = None
         self._padded = False
         self._peeked = 0
+        self._candidates = torch.empty(0, 0, dtype=torch.long)
         self._history: dict[int, Tensor] = {}
 
     @property
@@ -71,9 +78,12 @@ class PrefixCache:
         new = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
         if self._mask is None:
             self._padded = mask is not None and not bool(mask.all())
-            self._mask = new
+            held = self._recall(ids, new, logits)
+            self._ids, self._mask = ids, new
+            ids = ids[:, held:]
         else:
-            self._mask = torch.cat([self._mask, new], dim=1)
+            assert self._ids is not None
+            self._ids, self._mask = torch.cat([self._ids, ids], dim=1), torch.cat([self._mask, new], dim=1)
         positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
         output = self._forward(ids, positions, self._mask if self._padded else None, logits)
         self._remember(output)
@@ -95,13 +105,16 @@ class PrefixCache:
         after = torch.full_like(candidates, self.slots - 1) if after is None else after
         lengths = functional.pad(self._mask.cumsum(1), (1, 0))
         positions = lengths.gather(1, after + 1)
-        self._peeked = candidates.shape[1]
+        self._peeked, self._candidates = candidates.shape[1], candidates
         return self._forward(candidates, positions, self._block_mask(positions, after))
 
     def keep(self, choice: Int[Tensor, " rows"]) -> None:
         """Append, without a forward, the candidate in column `choice[row]` of the last `peek`."""
         assert self._mask is not None
+        assert self._ids is not None
         assert self._peeked, "peek before keeping"
+        kept = self._candidates.gather(1, choice[:, None])
+        self._ids = torch.cat([self._ids, kept], dim=1)
         start = self.slots
         for layer in self._cache.layers:
             layer.keys = _keep_column(layer.keys, start, choice)
@@ -110,12 +123,21 @@ class PrefixCache:
         self._peeked = 0
 
     def select(self, rows: Int[Tensor, " selected"]) -> None:
-        """Make row i what row `rows[i]` was: forks, re-orders and drops prefixes."""
-        if self._mask is None:
+        """Make row i what row `rows[i]` was: forks, re-orders and drops prefixes. The memory keeps what is dropped."""
+        if self._mask is None or self._ids is None:
             return
+        if self._store is not None:
+            staying = set(rows.tolist())
+            self._keep([row for row in range(self.rows) if row not in staying])
         self._cache.batch_select_indices(rows)
-        self._mask = self._mask[rows]
+        self._mask, self._ids = self._mask[rows], self._ids[rows]
+        if self._peeked:
+            self._candidates = self._candidates[rows]
         self._history = {depth: states[rows] for depth, states in self._history.items()}
+
+    def remember(self) -> None:
+        """Put every prefix into the memory, if there is one; rows that `select` drops are put there anyway."""
+        self._keep(range(self.rows))
 
     def rollback(self, tokens: int) -> None:
         """Take back the last `tokens` tokens of every prefix.
@@ -129,10 +151,35 @@ class PrefixCache:
                 f"got a rollback of {tokens} tokens, expected 0 to {held - 1}, one short of the shortest row"
             )
         self._drop_peeked()
-        if tokens and self._mask is not None:
+        if tokens and self._mask is not None and self._ids is not None:
             self._cache.crop(-tokens)
-            self._mask = self._mask[:, :-tokens]
+            self._mask, self._ids = self._mask[:, :-tokens], self._ids[:, :-tokens]
             self._history = {depth: states[:, :-tokens] for depth, states in self._history.items()}
+
+    def _recall(self, ids: Tensor, mask: Tensor, logits: int) -> int:
+        """Start from what the memory holds; returns how many columns of a first feed that are, the same for all rows.
+
+        A row of which more is held is encoded again from there: padding within it would cost as much.
+        """
+        if self._store is None:
+            return 0
+        texts = [row[-count:] for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
+        found = [self._store.find(text[:-logits]) for text in texts]
+        width = ids.shape[1] - max(len(text) - len(held) for text, held in zip(texts, found, strict=True))
+        start = [max(width - (ids.shape[1] - len(text)), 0) for text in texts]
+        self._cache = self._store.load([held[:count] for held, count in zip(found, start, strict=True)], width)
+        return width
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        """Put prefixes into the memory."""
+        assert self._mask is not None
+        assert self._ids is not None
+        if self._store is None or not rows:
+            return
+        ids, lengths = self._ids.tolist(), self._mask.sum(1).tolist()
+        columns = [range(self.slots - lengths[row], self.slots) for row in rows]
+        texts = [[ids[row][column] for column in of_row] for row, of_row in zip(rows, columns, strict=True)]
+        self._store.save(self._cache, rows, texts, columns)
 
     def _forward(self, ids: Tensor, positions: Tensor, mask: Any, logits: int = 1) -> ModelOutput:
         extra: dict[str, Any] = {}
@@ -140,6 +187,8 @@ class PrefixCache:
             extra["logits_to_keep"] = logits
         if set(self.depths) - {LAST} or (self.depths and extra):
             extra["output_hidden_states"] = True
+        if self._store is not None:
+            self._store.spent += Spent(ids.numel(), 1)
         return self.model(
             input_ids=ids,
             position_ids=positions,
@@ -162,26 +211,12 @@ class PrefixCache:
 
     def _block_mask(self, positions: Int[Tensor, "rows k"], after: Int[Tensor, "rows k"]) -> Tensor | dict[str, Tensor]:
         assert self._mask is not None
-        config = self.model.config
-        window = getattr(config, "sliding_window", None)
+        rows, k = after.shape
         slots = torch.arange(self.slots, device=after.device)
-        visible = self._mask[:, None] & (slots <= after[..., None])
-        whole = self._additive(visible)
-        if not window:
-            return whole
-        recent = (self._mask.cumsum(1) - 1)[:, None] > positions[..., None] - window
-        windowed = self._additive(visible & recent)
-        if getattr(config, "layer_types", None) is None:
-            return windowed
-        return {"full_attention": whole, "sliding_attention": windowed}
-
-    def _additive(self, visible: Bool[Tensor, "rows k slots"]) -> Float[Tensor, "rows 1 k columns"]:
-        rows, k, _ = visible.shape
-        themselves = torch.eye(k, dtype=torch.bool, device=visible.device)
-        allowed = torch.cat([visible, themselves.expand(rows, k, k)], dim=-1)
-        dtype = self.model.dtype
-        blocked = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=visible.device)
-        return torch.where(allowed, torch.zeros((), dtype=dtype, device=visible.device), blocked)[:, None]
+        before = self._mask[:, None] & (slots <= after[..., None])
+        themselves = torch.eye(k, dtype=torch.bool, device=after.device).expand(rows, k, k)
+        column_positions = torch.cat([self._mask.cumsum(1) - 1, positions], dim=1)
+        return attention_masks(self.model, torch.cat([before, themselves], dim=-1), column_positions, positions)
 
 
 def _keep_column(

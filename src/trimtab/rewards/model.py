@@ -141,6 +141,7 @@ class RewardModel:
 
         Args:
             host: the cache of the language model being steered; read instead of running a trunk where `reads` says so.
+                Its memory, if it has one, is used for the trunk too.
         """
         depth = self.reads(host.model) if host is not None else None
         if depth is not None:
@@ -148,7 +149,8 @@ class RewardModel:
             assert isinstance(self.network.head, QHead)
             norm = None if depth == LAST else self.base.final_norm
             return HostedQState(self.network.head, host, depth, norm)
-        return QState(self.network) if self.card.head == "q" else VState(self.network)
+        memory = host.memory if host is not None else None
+        return QState(self.network, memory) if self.card.head == "q" else VState(self.network, memory)
 
     def merged(self) -> "RewardModel":
         """The same reward with its adapters added into a trunk of its own: faster, for the memory of that trunk.

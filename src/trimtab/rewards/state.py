@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trimtab.errors import InvalidSetting
 from trimtab.frozen.cache import LAST, PrefixCache
+from trimtab.frozen.memory import Memory
 from trimtab.rewards.heads import QHead, VHead
 from trimtab.rewards.network import RewardNetwork
 
@@ -15,10 +16,10 @@ from trimtab.rewards.network import RewardNetwork
 class QState:
     """ARM with its own trunk: one one-token forward a step, whatever the number of candidates."""
 
-    def __init__(self, network: RewardNetwork):
+    def __init__(self, network: RewardNetwork, memory: Memory | None = None):
         assert isinstance(network.head, QHead)
         self._network, self._head = network, network.head
-        self._cache = PrefixCache(network.trunk, depths=[LAST])
+        self._cache = PrefixCache(network.trunk, [LAST], memory)
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:
         """Encode prompts, BOS before them, in one forward."""
@@ -75,10 +76,10 @@ class VState:
     is kept, so that a step costs one forward of k tokens and no other.
     """
 
-    def __init__(self, network: RewardNetwork):
+    def __init__(self, network: RewardNetwork, memory: Memory | None = None):
         assert isinstance(network.head, VHead)
         self._network, self._head = network, network.head
-        self._cache = PrefixCache(network.trunk)
+        self._cache = PrefixCache(network.trunk, memory=memory)
         self._candidates: Tensor | None = None
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:

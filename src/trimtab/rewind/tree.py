@@ -5,13 +5,14 @@ A node is a token set, a short run of tokens behind its parent's text. The root 
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
 from jaxtyping import Float
 
-from trimtab.rewind.settings import TreeSettings
+from trimtab.rewind.settings import RewindSettings
 
 Embedding = Float[np.ndarray, " size"]
 TINY = 1e-5
@@ -26,13 +27,15 @@ class Node:
     Attributes:
         tokens: what it adds to its parent's text.
         weight: what its prior is in proportion to: the product of its tokens' renormalised probabilities.
+        ended: nothing can follow it.
         depth: token sets from the first root on; it does not change when a child becomes the root.
         parent: None for the root.
         children: in the order in which they were added.
         visits: n, with the fractions of visits that came from similar siblings.
         real_visits: how often a search went through.
         value: q, the mean score of its visits.
-        embeddings: the sum of the sentence embeddings of the drafts judged below it, and how many they were.
+        embedding_sum, embedded: of the sentence embeddings of the drafts judged below it, and how many they were.
+        full: it cannot be widened: what was to be added was there already.
     """
 
     tokens: tuple[int, ...]
@@ -45,6 +48,8 @@ class Node:
     value: float = 0.0
     embedding_sum: Embedding | None = None
     embedded: int = 0
+    ended: bool = False
+    full: bool = False
 
     @property
     def embedding(self) -> Embedding | None:
@@ -61,11 +66,14 @@ class Node:
         self.visits += weight
         self.value += weight * (score - self.value) / self.visits
 
+    def child(self, tokens: Sequence[int], weight: float, ended: bool = False) -> "Node":
+        """A node that may become a child of this one."""
+        return Node(tuple(tokens), weight, self.depth + 1, self, ended=ended)
+
     def add(self, tokens: Sequence[int], weight: float) -> "Node":
         """Step 3, or step 2 for a node that has children: a new child."""
-        child = Node(tuple(tokens), weight, self.depth + 1, self)
-        self.children.append(child)
-        return child
+        self.children.append(self.child(tokens, weight))
+        return self.children[-1]
 
     def path(self) -> list["Node"]:
         """From the root to here."""
@@ -87,8 +95,8 @@ class Tree:
         settings: how it grows.
     """
 
-    def __init__(self, settings: TreeSettings | None = None):
-        self.settings = settings or TreeSettings()
+    def __init__(self, settings: RewindSettings | None = None):
+        self.settings = settings or RewindSettings()
         self.root = Node((), 1.0, 0)
         self.least, self.most = LEAST, MOST
 
@@ -117,7 +125,9 @@ class Tree:
     def may_widen(self, node: Node) -> bool:
         """Step 2: all children are bad, and say much the same: their embeddings hardly vary."""
         children = node.children
-        if not children or len(children) >= self.settings.most_children or max(c.value for c in children) >= 0:
+        if node.full or not children or len(children) >= self.settings.most_children:
+            return False
+        if max(child.value for child in children) >= 0:
             return False
         embeddings = [child.embedding for child in children]
         if any(embedding is None for embedding in embeddings):
@@ -149,6 +159,19 @@ class Tree:
                 if sibling is not node and (weight := self._shared(node, sibling)):
                     sibling.take(score, weight)
                     self._see(sibling)
+
+    @contextmanager
+    def imagined(self) -> Iterator[None]:
+        """What is added and backed up within is undone afterwards."""
+        known = {node: (node.visits, node.real_visits, node.value, len(node.children)) for node in self.root.all()}
+        extrema = self.least, self.most
+        try:
+            yield
+        finally:
+            for node in list(self.root.all()):
+                node.visits, node.real_visits, node.value, count = known.get(node, (0.0, 0, 0.0, 0))
+                del node.children[count:]
+            self.least, self.most = extrema
 
     def commit(self, child: Node) -> tuple[int, ...]:
         """Make a child of the root the root: its subtree and statistics stay, all else is taken back.

@@ -1,0 +1,193 @@
+"""What decoders remember of texts beyond one request: every prefix once, whoever starts with it; and what it cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from trimtab.errors import InvalidSetting
+
+ROOT = -1
+FIRST_SLOTS = 1024
+
+States = Float[Tensor, "rows heads columns size"]
+
+
+@dataclass
+class Spent:
+    """What went through a model.
+
+    Attributes:
+        tokens: positions that were encoded, padding included.
+        calls: forwards.
+    """
+
+    tokens: int = 0
+    calls: int = 0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.tokens + other.tokens, self.calls + other.calls)
+
+    def __sub__(self, other: "Spent") -> "Spent":
+        return Spent(self.tokens - other.tokens, self.calls - other.calls)
+
+
+@final
+class Memory:
+    """The prefixes that one or more models have encoded, a store each.
+
+    Args:
+        gigabytes: how much each store may hold; beyond, what was not used for longest is forgotten. 0 remembers
+            nothing, and only counts.
+    """
+
+    def __init__(self, gigabytes: float = 2.0):
+        if not gigabytes >= 0:
+            raise InvalidSetting(f"got {gigabytes} gigabytes, expected at least 0")
+        self._bytes = int(gigabytes * 2**30)
+        self._stores: dict[int, tuple[PreTrainedModel, PrefixStore]] = {}
+
+    def of(self, model: PreTrainedModel) -> "PrefixStore":
+        """The store of a model."""
+        if id(model) not in self._stores:
+            self._stores[id(model)] = model, PrefixStore(self._bytes)
+        return self._stores[id(model)][1]
+
+    @property
+    def spent(self) -> Spent:
+        """What went through all models together."""
+        return sum((store.spent for _, store in self._stores.values()), Spent())
+
+
+@final
+class PrefixStore:
+    """The keys and values of one model for a set of texts that is closed under taking prefixes.
+
+    A token behind a prefix has a slot, found by its parent's slot and its id; texts that start alike share slots.
+
+    Args:
+        most_bytes: how much to hold.
+    """
+
+    def __init__(self, most_bytes: int):
+        self.spent = Spent()
+        self._most_bytes = most_bytes
+        self._slots: dict[tuple[int, int], int] = {}
+        self._layers: list[list[Float[Tensor, "slots heads size"]]] = []
+        self._used = np.zeros(0, dtype=np.int64)
+        self._clock = 0
+
+    def find(self, tokens: Sequence[int]) -> list[int]:
+        """The slots of the longest prefix of a text that is held, a slot a token."""
+        slots, last = [], ROOT
+        for token in tokens:
+            found = self._slots.get((last, token))
+            if found is None:
+                break
+            slots.append(found)
+            last = found
+        self._clock += 1
+        self._used[slots] = self._clock
+        return slots
+
+    def load(self, rows: Sequence[Sequence[int]], width: int) -> DynamicCache:
+        """A cache of the given slots, each row's at the right of `width` columns; the rest is to be masked."""
+        cache = DynamicCache()
+        if not width:
+            return cache
+        index = torch.tensor([slot for row in rows for slot in (*[0] * (width - len(row)), *row)])
+        for number, states in enumerate(self._layers):
+            held = [each[index.to(each.device)].unflatten(0, (len(rows), width)).transpose(1, 2) for each in states]
+            cache.update(held[0], held[1], number)
+        return cache
+
+    def save(
+        self,
+        cache: DynamicCache,
+        rows: Sequence[int],
+        texts: Sequence[Sequence[int]],
+        columns: Sequence[Sequence[int]],
+    ) -> None:
+        """Keep what a cache has of some texts, but for what is held already.
+
+        Args:
+            cache: keys and values.
+            rows: the row of each text.
+            texts: their tokens.
+            columns: the column of each of their tokens.
+        """
+        if not self._make_room(cache, sum(map(len, texts))):
+            return
+        new: list[tuple[int, int, int]] = []  # row, column, slot
+        for row, text, of_text in zip(rows, texts, columns, strict=True):
+            held = self.find(text)
+            last = held[-1] if held else ROOT
+            for place in range(len(held), len(text)):
+                slot = len(self._slots)
+                self._slots[last, text[place]] = slot
+                self._used[slot] = self._clock
+                new.append((row, of_text[place], slot))
+                last = slot
+        if not new:
+            return
+        row_index, column_index, slot_index = torch.tensor(new, device=self._layers[0][0].device).unbind(1)
+        for (keys, values), layer in zip(self._layers, cache.layers, strict=True):
+            keys[slot_index] = layer.keys[row_index, :, column_index]
+            values[slot_index] = layer.values[row_index, :, column_index]
+
+    def _make_room(self, cache: DynamicCache, count: int) -> bool:
+        """Room for so many tokens more; False if there can be none."""
+        if not self._layers:
+            self._layers = [[_empty(each, 0) for each in (layer.keys, layer.values)] for layer in cache.layers]
+        per_token = sum(each[0].nbytes for layer in cache.layers for each in _token(layer))
+        most = self._most_bytes // per_token
+        if len(self._slots) + count > most:
+            self._forget_older_half()
+        wanted = len(self._slots) + count
+        if wanted > most:
+            return False
+        if wanted > len(self._used):
+            self._resize(min(max(2 * len(self._used), wanted, FIRST_SLOTS), most))
+        return True
+
+    def _resize(self, slots: int) -> None:
+        more = slots - len(self._used)
+        self._used = np.concatenate([self._used, np.zeros(more, dtype=np.int64)])
+        self._layers = [
+            [torch.cat([each, each.new_empty(more, *each.shape[1:])]) for each in states] for states in self._layers
+        ]
+
+    def _forget_older_half(self) -> None:
+        """Drop what was not used for longest.
+
+        A prefix is used whenever a text behind it is, so what stays is closed under taking prefixes.
+        """
+        if not self._slots:
+            return
+        used = self._used[: len(self._slots)]
+        kept = np.flatnonzero(used > np.median(used))
+        place = np.full(len(used) + 1, ROOT)
+        place[kept] = np.arange(len(kept))
+        survivors = set(kept.tolist())
+        self._slots = {
+            (int(place[parent]), token): int(place[slot])
+            for (parent, token), slot in self._slots.items()
+            if slot in survivors
+        }
+        index = torch.from_numpy(kept)
+        self._used = self._used[kept]
+        self._layers = [[each[index.to(each.device)] for each in states] for states in self._layers]
+
+
+def _token(layer: object) -> tuple[Tensor, Tensor]:
+    """A layer's keys and values at one place."""
+    return layer.keys[:1, :, :1], layer.values[:1, :, :1]  # type: ignore[attr-defined]
+
+
+def _empty(states: States, slots: int) -> Float[Tensor, "slots heads size"]:
+    return states.new_empty(slots, states.shape[1], states.shape[3])

@@ -1,0 +1,144 @@
+"""A question that a model is asked about a text: examples, options, what each is worth. Read from a TOML file."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any, final
+
+from trimtab.errors import InvalidData, InvalidSetting
+
+ANSWER = "The answer is: ("
+FOLDER = Path(__file__).parent / "questions"
+
+
+@final
+@dataclass(frozen=True)
+class Option:
+    """One answer.
+
+    Attributes:
+        text: as it is offered.
+        worth: from 0 (bad) to 1 (good).
+    """
+
+    text: str
+    worth: float
+
+
+@final
+@dataclass(frozen=True)
+class Example:
+    """A worked example.
+
+    Attributes:
+        text: what is judged, in the question's layout.
+        answer: the number of the right option.
+    """
+
+    text: str
+    answer: int
+
+
+@final
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a text.
+
+    Attributes:
+        name: for the record.
+        instruction: what comes first.
+        layout: of a text to judge, with {prompt} and, last, {text}.
+        ask: the question behind each text.
+        options: in their first order; asked again in the reverse one.
+        examples: worked examples; every second one with the options in the reverse order.
+    """
+
+    name: str
+    instruction: str
+    layout: str
+    ask: str
+    options: tuple[Option, ...]
+    examples: tuple[Example, ...]
+
+    def preamble(self) -> str:
+        """Instruction and worked examples: what every judgement starts with."""
+        parts = [self.instruction]
+        for number, example in enumerate(self.examples):
+            order = self.order(swapped=number % 2 == 1)
+            letter = ascii_uppercase[order.index(self.options[example.answer])]
+            parts.append(f"{example.text}{self.tail(swapped=number % 2 == 1)}{letter})")
+        return "\n\n".join(parts) + "\n\n"
+
+    def opening(self, prompt: str) -> str:
+        """What stands before the text that is judged.
+
+        A prompt that ends with a colon has opened the assistant's turn itself, and stays as it is.
+        """
+        if prompt.rstrip().endswith(":"):
+            return prompt.rstrip()
+        return self.layout.removesuffix("{text}").rstrip(" ").replace("{prompt}", prompt)
+
+    def tail(self, swapped: bool, between: str = " ") -> str:
+        """What stands behind it: the question and the options, up to the letter of the answer.
+
+        Args:
+            swapped: whether the options are in the reverse order.
+            between: what stands before the answer; in a chat, the change of turns.
+        """
+        lettered = zip(self.letters, self.order(swapped), strict=True)
+        offered = " ".join(f"({letter}) {option.text}" for letter, option in lettered)
+        return f"\n{self.ask} {offered}{between}{ANSWER}"
+
+    def order(self, swapped: bool) -> tuple[Option, ...]:
+        """The options as they are offered."""
+        return self.options[::-1] if swapped else self.options
+
+    @property
+    def letters(self) -> str:
+        """Of the options."""
+        return ascii_uppercase[: len(self.options)]
+
+
+def read_question(name: str) -> Question:
+    """A question by name, or from a file.
+
+    Args:
+        name: `harmlessness`, `truthfulness`, `sentiment`, or the path of a TOML file in their format.
+
+    Raises:
+        InvalidSetting: there is none of that name.
+        InvalidData: the file is not a question.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
+        raise InvalidSetting(f"got the question {name!r}, expected {known}, or a .toml file like theirs in {FOLDER}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_question(path.stem, content)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidData(f"{str(path)!r} is not a question: {error}; compare with those in {FOLDER}") from error
+
+
+def parse_question(name: str, content: dict[str, Any]) -> Question:
+    """A question from the content of its file.
+
+    Raises:
+        KeyError, ValueError, TypeError: something is missing or wrong.
+    """
+    layout = content["layout"].strip("\n")
+    if not layout.endswith("{text}"):
+        raise ValueError('layout has to end with "{text}"')
+    options = tuple(Option(each["text"].strip(), float(each["worth"])) for each in content["options"])
+    if not 2 <= len(options) <= 5 or not all(0 <= option.worth <= 1 for option in options):
+        raise ValueError("expected two to five options, each worth 0 to 1")
+    texts = [option.text for option in options]
+    examples = tuple(
+        Example(
+            layout.replace("{prompt}", each.get("prompt", "").strip()).replace("{text}", each["text"].strip()),
+            texts.index(each["answer"].strip()),
+        )
+        for each in content.get("examples", [])
+    )
+    return Question(name, content["instruction"].strip(), layout, content["ask"].strip(), options, examples)

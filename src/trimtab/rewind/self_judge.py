@@ -1,0 +1,162 @@
+"""Self-evaluation (RAIN, 2309.07124 §3): the model is asked about its own draft, twice, with the options swapped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from trimtab.engines.base import Engine
+from trimtab.errors import InvalidSetting, UnsupportedModel
+from trimtab.frozen.lm import FrozenLM
+from trimtab.rewind.draft import Draft
+from trimtab.rewind.question import Question, read_question
+
+SELF = "self"
+PLACE = "\N{OBJECT REPLACEMENT CHARACTER}"
+
+
+@final
+@dataclass(frozen=True)
+class Asked:
+    """What the model answered about a text.
+
+    Attributes:
+        worths: of the answer to the question, and to the question with the options swapped.
+        letters: the number of the letter that was chosen, each time.
+    """
+
+    worths: tuple[float, float]
+    letters: tuple[int, int]
+
+    @property
+    def score(self) -> float:
+        """S = first + second − 1, so that a judge who always says the same letter scores 0."""
+        return sum(self.worths) - 1
+
+    @property
+    def tied(self) -> bool:
+        """The two answers contradict each other."""
+        return self.worths[0] != self.worths[1]
+
+
+@final
+class SelfJudge:
+    """The model that writes judges what it wrote.
+
+    Args:
+        question: what it is asked.
+        chat: ask in the chat template; default plainly.
+    """
+
+    def __init__(self, question: Question, chat: bool = False):
+        self.question, self.chat = question, chat
+        self.name = f"{SELF}:{question.name}"
+
+    @classmethod
+    def named(cls, name: str, chat: bool = False) -> "SelfJudge":
+        """`self` (about harmlessness), `self:truthfulness`, `self:sentiment` or `self:FILE.toml`.
+
+        Raises:
+            InvalidSetting: no such question.
+        """
+        kind, _, question = name.partition(":")
+        if kind != SELF:
+            raise InvalidSetting(f"got the judge {name!r}, expected {SELF} or {SELF}:QUESTION")
+        return cls(read_question(question or "harmlessness"), chat)
+
+    def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
+        """S of each draft: both questions about all drafts as one batch."""
+        texts = [(draft.prompt, draft.token_ids) for draft in drafts]
+        return [asked.score for asked in self.ask(texts, engine)]
+
+    def ask(self, texts: Sequence[tuple[str, Sequence[int]]], engine: Engine) -> list[Asked]:
+        """Ask about texts.
+
+        Args:
+            texts: prompts, and token ids of what was said to them.
+            engine: the model, with a memory; the examples and what drafts have in common are encoded once.
+
+        Returns:
+            The answers.
+        """
+        wording = _wording(engine.lm, self.question, self.chat)
+        read = [[*wording.preamble, *wording.opening(prompt), *ids] for prompt, ids in texts]
+        prefixes = [[*text, *tail] for text in read for tail in wording.tails]
+        offered = [letter for letters in wording.letters for letter in letters]
+        scored = engine.score(prefixes, [[[token] for token in offered]] * len(prefixes))
+        chosen = _letters(torch.stack(scored), wording.letters).unflatten(0, (len(texts), 2)).tolist()
+        plain, swapped = self.question.order(False), self.question.order(True)
+        return [
+            Asked((plain[first].worth, swapped[second].worth), (first, second)) for first, second in map(tuple, chosen)
+        ]
+
+
+@final
+@dataclass(frozen=True)
+class Wording:
+    """A question in the tokens of one model.
+
+    Attributes:
+        lm: the model.
+        question: the question.
+        preamble: instruction and examples.
+        tails: what follows the text, plain and swapped.
+        letters: for each option's letter, the tokens that say it.
+    """
+
+    lm: FrozenLM
+    question: Question
+    preamble: tuple[int, ...]
+    tails: tuple[tuple[int, ...], tuple[int, ...]]
+    letters: tuple[tuple[int, ...], ...]
+
+    def opening(self, prompt: str) -> list[int]:
+        """What stands before the text that is judged, in tokens."""
+        return _ids(self.lm, self.question.opening(prompt))
+
+
+@lru_cache(maxsize=16)
+def _wording(lm: FrozenLM, question: Question, chat: bool) -> Wording:
+    before, behind = "", ""
+    if chat:
+        if not lm.tokenizer.chat_template:
+            raise InvalidSetting(f"got a chat judge, but {lm.name} has no chat template; ask plainly")
+        turns = [{"role": "user", "content": PLACE}]
+        template = lm.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        before, _, behind = template.partition(PLACE)
+    opens = list(lm.tokenizer("")["input_ids"]) if not chat else []  # BOS, where the tokenizer puts it
+    plain, swapped = (tuple(_ids(lm, question.tail(way, behind or " "))) for way in (False, True))
+    return Wording(
+        lm,
+        question,
+        (*opens, *_ids(lm, before + question.preamble())),
+        (plain, swapped),
+        tuple(letter_tokens(lm, letter) for letter in question.letters),
+    )
+
+
+def letter_tokens(lm: FrozenLM, letter: str) -> tuple[int, ...]:
+    """The tokens that say a letter: with and without a space before it.
+
+    Raises:
+        UnsupportedModel: the tokenizer has neither as one token.
+    """
+    found = [_ids(lm, spelled) for spelled in (letter, f" {letter}")]
+    single = tuple(dict.fromkeys(ids[0] for ids in found if len(ids) == 1 and lm.decode(ids).strip() == letter))
+    if not single:
+        raise UnsupportedModel(f"the tokenizer of {lm.name} has no token for {letter!r}, which a self-judge needs")
+    return single
+
+
+def _letters(logprobs: Float[Tensor, "asks tokens"], letters: Sequence[Sequence[int]]) -> Tensor:
+    """Which letter has the largest probability, added over the tokens that say it."""
+    parts = logprobs.split([len(tokens) for tokens in letters], dim=1)
+    return torch.stack([part.logsumexp(1) for part in parts], dim=1).argmax(1)
+
+
+def _ids(lm: FrozenLM, text: str) -> list[int]:
+    return list(lm.tokenizer(text, add_special_tokens=False)["input_ids"])
