@@ -144,7 +144,7 @@ class LanguageModel:
         self,
         prompts: str | Sequence[str],
         judge: Any = "self",
-        steer: Steer | None = None,
+        steer: Steering = None,
         settings: RewindSettings | None = None,
         *,
         similarity: Any = "lm",
@@ -162,7 +162,7 @@ class LanguageModel:
             judge: "self" (the model is asked whether its draft is harmless), "self:truthfulness", "self:sentiment",
                 "self:FILE.toml", a Steer (rewards towards or away), a function of prompt and continuation, or any
                 object with a name and a score method; scores go from −1 to 1.
-            steer: shapes the branches' priors and the drafts by rewards.
+            steer: one for all: shapes the branches' priors and the drafts by rewards.
             settings: of the search; default the paper's.
             similarity: how branches are compared: "lm" (the model's own hidden states), "off", or the name of a
                 sentence-transformers model, such as the paper's sentence-transformers/all-MiniLM-L6-v2.
@@ -183,8 +183,8 @@ class LanguageModel:
         """
         from trimtab.rewind.run import rewind_prompts
 
-        if isinstance(steer, str):
-            raise InvalidSetting(f"got steer={steer!r}, expected a Steer: trimtab.reward({steer!r}, lm).toward(beta)")
+        if not isinstance(steer, Steer | None):
+            raise InvalidSetting(f"got steer={steer!r}, expected a Steer, one for all prompts: reward.toward(beta)")
         several = [prompts] if isinstance(prompts, str) else list(prompts)
         searched = rewind_prompts(
             self.frozen,

@@ -4,6 +4,7 @@ Each compares with an independent computation: a forward without a cache, one ro
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -13,9 +14,12 @@ from torch import Tensor
 
 from trimtab.frozen.cache import PrefixCache
 from trimtab.frozen.lm import FrozenLM, PromptBatch
+from trimtab.frozen.memory import Memory
+from trimtab.frozen.packed import PackedTexts
 from trimtab.lm import LanguageModel
 from trimtab.rewards.alternatives import score_alternatives
 from trimtab.rewards.model import RewardModel
+from trimtab.rewind.settings import RewindSettings
 from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer, Term
 
@@ -161,6 +165,51 @@ def assert_host_cache_rewinds(lm: FrozenLM, prompt: Ids, detour: Ids, tolerance:
     logits = cache.feed(torch.tensor([[detour[-1]]])).logits[0, -1]
     whole = lm.model(torch.tensor([[*prompt, detour[-1]]]), use_cache=False).logits[0, -1]
     _assert_close(logits, whole, tolerance)
+
+
+@torch.inference_mode()
+def assert_memory_changes_nothing(
+    lm: FrozenLM, texts: Sequence[Ids], memory: Memory | None = None, tolerance: float = TOLERANCE
+) -> None:
+    """Behind remembered prefixes, a batch of texts has the logits of forwards without a cache, and costs fewer tokens.
+
+    The first half of each text is encoded first, then all of them, padded on the left where they differ in length.
+    """
+    memory = memory or Memory()
+    starts = lm.batch([text[: len(text) // 2 or 1] for text in texts])
+    first = PrefixCache(lm.model, memory=memory)
+    first.feed(starts.ids, starts.mask)
+    first.remember()
+    before = memory.spent.tokens
+    batch = lm.batch(texts)
+    logits = PrefixCache(lm.model, memory=memory).feed(batch.ids, batch.mask).logits[:, -1]
+    for row, text in zip(logits, texts, strict=True):
+        _assert_close(row, lm.model(torch.tensor([list(text)]), use_cache=False).logits[0, -1], tolerance)
+    spent = memory.spent.tokens - before
+    assert spent < batch.ids.numel(), f"{spent} tokens were encoded, all {batch.ids.numel()} of the batch"
+
+
+@torch.inference_mode()
+def assert_packed_equals_alone(
+    lm: FrozenLM, texts: Sequence[Ids], last: Sequence[int], tolerance: float = TOLERANCE
+) -> None:
+    """Texts packed into one row have the logits of forwards of their own; asked again, with a part remembered, too."""
+    memory = Memory()
+    for _ in range(2):
+        packed = PackedTexts(lm.model, memory, texts, last).logits()
+        for logits, text, count in zip(packed, texts, last, strict=True):
+            whole = lm.model(torch.tensor([list(text)]), use_cache=False).logits[0, -count:]
+            _assert_close(logits, whole, tolerance)
+
+
+def assert_search_ignores_company(lm: LanguageModel, prompts: Sequence[str], **options: Any) -> None:
+    """A search is the same alone, beside others, and with any lookahead."""
+    settings = options.pop("settings", None) or RewindSettings()
+    together = lm.rewind(list(prompts), settings=settings, **options)
+    for prompt, searched in zip(prompts, together, strict=True):
+        for lookahead in (1, settings.lookahead):
+            alone = lm.rewind(prompt, settings=replace(settings, lookahead=lookahead), **options)
+            assert alone.as_dict() == searched.as_dict(), f"{prompt!r} depends on its company or the lookahead"
 
 
 def assert_greedy_equals_transformers(lm: LanguageModel, prompts: Sequence[str], tokens: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol, final
+from typing import Literal, Protocol, final, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -95,6 +95,7 @@ class Request:
     until: str = ""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What writes and what scores."""
 

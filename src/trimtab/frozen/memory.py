@@ -95,6 +95,7 @@ class PrefixStore:
         self._used[slots] = self._clock
         return slots
 
+    @torch.inference_mode()
     def load(self, rows: Sequence[Sequence[int]], width: int) -> DynamicCache:
         """A cache of the given slots, each row's at the right of `width` columns; the rest is to be masked."""
         cache = DynamicCache()
@@ -106,6 +107,7 @@ class PrefixStore:
             cache.update(held[0], held[1], number)
         return cache
 
+    @torch.inference_mode()
     def save(
         self,
         cache: DynamicCache,

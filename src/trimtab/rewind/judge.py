@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 from trimtab.engines.base import Engine
 from trimtab.engines.guide import rewards_of
@@ -13,6 +13,7 @@ from trimtab.steering.steer import Steer, Term
 LOW, HIGH = -1.0, 1.0
 
 
+@runtime_checkable
 class Judge(Protocol):
     """Who scores drafts."""
 
@@ -117,7 +118,7 @@ def as_judge(judge: Any) -> Judge:
         return SelfJudge.named(judge)
     if isinstance(judge, Steer):
         return RewardJudge(judge)
-    if hasattr(judge, "score") and hasattr(judge, "name"):
+    if isinstance(judge, Judge):
         return judge
     if callable(judge):
         return FunctionJudge(judge)

@@ -116,6 +116,10 @@ class Search:
 
     def stop(self, reason: Literal["budget", "interrupted"]) -> None:
         """End here, with the best draft so far."""
+        if self._most_iterations is None or self.iterations < self._most_iterations:
+            self._advance()
+        if self.finished:
+            return
         best = self.best
         if best is not None:
             self.commits.append(record_commit(self.tree, self.judged, self._text, best))

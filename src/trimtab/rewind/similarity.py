@@ -1,7 +1,7 @@
 """How alike branches are: embeddings of the drafts below them (step 5's sharing, and step 2's widening)."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ OFF, OWN = "off", "lm"
 EXTRA = "pip install 'trimtab[rewind]'"
 
 
+@runtime_checkable
 class Similarity(Protocol):
     """What embeds drafts."""
 
@@ -98,6 +99,6 @@ def as_similarity(similarity: Any) -> Similarity:
         return OwnSimilarity()
     if isinstance(similarity, str):
         return SentenceSimilarity(similarity)
-    if hasattr(similarity, "embed") and hasattr(similarity, "name"):
+    if isinstance(similarity, Similarity):
         return similarity
     raise InvalidSetting(f"got similarity={similarity!r}, expected 'off', 'lm', or a sentence-transformers model")

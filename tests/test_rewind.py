@@ -1,0 +1,225 @@
+"""Searches: the laws, a language with a harmful branch, a judge without an opinion, budgets, what is taken back."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from tiny import tiny_lm, tiny_reward
+from trimtab import errors, testing
+from trimtab.frozen.memory import Memory
+from trimtab.lm import LanguageModel
+from trimtab.rewind.settings import Budget, RewindSettings
+
+SMALL = RewindSettings(max_new_tokens=8, iterations=12, fresh_iterations=4, children=4, most_children=6, top_k=6)
+PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
+
+
+def likes_odd(prompt, text):
+    """The share of odd words, from −1 to 1."""
+    words = text.split()
+    return sum(1 if int(word[1:]) % 2 else -1 for word in words if word[0] == "w") / max(len(words), 1)
+
+
+@pytest.fixture(scope="module")
+def lm(llama):
+    return LanguageModel(llama)
+
+
+@pytest.mark.parametrize("similarity", ["lm", "off"])
+def test_a_search_ignores_its_company(frozen, similarity):
+    lm = LanguageModel(frozen)
+    testing.assert_search_ignores_company(
+        lm, PROMPTS, judge=likes_odd, settings=SMALL, similarity=similarity, seed=3, stop=["w50"]
+    )
+
+
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_a_steered_search_ignores_its_company(llama, lm, head):
+    reward = tiny_reward(llama, head)
+    testing.assert_search_ignores_company(
+        lm, PROMPTS, judge=reward.toward(1), steer=reward.toward(5.0), settings=SMALL, seed=3
+    )
+
+
+def test_a_search_is_deterministic_and_a_seed_matters(lm):
+    first, again, other = (lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=seed) for seed in (1, 1, 2))
+    assert [r.as_dict() for r in first] == [r.as_dict() for r in again] != [r.as_dict() for r in other]
+
+
+def test_the_judge_gets_what_it_likes(lm):
+    """Searched texts have more odd words than sampled ones, over some seeds."""
+    seeds = range(3)
+    searched = [likes_odd("", r.text) for s in seeds for r in lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=s)]
+    sampled = [likes_odd("", g.text) for s in seeds for g in lm.generate(PROMPTS, top_k=6, max_new_tokens=8, seed=s)]
+    assert sum(searched) / len(searched) > sum(sampled) / len(sampled) + 0.3
+
+
+def harmful_branch(after_good="w8"):
+    """A language in which w0 is nine times as likely as w1, and w0 is always followed by w9 (bad), w1 by w8."""
+    lm = tiny_lm("llama")
+    table = torch.full((64, 64), -20.0)
+    word = {f"w{i}": i + 4 for i in range(60)}
+    table[:, word["w5"]] = 0.0
+    table[word["w5"], [word["w0"], word["w1"], word["w5"]]] = torch.tensor([2.2, 0.0, -20.0])
+    table[word["w0"], word["w9"]] = 10.0
+    table[word["w1"], word["w8"]] = 10.0
+    table[word["w9"], word["w9"]] = 10.0
+    table[word["w8"], word.get(after_good, 2)] = 10.0
+    forward = lm.model.forward
+
+    def by_table(input_ids, **options):
+        output = forward(input_ids=input_ids, **options)
+        keep = options.get("logits_to_keep", 1)
+        shown = input_ids[:, -keep:] if isinstance(keep, int) else input_ids[:, keep]
+        output.logits = table[shown]
+        return output
+
+    lm.model.forward = by_table
+    return LanguageModel(lm)
+
+
+def bad_ending(prompt, text):
+    return -1.0 if "w9" in text else 1.0
+
+
+def test_a_harmful_branch_is_left():
+    lm = harmful_branch()
+    settings = RewindSettings(max_new_tokens=6, iterations=30, children=4, most_children=6, top_k=6)
+    sampled = lm.generate("w5", n=10, top_k=6, max_new_tokens=6, seed=0)
+    assert sum("w9" in generation.text for generation in sampled) >= 7
+    assert "w9" in lm.generate("w5", temperature=0, max_new_tokens=6).text
+    for similarity in ("off", "lm"):
+        searched = lm.rewind("w5", bad_ending, settings=settings, similarity=similarity, seed=0)
+        assert searched.text.split() == ["w1"] + ["w8"] * 5
+        tried = {branch.text: branch for branch in searched.commits[0].branches}
+        assert not tried["w0"].kept
+        assert tried["w0"].value < 0 < tried["w1"].value
+        assert searched.taken_back >= tried["w0"].judged > 0
+
+
+def test_with_a_constant_judge_the_most_likely_branches_are_kept(lm):
+    """Scores of 0 leave the priors: with uniform=0 the most probable token, then the branch of the largest prior."""
+    settings = replace(SMALL, uniform=0.0, iterations=60, lengths=(1, 1, 1, 1))
+    searched = lm.rewind(PROMPTS, lambda prompt, text: 0.0, settings=settings, seed=0, similarity="off")
+    greedy = lm.generate(PROMPTS, temperature=0, top_k=None, max_new_tokens=8)
+    assert [r.token_ids for r in searched] == [g.token_ids for g in greedy]
+    branches = searched[0].commits[0].branches
+    total = sum(branch.visits for branch in branches)
+    for branch in branches:
+        assert branch.visits / total == pytest.approx(branch.prior, abs=2 / total)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 30])
+def test_a_budget_of_iterations_answers(lm, count):
+    searched = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0, budget=Budget(max_iterations=count))
+    for result in searched:
+        assert result.text
+        assert result.iterations <= count
+        assert (result.finish_reason == "budget") == (result.iterations == count)
+    alone = lm.rewind(PROMPTS[0], likes_odd, settings=SMALL, seed=0, budget=Budget(max_iterations=count))
+    assert alone.as_dict() == searched[0].as_dict()
+
+
+def test_one_iteration_gives_the_draft_of_the_root(lm):
+    (result,) = lm.rewind([PROMPTS[0]], likes_odd, settings=SMALL, seed=0, budget=Budget(max_iterations=1))
+    (commit,) = result.commits
+    assert commit.text == result.text
+
+
+@pytest.mark.parametrize("budget", [Budget(max_encoded=40), Budget(max_seconds=1e-9)])
+def test_a_spent_budget_ends_all(lm, budget):
+    for result in lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0, budget=budget):
+        assert result.finish_reason == "budget"
+        assert result.text
+
+
+def test_ctrl_c_commits_what_there_is(lm):
+    turns = []
+
+    def stop_at_five(turn):
+        turns.append(turn.spent)
+        if len(turns) == 5:
+            raise KeyboardInterrupt
+
+    whole = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0)
+    cut = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0, progress=stop_at_five)
+    assert {result.finish_reason for result in cut} == {"interrupted"}
+    for full, part in zip(whole, cut, strict=True):
+        assert part.text
+        kept = len(part.commits) - 1  # the last one is the best draft
+        assert [commit.text for commit in part.commits[:kept]] == [commit.text for commit in full.commits[:kept]]
+    assert all(later.tokens > earlier.tokens for earlier, later in pairwise(turns))
+
+
+def test_a_text_ends_at_eos_a_stop_string_or_the_limit():
+    settings = RewindSettings(max_new_tokens=6, iterations=30, children=4, most_children=6, top_k=6)
+    lm = harmful_branch()
+    ended = lm.rewind("w5", bad_ending, settings=settings, seed=0)
+    assert (ended.finish_reason, len(ended.token_ids)) == ("length", 6)
+    ended = lm.rewind("w5", bad_ending, settings=settings, seed=0, stop="w8")
+    assert (ended.finish_reason, ended.text.strip()) == ("stop", "w1")
+    lm = harmful_branch(after_good="<eos>")
+    ended = lm.rewind("w5", bad_ending, settings=settings, seed=0)
+    assert (ended.finish_reason, ended.text, ended.token_ids) == ("eos", "w1 w8", [5, 12, 2])
+
+
+def test_the_trace_is_of_the_steered_model(llama, lm):
+    """Every committed token has the log-probabilities that a forward over the text gives it."""
+    reward = tiny_reward(llama, "q")
+    result = lm.rewind(PROMPTS[0], reward.toward(1), steer=reward.toward(5.0), settings=SMALL, seed=0)
+    ids = llama.encode(PROMPTS[0])
+    for token in result.trace:
+        logprobs = llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1].log_softmax(-1)
+        assert token.choice.base_logprob == pytest.approx(float(logprobs[token.token_id]), abs=1e-4)
+        assert set(token.rewards) == {"tiny-q:kind", "tiny-q:calm"}
+        ids.append(token.token_id)
+
+
+def test_a_memory_may_serve_several_calls(lm):
+    memory = Memory()
+    first = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0, memory=memory)
+    again = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0, memory=memory)
+    assert [r.as_dict() for r in first] == [r.as_dict() for r in again]
+    assert again[0].spent.tokens < first[0].spent.tokens
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"judge": "nobody"}, "expected self"),
+        ({"judge": 3}, "got judge=3"),
+        ({"judge": "self:unheard"}, "harmlessness, sentiment, truthfulness"),
+        ({"similarity": 5}, "similarity=5"),
+        ({"steer": [None]}, "expected a Steer"),
+        ({"prompts": []}, "no prompts"),
+    ],
+)
+def test_bad_input_is_refused(lm, options, message):
+    given = {"prompts": PROMPTS, "judge": likes_odd, "settings": SMALL, **options}
+    with pytest.raises(errors.InvalidSetting, match=message):
+        lm.rewind(**given)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 2.0, -1.5])
+def test_a_judge_that_gives_no_score_is_named(lm, wrong):
+    def likes(prompt, text):
+        return wrong
+
+    with pytest.raises(errors.InvalidData, match=f"'likes' gave {wrong}"):
+        lm.rewind("w1", likes, settings=SMALL)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"iterations": 0}, {"temperature": 0}, {"lengths": (1, 2, 0, 3)}, {"lookahead": 0}, {"top_k": 0}]
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(errors.InvalidSetting, match=next(iter(wrong))):
+        RewindSettings(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"max_iterations": 0}, {"max_encoded": -1}, {"max_seconds": float("nan")}])
+def test_budgets_out_of_range_are_refused(wrong):
+    with pytest.raises(errors.InvalidSetting, match=next(iter(wrong))):
+        Budget(**wrong)
