@@ -52,9 +52,9 @@ def test_states_are_those_behind_the_last_tokens(frozen):
 
 
 def test_forgetting_changes_nothing(llama):
-    """Room for 24 tokens, of texts of 26: what is forgotten is encoded again, and nothing else is."""
+    """Room for 12 tokens, of texts that have 18: what is forgotten is encoded again, and nothing else is."""
     per_token = 3 * 2 * 2 * 8 * 4  # layers, keys and values, heads, size, bytes
-    memory = Memory(24 * per_token / 2**30)
+    memory = Memory(12 * per_token / 2**30)
     store = memory.of(llama.model)
     for _ in range(3):
         for text in TEXTS:
@@ -63,9 +63,9 @@ def test_forgetting_changes_nothing(llama):
             cache = PrefixCache(llama.model, memory=memory)
             cache.feed(batch.ids, batch.mask)
             cache.remember()
-            assert len(store._slots) <= 24
+            assert len(store._slots) <= 12
             assert len(store.find(text)) == len(text)
-    assert len(store.find(TEXTS[0])) < len(TEXTS[0])
+    assert any(len(store.find(text)) < len(text) for text in TEXTS)
 
 
 def test_without_room_everything_is_only_counted(llama):

@@ -19,7 +19,14 @@ SCORES = np.array([[0.1, 0.9, 0.4], [0.2, np.nan, 0.3], [0.5, 0.7, 0.0], [np.nan
 
 
 def a_text(words, logprobs, kl, flips):
-    return {"text": words, "token_ids": list(range(len(logprobs))), "base_logprobs": logprobs, "kl": kl, "flips": flips}
+    return {
+        "text": words,
+        "token_ids": list(range(len(logprobs))),
+        "base_logprobs": logprobs,
+        "kl": kl,
+        "flips": flips,
+        "encoded": 9,
+    }
 
 
 TEXTS = [

@@ -178,9 +178,9 @@ def test_the_trace_is_of_the_steered_model(llama, lm):
 
 
 def test_a_memory_may_serve_several_calls(lm):
-    memory = Memory()
-    first = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0, memory=memory)
-    again = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0, memory=memory)
+    lm = LanguageModel(lm.frozen, Memory())
+    first = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0)
+    again = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0)
     assert [r.as_dict() for r in first] == [r.as_dict() for r in again]
     assert again[0].spent.tokens < first[0].spent.tokens
 

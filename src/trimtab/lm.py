@@ -48,11 +48,14 @@ class LanguageModel:
 
     Args:
         frozen: the weights and the tokenizer.
+        memory: of encoded prefixes, for all calls; it also counts what goes through the models. None: no memory, but
+            for that of a search while it lasts.
     """
 
-    def __init__(self, frozen: FrozenLM):
+    def __init__(self, frozen: FrozenLM, memory: Memory | None = None):
         self.frozen = frozen
-        self.engine = TorchEngine(frozen)
+        self.memory = memory
+        self.engine = TorchEngine(frozen, memory)
 
     def __repr__(self) -> str:
         return f"LanguageModel({self.frozen.name!r}, {self.frozen.model.dtype}, {self.frozen.device})"
@@ -152,7 +155,6 @@ class LanguageModel:
         seed: int | Sequence[int] | None = None,
         chat: bool = False,
         budget: Budget | None = None,
-        memory: Memory | None = None,
         progress: Callable[["Turn"], None] = lambda turn: None,
     ) -> Any:
         """Search for a continuation that a judge likes: RAIN (2309.07124), words written, judged and taken back.
@@ -171,7 +173,6 @@ class LanguageModel:
                 what else is searched beside it; unless a budget of tokens or seconds cuts it short.
             chat: apply the chat template.
             budget: what the call may cost; what has been found by then is returned.
-            memory: of encoded prefixes, to go on with in later calls; default a fresh one.
             progress: called after each turn.
 
         Returns:
@@ -197,7 +198,7 @@ class LanguageModel:
             seeds=resolve_seeds(seed, len(several)),
             chat=chat,
             budget=budget or Budget(),
-            memory=memory or Memory(),
+            memory=self.memory or Memory(),
             progress=progress,
         )
         return searched[0] if isinstance(prompts, str) else searched

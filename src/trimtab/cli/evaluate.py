@@ -275,7 +275,7 @@ class Desk:
                 raise InvalidSetting(f"got two rewards named {name!r}, expected different names: they are the rows'")
             guides[name] = rewards
         by = load_one(grid.by, self.lm) if grid.by else next(iter(guides.values()), [None])[0]
-        self.plan = Plan(grid, settings, guides, by)
+        self.plan = Plan(grid, settings, guides, by, [load_one(typed, self.lm) for typed in grid.rewind or []])
 
     def work(self, reads: Reads, rounds: int) -> None:
         """Write the texts, time the methods, report; judges are loaded first, so that a fault in one shows at once."""

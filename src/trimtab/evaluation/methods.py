@@ -1,7 +1,7 @@
 """Methods: what writes the texts of a row. A new one is a name and a function from prompts to generations."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from operator import add
 from typing import final
@@ -13,8 +13,11 @@ from trimtab.evaluation.settings import SweepSettings
 from trimtab.generation import Generation
 from trimtab.lm import LanguageModel
 from trimtab.rewards.model import RewardModel
+from trimtab.rewind.judge import RewardJudge
+from trimtab.rewind.settings import RewindSettings
 from trimtab.steering.steer import Steer
 
+Chosen = tuple[RewardModel, str | None]  # a reward and which of its attributes; None: the first
 Watch = Callable[[Steer], Steer]
 Write = Callable[[LanguageModel, Sequence[str]], list[list[Generation]]]  # [prompts][samples]
 
@@ -80,6 +83,45 @@ def best_of(
         return [chosen[first : first + s.samples] for first in range(0, len(chosen), s.samples)]
 
     return Method(f"best of {n} by {name}", None, write, {"drafts": n, **about_rewards([(reward, attribute)])})
+
+
+def rewound(
+    judge: Chosen,
+    alone: bool,
+    steered_by: Sequence[Chosen],
+    beta: float | None,
+    direction: Direction,
+    s: SweepSettings,
+) -> Method:
+    """RAIN, with the paper's settings: each sample a search that a reward judges, steered or not.
+
+    Args:
+        judge: the reward, and which of its attributes.
+        alone: it reads the continuation without the prompt.
+        steered_by: rewards that steer the search, each with an equal part of β.
+        beta: their strength; None: the search is not steered.
+        direction: of judge and rewards.
+        s: what all rows share; the search has its own top k.
+    """
+    settings = RewindSettings(max_new_tokens=s.max_new_tokens, temperature=s.temperature)
+    by = _push(*judge, 1.0, direction)
+    parts = [_push(*each, beta / len(steered_by), direction) for each in steered_by] if beta else []
+
+    def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
+        every = [prompt for prompt in prompts for _ in range(s.samples)]
+        seeds = [s.seed + sample for _ in prompts for sample in range(s.samples)]
+        found = lm.rewind(every, RewardJudge(by, alone), reduce(add, parts) if parts else None, settings, seed=seeds)
+        texts = [each.generation for each in found]
+        return [texts[first : first + s.samples] for first in range(0, len(texts), s.samples)]
+
+    about = {**about_rewards([judge, *(steered_by if beta else [])]), "search": {**asdict(settings), "alone": alone}}
+    return Method(f"rewound by {name_of(judge)}", beta, write, about)
+
+
+def name_of(chosen: Chosen) -> str:
+    """A reward and its attribute, as typed."""
+    reward, attribute = chosen
+    return f"{reward.name}:{attribute}" if attribute else reward.name
 
 
 def about_rewards(rewards: Sequence[tuple[RewardModel, str | None]]) -> dict[str, object]:

@@ -86,7 +86,8 @@ def text_figures(texts: Texts) -> dict[str, Ratio]:
 
     `perplexity` is exp of the mean over tokens of −log p under the unsteered language model itself, over its whole
     vocabulary; `kl` the mean over tokens of KL(steered ‖ unsteered), in nats; `top1_flip` the share of steps in which
-    the most likely token changed. `distinct_n` is the number of distinct n-grams of words over the number of words,
+    the most likely token changed; `encoded` the tokens that went through all models for each token of the text.
+    `distinct_n` is the number of distinct n-grams of words over the number of words,
     over all samples of a prompt (1510.03055 §5).
 
     Differs from the papers: perplexity is of all tokens together, not the mean of the texts', which a few texts decide.
@@ -97,6 +98,7 @@ def text_figures(texts: Texts) -> dict[str, Ratio]:
         "perplexity": Ratio(-_sums(texts, lambda text: math.fsum(text["base_logprobs"])), tokens, np.exp),
         "kl": Ratio(_sums(texts, lambda text: math.fsum(text["kl"])), tokens),
         "top1_flip": Ratio(_sums(texts, lambda text: sum(text["flips"])), tokens),
+        "encoded": Ratio(_sums(texts, lambda text: text["encoded"]), tokens),
     }
     for n in (1, 2, 3):
         grams = [{gram for text in of for gram in ngrams(text["text"].split(), n)} for of in texts]

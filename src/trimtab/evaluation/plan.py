@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from trimtab.evaluation.methods import Method, Watch, best_of, guided, truncated, unsteered
+from trimtab.evaluation.methods import Chosen, Method, Watch, best_of, guided, name_of, rewound, truncated, unsteered
 from trimtab.evaluation.prompts import Direction, PromptSet
 from trimtab.evaluation.settings import Grid, SweepSettings
 from trimtab.evaluation.sweep import Row
-from trimtab.rewards.model import RewardModel
-
-Chosen = tuple[RewardModel, str | None]  # a reward and which of its attributes; None: the first
 
 
 @final
@@ -23,12 +20,14 @@ class Plan:
         settings: what all rows share.
         guides: by name, the rewards that steer together.
         by: what ranks drafts.
+        judges: what judges searches.
     """
 
     grid: Grid
     settings: SweepSettings
     guides: Mapping[str, Sequence[Chosen]]
     by: Chosen | None
+    judges: Sequence[Chosen] = ()
 
     def rows(self, sets: Sequence[PromptSet]) -> list[Row]:
         """A method on all prompt sets, then the next."""
@@ -41,18 +40,19 @@ class Plan:
         s, betas = self.settings, self.grid.beta or ()
         steered = [guided(name, of, beta, direction, s, watch) for name, of in self.guides.items() for beta in betas]
         ranked = (
-            [best_of(n, _name(self.by), *self.by, direction, s, watch) for n in self.grid.best_of or ()]
+            [best_of(n, name_of(self.by), *self.by, direction, s, watch) for n in self.grid.best_of or ()]
             if self.by
             else []
         )
-        return [unsteered(s), truncated(s), *steered, *ranked]
+        first = next(iter(self.guides.values()), [])
+        searched = [
+            rewound(judge, self.grid.rewind_alone, first, beta, direction, s)
+            for judge in self.judges
+            for beta in (None, *(self.grid.rewind_beta or ()))
+        ]
+        return [unsteered(s), truncated(s), *steered, *ranked, *searched]
 
     def timed(self, direction: Direction, watch: Watch) -> list[Method]:
         """A method of each name, for β changes no times; `top-k` first."""
         by_name = {method.name: method for method in self.methods(direction, watch)}
         return [by_name.pop("top-k"), *by_name.values()]
-
-
-def _name(chosen: Chosen) -> str:
-    reward, attribute = chosen
-    return f"{reward.name}:{attribute}" if attribute else reward.name

@@ -67,7 +67,7 @@ def _table(report: Report, rows: Sequence[RowFigures]) -> Iterator[str]:
     timed = any(row.time for row in rows)
     others = [name for name in rows[0].figures if name.startswith(FLUENCY)]
     names = [f"{figure}, {judge}" for judge in report.judges for figure in _figures_of(report, judge)]
-    names += ["perplexity", *others, "KL", "flips", "distinct-1", "-2", "-3"]
+    names += ["perplexity", *others, "KL", "flips", "distinct-1", "-2", "-3", "encoded"]
     names += ["time", "reward's part", "tokens/s"] if timed else []
     yield "| method | β | " + " | ".join(names) + " |"
     yield "|---|---" + "|---" * len(names) + "|"
@@ -75,6 +75,7 @@ def _table(report: Report, rows: Sequence[RowFigures]) -> Iterator[str]:
         cells = [_cell(row.control[j][f], 3) + _mark(row, j) for j in report.judges for f in _figures_of(report, j)]
         cells += [_cell(row.figures[name], 2) for name in ("perplexity", *others)]
         cells += [_plain(row.figures[name]) for name in ("kl", "top1_flip", "distinct_1", "distinct_2", "distinct_3")]
+        cells.append(f"{row.figures['encoded'].value:.1f}")
         cells += _times(row.time) if timed else []
         done, count = len(row.row.texts), row.row.settings["prompts_count"]
         name = row.row.settings["method"] + (f" ({done} of {count} prompts)" if done < count else "")
@@ -149,6 +150,7 @@ NOTES = """\
   highest score reaches the judge's threshold (½; of vader 0.525); share: of the texts that do; mean: of all scores.
 * at equal perplexity: linear interpolation between a method's β, from `top-k` (β = 0) on; – where it does not reach so
   far in every bootstrap draw. Same verdict: both judges above, or both below, their thresholds.
+* encoded: tokens that went through all models, padding included, for each token of the texts.
 * time: of a token, over that of `top-k`, measured in turns on the same machine; of it, the rewards' part."""
 
 
@@ -158,6 +160,8 @@ def _notes(report: Report) -> Iterator[str]:
         yield "* † the judge is (one of) the rewards that steered or ranked: no independent verdict."
     if any(row.row.settings.get("drafts") for row in report.rows):
         yield "* best of n: KL and flips are those of writing the drafts; what choosing among them adds is not in them."
+    if any(row.row.settings.get("search") for row in report.rows):
+        yield "* rewound: KL and flips are those of the steering alone; what the search adds is not in them."
     for judge in report.judges:
         if faults := report.faults[judge]:
             yield f"* {judge} failed on {len(faults)} texts, which are left out of its figures; first: {faults[0]}"

@@ -20,7 +20,7 @@ from trimtab.evaluation.rows import SUFFIX, differences, read_row
 from trimtab.evaluation.tasks import Task, find_task
 from trimtab.evaluation.timing import read_times
 
-OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction", "method", "beta", "rewards", "drafts"}
+OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction", "method", "beta", "rewards", "drafts", "search"}
 FLUENCY, PROFILE = "perplexity:", "profile:"
 
 
@@ -218,7 +218,8 @@ def _shared(row: RowTexts) -> dict[str, Any]:
 def _order(row: RowTexts) -> tuple[Any, ...]:
     settings = row.settings
     kinds = {"unsteered": 0, "top-k": 1}
-    kind = kinds.get(settings["method"], 3 if settings.get("drafts") else 2)
+    searched = 4 if settings.get("search") else 2
+    kind = kinds.get(settings["method"], 3 if settings.get("drafts") else searched)
     return (
         settings["direction"] != "up",
         settings["prompts"],

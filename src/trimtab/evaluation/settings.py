@@ -22,12 +22,20 @@ class Grid:
     best_of: Annotated[list[int] | None, "Keep the best of so many drafts, by --by. Repeat."] = None
     by: Annotated[str | None, "The reward that ranks drafts. Default: the first --reward."] = None
 
+    rewind: Annotated[list[str] | None, "NAME[:ATTRIBUTE] of a reward that judges a search (RAIN). Repeat."] = None
+    rewind_alone: Annotated[bool, "The judge of a search reads the continuation without its prompt."] = False
+    rewind_beta: Annotated[
+        list[float] | None, "Steer searches by the first --reward, too, with this β, beside the unsteered ones. Repeat."
+    ] = None
+
     def __post_init__(self) -> None:
+        if self.rewind_beta and not (self.rewind and self.reward):
+            raise InvalidSetting("got --rewind-beta, expected with it --rewind, and --reward to steer by")
         if self.reward and not self.beta:
             raise InvalidSetting("got --reward without --beta, expected at least one β, as in --beta 20 --beta 40")
         if self.beta and not self.reward:
             raise InvalidSetting("got --beta without --reward, expected the rewards to steer by")
-        if wrong := [beta for beta in self.beta or [] if not 0 < beta < float("inf")]:
+        if wrong := [beta for beta in (*(self.beta or []), *(self.rewind_beta or [])) if not 0 < beta < float("inf")]:
             raise InvalidSetting(f"got beta={wrong[0]}, expected above 0: the prompts say which way")
         if wrong_n := [n for n in self.best_of or [] if n < 2]:
             raise InvalidSetting(f"got best_of={wrong_n[0]}, expected at least 2")

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from trimtab.best_of import without_eos
 from trimtab.errors import InvalidSetting
@@ -14,6 +17,7 @@ from trimtab.evaluation.prompts import PromptSet
 from trimtab.evaluation.rows import SUFFIX, RowFile
 from trimtab.evaluation.settings import SweepSettings
 from trimtab.files import file_name
+from trimtab.frozen.memory import Memory
 from trimtab.generation import Generation
 from trimtab.lm import LanguageModel
 
@@ -102,9 +106,12 @@ class Sweep:
         done = sum(len(batch) for batch in batches[:start])
         progress(row, done, len(row.prompts.prompts))
         for batch in batches[start:]:
-            written = row.method.write(lm, [row.prompts.prompts[place] for place in batch])
+            memory = Memory()
+            prompts = [row.prompts.prompts[place] for place in batch]
+            written = row.method.write(LanguageModel(lm.frozen, memory), prompts)
+            encoded = _rounded(memory.spent.tokens / (len(batch) * self.settings.samples))
             file.append(
-                {"place": place, "sample": sample, **describe(generation, lm)}
+                {"place": place, "sample": sample, **describe(generation, lm), "encoded": encoded}
                 for place, of_prompt in zip(batch, written, strict=True)
                 for sample, generation in enumerate(of_prompt)
             )
@@ -122,12 +129,13 @@ def describe(generation: Generation, lm: LanguageModel) -> dict[str, Any]:
 
     `base_logprobs` are the unsteered model's, over its whole vocabulary, of the text's tokens; `kl` is
     KL(steered ‖ unsteered) of each of their distributions, in nats, and `flips` whether its first choice changed.
-    An EOS at the end is no part of the text and of none of these.
+    An EOS at the end is no part of the text and of none of these. The sweep adds `encoded`, the tokens that went
+    through all models for it, its share of the batch.
     """
     ids = without_eos(generation.token_ids, lm.frozen)
     choices = [token.choice for token in generation.trace][: len(ids)]
-    steered = torch.stack([choice.steered_logprobs for choice in choices]) if choices else torch.empty(0, 1)
-    base = torch.stack([choice.base_logprobs for choice in choices]) if choices else torch.empty(0, 1)
+    steered = _padded([choice.steered_logprobs for choice in choices])
+    base = _padded([choice.base_logprobs for choice in choices])
     kept = steered > -torch.inf
     kl = (steered.exp() * (steered - base).masked_fill(~kept, 0)).sum(-1)
     names = list(choices[0].rewards) if choices else []
@@ -141,6 +149,11 @@ def describe(generation: Generation, lm: LanguageModel) -> dict[str, Any]:
         "flips": [int(choice.flipped) for choice in choices],
         "rewards": {name: [_rounded(choice.rewards[name][choice.column]) for choice in choices] for name in names},
     }
+
+
+def _padded(logprobs: list[Tensor]) -> Float[Tensor, "steps k"]:
+    """Of as many candidates as the widest step has; a search's steps differ."""
+    return pad_sequence(logprobs, batch_first=True, padding_value=-torch.inf) if logprobs else torch.empty(0, 1)
 
 
 def _rounded(value: Any) -> float:

@@ -80,7 +80,8 @@ class RewardNetwork(nn.Module):
             return ids, mask
         start = mask.shape[1] - mask.sum(1, keepdim=True)
         ids, mask = functional.pad(ids, (1, 0)), functional.pad(mask, (1, 0))
-        missing = ids.gather(1, start + 1) != self.bos_token_id
+        first = ids.gather(1, (start + 1).clamp_max(ids.shape[1] - 1))
+        missing = (first != self.bos_token_id) | ~mask.any(1, keepdim=True)
         before_start = torch.arange(ids.shape[1], device=ids.device) == start
         return ids.masked_fill(before_start, self.bos_token_id), mask | (before_start & missing)
 

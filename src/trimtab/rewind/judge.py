@@ -83,20 +83,23 @@ class RewardJudge:
 
     Args:
         steer: which rewards, each towards or away.
+        alone: read the continuation without its prompt: what a bad prompt says is not the continuation's fault.
     """
 
-    def __init__(self, steer: Steer):
+    def __init__(self, steer: Steer, alone: bool = False):
         if not steer.terms or any(term.clamp is None for term in steer.terms):
             raise InvalidSetting(f"got {steer} to judge by, expected rewards with a range, such as clamp=(0, 1)")
-        self._steer = steer
+        if alone and any(not term.reward.extra_tokens for term in steer.terms):
+            raise InvalidSetting(f"got alone=True with {steer}, expected rewards that put BOS before a text")
+        self._steer, self._alone = steer, alone
         self._total = math.fsum(abs(term.beta) for term in steer.terms)
         if not self._total:
             raise InvalidSetting("got β = 0 to judge by, expected toward(1) or away(1)")
         self.name = str(steer)
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
-        """The rewards of prompt and continuation."""
-        texts = [[*draft.prompt_ids, *draft.token_ids] for draft in drafts]
+        """The rewards of prompt and continuation, or of the continuation alone."""
+        texts = [[*(() if self._alone else draft.prompt_ids), *draft.token_ids] for draft in drafts]
         scores = [0.0] * len(drafts)
         for reward in rewards_of([self._steer]):
             read = engine.rewards(reward, texts).tolist()

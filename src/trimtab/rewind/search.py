@@ -94,10 +94,10 @@ class Search:
         return tuple(choice.token_id for choice in self.choices)
 
     @property
-    def best(self) -> Judged | None:
-        """The best draft below what is committed; of equally good ones, that on the most visited branch."""
-        drafts = [(node, self.judged[node]) for node in self.tree.root.all() if node.real_visits]
-        return max(drafts, key=lambda pair: (pair[1].score, pair[0].real_visits), default=(None, None))[1]
+    def best(self) -> Node | None:
+        """Where the best draft below what is committed is; of equally good ones, the most visited node."""
+        visited = [node for node in self.tree.root.all() if node.real_visits]
+        return max(visited, key=lambda node: (self.judged[node].score, node.real_visits), default=None)
 
     def wants(self) -> list[Want]:
         """Run on with what is known, then say what is missing, and what will be if the search goes on as expected.
@@ -122,8 +122,8 @@ class Search:
             return
         best = self.best
         if best is not None:
-            self.commits.append(record_commit(self.tree, self.judged, self._text, best))
-            self.choices = best.choices
+            self.commits.append(record_commit(self.tree, self.judged, self._text, best, final=True))
+            self.choices = self.judged[best].choices
         self.finish_reason = reason
 
     def _advance(self) -> Want | None:
@@ -194,7 +194,7 @@ class Search:
                 return want
             self._put(want)
             return None
-        self.commits.append(record_commit(self.tree, self.judged, self._text, favourite))
+        self.commits.append(record_commit(self.tree, self.judged, self._text, favourite, final=False))
         self.choices += self.written[favourite].choices
         self.tree.commit(favourite)
         self.finish_reason = self.written[favourite].ended
