@@ -39,7 +39,9 @@ def rows_of(path):
 
 def run(lm, source, target, job=JOB, batch_size=2, **options):
     steer = tiny_reward(lm.frozen, "q").toward(2.0)
-    return jobs.run_file(lm, source, target, steer, job, batch_size, **options)
+    return jobs.run_file(
+        lm, source, target, lambda batch: jobs.write_prompts(lm, batch, steer, job), job, batch_size, **options
+    )
 
 
 def test_good_lines_are_written_and_bad_ones_named(lm, source, tmp_path):

@@ -1,4 +1,4 @@
-"""Steer frozen language models while they write: guide with RAD and ARM rewards.
+"""Steer frozen language models while they write: guide with RAD and ARM rewards, rewind with RAIN.
 
 lm = trimtab.load("smollm2")
 calm = trimtab.reward("toxicity", lm).away(beta=30)
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from trimtab.generation import Generation
     from trimtab.lm import LanguageModel, load, reward
     from trimtab.rewards.model import RewardModel
+    from trimtab.rewind.result import Rewound
+    from trimtab.rewind.settings import Budget, RewindSettings
     from trimtab.steering.steer import Steer
 
 __version__ = "0.1.0"
 __all__ = [
+    "Budget",
     "Generation",
     "LanguageModel",
     "RewardModel",
+    "RewindSettings",
+    "Rewound",
     "Steer",
     "SteeringProcessor",
     "TrimtabError",
@@ -29,9 +34,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Budget": "trimtab.rewind.settings",
     "Generation": "trimtab.generation",
     "LanguageModel": "trimtab.lm",
     "RewardModel": "trimtab.rewards.model",
+    "RewindSettings": "trimtab.rewind.settings",
+    "Rewound": "trimtab.rewind.result",
     "Steer": "trimtab.steering.steer",
     "SteeringProcessor": "trimtab.engines.processor",
     "TrimtabError": "trimtab.errors",

@@ -9,9 +9,12 @@ from typing import Any, final
 
 from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, Sampling
 from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
+from trimtab.evaluation.settings import Dtype
 from trimtab.generation import Generation
 from trimtab.jsonlines import append_rows, drop_torn_line, read_lines
 from trimtab.lm import LanguageModel
+from trimtab.rewind.result import Rewound
+from trimtab.rewind.settings import Budget, RewindSettings
 from trimtab.steering.steer import Steer
 
 SETTINGS_SUFFIX = ".settings.json"
@@ -41,6 +44,32 @@ class Job:
     stop: tuple[str, ...] = ()
 
 
+@final
+@dataclass(frozen=True)
+class RewindJob:
+    """What to search for every prompt; fields as in `LanguageModel.rewind`, names as typed.
+
+    Attributes:
+        n: samples of a prompt: one.
+    """
+
+    model: str
+    judge: str
+    steer: tuple[str, ...]
+    method: str | None
+    settings: RewindSettings
+    budget: Budget
+    similarity: str
+    seed: int
+    chat: bool
+    stop: tuple[str, ...]
+    judge_chat: bool
+    judge_soft: bool
+    judge_alone: bool
+    dtype: Dtype
+    n: int = 1
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A prompt and the line it came from."""
@@ -68,6 +97,40 @@ def write_prompts(lm: LanguageModel, prompts: Sequence[Prompt], steer: Steer | N
     ]
 
 
+def search_prompts(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    judge: Any,
+    steer: Steer | None,
+    job: RewindJob,
+    progress: Callable[[Any], None] = lambda turn: None,
+) -> list[Rewound]:
+    """Search a continuation of some prompts, all together."""
+    return lm.rewind(
+        [prompt.text for prompt in prompts],
+        judge,
+        steer,
+        job.settings,
+        similarity=job.similarity,
+        stop=job.stop,
+        seed=job.seed,
+        chat=job.chat,
+        budget=job.budget,
+        progress=progress,
+    )
+
+
+def describe_search(prompt: Prompt, result: Rewound) -> dict[str, Any]:
+    """A searched continuation as one JSON object, with everything that was taken back.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted: the prompt is to be searched again.
+    """
+    if result.finish_reason == "interrupted":
+        raise KeyboardInterrupt
+    return {"line": prompt.line, "sample": 0, **result.as_dict()}
+
+
 def describe(generation: Generation, steer: Sequence[str]) -> dict[str, Any]:
     """A generation as one JSON object."""
     tokens = list(generation.trace)
@@ -86,8 +149,8 @@ def run_file(
     lm: LanguageModel,
     source: Path,
     target: Path,
-    steer: Steer | None,
-    job: Job,
+    write: Callable[[Sequence[Prompt]], list[dict[str, Any]]],
+    job: Job | RewindJob,
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
@@ -97,9 +160,11 @@ def run_file(
     was stopped.
 
     Args:
-        lm, steer, job: what to do.
+        lm: the language model.
         source: objects with a "prompt".
-        target: objects as in `describe`, with the "line" of the prompt and the number of the "sample".
+        target: what `write` returns, each with the "line" of its prompt and the number of the "sample".
+        write: continues some prompts.
+        job: the settings, kept beside the target; another call with other settings is refused.
         batch_size: prompts written together.
         progress: called with the prompts done and the prompts in all.
 
@@ -118,7 +183,7 @@ def run_file(
     done = len(prompts) - len(waiting)
     progress(done, len(prompts))
     for batch in _batches(waiting, batch_size):
-        append_rows(target, write_prompts(lm, batch, steer, job))
+        append_rows(target, write(batch))
         done += len(batch)
         progress(done, len(prompts))
     return faults
@@ -136,7 +201,7 @@ def read_prompts(source: Path, lm: LanguageModel, chat: bool) -> tuple[list[Prom
     return prompts, [fault for fault in faults if fault]
 
 
-def claim(target: Path, job: Job) -> None:
+def claim(target: Path, job: Job | RewindJob) -> None:
     """Write the settings beside a new target; refuse one that other settings wrote."""
     if target.suffix == ".gz":
         raise InvalidData(f"got {str(target)!r} to write, expected a plain .jsonl file: a compressed one cannot go on")

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from trimtab.cli import evaluate, generate, imports, rewards, score, spectrum, train
+from trimtab.cli import evaluate, generate, imports, rewards, rewind, score, spectrum, train
 from trimtab.errors import TrimtabError
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.command("generate")(generate.generate)
 app.command("score")(score.score)
+app.add_typer(rewind.app, name="rewind")
 app.add_typer(rewards.app, name="rewards")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")

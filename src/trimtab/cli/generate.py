@@ -110,7 +110,7 @@ def run_with_progress(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from trimtab.jobs import run_file
+    from trimtab.jobs import run_file, write_prompts
 
     columns = (TextColumn("prompts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -119,7 +119,7 @@ def run_with_progress(
             lm,
             source,
             target,
-            steer,
+            lambda batch: write_prompts(lm, batch, steer, job),
             job,
             batch_size,
             lambda done, total: bar.update(task, completed=done, total=total),

@@ -1,13 +1,20 @@
 """Progress bars for long work."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
+from trimtab.rewind.rewinder import Turn
 from trimtab.training.progress import Report
+
+MOST_SEARCHES = 8
+MOST_PROMPT = 40  # characters of it
 
 
 @final
@@ -113,3 +120,37 @@ def counting(name: str, console: Console) -> Iterator[Callable[[int, int], None]
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@final
+class SearchDisplay:
+    """A search as it goes on: a line a prompt, what is committed so far, and the pace of all.
+
+    Args:
+        console: where.
+        text: of token ids.
+    """
+
+    def __init__(self, console: Console, text: Callable[[Sequence[int]], str]):
+        self._live = Live(console=console, transient=True)
+        self._text = text
+
+    def __enter__(self) -> "SearchDisplay":
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def __call__(self, turn: "Turn") -> None:
+        """Show a turn."""
+        pace = turn.spent.tokens / max(turn.seconds, 1e-9)
+        table = Table("drafts judged", "visits", "best value", "so far", caption=f"{pace:.0f} tokens/s", expand=True)
+        for search in turn.searches[:MOST_SEARCHES]:
+            favourite = search.tree.favourite()
+            value = "" if favourite is None else f"{favourite.value:+.2f}"
+            so_far = Text(search.prompt[-MOST_PROMPT:], style="dim").append(self._text(search.token_ids), style="green")
+            table.add_row(str(search.iterations), str(search.tree.root.real_visits), value, so_far)
+        if len(turn.searches) > MOST_SEARCHES:
+            table.add_row("", "", "", f"… and {len(turn.searches) - MOST_SEARCHES} more")
+        self._live.update(table)

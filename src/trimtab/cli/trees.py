@@ -22,7 +22,7 @@ def tree_of(result: "Rewound") -> Tree:
     """The prompt, below it what was committed step by step, and below each step what was tried instead."""
     tree = Tree(Text(legible(result.prompt), style="dim"))
     for commit, said in zip(result.commits, pieces(result), strict=True):
-        others = [branch for branch in commit.branches if not branch.kept]
+        others = [branch for branch in commit.branches if commit.final or not branch.kept]
         _add(tree.add(_committed(commit, said)), others, MOST_LEVELS)
     return tree
 

@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput
 from trimtab.frozen.masks import attention_masks
 from trimtab.frozen.memory import Memory, Spent
 
-MOST_NEW = 512  # tokens a forward: attention grows with their square
+MOST_NEW = 1024  # tokens a forward: attention grows with their square
 
 
 @dataclass

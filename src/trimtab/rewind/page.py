@@ -203,7 +203,7 @@ def _step(commit: Commit, place: str, number: int, prompt: str, said: Sequence[s
         said=_words(said[-1]),
         facts=_facts({"mean": _valued(commit.value), "visits": str(commit.visits)}),
         first=_first_draft(commit) if number == 1 else "",
-        branches="\n".join(_branch(branch, below_said=False) for branch in commit.branches),
+        branches="\n".join(_branch(branch, below_said=False, final=commit.final) for branch in commit.branches),
     )
 
 
@@ -216,9 +216,9 @@ def _first_draft(commit: Commit) -> str:
     return f'<p class="text"><span class="fate">first draft</span> {words} {_valued(commit.score)}</p>'
 
 
-def _branch(branch: Branch, below_said: bool) -> str:
+def _branch(branch: Branch, below_said: bool, final: bool) -> str:
     fate = "said" if branch.kept else "ahead" if below_said else "taken back"
-    below_said = below_said or branch.kept
+    below_said = (below_said or branch.kept) and not final
     return BRANCH.substitute(
         kind=fate.partition(" ")[0],
         side=_side(branch.value),
@@ -226,7 +226,7 @@ def _branch(branch: Branch, below_said: bool) -> str:
         fate=fate,
         words=_branch_words(branch, "ins" if branch.kept else "span" if fate == "ahead" else "del"),
         facts=_branch_facts(branch),
-        below=_below(branch.children, below_said) if branch.children else "",
+        below=_below(branch.children, below_said, final) if branch.children else "",
     )
 
 
@@ -248,11 +248,11 @@ def _branch_facts(branch: Branch) -> str:
     )
 
 
-def _below(children: Sequence[Branch], below_said: bool) -> str:
+def _below(children: Sequence[Branch], below_said: bool, final: bool) -> str:
     drafts = sum(child.judged for child in children)
     return BELOW.substitute(
         count=f"{counted(len(children), 'branch')} below, {counted(drafts, 'draft')} judged",
-        branches="\n".join(_branch(child, below_said) for child in children),
+        branches="\n".join(_branch(child, below_said, final) for child in children),
     )
 
 

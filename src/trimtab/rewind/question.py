@@ -73,11 +73,13 @@ class Question:
     def opening(self, prompt: str) -> str:
         """What stands before the text that is judged.
 
-        A prompt that ends with a colon has opened the assistant's turn itself, and stays as it is.
+        A prompt that ends with a colon has opened the assistant's turn itself, and stays as it is. Without a prompt,
+        lines of the layout that are only about it are left out.
         """
         if prompt.rstrip().endswith(":"):
             return prompt.rstrip()
-        return self.layout.removesuffix("{text}").rstrip(" ").replace("{prompt}", prompt)
+        lines = [line for line in self.layout.split("\n") if prompt or "{prompt}" not in line or "{text}" in line]
+        return "\n".join(lines).removesuffix("{text}").replace("{prompt}", prompt).rstrip(" ")
 
     def tail(self, swapped: bool, between: str = " ") -> str:
         """What stands behind it: the question and the options, up to the letter of the answer.

@@ -27,20 +27,12 @@ class Asked:
     Attributes:
         worths: of the answer to the question, and to the question with the options swapped.
         letters: the number of the letter that was chosen, each time.
+        expected: the worth that is expected from the options' log-probabilities, each the mean over both orders.
     """
 
     worths: tuple[float, float]
     letters: tuple[int, int]
-
-    @property
-    def score(self) -> float:
-        """S = first + second − 1, so that a judge who always says the same letter scores 0."""
-        return sum(self.worths) - 1
-
-    @property
-    def tied(self) -> bool:
-        """The two answers contradict each other."""
-        return self.worths[0] != self.worths[1]
+    expected: float
 
 
 @final
@@ -50,14 +42,16 @@ class SelfJudge:
     Args:
         question: what it is asked.
         chat: ask in the chat template; default plainly.
+        soft: score by the probabilities of the answers, not by the answers. Differs from the paper, where a judge with
+            a bias for one letter ties; here the bias, being the same in both orders, cancels.
     """
 
-    def __init__(self, question: Question, chat: bool = False):
-        self.question, self.chat = question, chat
-        self.name = f"{SELF}:{question.name}"
+    def __init__(self, question: Question, chat: bool = False, soft: bool = False):
+        self.question, self.chat, self.soft = question, chat, soft
+        self.name = f"{SELF}:{question.name}" + (", chat" if chat else "") + (", soft" if soft else "")
 
     @classmethod
-    def named(cls, name: str, chat: bool = False) -> "SelfJudge":
+    def named(cls, name: str, chat: bool = False, soft: bool = False) -> "SelfJudge":
         """`self` (about harmlessness), `self:truthfulness`, `self:sentiment` or `self:FILE.toml`.
 
         Raises:
@@ -66,12 +60,16 @@ class SelfJudge:
         kind, _, question = name.partition(":")
         if kind != SELF:
             raise InvalidSetting(f"got the judge {name!r}, expected {SELF} or {SELF}:QUESTION")
-        return cls(read_question(question or "harmlessness"), chat)
+        return cls(read_question(question or "harmlessness"), chat, soft)
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
         """S of each draft: both questions about all drafts as one batch."""
         texts = [(draft.prompt, draft.token_ids) for draft in drafts]
-        return [asked.score for asked in self.ask(texts, engine)]
+        return [self.score_of(asked) for asked in self.ask(texts, engine)]
+
+    def score_of(self, asked: Asked) -> float:
+        """S = first + second − 1, so that a judge who always says the same letter scores 0; soft: twice, less 1."""
+        return 2 * asked.expected - 1 if self.soft else sum(asked.worths) - 1
 
     def ask(self, texts: Sequence[tuple[str, Sequence[int]]], engine: Engine) -> list[Asked]:
         """Ask about texts.
@@ -87,11 +85,17 @@ class SelfJudge:
         read = [[*wording.preamble, *wording.opening(prompt), *ids] for prompt, ids in texts]
         prefixes = [[*text, *tail] for text in read for tail in wording.tails]
         offered = [letter for letters in wording.letters for letter in letters]
-        scored = engine.score(prefixes, [[[token] for token in offered]] * len(prefixes))
-        chosen = _letters(torch.stack(scored), wording.letters).unflatten(0, (len(texts), 2)).tolist()
-        plain, swapped = self.question.order(False), self.question.order(True)
+        scored = torch.stack(engine.score(prefixes, [[[token] for token in offered]] * len(prefixes)))
+        said = _letters(scored, wording.letters).unflatten(0, (len(texts), 2))
+        by_option = torch.stack([said[:, 0], said[:, 1].flip(1)], dim=1)  # the second time the options were swapped
+        worths = torch.tensor([option.worth for option in self.question.options], device=said.device)
+        expected = by_option.mean(1).softmax(-1) @ worths
+        chosen = by_option.argmax(-1)
         return [
-            Asked((plain[first].worth, swapped[second].worth), (first, second)) for first, second in map(tuple, chosen)
+            Asked((first, second), (letters[0], letters[1]), each)
+            for (first, second), letters, each in zip(
+                worths[chosen].tolist(), said.argmax(-1).tolist(), expected.tolist(), strict=True
+            )
         ]
 
 
@@ -152,10 +156,10 @@ def letter_tokens(lm: FrozenLM, letter: str) -> tuple[int, ...]:
     return single
 
 
-def _letters(logprobs: Float[Tensor, "asks tokens"], letters: Sequence[Sequence[int]]) -> Tensor:
-    """Which letter has the largest probability, added over the tokens that say it."""
+def _letters(logprobs: Float[Tensor, "asks tokens"], letters: Sequence[Sequence[int]]) -> Float[Tensor, "asks letters"]:
+    """The log-probability of each letter: of all tokens that say it together."""
     parts = logprobs.split([len(tokens) for tokens in letters], dim=1)
-    return torch.stack([part.logsumexp(1) for part in parts], dim=1).argmax(1)
+    return torch.stack([part.logsumexp(1) for part in parts], dim=1)
 
 
 def _ids(lm: FrozenLM, text: str) -> list[int]:
