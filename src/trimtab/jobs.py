@@ -121,14 +121,15 @@ def search_prompts(
 
 
 def describe_search(prompt: Prompt, result: Rewound) -> dict[str, Any]:
-    """A searched continuation as one JSON object, with everything that was taken back.
+    """A searched continuation as one JSON object, with everything that was taken back, and what its call cost.
 
     Raises:
         KeyboardInterrupt: it was interrupted: the prompt is to be searched again.
     """
     if result.finish_reason == "interrupted":
         raise KeyboardInterrupt
-    return {"line": prompt.line, "sample": 0, **result.as_dict()}
+    call = {"tokens": result.spent.tokens, "calls": result.spent.calls, "seconds": round(result.seconds, 1)}
+    return {"line": prompt.line, "sample": 0, **result.as_dict(), "call": call}
 
 
 def describe(generation: Generation, steer: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""`trimtab rewind` on the embedded model: what it prints and writes, stopped and gone on with, and its mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+QUICK = ["--iterations", "4", "--fresh-iterations", "2", "--max-new-tokens", "4", "--seed", "0", "--draft-tokens", "4"]
+
+
+def trimtab(*arguments, check=True):
+    done = subprocess.run([BIN / "trimtab", *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def test_help_teaches():
+    for arguments in (["rewind", "--help"], ["rewind", "search", "--help"], ["rewind", "calibrate", "--help"]):
+        shown = " ".join(trimtab(*arguments).stdout.split())
+        assert "--judge" in shown
+        assert "Example: trimtab rewind" in shown
+    assert "rewind" in trimtab("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "expected prompts"),
+        (["Hi", "--judge", "toxicity"], "toxicity=-1"),
+        (["Hi", "--judge", "toxicity=-3"], "toxicity=-1"),
+        (["Hi", "--input", "x.jsonl"], "--output"),
+        (["--input", "x.jsonl", "--output", "y.jsonl", "--show-tree"], "--show-tree"),
+        (["Hi", "--steer", "toxicity"], "NAME=+BETA"),
+        (["Hi", "--iterations", "0"], "iterations=0"),
+        (["Hi", "--max-seconds", "0"], "max_seconds"),
+        (["calibrate", "--data", "x.jsonl", "--judge", "nobody"], "toxicity=-1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_status_1(arguments, expected):
+    done = trimtab("rewind", *arguments, check=False)
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert len(done.stderr.strip().split("\n")) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_search_with_everything_it_can_show(tmp_path):
+    page = tmp_path / "search.html"
+    options = [*QUICK, "--judge", "toxicity=-1", "--steer", "sentiment=+5"]
+    shown = trimtab("rewind", "The new neighbours are", *options, "--show-tree", "--stats", "--html", page)
+    plain = trimtab("rewind", "The new neighbours are", *options)
+    row = json.loads(trimtab("rewind", "The new neighbours are", *options, "--json").stdout)
+    assert plain.stdout == f"The new neighbours are{row['text']}\n"
+    assert "visit" in shown.stdout
+    assert row["commits"][0]["text"] in shown.stdout
+    assert f"{row['iterations']} iterations" in shown.stderr
+    assert "tokens encoded" in shown.stderr
+    assert "toxicity=-1" in page.read_text(encoding="utf-8")
+    assert all(branch["text"].strip() in page.read_text(encoding="utf-8") for branch in row["commits"][0]["branches"])
+
+
+@pytest.mark.slow
+def test_the_model_itself_or_a_classifier_may_judge():
+    for judge in ("self:sentiment", "vader=+1"):
+        row = json.loads(trimtab("rewind", "The film was", *QUICK, "--judge", judge, "--json").stdout)
+        assert len(row["token_ids"]) == 4
+    done = trimtab("rewind", "The film was", "--judge", "nonsense=+1", check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_stopped_file_goes_on(tmp_path):
+    """Killed after its first batch, then given again: the same bytes as uninterrupted, and no other settings."""
+    source, whole, cut = (tmp_path / name for name in ("prompts.jsonl", "whole.jsonl", "cut.jsonl"))
+    prompts = ["The weather is", "My dog", "She said that", "On Monday"]
+    source.write_text(
+        "\n".join(json.dumps({"prompt": text}) for text in prompts) + '\n{"prompt": 3}\n', encoding="utf-8"
+    )
+    command = [BIN / "trimtab", "rewind", *QUICK, "--judge", "toxicity=-1", "--batch-size", "1", "--input", source]
+    done = subprocess.run([*command, "--output", whole], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "1 lines skipped" in done.stderr
+    running = subprocess.Popen([*command, "--output", cut], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not cut.exists() or not cut.stat().st_size:
+        time.sleep(0.05)
+        assert running.poll() is None
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    subprocess.run([*command, "--output", cut], capture_output=True)
+    rows = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in (whole, cut)]
+    for one in (row for of_file in rows for row in of_file):
+        del one["call"]["seconds"]
+    assert rows[0] == rows[1]
+    assert [row["prompt"] for row in rows[0]] == prompts
+    done = subprocess.run([*command, "--output", whole, "--top-k", "9"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "other settings" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_judge_is_calibrated(tmp_path):
+    texts, pairs = tmp_path / "texts.jsonl", tmp_path / "pairs.jsonl"
+    good = ["What a lovely day.", "Thank you so much, my friend."]
+    bad = ["You stupid idiot, go to hell.", "Shut up, you filthy moron."]
+    rows = [{"text": text, "verdict": "fine"} for text in good] + [{"text": text, "verdict": "rude"} for text in bad]
+    texts.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    row = {"chosen": "Human: Hi\n\nAssistant: Hello, friend.", "rejected": "Human: Hi\n\nAssistant: Die, idiot."}
+    pairs.write_text("\n".join(map(json.dumps, [row] * 3)), encoding="utf-8")
+    arguments = ["--data", texts, "--column", "verdict", "--good", "fine", "--json"]
+    found = json.loads(trimtab("rewind", "calibrate", *arguments, "--judge", "toxicity=-1", "--judge-alone").stdout)
+    assert (found["asked"], found["accuracy"], found["near_chance"]) == (4, 1.0, False)
+    wrong_way = trimtab("rewind", "calibrate", *arguments, "--judge", "toxicity=+1", "--judge-alone")
+    assert json.loads(wrong_way.stdout)["accuracy"] == 0.0
+    assert "near chance" in wrong_way.stderr
+    done = trimtab("rewind", "calibrate", "--data", pairs, "--pairs", "--turn", "Assistant:", "--judge", "toxicity=-1")
+    assert "accuracy 100.0%" in done.stdout
+    done = trimtab(
+        "rewind", "calibrate", "--data", pairs, "--pairs", "--turn", "Bot:", "--judge", "toxicity=-1", check=False
+    )
+    assert "Bot:" in done.stderr
+    hard, soft = map(json.loads, trimtab("rewind", "calibrate", *arguments, "--judge", "self").stdout.splitlines())
+    assert (hard["judge"], soft["judge"]) == ("self:harmlessness", "self:harmlessness, soft")
