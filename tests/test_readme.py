@@ -10,7 +10,7 @@ import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.M | re.S)
-for page in ("training.md", "evaluation.md"):
+for page in ("training.md", "evaluation.md", "rewind.md"):
     text = (README.parent / "docs" / page).read_text(encoding="utf-8")
     BLOCKS += re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.M | re.S)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
@@ -41,7 +41,7 @@ def test_shell_lines_run(command):
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line not in RUN])
 def test_the_other_lines_name_real_options(command):
     words = shlex.split(command)[1:]
-    groups = {"train", "import", "evaluate", "rewards"}
+    groups = {"train", "import", "evaluate", "rewards", "rewind"}
     names = words[:2] if words[0] in groups else words[:1]
     shown = subprocess.run(
         [Path(sys.executable).parent / "trimtab", *names, "--help"],

@@ -26,7 +26,7 @@ class Job:
     """What to do with every prompt.
 
     Attributes:
-        model: the language model's name, for the record.
+        model, dtype: the language model's name and its numbers, for the record.
         steer, method: the steer, as text, for the record.
         sampling: the candidates and the temperature.
         max_new_tokens, n, chat, stop: as in `LanguageModel.generate`.
@@ -34,6 +34,7 @@ class Job:
     """
 
     model: str
+    dtype: Dtype = "auto"
     steer: tuple[str, ...] = ()
     method: str | None = None
     sampling: Sampling = field(default_factory=Sampling)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trimtab.cli.models import load_in
 from trimtab.cli.settings import expands
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.settings import Grid, Reads, SweepSettings
@@ -261,7 +262,7 @@ class Desk:
 
         self.console = Console(stderr=True, highlight=False)
         self.task, self.settings, self.out = task, settings, out
-        self.lm = load_model(settings)
+        self.lm = load_in(settings.model, settings.dtype)
         self.sets = [
             read_prompt_set(source, way, self.lm.frozen, place[0], settings.limit, place[1]) for source, way in sources
         ]
@@ -316,15 +317,6 @@ class Desk:
             with counting("timing", self.console) as progress:
                 times = time_methods(self.lm, methods, self.sets[0], clock, rounds, progress)
             keep_times(self.out, times, self.lm, {"rounds": rounds, "samples": self.settings.samples})
-
-
-def load_model(settings: SweepSettings) -> "LanguageModel":
-    """The language model in the dtype asked for."""
-    import torch
-
-    from trimtab.lm import load
-
-    return load(settings.model, dtype=None if settings.dtype == "auto" else getattr(torch, settings.dtype))
 
 
 def load_guide(text: str, lm: "LanguageModel") -> "tuple[str, list[tuple[RewardModel, str | None]]]":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trimtab.cli.models import Numbers, load_in
 from trimtab.cli.steers import check_method, load_steers, parse_steer
 from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Sampling
 from trimtab.errors import InvalidData, InvalidSetting
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def generate(
     prompts: Annotated[list[str] | None, typer.Argument(help="Texts to continue.")] = None,
     model: Annotated[str, typer.Option(help="smollm2, a folder, a .gguf file or a Hub id.")] = "smollm2",
+    dtype: Numbers = "auto",
     steer: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:ATTRIBUTE]=±BETA", help="Steer by a reward; repeat for several."),
@@ -66,11 +68,11 @@ def generate(
     from rich.console import Console
 
     from trimtab.jobs import Job
-    from trimtab.lm import load
 
     recorded = recorded_seed(target) if seed is None else seed
     job = Job(
         model=model,
+        dtype=dtype,
         steer=tuple(steer or ()),
         method=method,
         sampling=sampling,
@@ -80,7 +82,7 @@ def generate(
         chat=chat,
         stop=tuple(stop or ()),
     )
-    lm = load(model)
+    lm = load_in(model, dtype)
     steering = load_steers(steer or [], method, lm)
     if source is not None and target is not None:
         run_with_progress(lm, source, target, steering, job, batch_size)

@@ -9,10 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 from trimtab.cli.judges import parse_judge
+from trimtab.cli.models import Model, Numbers, load_in
 from trimtab.cli.settings import expands
 from trimtab.cli.steers import check_method, load_steers, parse_steer
 from trimtab.errors import InvalidData, InvalidSetting
-from trimtab.evaluation.settings import Dtype
 from trimtab.rewind.settings import Budget, RewindSettings
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ JudgeOption = Annotated[
 Soft = Annotated[bool, typer.Option("--judge-soft", help="A self-judge's probabilities count, not its answers.")]
 Chat = Annotated[bool, typer.Option("--judge-chat", help="A self-judge is asked in the model's chat template.")]
 Alone = Annotated[bool, typer.Option("--judge-alone", help="A reward judges the continuation without its prompt.")]
-Model = Annotated[str, typer.Option(help="smollm2, a folder, a .gguf file or a Hub id.")]
-Numbers = Annotated[Dtype, typer.Option(help="Of the model: float32, bfloat16, or auto (float32 on a CPU).")]
 
 
 class SearchByDefault(TyperGroup):
@@ -282,15 +280,6 @@ def draft_of(prompt: str, text: str, turn: str | None, tokenizer: Any) -> "Draft
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     asked = tuple(tokenizer(prompt, add_special_tokens=False)["input_ids"]) if prompt else ()
     return Draft(prompt, asked, ids, text, ())
-
-
-def load_in(name: str, dtype: Dtype) -> Any:
-    """The language model in the numbers asked for."""
-    import torch
-
-    from trimtab.lm import load
-
-    return load(name, dtype=None if dtype == "auto" else getattr(torch, dtype))
 
 
 def error_console() -> "Console":
