@@ -23,6 +23,8 @@ from trimtab.evaluation.settings import Grid, SweepSettings
 from trimtab.evaluation.sweep import Sweep
 from trimtab.evaluation.timing import Clock, keep_times, time_methods
 from trimtab.lm import LanguageModel
+from trimtab.rewind.judge import RewardJudge
+from trimtab.rewind.settings import RewindSettings
 from trimtab.steering.rule import top_candidates
 
 SETTINGS = SweepSettings("tiny", samples=3, max_new_tokens=4, top_k=6, batch_size=2)
@@ -93,6 +95,25 @@ def test_the_texts_are_those_that_generate_writes(lm, whole):
             ]
             scores = [tiny_reward(lm.frozen, "q").score_ids([one]).values[0, -1, 0].item() for one in ids]
             assert text["text"] == pair[int(np.argmax(scores))].text
+
+
+def test_searches_are_rows(lm, tmp_path):
+    """Each sample a search with a seed of its own, unsteered and steered, and what all methods encode is counted."""
+    reward = tiny_reward(lm.frozen, "q")
+    grid = Grid(reward=["q"], beta=[5.0], rewind=["q"], rewind_beta=[5.0], rewind_alone=True)
+    settings = replace(SETTINGS, samples=2, max_new_tokens=3)
+    plan = Plan(grid, settings, {"q": [(reward, None)]}, None, [(reward, None)])
+    Sweep("prompts", plan.rows(SETS[:1]), settings, tmp_path).run(lm)
+    rows = {row.name: row for row in read_rows(tmp_path)}
+    every, seeds = [prompt for prompt in SETS[0].prompts for _ in range(2)], [0, 1] * 3
+    for name, steer in (("tiny-q", None), ("tiny-q=5", reward.toward(5.0))):
+        judge = RewardJudge(reward.toward(1), alone=True)
+        expected = lm.rewind(every, judge, steer, RewindSettings(max_new_tokens=3), seed=seeds)
+        assert [text["text"] for text in rows[f"some--up--rewound-by-{name}"].flat] == [each.text for each in expected]
+    encoded = {name: sum(text["encoded"] for text in row.flat) for name, row in rows.items()}
+    lengths = [len(text["token_ids"]) for text in rows["some--up--top-k=0"].flat]
+    assert encoded["some--up--top-k=0"] < sum(lengths) + 3 * len(lengths)
+    assert encoded["some--up--rewound-by-tiny-q"] > 5 * encoded["some--up--top-k=0"]
 
 
 @torch.inference_mode()

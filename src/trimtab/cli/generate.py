@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli.models import Numbers, load_in
+from trimtab.cli.models import Model, Numbers, load_in
 from trimtab.cli.steers import check_method, load_steers, parse_steer
 from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Sampling
 from trimtab.errors import InvalidData, InvalidSetting
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def generate(
     prompts: Annotated[list[str] | None, typer.Argument(help="Texts to continue.")] = None,
-    model: Annotated[str, typer.Option(help="smollm2, a folder, a .gguf file or a Hub id.")] = "smollm2",
+    model: Model = "smollm2",
     dtype: Numbers = "auto",
     steer: Annotated[
         list[str] | None,
