@@ -58,9 +58,9 @@ class OneByOne:
         """Each prefix by itself."""
         return [self._engine.score([prefix], [of])[0] for prefix, of in zip(prefixes, choices, strict=True)]
 
-    def states(self, texts: Sequence[Sequence[int]]) -> Tensor:
+    def states(self, texts: Sequence[Sequence[int]], last: Sequence[int]) -> list[Tensor]:
         """Each text by itself."""
-        return torch.cat([self._engine.states([text]) for text in texts])
+        return [self._engine.states([text], [count])[0] for text, count in zip(texts, last, strict=True)]
 
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Tensor:
         """Each text by itself."""

@@ -27,7 +27,7 @@ def test_packed_equals_alone(frozen):
 def test_packed_in_several_forwards(frozen, monkeypatch):
     monkeypatch.setattr(packed, "MOST_NEW", 6)
     memory = Memory()
-    packed.PackedTexts(frozen.model, memory, TEXTS, [1] * 4).states()
+    packed.PackedTexts(frozen.model, memory, TEXTS, [1] * 4).states(2)
     assert memory.spent.calls > 1
     testing.assert_packed_equals_alone(frozen, TEXTS, [1, 3, 2, 1])
 
@@ -39,16 +39,19 @@ def test_a_shared_token_is_encoded_once(llama):
     assert memory.spent == Spent(len(distinct), 1)
     packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).logits()  # what two texts share is remembered
     assert memory.spent == Spent(2 * len(distinct) - 5, 2)
-    packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).states()  # now everything is
-    packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).states()
+    packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).states(2)  # now everything is
+    packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).states(2)
     assert memory.spent.tokens == 3 * len(distinct) - 10 + 4
 
 
-def test_states_are_those_behind_the_last_tokens(frozen):
-    found = packed.PackedTexts(frozen.model, Memory(), TEXTS, [1] * 4).states()
-    for state, text in zip(found, TEXTS, strict=True):
-        whole = frozen.body(torch.tensor([text]), use_cache=False).last_hidden_state[0, -1]
-        torch.testing.assert_close(state, whole, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_states_are_those_of_a_layer(frozen, depth):
+    memory = Memory()
+    for last in ([1, 3, 2, 1], [8, 5, 6, 7]):
+        found = packed.PackedTexts(frozen.model, memory, TEXTS, last).states(depth)
+        for states, text, count in zip(found, TEXTS, last, strict=True):
+            whole = frozen.body(torch.tensor([text]), use_cache=False, output_hidden_states=True).hidden_states[depth]
+            torch.testing.assert_close(states, whole[0, -count:], atol=1e-4, rtol=1e-4)
 
 
 def test_forgetting_changes_nothing(llama):

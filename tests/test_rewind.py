@@ -190,7 +190,7 @@ def test_a_memory_may_serve_several_calls(lm):
     [
         ({"judge": "nobody"}, "expected self"),
         ({"judge": 3}, "got judge=3"),
-        ({"judge": "self:unheard"}, "harmlessness, sentiment, truthfulness"),
+        ({"judge": "self:unheard"}, "harmlessness, requests, sentiment, truthfulness"),
         ({"similarity": 5}, "similarity=5"),
         ({"steer": [None]}, "expected a Steer"),
         ({"prompts": []}, "no prompts"),

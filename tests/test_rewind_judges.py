@@ -20,7 +20,9 @@ from trimtab.rewind.similarity import NoSimilarity, OwnSimilarity, as_similarity
 
 def draft(lm, prompt, text):
     ids = tuple(lm.tokenizer(text, add_special_tokens=False)["input_ids"])
-    return Draft(prompt, tuple(lm.tokenizer(prompt)["input_ids"]) if prompt else (), ids, text, (text,))
+    prompt_ids = tuple(lm.tokenizer(prompt)["input_ids"]) if prompt else ()
+    tails = (text, text.partition(" ")[2])
+    return Draft(prompt, prompt_ids, ids, text, tails, (len(ids), len(ids) - 1))
 
 
 @pytest.fixture(scope="module")
@@ -265,14 +267,16 @@ def test_a_self_judge_is_measured_both_ways_at_once(smollm2):
 
 
 def test_similarity_by_the_models_own_states(llama, engine, drafts):
-    found = OwnSimilarity().embed(drafts, engine)
-    for vectors, each in zip(found, drafts, strict=True):
-        states = [
-            llama.body(torch.tensor([list(ids)]), use_cache=False).last_hidden_state[0, -1].detach()
-            for ids in ((*each.prompt_ids, *each.token_ids), each.prompt_ids)
-        ]
-        assert len(vectors) == len(each.tails)
-        torch.testing.assert_close(torch.tensor(vectors[0]).float(), states[0] - states[1], atol=1e-4, rtol=1e-4)
+    """The mean, from each node on, of the states behind two of three layers, of unit length."""
+    for vectors, each in zip(OwnSimilarity().embed(drafts, engine), drafts, strict=True):
+        ids = torch.tensor([[*each.prompt_ids, *each.token_ids]])
+        states = llama.body(ids, use_cache=False, output_hidden_states=True).hidden_states[2][0].detach()
+        for vector, length in zip(vectors, each.tail_lengths, strict=True):
+            mean = states[-length:].mean(0)
+            torch.testing.assert_close(torch.tensor(vector).float(), mean / mean.norm(), atol=1e-4, rtol=1e-4)
+    at_root = Draft("w1", (5,), (6, 7), "w2 w3")
+    only_eos = Draft("w1", (5,), (), "", ("",), (0,))
+    assert OwnSimilarity().embed([at_root, only_eos], engine) == [(), ()]
     assert as_similarity("off").embed(drafts, engine) == [(), (), ()]
     assert isinstance(as_similarity("lm"), OwnSimilarity)
     assert isinstance(as_similarity(NoSimilarity()), NoSimilarity)

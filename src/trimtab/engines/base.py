@@ -113,8 +113,8 @@ class Engine(Protocol):
     ) -> list[Float[Tensor, " choices"]]:
         """The log-probability of each choice (one or more tokens) right after its prefix."""
 
-    def states(self, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts hidden"]:
-        """The hidden state of each text's last token, after the final norm."""
+    def states(self, texts: Sequence[Sequence[int]], last: Sequence[int]) -> list[Float[Tensor, "positions hidden"]]:
+        """The hidden states of the last tokens of each text, of a layer that knows what a text is about."""
 
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
         """The rewards of whole texts, unclamped."""

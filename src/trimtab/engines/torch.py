@@ -113,9 +113,10 @@ class TorchEngine:
             scored = score_packed(self.lm, prefixes, owners, flat, self.memory)
         return list(scored.split([len(of) for of in choices]))
 
-    def states(self, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts hidden"]:
-        """The hidden state of each text's last token, after the final norm."""
-        return PackedTexts(self.lm.model, self.memory or Memory(0), texts, [1] * len(texts)).states().cpu()
+    def states(self, texts: Sequence[Sequence[int]], last: Sequence[int]) -> list[Float[Tensor, "positions hidden"]]:
+        """The hidden states of the last tokens of each text, behind two thirds of the layers."""
+        packed = PackedTexts(self.lm.model, self.memory or Memory(0), texts, last)
+        return [states.cpu() for states in packed.states(depth=2 * self.lm.layers // 3)]
 
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
         """The rewards of whole texts, unclamped."""

@@ -64,16 +64,18 @@ class PackedTexts:
         return found
 
     @torch.inference_mode()
-    def states(self) -> Float[Tensor, "texts hidden"]:
-        """The hidden state of each text's last token, after the final norm; all is remembered."""
+    def states(self, depth: int) -> list[Float[Tensor, "positions hidden"]]:
+        """The hidden states of the last tokens of each text behind so many layers; all is remembered."""
         found: list[Tensor] = []
         for group in self._groups():
             pack = self._pack(group)
-            output = self._forward(self._model.base_model, pack)
-            places = [columns[-1] - len(pack.held) for columns in pack.columns]
-            found.append(output.last_hidden_state[0, places].float())
+            output = self._forward(self._model.base_model, pack, output_hidden_states=True)
+            states = output.hidden_states[depth][0].float()
+            for place, number in enumerate(group):
+                asked = pack.columns[place][-self._last[number] :]
+                found.append(states[[column - len(pack.held) for column in asked]])
             self._remember(group, pack, output.past_key_values, shared_by=1)
-        return torch.cat(found)
+        return found
 
     def _groups(self) -> Iterator[list[int]]:
         """The texts in order, as many together as have not too many new tokens."""
@@ -112,7 +114,7 @@ class PackedTexts:
             pack.columns.append(columns)
         return pack
 
-    def _forward(self, model: PreTrainedModel, pack: Pack, **extra: Tensor) -> ModelOutput:
+    def _forward(self, model: PreTrainedModel, pack: Pack, **extra: Tensor | bool) -> ModelOutput:
         held, new, device = len(pack.held), len(pack.tokens), self._model.device
         visible = np.zeros((new, held + new), dtype=bool)
         column_positions = np.zeros(held + new, dtype=np.int64)

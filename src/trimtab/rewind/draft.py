@@ -19,13 +19,15 @@ class Draft:
         token_ids: the continuation, an EOS left out.
         text: the continuation.
         tails: for each node of the branch, the text from that node on.
+        tail_lengths: the tokens of each of these texts, an EOS left out.
     """
 
     prompt: str
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
     text: str
-    tails: tuple[str, ...]
+    tails: tuple[str, ...] = ()
+    tail_lengths: tuple[int, ...] = ()
 
 
 @final

@@ -145,10 +145,17 @@ class Writer:
         below = len(search.choices)
         tails = []
         for each in node.path()[1:]:
-            tails.append(self._text(self._ids((*before[below:], *behind))))
+            tails.append(self._ids((*before[below:], *behind)))
             below += len(each.tokens)
         ids = self._ids((*before, *behind))
-        draft = Draft(search.prompt, search.prompt_ids, tuple(ids), self._text(ids), tuple(tails))
+        draft = Draft(
+            search.prompt,
+            search.prompt_ids,
+            tuple(ids),
+            self._text(ids),
+            tuple(map(self._text, tails)),
+            tuple(map(len, tails)),
+        )
         return Rollout(draft, (*before, *behind), self._text(self._ids(behind)))
 
     def _ids(self, choices: Sequence[Choice]) -> list[int]:
