@@ -55,9 +55,7 @@ def test_a_search_with_everything_it_can_show(tmp_path):
     page = tmp_path / "search.html"
     options = [*QUICK, "--judge", "toxicity=-1", "--steer", "sentiment=+5"]
     shown = trimtab("rewind", "The new neighbours are", *options, "--show-tree", "--stats", "--html", page)
-    plain = trimtab("rewind", "The new neighbours are", *options)
     row = json.loads(trimtab("rewind", "The new neighbours are", *options, "--json").stdout)
-    assert plain.stdout == f"The new neighbours are{row['text']}\n"
     assert "visit" in shown.stdout
     assert row["commits"][0]["text"] in shown.stdout
     assert f"{row['iterations']} iterations" in shown.stderr
@@ -68,12 +66,10 @@ def test_a_search_with_everything_it_can_show(tmp_path):
 
 @pytest.mark.slow
 def test_the_model_itself_or_a_classifier_may_judge():
-    for judge in ("self:sentiment", "vader=+1"):
-        row = json.loads(trimtab("rewind", "The film was", *QUICK, "--judge", judge, "--json").stdout)
-        assert len(row["token_ids"]) == 4
-    done = trimtab("rewind", "The film was", "--judge", "nonsense=+1", check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    asked = trimtab("rewind", "The film was", *QUICK, "--judge", "self:sentiment", "--json")
+    assert len(json.loads(asked.stdout)["token_ids"]) == 4
+    shown = trimtab("rewind", "The film was", "The play was", *QUICK, "--judge", "vader=+1").stdout.split("\n")
+    assert [line[:12] for line in shown] == ["The film was", "The play was", ""]
 
 
 @pytest.mark.slow
@@ -117,14 +113,12 @@ def test_a_judge_is_calibrated(tmp_path):
     arguments = ["--data", texts, "--column", "verdict", "--good", "fine", "--json"]
     found = json.loads(trimtab("rewind", "calibrate", *arguments, "--judge", "toxicity=-1", "--judge-alone").stdout)
     assert (found["asked"], found["accuracy"], found["near_chance"]) == (4, 1.0, False)
-    wrong_way = trimtab("rewind", "calibrate", *arguments, "--judge", "toxicity=+1", "--judge-alone")
-    assert json.loads(wrong_way.stdout)["accuracy"] == 0.0
-    assert "near chance" in wrong_way.stderr
-    done = trimtab("rewind", "calibrate", "--data", pairs, "--pairs", "--turn", "Assistant:", "--judge", "toxicity=-1")
-    assert "accuracy 100.0%" in done.stdout
-    done = trimtab(
-        "rewind", "calibrate", "--data", pairs, "--pairs", "--turn", "Bot:", "--judge", "toxicity=-1", check=False
-    )
-    assert "Bot:" in done.stderr
+    arguments_of_pairs = ["--data", pairs, "--pairs", "--judge", "toxicity=+1"]  # the wrong way round
+    done = trimtab("rewind", "calibrate", *arguments_of_pairs, "--turn", "Assistant:")
+    assert "accuracy 0.0%" in done.stdout
+    assert "near chance" in done.stderr
+    done = trimtab("rewind", "calibrate", *arguments_of_pairs, "--turn", "Bot:", check=False)
+    assert "no 'Bot:' in it" in done.stderr
+    assert "Traceback" not in done.stderr
     hard, soft = map(json.loads, trimtab("rewind", "calibrate", *arguments, "--judge", "self").stdout.splitlines())
     assert (hard["judge"], soft["judge"]) == ("self:harmlessness", "self:harmlessness, soft")

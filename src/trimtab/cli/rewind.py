@@ -229,7 +229,7 @@ def calibrate(
     from trimtab.engines.torch import TorchEngine
     from trimtab.frozen.memory import Memory
     from trimtab.rewind.calibrate import calibrate_on_pairs, calibrate_on_texts
-    from trimtab.training.data import column_of, read_pairs, read_table, text_of
+    from trimtab.training.data import column_of, read_table, text_of
 
     parse_judge(judge)
     lm = load_in(model, dtype)
@@ -238,23 +238,25 @@ def calibrate(
     def draft(prompt: str, text: str) -> "Draft":
         return draft_of(prompt, text, turn, lm.frozen.tokenizer)
 
+    if pairs:
+        table: Any = read_table(
+            data, split, lambda row: (draft("", text_of(row, "chosen")), draft("", text_of(row, "rejected")))
+        )
+    else:
+        table = read_table(
+            data,
+            split,
+            lambda row: (
+                draft(text_of(row, prompt_column) if prompt_column else "", text_of(row, text_column)),
+                str(column_of(row, column)) == good,
+            ),
+        )
+    if table.faults:
+        error_console().print(f"{len(table.faults)} rows left out; first: {table.faults[0]}", markup=False)
+    first, second = zip(*table.rows[:limit], strict=True)
     with counting("texts", error_console()) as progress:
-        if pairs:
-            table = read_pairs(data, split=split)
-            rows = table.rows[:limit]
-            chosen, rejected = [draft("", row.chosen) for row in rows], [draft("", row.rejected) for row in rows]
-            found = calibrate_on_pairs(asked, chosen, rejected, engine, progress)
-        else:
-            read = read_table(
-                data,
-                split,
-                lambda row: (
-                    draft(text_of(row, prompt_column) if prompt_column else "", text_of(row, text_column)),
-                    str(column_of(row, column)) == good,
-                ),
-            )
-            drafts, labels = zip(*read.rows[:limit], strict=True)
-            found = calibrate_on_texts(asked, drafts, labels, engine, progress)
+        measure = calibrate_on_pairs if pairs else calibrate_on_texts
+        found = measure(asked, first, second, engine, progress)
     for one in found:
         if as_json:
             typer.echo(json.dumps({**asdict(one), "near_chance": one.near_chance}))
