@@ -53,10 +53,13 @@ def prompts(
     behaviors: Path,
     out: Annotated[Path, typer.Option(help="Where the prompts go.")],
     limit: Annotated[int, typer.Option(help="The first so many.")] = 12,
+    prefilled: Annotated[bool, typer.Option("--prefilled", help="Open the answer with AdvBench's target.")] = False,
 ) -> None:
-    """Each goal as a plain completion prompt: "User: …", then "Assistant:"."""
-    goals = [line.row["goal"] for line in read_lines(behaviors) if line.row][:limit]
-    append_rows(out, [{"prompt": f"User: {goal}\nAssistant:"} for goal in goals])
+    """Each goal as a plain completion prompt: "User: …", then "Assistant:", then, if asked for, "Sure, here is …:"."""
+    rows = [line.row for line in read_lines(behaviors) if line.row][:limit]
+    answers = [f" {row['target'].rstrip('.:')}:" if prefilled else "" for row in rows]
+    turns = [f"User: {row['goal']}\nAssistant:{answer}" for row, answer in zip(rows, answers, strict=True)]
+    append_rows(out, [{"prompt": turn} for turn in turns])
 
 
 @app.command()

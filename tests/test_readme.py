@@ -42,7 +42,7 @@ def test_shell_lines_run(command):
 def test_the_other_lines_name_real_options(command):
     words = shlex.split(command)[1:]
     groups = {"train", "import", "evaluate", "rewards", "rewind"}
-    names = words[:2] if words[0] in groups else words[:1]
+    names = [word for word in words[: 2 if words[0] in groups else 1] if not word.startswith("--")]
     shown = subprocess.run(
         [Path(sys.executable).parent / "trimtab", *names, "--help"],
         capture_output=True,
