@@ -31,9 +31,11 @@ def test_help_teaches():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "expected prompts"),
+        ([], "got no prompts"),
         (["Hi", "--judge", "toxicity"], "toxicity=-1"),
         (["Hi", "--judge", "toxicity=-3"], "toxicity=-1"),
+        (["Hi", "--judge", "toxicty=-1"], "did you mean toxicity=-1"),
+        (["Hi", "--judge", "self:sentimnt"], "sentiment"),
         (["Hi", "--input", "x.jsonl"], "--output"),
         (["--input", "x.jsonl", "--output", "y.jsonl", "--show-tree"], "--show-tree"),
         (["Hi", "--steer", "toxicity"], "NAME=+BETA"),
@@ -112,7 +114,7 @@ def test_a_judge_is_calibrated(tmp_path):
     pairs.write_text("\n".join(map(json.dumps, [row] * 3)), encoding="utf-8")
     arguments = ["--data", texts, "--column", "verdict", "--good", "fine", "--json"]
     found = json.loads(trimtab("rewind", "calibrate", *arguments, "--judge", "toxicity=-1", "--judge-alone").stdout)
-    assert (found["asked"], found["accuracy"], found["near_chance"]) == (4, 1.0, False)
+    assert (found["asked"], found["accuracy"], found["near_chance"]) == (4, 1.0, True)  # four are not enough
     arguments_of_pairs = ["--data", pairs, "--pairs", "--judge", "toxicity=+1"]  # the wrong way round
     done = trimtab("rewind", "calibrate", *arguments_of_pairs, "--turn", "Assistant:")
     assert "accuracy 0.0%" in done.stdout

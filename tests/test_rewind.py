@@ -190,6 +190,7 @@ def test_a_memory_may_serve_several_calls(lm):
     [
         ({"judge": "nobody"}, "expected self"),
         ({"judge": 3}, "got judge=3"),
+        ({"judge": "toxicity=-1"}, "reward.away"),
         ({"judge": "self:unheard"}, "harmlessness, requests, sentiment, truthfulness"),
         ({"similarity": 5}, "similarity=5"),
         ({"steer": [None]}, "expected a Steer"),
@@ -202,7 +203,12 @@ def test_bad_input_is_refused(lm, options, message):
         lm.rewind(**given)
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), 2.0, -1.5])
+def test_a_reward_does_not_say_which_way(llama, lm):
+    with pytest.raises(errors.InvalidSetting, match="toward"):
+        lm.rewind("w1", tiny_reward(llama, "q"), settings=SMALL)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 2.0, -1.5, None, "good"])
 def test_a_judge_that_gives_no_score_is_named(lm, wrong):
     def likes(prompt, text):
         return wrong

@@ -237,7 +237,9 @@ def test_calibration_by_hand(llama, engine):
     assert found.near_chance
     assert "near chance" in found.warning
     (found,) = calibrate_on_texts(judge, texts[:2] * 20 + texts[4:6] * 20, [True] * 40 + [False] * 40, engine)
-    assert (found.accuracy, found.interval, found.near_chance, found.warning) == (1.0, (1.0, 1.0), False, "")
+    assert (found.accuracy, found.near_chance, found.warning) == (1.0, False, "")
+    share = 42 / 44
+    assert found.interval == pytest.approx((share - 1.96 * math.sqrt(share * (1 - share) / 44 / 2), 1.0))
     (unequal,) = calibrate_on_texts(judge, texts[:1] * 30 + texts[7:], [True] * 30 + [False], engine)
     assert unequal.accuracy == 0.5  # all of the many good ones right, the one bad one wrong
     (pairs,) = calibrate_on_pairs(judge, texts[:3], texts[3:6], engine)

@@ -53,7 +53,7 @@ def test_selection_by_hand():
 
 
 def test_scores_are_shared_with_siblings_that_say_the_same():
-    tree = grown([1.0] * 4, RewindSettings(similarity=0.95, similarity_weight=0.2))
+    tree = grown([1.0] * 4, RewindSettings(similarity_threshold=0.95, similarity_weight=0.2))
     a, b, c, d = tree.root.children
     a.embed(np.array([1.0, 0.0]))
     b.embed(np.array([0.99, 0.141]))  # cosine 0.99
@@ -67,7 +67,7 @@ def test_scores_are_shared_with_siblings_that_say_the_same():
     assert b.value == pytest.approx((weight - 1) / (weight + 1))
     assert a.value == pytest.approx((1 - weight) / (1 + weight))
     assert (tree.root.visits, tree.root.value, a.real_visits) == (2, 0, 1)
-    off = grown([1.0] * 2, RewindSettings(similarity=1.1))
+    off = grown([1.0] * 2, RewindSettings(similarity_threshold=1.1))
     for node in off.root.children:
         node.embed(np.array([1.0, 0.0]))
     off.backup([off.root, off.root.children[0]], 1.0)
@@ -120,7 +120,7 @@ def test_ties_go_to_the_higher_value():
 def test_statistics_are_those_of_the_list_of_visits():
     """Random searches, every node's n and q recomputed from what was written down of each backup."""
     draw = random.Random(0)
-    tree = grown([draw.random() for _ in range(4)], RewindSettings(similarity=0.5))
+    tree = grown([draw.random() for _ in range(4)], RewindSettings(similarity_threshold=0.5))
     log = {id(node): [] for node in tree.root.all()}
     for _ in range(120):
         path = tree.select()

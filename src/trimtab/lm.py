@@ -184,6 +184,8 @@ class LanguageModel:
         """
         from trimtab.rewind.run import rewind_prompts
 
+        if not isinstance(settings, RewindSettings | None) or not isinstance(budget, Budget | None):
+            raise InvalidSetting(f"got settings={settings!r}, budget={budget!r}, expected RewindSettings(…), Budget(…)")
         if not isinstance(steer, Steer | None):
             raise InvalidSetting(f"got steer={steer!r}, expected a Steer, one for all prompts: reward.toward(beta)")
         several = [prompts] if isinstance(prompts, str) else list(prompts)

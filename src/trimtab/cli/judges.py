@@ -1,8 +1,12 @@
 """Judges of searches, as typed on the command line: `self[:QUESTION]`, or NAME[:ATTRIBUTE or LABEL]=+1 or =-1."""
 
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab.errors import InvalidSetting, RewardNotFound
+from trimtab.rewards.catalogue import bundled_rewards
+from trimtab.rewind.question import read_question
 
 if TYPE_CHECKING:
     from trimtab.lm import LanguageModel
@@ -22,10 +26,15 @@ def parse_judge(text: str) -> tuple[str, float]:
         InvalidSetting: it has neither form.
     """
     if text.partition(":")[0] == SELF:
+        read_question(text.partition(":")[2] or "harmlessness")
         return text, 0.0
     name, equals, sign = text.rpartition("=")
     if not name or not equals or sign not in ("+1", "1", "-1"):
         raise InvalidSetting(f"got --judge {text!r}, {EXPECTED}")
+    known = (*bundled_rewards(), "vader", "profanity")
+    first = name.partition(":")[0]
+    if first not in known and not Path(name).exists() and (close := get_close_matches(first, known)):
+        raise InvalidSetting(f"got --judge {text!r}; did you mean {close[0]}={sign}?")
     return name, float(sign)
 
 

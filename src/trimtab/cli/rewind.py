@@ -67,7 +67,7 @@ def search(
         typer.Option(metavar="NAME[:ATTRIBUTE]=±BETA", help="Shape branches and drafts by a reward, too. Repeat."),
     ] = None,
     method: Annotated[str | None, typer.Option(help="arm or rad, of --steer's bundled rewards.")] = None,
-    similarity_by: Annotated[
+    similarity: Annotated[
         str,
         typer.Option(help="What compares branches: lm (its own hidden states), off, or a sentence-transformers model."),
     ] = "lm",
@@ -95,7 +95,7 @@ def search(
     if (source is None) != (target is None):
         raise InvalidSetting("got one of --input and --output, expected both or neither")
     if bool(prompts) == bool(source):
-        raise InvalidSetting("expected prompts, or --input and --output")
+        raise InvalidSetting(f"got {'prompts and --input' if prompts else 'no prompts'}, expected prompts or --input")
     if source and (show_tree or html or as_json or stats):
         raise InvalidSetting(
             "got --input, expected with it no --show-tree, --html, --json or --stats: --output has all"
@@ -116,7 +116,7 @@ def search(
         method=method,
         settings=settings,
         budget=budget,
-        similarity=similarity_by,
+        similarity=similarity,
         seed=secrets.randbits(32) if recorded is None else recorded,
         chat=chat,
         stop=tuple(stop or ()),
@@ -183,9 +183,11 @@ def show(results: "list[Rewound]", tree: bool, as_json: bool, stats: bool) -> No
             typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
         elif tree:
             console.print(tree_of(result))
-        else:
+        if not as_json:
             console.print(result.prompt, style="dim", end="", markup=False, soft_wrap=True)
             console.print(result.text, markup=False, soft_wrap=True)
+        if result.finish_reason in ("budget", "interrupted"):
+            error_console().print(f"ended by: {result.finish_reason}, with the best draft so far")
     if stats:
         iterations = max(sum(result.iterations for result in results), 1)
         spent, seconds = results[0].spent, results[0].seconds

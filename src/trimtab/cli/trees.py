@@ -36,7 +36,7 @@ def _committed(commit: "Commit", said: str) -> Text:
     """What was committed, with the figures of its branch, or of the step if there is none."""
     source = next((branch for branch in commit.branches if branch.kept), commit)
     words = (legible(said) or NO_TEXT, "bold green")
-    return Text.assemble(_chip(source.value), words, (f"  {counted(source.visits, 'visit')}", "dim"))
+    return Text.assemble(_chip(source.value), words, (f"  {counted(source.visits, 'visit')}, kept", "dim"))
 
 
 def _add(tree: Tree, branches: "Sequence[Branch]", levels: int) -> None:
@@ -56,7 +56,7 @@ def _label(branch: "Branch") -> Text:
         _chip(branch.value),
         (legible(branch.text) or NO_TEXT, struck),
         (legible(branch.draft or ""), f"dim {struck}"),
-        (f"  {counted(branch.visits, 'visit')}{judged}", "dim"),
+        (f"  {counted(branch.visits, 'visit')}{judged}{'' if branch.kept else ', taken back'}", "dim"),
     )
 
 

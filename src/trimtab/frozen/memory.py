@@ -160,9 +160,9 @@ class PrefixStore:
     def _resize(self, slots: int) -> None:
         more = slots - len(self._used)
         self._used = np.concatenate([self._used, np.zeros(more, dtype=np.int64)])
-        self._layers = [
-            [torch.cat([each, each.new_empty(more, *each.shape[1:])]) for each in states] for states in self._layers
-        ]
+        for states in self._layers:  # one after the other: there is not room for everything twice
+            for place, each in enumerate(states):
+                states[place] = torch.cat([each, each.new_empty(more, *each.shape[1:])])
 
     def _forget_older_half(self) -> None:
         """Drop what was not used for longest.
@@ -183,7 +183,9 @@ class PrefixStore:
         }
         index = torch.from_numpy(kept)
         self._used = self._used[kept]
-        self._layers = [[each[index.to(each.device)] for each in states] for states in self._layers]
+        for states in self._layers:
+            for number, each in enumerate(states):
+                states[number] = each[index.to(each.device)]
 
 
 def _token(layer: object) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, final, runtime_checkable
 from trimtab.engines.base import Engine
 from trimtab.engines.guide import rewards_of
 from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.rewards.model import RewardModel
 from trimtab.rewind.draft import Draft
 from trimtab.steering.steer import Steer, Term
 
@@ -30,7 +31,7 @@ class FunctionJudge:
     """Any Python function as a judge.
 
     Args:
-        function: of a prompt and a continuation, from −1 (bad) to 1 (good).
+        function: of a prompt and a continuation, a number from −1 (bad) to 1 (good).
         name: for the record; default the function's own.
     """
 
@@ -40,7 +41,7 @@ class FunctionJudge:
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
         """Ask the function about each draft."""
-        return checked(self.name, [float(self._function(draft.prompt, draft.text)) for draft in drafts])
+        return checked(self.name, [self._function(draft.prompt, draft.text) for draft in drafts])
 
 
 @final
@@ -121,6 +122,8 @@ def as_judge(judge: Any) -> Judge:
         return SelfJudge.named(judge)
     if isinstance(judge, Steer):
         return RewardJudge(judge)
+    if isinstance(judge, RewardModel):
+        raise InvalidSetting(f"got the reward {judge.name!r} as a judge, expected which way: .toward(1) or .away(1)")
     if isinstance(judge, Judge):
         return judge
     if callable(judge):
@@ -131,16 +134,16 @@ def as_judge(judge: Any) -> Judge:
     )
 
 
-def checked(name: str, scores: list[float]) -> list[float]:
+def checked(name: str, scores: Sequence[Any]) -> list[float]:
     """The scores, if they are numbers from −1 to 1.
 
     Raises:
         InvalidData: one is not.
     """
     for score in scores:
-        if not LOW - 1e-6 <= score <= HIGH + 1e-6:
+        if not isinstance(score, int | float) or not LOW - 1e-6 <= score <= HIGH + 1e-6:
             raise InvalidData(f"the judge {name!r} gave {score}, expected a number from -1 (bad) to 1 (good)")
-    return [min(max(score, LOW), HIGH) for score in scores]
+    return [min(max(float(score), LOW), HIGH) for score in scores]
 
 
 def _stretched(reward: float, term: Term) -> float:

@@ -119,8 +119,9 @@ def read_question(name: str) -> Question:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return parse_question(path.stem, content)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise InvalidData(f"{str(path)!r} is not a question: {error}; compare with those in {FOLDER}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise InvalidData(f"{str(path)!r} is not a question: {reason}; compare with those in {FOLDER}") from error
 
 
 def parse_question(name: str, content: dict[str, Any]) -> Question:

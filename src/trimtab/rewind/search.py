@@ -198,9 +198,18 @@ class Search:
         self.choices += self.written[favourite].choices
         self.tree.commit(favourite)
         self.finish_reason = self.written[favourite].ended
+        self._forget()
         s = self.settings
         self._left = max(s.iterations - favourite.real_visits, s.fresh_iterations)
         return None
+
+    def _forget(self) -> None:
+        """Drop what is known of nodes that were taken back."""
+        live = set(self.tree.root.all())
+        self._grown = {want: nodes for want, nodes in self._grown.items() if want.node in live}
+        live.update(node for nodes in self._grown.values() for node in nodes)
+        self.written = {node: known for node, known in self.written.items() if node in live}
+        self.judged = {node: known for node, known in self.judged.items() if node in live}
 
     def _expected(self) -> Iterator[Want]:
         """What the next iterations will want, if every draft to come scores what the root did on average."""

@@ -59,7 +59,7 @@ class SelfJudge:
         """
         kind, _, question = name.partition(":")
         if kind != SELF:
-            raise InvalidSetting(f"got the judge {name!r}, expected {SELF} or {SELF}:QUESTION")
+            raise InvalidSetting(f"got the judge {name!r}, expected {SELF}, {SELF}:QUESTION, or reward.away(1)")
         return cls(read_question(question or "harmlessness"), chat, soft)
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:

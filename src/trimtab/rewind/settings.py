@@ -15,14 +15,14 @@ class RewindSettings:
     """How a search goes (RAIN, 2309.07124; the names in brackets are its symbols)."""
 
     max_new_tokens: Annotated[int, "The most tokens to write."] = DEFAULT_MAX_NEW_TOKENS
-    iterations: Annotated[int, "Drafts judged before words are committed, those inherited among them [T]."] = 50
-    fresh_iterations: Annotated[int, "At least so many beyond the inherited ones."] = 15
+    iterations: Annotated[int, "Drafts judged before words are committed, earlier ones there counted [T]."] = 50
+    fresh_iterations: Annotated[int, "New drafts before words are committed, at least."] = 15
     enough_visits: Annotated[int, "Commit early once a choice has more visits than this [T_m] …"] = 6
     enough_value: Annotated[float, "… and a mean score above this [V]; scores go from -1 to 1."] = 0.8
     exploration: Annotated[float, "How much a rarely visited branch attracts [c]."] = 2.0
-    similarity: Annotated[float, "Branches of a larger cosine share in each other's scores; above 1: none do."] = 0.95
+    similarity_threshold: Annotated[float, "Branches of a larger cosine share scores; above 1: none do."] = 0.95
     similarity_weight: Annotated[float, "The part of a visit that a branch of cosine 1 gets [γ]."] = 0.2
-    variance: Annotated[float, "A token: below it, branches that are all bad say the same, and one is added."] = 0.03
+    variance: Annotated[float, "Where bad branches vary less than this, a token, one is added."] = 0.03
     children: Annotated[int, "Branches of a node."] = 10
     most_children: Annotated[int, "To how many it may be widened."] = 20
     uniform: Annotated[float, "The part of the uniform distribution in the priors at the root of the search."] = 0.25
@@ -75,9 +75,9 @@ COUNTS = (
 class Budget:
     """What all prompts of a call may cost together; what is spent when a turn ends ends the search."""
 
-    max_iterations: Annotated[int | None, "Of each prompt: drafts judged in all."] = None
-    max_encoded: Annotated[int | None, "Tokens through the models, of all prompts together."] = None
-    max_seconds: Annotated[float | None, "Of all prompts together."] = None
+    max_iterations: Annotated[int | None, "A budget for each prompt: drafts judged in all."] = None
+    max_encoded: Annotated[int | None, "A budget for all prompts: tokens through the models, the turn finished."] = None
+    max_seconds: Annotated[float | None, "A budget for all prompts: seconds, the turn finished."] = None
 
     def __post_init__(self) -> None:
         for name in ("max_iterations", "max_encoded", "max_seconds"):

@@ -194,7 +194,7 @@ class Tree:
             return 0.0
         lengths = float(np.linalg.norm(node.embedding) * np.linalg.norm(sibling.embedding))
         cosine = float(node.embedding @ sibling.embedding) / lengths if lengths else 0.0
-        return self.settings.similarity_weight * cosine if cosine > self.settings.similarity else 0.0
+        return self.settings.similarity_weight * cosine if cosine > self.settings.similarity_threshold else 0.0
 
     def _see(self, node: Node) -> None:
         self.least, self.most = min(self.least, node.value), max(self.most, node.value)
