@@ -239,7 +239,8 @@ def test_calibration_by_hand(llama, engine):
     (found,) = calibrate_on_texts(judge, texts[:2] * 20 + texts[4:6] * 20, [True] * 40 + [False] * 40, engine)
     assert (found.accuracy, found.near_chance, found.warning) == (1.0, False, "")
     share = 42 / 44
-    assert found.interval == pytest.approx((share - 1.96 * math.sqrt(share * (1 - share) / 44 / 2), 1.0))
+    margin = 1.96 * math.sqrt(share * (1 - share) / 44 / 2)
+    assert found.interval == pytest.approx((share - margin, share + margin))
     (unequal,) = calibrate_on_texts(judge, texts[:1] * 30 + texts[7:], [True] * 30 + [False], engine)
     assert unequal.accuracy == 0.5  # all of the many good ones right, the one bad one wrong
     (pairs,) = calibrate_on_pairs(judge, texts[:3], texts[3:6], engine)

@@ -293,10 +293,10 @@ def test_the_tree_shows_what_was_committed_and_what_was_taken_back(rewound, neig
     prompt, kind, so, awful, people = labels(tree_of(result))
     assert prompt.plain == "You are"
     assert str(prompt.style) == "dim"
-    assert kind.plain.split() == ["+0.80", "kind", "5", "visits"]
-    assert people.plain.split() == ["+0.50", "people.", "1", "visit"]
+    assert kind.plain.split() == ["+0.80", "kind", "5", "visits,", "kept"]
+    assert people.plain.split() == ["+0.50", "people.", "1", "visit,", "kept"]
     assert "bold green" in style_of(kind, " kind")
-    assert so.plain.split() == ["−0.60", "so", "stupid", "3", "visits,", "judged", "−0.25"]
+    assert so.plain.split() == ["−0.60", "so", "stupid", "3", "visits,", "judged", "−0.25,", "taken", "back"]
     assert "strike" in style_of(so, " so")
     assert "dim strike" in style_of(so, " stupid")
     assert "strike" not in style_of(kind, " kind")
