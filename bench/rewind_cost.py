@@ -132,7 +132,8 @@ def main() -> None:
         runs["eight prompts"] = ours(lm.frozen, PROMPTS, judge, settings, asked.iterations)
         for kind, run in runs.items():
             same = run["token_ids"][: len(few)] == old["token_ids"][: len(run["token_ids"])]
-            row = {"judge": name, "run": kind, **run, "same_texts": same}
+            figures = {figure: value for figure, value in run.items() if figure != "token_ids"}
+            row = {"judge": name, "run": kind, **figures, "same_texts": same}
             row["fewer_tokens"] = old["tokens_per_iteration"] / run["tokens_per_iteration"]
             row["fewer_calls"] = old["calls_per_iteration"] / run["calls_per_iteration"]
             rows.append(row)
