@@ -2,13 +2,17 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from trimtab.errors import InvalidSetting, RewardNotFound
 from trimtab.rewards.catalogue import bundled_rewards
 from trimtab.rewind.question import read_question
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from trimtab.lm import LanguageModel
     from trimtab.rewind.judge import Judge
 
@@ -17,6 +21,19 @@ EXPECTED = (
     "expected self, self:truthfulness, self:sentiment, self:FILE.toml, or NAME=+1 (high is good) or NAME=-1 (high is "
     "bad) of a reward, vader, profanity, onnx:FOLDER or a text-classification model, as in toxicity=-1"
 )
+
+
+JudgeOption = Annotated[
+    str,
+    typer.Option(
+        metavar="JUDGE",
+        help="self[:QUESTION or FILE.toml] asks the model about its drafts (harmlessness, truthfulness, sentiment, "
+        "requests); NAME=+1 or NAME=-1 of a reward or a classifier, whose high scores are good or bad.",
+    ),
+]
+Soft = Annotated[bool, typer.Option("--judge-soft", help="A self-judge's probabilities count, not its answers.")]
+Chat = Annotated[bool, typer.Option("--judge-chat", help="A self-judge is asked in the model's chat template.")]
+Alone = Annotated[bool, typer.Option("--judge-alone", help="A reward judges the continuation without its prompt.")]
 
 
 def parse_judge(text: str) -> tuple[str, float]:
@@ -68,3 +85,10 @@ def load_search_judge(text: str, lm: "LanguageModel", chat: bool, soft: bool, al
 
     found = load_judge(name, find_task("toxicity" if sign < 0 else "sentiment"))
     return TextJudge(found.score, found.name, avoid=sign < 0)
+
+
+def error_console() -> "Console":
+    """What is not the result goes to the standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
