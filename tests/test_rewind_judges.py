@@ -52,7 +52,10 @@ def test_a_reward_may_read_the_continuation_alone(llama, engine, drafts):
     reward = tiny_reward(llama, "q")
     one = draft(llama, "w1 w2", "w3")
     expected = [reward.score_ids([list(each.token_ids)]).values[0, -1, 0].clamp(0, 1) for each in (*drafts, one)]
-    found = RewardJudge(reward.toward(1), alone=True).score([*drafts, one], engine)
+    nothing = Draft("w1 w2", (5, 6), (), "")
+    *found, silent = RewardJudge(reward.toward(1), alone=True).score([*drafts, one, nothing], engine)
+    assert silent == 0
+    assert RewardJudge(reward.toward(1), alone=True).score([nothing], engine) == [0]
     assert found == pytest.approx([2 * float(each) - 1 for each in expected], abs=1e-4)
     with pytest.raises(errors.InvalidSetting, match="BOS"):
         RewardJudge(tiny_reward(llama, "q", bos_token_id=None).toward(1), alone=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, Protocol, final, runtime_checkable
 
 from trimtab.engines.base import Engine
@@ -99,13 +100,14 @@ class RewardJudge:
         self.name = str(steer)
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
-        """The rewards of prompt and continuation, or of the continuation alone."""
+        """The rewards of prompt and continuation, or of the continuation alone; 0 where there is nothing to read."""
         texts = [[*(() if self._alone else draft.prompt_ids), *draft.token_ids] for draft in drafts]
         scores = [0.0] * len(drafts)
         for reward in rewards_of([self._steer]):
-            read = engine.rewards(reward, texts).tolist()
+            legible = [row for row, text in enumerate(texts) if len(text) + reward.extra_tokens >= 2 and text]
+            read = engine.rewards(reward, [texts[row] for row in legible]).tolist() if legible else []
             for term in (term for term in self._steer.terms if term.reward is reward):
-                for row, values in enumerate(read):
+                for row, values in zip(legible, read, strict=True):
                     scores[row] += term.beta / self._total * _stretched(values[term.attribute], term)
         return checked(self.name, scores)
 
@@ -141,7 +143,7 @@ def checked(name: str, scores: Sequence[Any]) -> list[float]:
         InvalidData: one is not.
     """
     for score in scores:
-        if not isinstance(score, int | float) or not LOW - 1e-6 <= score <= HIGH + 1e-6:
+        if not isinstance(score, Real) or not LOW - 1e-6 <= float(score) <= HIGH + 1e-6:
             raise InvalidData(f"the judge {name!r} gave {score}, expected a number from -1 (bad) to 1 (good)")
     return [min(max(float(score), LOW), HIGH) for score in scores]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import final
 
 import torch
@@ -10,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.engines.base import Engine
-from trimtab.errors import InvalidSetting, UnsupportedModel
+from trimtab.errors import InvalidPrompt, InvalidSetting, UnsupportedModel
 from trimtab.frozen.lm import FrozenLM
 from trimtab.rewind.draft import Draft
 from trimtab.rewind.question import Question, read_question
@@ -84,6 +83,8 @@ class SelfJudge:
         wording = _wording(engine.lm, self.question, self.chat)
         read = [[*wording.preamble, *wording.opening(prompt), *ids] for prompt, ids in texts]
         prefixes = [[*text, *tail] for text in read for tail in wording.tails]
+        if (longest := max(map(len, prefixes))) >= engine.lm.context_length:
+            raise InvalidPrompt(f"got {longest} tokens to judge, expected fewer than {engine.lm.context_length}")
         offered = [letter for letters in wording.letters for letter in letters]
         scored = torch.stack(engine.score(prefixes, [[[token] for token in offered]] * len(prefixes)))
         said = _letters(scored, wording.letters).unflatten(0, (len(texts), 2))
@@ -123,7 +124,6 @@ class Wording:
         return _ids(self.lm, self.question.opening(prompt))
 
 
-@lru_cache(maxsize=16)
 def _wording(lm: FrozenLM, question: Question, chat: bool) -> Wording:
     before, behind = "", ""
     if chat:

@@ -163,13 +163,16 @@ class Tree:
     @contextmanager
     def imagined(self) -> Iterator[None]:
         """What is added and backed up within is undone afterwards."""
-        known = {node: (node.visits, node.real_visits, node.value, len(node.children)) for node in self.root.all()}
+        known = {
+            node: (node.visits, node.real_visits, node.value, node.full, len(node.children)) for node in self.root.all()
+        }
         extrema = self.least, self.most
         try:
             yield
         finally:
             for node in list(self.root.all()):
-                node.visits, node.real_visits, node.value, count = known.get(node, (0.0, 0, 0.0, 0))
+                before = known.get(node, (0.0, 0, 0.0, False, 0))
+                node.visits, node.real_visits, node.value, node.full, count = before
                 del node.children[count:]
             self.least, self.most = extrema
 
