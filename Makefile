@@ -12,7 +12,7 @@ demo: $(READY)  ## steered text beside unsteered, from the embedded model
 	$(BIN)/python examples/demo.py
 
 test: $(READY) check  ## what CI runs
-	$(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -119,7 +119,7 @@ def test_a_budget_of_iterations_answers(lm, count):
         assert result.iterations <= count
         assert (result.finish_reason == "budget") == (result.iterations == count)
     alone = lm.rewind(PROMPTS[0], likes_odd, settings=SMALL, seed=0, budget=Budget(max_iterations=count))
-    assert alone.as_dict() == searched[0].as_dict()
+    assert (alone.token_ids, alone.iterations) == (searched[0].token_ids, searched[0].iterations)
 
 
 def test_one_iteration_gives_the_draft_of_the_root(lm):
