@@ -116,6 +116,15 @@ def test_searches_are_rows(lm, tmp_path):
     assert encoded["some--up--rewound-by-tiny-q"] > 5 * encoded["some--up--top-k=0"]
 
 
+def test_the_most_likely_text_is_a_row(lm, tmp_path):
+    plan = Plan(Grid(greedy=True), SETTINGS, {}, None)
+    Sweep("prompts", plan.rows(SETS[:1]), SETTINGS, tmp_path).run(lm)
+    (row,) = (row for row in read_rows(tmp_path) if row.settings["method"] == "greedy")
+    best = lm.generate(list(SETS[0].prompts), temperature=0, max_new_tokens=SETTINGS.max_new_tokens)
+    expected = [generation.text for generation in best for _ in range(SETTINGS.samples)]
+    assert [text["text"] for text in row.flat] == expected
+
+
 @torch.inference_mode()
 def test_what_is_recorded_of_a_token_equals_whole_forwards(lm, whole):
     (row,) = (row for row in read_rows(whole) if row.name == "some--up--q=5")

@@ -1,6 +1,7 @@
 """`trimtab rewind calibrate`: how good a judge is."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,7 +75,7 @@ def calibrate(
         found = measure(asked, first, second, engine, progress)
     for one in found:
         if as_json:
-            typer.echo(json.dumps({**asdict(one), "near_chance": one.near_chance}))
+            typer.echo(json.dumps({"data": Path(data).name, **asdict(one), "near_chance": one.near_chance}))
         else:
             typer.echo(one.summary)
         if one.warning:

@@ -50,6 +50,11 @@ def truncated(settings: SweepSettings) -> Method:
     return Method("top-k", 0.0, _sampled(None, settings, _truncated(settings)))
 
 
+def greedy(settings: SweepSettings) -> Method:
+    """The most likely token each time, the same in all samples: how bland text measures."""
+    return Method("greedy", None, _sampled(None, settings, Sampling(temperature=0)))
+
+
 def guided(
     name: str,
     rewards: Sequence[tuple[RewardModel, str | None]],

@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from trimtab.evaluation.methods import Chosen, Method, Watch, best_of, guided, name_of, rewound, truncated, unsteered
+from trimtab.evaluation.methods import (
+    Chosen,
+    Method,
+    Watch,
+    best_of,
+    greedy,
+    guided,
+    name_of,
+    rewound,
+    truncated,
+    unsteered,
+)
 from trimtab.evaluation.prompts import Direction, PromptSet
 from trimtab.evaluation.settings import Grid, SweepSettings
 from trimtab.evaluation.sweep import Row
@@ -50,7 +61,8 @@ class Plan:
             for judge in self.judges
             for beta in (None, *(self.grid.rewind_beta or ()))
         ]
-        return [unsteered(s), truncated(s), *steered, *ranked, *searched]
+        plain = [unsteered(s), truncated(s), *([greedy(s)] if self.grid.greedy else [])]
+        return [*plain, *steered, *ranked, *searched]
 
     def timed(self, direction: Direction, watch: Watch) -> list[Method]:
         """A method of each name, for β changes no times; `top-k` first."""

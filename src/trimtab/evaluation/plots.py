@@ -13,6 +13,7 @@ from trimtab.training.measure import FRACTIONS
 PLAIN: dict[str, dict[str, Any]] = {
     "unsteered": {"color": "#999999", "marker": "*"},
     "top-k": {"color": "#000000", "marker": "X", "zorder": 9},
+    "greedy": {"color": "#555555", "marker": "p"},
 }
 # Okabe and Ito's, without their yellow, then Tol's: told apart by the colour-blind, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#117733", "#332288", "#999933")

@@ -142,7 +142,8 @@ def _agreement(report: Report) -> Iterator[str]:
 
 
 NOTES = """\
-* `unsteered` samples from the whole vocabulary; `top-k` from the k most likely tokens with β = 0, as all others do.
+* `unsteered` samples from the whole vocabulary; `top-k` from the k most likely tokens with β = 0, as all others do but
+  `greedy`, whose samples are all the most likely text.
 * perplexity: of the continuations' tokens under the unsteered model itself. KL: mean over tokens, in nats, from the
   unsteered next-token distribution. flips: steps in which steering changes the most likely token.
 * distinct-n: distinct n-grams of words over words, over the samples of a prompt.

@@ -217,9 +217,9 @@ def _shared(row: RowTexts) -> dict[str, Any]:
 
 def _order(row: RowTexts) -> tuple[Any, ...]:
     settings = row.settings
-    kinds = {"unsteered": 0, "top-k": 1}
-    searched = 4 if settings.get("search") else 2
-    kind = kinds.get(settings["method"], 3 if settings.get("drafts") else searched)
+    kinds = {"unsteered": 0, "top-k": 1, "greedy": 2}
+    searched = 5 if settings.get("search") else 3
+    kind = kinds.get(settings["method"], 4 if settings.get("drafts") else searched)
     return (
         settings["direction"] != "up",
         settings["prompts"],

@@ -21,7 +21,7 @@ class Grid:
     beta: Annotated[list[float] | None, "A steering strength, which way is the prompts' matter. Repeat."] = None
     best_of: Annotated[list[int] | None, "Keep the best of so many drafts, by --by. Repeat."] = None
     by: Annotated[str | None, "The reward that ranks drafts. Default: the first --reward."] = None
-
+    greedy: Annotated[bool, "The most likely text, too: what a method is like that only makes text probable."] = False
     rewind: Annotated[list[str] | None, "NAME[:ATTRIBUTE] of a reward that judges a search (RAIN). Repeat."] = None
     rewind_alone: Annotated[bool, "The judge of a search reads the continuation without its prompt."] = False
     rewind_beta: Annotated[
