@@ -25,6 +25,9 @@ def test_help_teaches():
         shown = " ".join(trimtab(*arguments).stdout.split())
         assert "--judge" in shown
         assert "Example: trimtab rewind" in shown
+    panels = trimtab("rewind", "search", "--help").stdout
+    assert panels.index("Options") < panels.index("│ --judge ") < panels.index("How it searches")
+    assert panels.index("How it searches") < panels.index("--exploration") < panels.index("What it may cost")
     assert "rewind" in trimtab("--help").stdout
 
 
@@ -32,12 +35,14 @@ def test_help_teaches():
     ("arguments", "expected"),
     [
         ([], "got no prompts"),
+        ([""], "got an empty prompt"),
+        (["--input", "none.jsonl", "--output", "y.jsonl"], "no such file"),
         (["Hi", "--judge", "toxicity"], "toxicity=-1"),
         (["Hi", "--judge", "toxicity=-3"], "toxicity=-1"),
         (["Hi", "--judge", "toxicty=-1"], "did you mean toxicity=-1"),
         (["Hi", "--judge", "self:sentimnt"], "sentiment"),
         (["Hi", "--input", "x.jsonl"], "--output"),
-        (["--input", "x.jsonl", "--output", "y.jsonl", "--show-tree"], "--show-tree"),
+        (["--input", __file__, "--output", "y.jsonl", "--show-tree"], "--show-tree"),
         (["Hi", "--steer", "toxicity"], "NAME=+BETA"),
         (["Hi", "--iterations", "0"], "iterations=0"),
         (["Hi", "--max-seconds", "0"], "max_seconds"),

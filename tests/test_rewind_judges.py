@@ -70,6 +70,8 @@ def test_a_reward_without_a_range_cannot_judge(llama):
 
 
 def test_functions_classifiers_and_names(llama, engine, drafts):
+    with pytest.raises(errors.InvalidSetting, match="two texts"):
+        as_judge(lambda text: 1.0)
     count = as_judge(lambda prompt, text: len(text.split()) / 10)
     assert count.score(drafts, engine) == [0.3, 0.2, 0.4]
     assert as_judge(count) is count

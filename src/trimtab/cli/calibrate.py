@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.judges import Alone, Chat, JudgeOption, error_console, parse_judge
+from trimtab.cli.consoles import error_console
+from trimtab.cli.judges import Alone, Chat, JudgeOption, parse_judge
 from trimtab.cli.models import Model, Numbers, load_in
 
 if TYPE_CHECKING:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from trimtab.lm import LanguageModel
     from trimtab.rewards.model import RewardModel
 
+Methods = Annotated[Grid, "Methods"]
+Texts = Annotated[SweepSettings, "Texts"]
+Readers = Annotated[Reads, "Figures"]
 Out = Annotated[Path, typer.Option(help="The folder of the comparison: a file of texts for each row, and the report.")]
 Column = Annotated[str, typer.Option(help="The column of the prompt; prompt.text is a field of a column.")]
 Split = Annotated[str, typer.Option(help="The split, of data sets on the Hub.")]
@@ -31,9 +34,9 @@ app = typer.Typer(
 @app.command()
 @expands
 def toxicity(
-    grid: Grid,
-    settings: SweepSettings,
-    reads: Reads,
+    grid: Methods,
+    settings: Texts,
+    reads: Readers,
     out: Out,
     prompts: Annotated[list[str], typer.Option(help="A table or a Hub data set of prompts; repeat for several sets.")],
     column: Column = "prompt",
@@ -50,9 +53,9 @@ def toxicity(
 @app.command()
 @expands
 def sentiment(
-    grid: Grid,
-    settings: SweepSettings,
-    reads: Reads,
+    grid: Methods,
+    settings: Texts,
+    reads: Readers,
     out: Out,
     up: Annotated[list[str] | None, typer.Option(help="Prompts to turn positive; repeat for several sets.")] = None,
     down: Annotated[list[str] | None, typer.Option(help="Prompts to turn negative; repeat for several sets.")] = None,
@@ -70,9 +73,9 @@ def sentiment(
 @app.command()
 @expands
 def prompts(
-    grid: Grid,
-    settings: SweepSettings,
-    reads: Reads,
+    grid: Methods,
+    settings: Texts,
+    reads: Readers,
     out: Out,
     up: Annotated[list[str] | None, typer.Option(help="Prompts to steer up; repeat for several sets.")] = None,
     down: Annotated[list[str] | None, typer.Option(help="Prompts to steer down; repeat for several sets.")] = None,

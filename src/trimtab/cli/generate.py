@@ -2,15 +2,15 @@
 
 import json
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trimtab.cli.models import Model, Numbers, load_in
+from trimtab.cli.sources import Prompts, Source, Target, check_sources, recorded_seed, run_with_progress
 from trimtab.cli.steers import check_method, load_steers, parse_steer
 from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Sampling
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def generate(
-    prompts: Annotated[list[str] | None, typer.Argument(help="Texts to continue.")] = None,
+    prompts: Prompts = None,
     model: Model = "smollm2",
     dtype: Numbers = "auto",
     steer: Annotated[
@@ -40,22 +40,15 @@ def generate(
     stream: Annotated[bool, typer.Option("--stream", help="Print as it is written; one prompt.")] = False,
     show_rewards: Annotated[bool, typer.Option("--show-rewards", help="Colour each token by its reward.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
-    source: Annotated[Path | None, typer.Option("--input", help='JSON lines with a "prompt"; needs --output.')] = None,
-    target: Annotated[Path | None, typer.Option("--output", help="JSON lines; a stopped run goes on here.")] = None,
+    source: Source = None,
+    target: Target = None,
     batch_size: Annotated[int, typer.Option(help="Prompts of --input written together.")] = 16,
 ) -> None:
     """Continue prompts with a frozen language model, steered by rewards.
 
     Example: trimtab generate "The new neighbours are" --steer toxicity=-30 --steer sentiment=+20 --show-rewards
     """
-    if (source is None) != (target is None):
-        raise InvalidSetting("got one of --input and --output, expected both or neither")
-    if bool(prompts) == bool(source):
-        raise InvalidSetting(
-            "got no prompts, expected some, or --input and --output"
-            if not prompts
-            else "got prompts and --input, expected one of them"
-        )
+    check_sources(prompts, source, target)
     if stream and (source or as_json or n != 1 or len(prompts or []) != 1):
         raise InvalidSetting("got --stream, expected with it one prompt, one sample, no --json and no --input")
     if show_rewards and (stream or source or as_json):
@@ -67,7 +60,7 @@ def generate(
 
     from rich.console import Console
 
-    from trimtab.jobs import Job
+    from trimtab.jobs import Job, write_prompts
 
     recorded = recorded_seed(target) if seed is None else seed
     job = Job(
@@ -85,49 +78,11 @@ def generate(
     lm = load_in(model, dtype)
     steering = load_steers(steer or [], method, lm)
     if source is not None and target is not None:
-        run_with_progress(lm, source, target, steering, job, batch_size)
+        run_with_progress(lm, source, target, lambda batch: write_prompts(lm, batch, steering, job), job, batch_size)
     elif stream:
         print_stream(Console(highlight=False), lm, (prompts or [])[0], steering, job)
     else:
         print_generations(Console(highlight=False), lm, prompts or [], steering, job, show_rewards, as_json)
-
-
-def recorded_seed(target: Path | None) -> int | None:
-    """The seed that a stopped run had drawn for itself; None if there is none."""
-    from trimtab.jobs import SETTINGS_SUFFIX
-
-    record = target.with_name(target.name + SETTINGS_SUFFIX) if target else None
-    if record is None or not record.exists():
-        return None
-    try:
-        return int(json.loads(record.read_text(encoding="utf-8"))["seed"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidData(f"cannot read {str(record)!r}; choose another --output") from error
-
-
-def run_with_progress(
-    lm: "LanguageModel", source: Path, target: Path, steer: "Steer | None", job: "Job", batch_size: int
-) -> None:
-    """Continue a file of prompts; bad lines are named at the end and make the exit status 1."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from trimtab.jobs import run_file, write_prompts
-
-    columns = (TextColumn("prompts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("prompts")
-        faults = run_file(
-            lm,
-            source,
-            target,
-            lambda batch: write_prompts(lm, batch, steer, job),
-            job,
-            batch_size,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    if faults:
-        raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: " + "; ".join(faults))
 
 
 def print_stream(console: "Console", lm: "LanguageModel", prompt: str, steer: "Steer | None", job: "Job") -> None:

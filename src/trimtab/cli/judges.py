@@ -11,8 +11,6 @@ from trimtab.rewards.catalogue import bundled_rewards
 from trimtab.rewind.question import read_question
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from trimtab.lm import LanguageModel
     from trimtab.rewind.judge import Judge
 
@@ -85,10 +83,3 @@ def load_search_judge(text: str, lm: "LanguageModel", chat: bool, soft: bool, al
 
     found = load_judge(name, find_task("toxicity" if sign < 0 else "sentiment"))
     return TextJudge(found.score, found.name, avoid=sign < 0)
-
-
-def error_console() -> "Console":
-    """What is not the result goes to the standard error."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)

@@ -9,16 +9,23 @@ import typer
 from typer.core import TyperGroup
 
 from trimtab.cli.calibrate import calibrate
-from trimtab.cli.judges import Alone, Chat, JudgeOption, Soft, error_console, parse_judge
+from trimtab.cli.consoles import error_console
+from trimtab.cli.judges import Alone, Chat, JudgeOption, Soft, load_search_judge, parse_judge
 from trimtab.cli.models import Model, Numbers, load_in
 from trimtab.cli.settings import expands
+from trimtab.cli.sources import Prompts, Source, Target, check_sources, recorded_seed, run_with_progress
 from trimtab.cli.steers import check_method, load_steers, parse_steer
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidSetting
 from trimtab.rewind.settings import Budget, RewindSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trimtab.jobs import RewindJob
+    from trimtab.lm import LanguageModel
+    from trimtab.rewind.judge import Judge
     from trimtab.rewind.result import Rewound
+    from trimtab.steering.steer import Steer
 
 SEARCH = "search"
 
@@ -45,9 +52,9 @@ app.command("calibrate")(calibrate)
 @app.command(SEARCH, epilog="How good is a judge? trimtab rewind calibrate --help")
 @expands
 def search(
-    settings: RewindSettings,
-    budget: Budget,
-    prompts: Annotated[list[str] | None, typer.Argument(help="Texts to continue.")] = None,
+    settings: Annotated[RewindSettings, "How it searches"],
+    budget: Annotated[Budget, "What it may cost"],
+    prompts: Prompts = None,
     judge: JudgeOption = "self",
     model: Model = "smollm2",
     dtype: Numbers = "auto",
@@ -70,8 +77,8 @@ def search(
     html: Annotated[Path | None, typer.Option(help="Write the searches as one HTML page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, the search in it.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Tokens encoded and forward calls, an iteration.")] = False,
-    source: Annotated[Path | None, typer.Option("--input", help='JSON lines with a "prompt"; needs --output.')] = None,
-    target: Annotated[Path | None, typer.Option("--output", help="JSON lines; a stopped run goes on here.")] = None,
+    source: Source = None,
+    target: Target = None,
     batch_size: Annotated[int, typer.Option(help="Prompts of --input searched together.")] = 8,
 ) -> None:
     """Search for continuations that a judge likes (RAIN, 2309.07124): words are written, judged and taken back.
@@ -81,10 +88,7 @@ def search(
     A model of less than some billion parameters is a poor judge of itself: measure it with `trimtab rewind calibrate`,
     or let a reward judge. Ctrl-C ends a search with what it has found.
     """
-    if (source is None) != (target is None):
-        raise InvalidSetting("got one of --input and --output, expected both or neither")
-    if bool(prompts) == bool(source):
-        raise InvalidSetting(f"got {'prompts and --input' if prompts else 'no prompts'}, expected prompts or --input")
+    check_sources(prompts, source, target)
     if source and (show_tree or html or as_json or stats):
         raise InvalidSetting(
             "got --input, expected with it no --show-tree, --html, --json or --stats: --output has all"
@@ -94,7 +98,6 @@ def search(
     for text in steer or []:
         parse_steer(text)
 
-    from trimtab.cli.generate import recorded_seed
     from trimtab.jobs import RewindJob
 
     recorded = recorded_seed(target) if seed is None else seed
@@ -130,34 +133,30 @@ def search_now(prompts: list[str], job: "RewindJob") -> "list[Rewound]":
     from trimtab.cli.progress import SearchDisplay
     from trimtab.jobs import Prompt, search_prompts
 
-    lm = load_in(job.model, job.dtype)
-    from trimtab.cli.judges import load_search_judge
-
-    judge = load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, job.judge_alone)
-    steering = load_steers(list(job.steer), job.method, lm)
+    lm, judge, steering = loaded(job)
     with SearchDisplay(error_console(), lm.frozen.decode) as display:
         numbered = [Prompt(number, text) for number, text in enumerate(prompts, start=1)]
         return search_prompts(lm, numbered, judge, steering, job, display)
 
 
 def search_file(source: Path, target: Path, job: "RewindJob", batch_size: int) -> None:
-    """Search a file of prompts; bad lines are named at the end and make the exit status 1."""
-    from trimtab.cli.judges import load_search_judge
-    from trimtab.cli.progress import counting
-    from trimtab.jobs import describe_search, run_file, search_prompts
+    """Search a file of prompts."""
+    from trimtab.jobs import describe_search, search_prompts
 
-    lm = load_in(job.model, job.dtype)
-    judge = load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, job.judge_alone)
-    steering = load_steers(list(job.steer), job.method, lm)
+    lm, judge, steering = loaded(job)
 
     def write(batch: Any) -> list[dict[str, Any]]:
         results = search_prompts(lm, batch, judge, steering, job)
         return [describe_search(prompt, result) for prompt, result in zip(batch, results, strict=True)]
 
-    with counting("prompts", error_console()) as progress:
-        faults = run_file(lm, source, target, write, job, batch_size, progress)
-    if faults:
-        raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: " + "; ".join(faults))
+    run_with_progress(lm, source, target, write, job, batch_size)
+
+
+def loaded(job: "RewindJob") -> "tuple[LanguageModel, Judge, Steer | None]":
+    """The models that a job names."""
+    lm = load_in(job.model, job.dtype)
+    judge = load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, job.judge_alone)
+    return lm, judge, load_steers(list(job.steer), job.method, lm)
 
 
 def show(results: "list[Rewound]", tree: bool, as_json: bool, stats: bool) -> None:
@@ -178,10 +177,15 @@ def show(results: "list[Rewound]", tree: bool, as_json: bool, stats: bool) -> No
         if result.finish_reason in ("budget", "interrupted"):
             error_console().print(f"ended by: {result.finish_reason}, with the best draft so far")
     if stats:
-        iterations = max(sum(result.iterations for result in results), 1)
-        spent, seconds = results[0].spent, results[0].seconds
-        error_console().print(
-            f"{iterations} iterations, {sum(result.taken_back for result in results)} drafts taken back; "
-            f"{spent.tokens} tokens encoded ({spent.tokens / iterations:.1f} an iteration) in {spent.calls} forward "
-            f"calls ({spent.calls / iterations:.2f} an iteration); {seconds:.1f} s"
-        )
+        error_console().print(spent_on(results))
+
+
+def spent_on(results: "Sequence[Rewound]") -> str:
+    """What searches cost, in a line."""
+    judged, taken_back = (sum(getattr(each, name) for each in results) for name in ("iterations", "taken_back"))
+    spent, seconds, iterations = results[0].spent, results[0].seconds, max(judged, 1)
+    return (
+        f"{judged} iteration{'s' * (judged != 1)}, {taken_back} draft{'s' * (taken_back != 1)} taken back; "
+        f"{spent.tokens} tokens encoded ({spent.tokens / iterations:.1f} an iteration) in {spent.calls} forward "
+        f"calls ({spent.calls / iterations:.2f} an iteration); {seconds:.1f} s"
+    )

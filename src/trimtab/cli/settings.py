@@ -1,10 +1,13 @@
-"""Frozen dataclasses as command-line options: every field an option, its help the text in its `Annotated` type."""
+"""Frozen dataclasses as command-line options: every field an option, its help the text in its `Annotated` type.
+
+A parameter `Annotated[Settings, "Title"]` has its options under that title in `--help`.
+"""
 
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, get_args, get_type_hints
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -16,8 +19,17 @@ def expands(command: Callable[..., None]) -> Callable[..., None]:
     """
     hints = get_type_hints(command, include_extras=True)
     parameters = inspect.signature(command).parameters.values()
-    groups = {p.name: hints[p.name] for p in parameters if is_dataclass(hints.get(p.name))}
-    options = [option for p in parameters for option in _options(p, hints, groups)]
+    titled = {name: get_args(hint) if get_origin(hint) is Annotated else (hint, None) for name, hint in hints.items()}
+    groups: dict[str, Any] = {name: kind for name, (kind, *_) in titled.items() if is_dataclass(kind)}
+    options = [
+        option
+        for p in parameters
+        for option in (
+            _fields(groups[p.name], titled[p.name][1])
+            if p.name in groups
+            else [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)]
+        )
+    ]
 
     @functools.wraps(command)
     def run(**typed: Any) -> None:
@@ -31,22 +43,20 @@ def expands(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _options(parameter: inspect.Parameter, hints: dict[str, Any], groups: dict[str, Any]) -> list[inspect.Parameter]:
-    if parameter.name not in groups:
-        return [parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)]
-    kind = groups[parameter.name]
+def _fields(kind: Any, title: str | None) -> list[inspect.Parameter]:
     types = get_type_hints(kind, include_extras=True)
     return [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=_option(types[field.name]),
+            annotation=_option(field, types[field.name], title),
         )
         for field in fields(kind)
     ]
 
 
-def _option(annotated: Any) -> Any:
+def _option(field: Field[Any], annotated: Any, title: str | None) -> Any:
     kind, help_text = get_args(annotated)
-    return Annotated[kind, typer.Option(help=help_text)]
+    flag = [f"--{field.name.replace('_', '-')}"] if field.default is False else []  # without a --no-flag
+    return Annotated[kind, typer.Option(*flag, help=help_text, rich_help_panel=title)]

@@ -41,8 +41,8 @@ app = typer.Typer(
 @expands
 def labels(
     source: Source,
-    recipe: Recipe,
-    settings: LabelSettings,
+    recipe: Annotated[Recipe, "Training"],
+    settings: Annotated[LabelSettings, "Objective"],
     out: Out,
     run: Run = None,
     base: Base = "smollm2",
@@ -80,8 +80,8 @@ def labels(
 @expands
 def pairs(
     source: Source,
-    recipe: Recipe,
-    settings: PairSettings,
+    recipe: Annotated[Recipe, "Training"],
+    settings: Annotated[PairSettings, "Objective"],
     out: Out,
     run: Run = None,
     base: Base = "smollm2",
@@ -110,8 +110,8 @@ def pairs(
 @expands
 def distil(
     source: Source,
-    recipe: Recipe,
-    settings: DistilSettings,
+    recipe: Annotated[Recipe, "Training"],
+    settings: Annotated[DistilSettings, "Objective"],
     teacher: Annotated[str, typer.Option(help="The reward to learn from: a bundled name, a folder or a Hub id.")],
     out: Out,
     run: Run = None,

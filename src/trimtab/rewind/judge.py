@@ -1,5 +1,6 @@
 """Judges: who scores a draft, from −1 (bad) to 1 (good). A new one is a name and a function from drafts to scores."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -34,11 +35,22 @@ class FunctionJudge:
     Args:
         function: of a prompt and a continuation, a number from −1 (bad) to 1 (good).
         name: for the record; default the function's own.
+
+    Raises:
+        InvalidSetting: it does not take two texts.
     """
 
     def __init__(self, function: Callable[[str, str], float], name: str = ""):
         self._function = function
         self.name: str = name or str(getattr(function, "__name__", "function"))
+        try:
+            inspect.signature(function).bind("prompt", "continuation")
+        except TypeError as error:
+            raise InvalidSetting(
+                f"got the judge {self.name!r}, expected a function of two texts, prompt and continuation: {error}"
+            ) from error
+        except ValueError:  # some that are built in have no signature
+            pass
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
         """Ask the function about each draft."""

@@ -33,7 +33,7 @@ class Rewound:
         self.spent, self.seconds = spent, seconds
 
     def __repr__(self) -> str:
-        return f"Rewound({self.text!r}, {self.finish_reason!r}, {self.iterations} iterations)"
+        return f"Rewound({self.text!r}, {self.finish_reason!r}, iterations={self.iterations})"
 
     @property
     def prompt(self) -> str:

@@ -1,0 +1,73 @@
+"""Where a command's prompts come from, and where its texts go: the command line, or --input and --output."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trimtab.jobs import Job, Prompt, RewindJob
+    from trimtab.lm import LanguageModel
+
+Prompts = Annotated[list[str] | None, typer.Argument(help="Texts to continue.")]
+Source = Annotated[Path | None, typer.Option("--input", help='JSON lines with a "prompt"; needs --output.')]
+Target = Annotated[Path | None, typer.Option("--output", help="JSON lines; a stopped run goes on here.")]
+
+
+def check_sources(prompts: list[str] | None, source: Path | None, target: Path | None) -> None:
+    """Refuse what cannot be continued before any model is loaded.
+
+    Raises:
+        InvalidSetting: neither or both of prompts and --input, or one of --input and --output.
+        InvalidData: --input is no file.
+        InvalidPrompt: a prompt is empty.
+    """
+    if (source is None) != (target is None):
+        raise InvalidSetting("got one of --input and --output, expected both or neither")
+    if bool(prompts) == bool(source):
+        raise InvalidSetting(
+            "got prompts and --input, expected one of them"
+            if prompts
+            else "got no prompts, expected some, or --input and --output"
+        )
+    if source is not None and not source.is_file():
+        raise InvalidData(f"got {str(source)!r}, expected a JSON-lines file; there is no such file")
+    if "" in (prompts or []):
+        raise InvalidPrompt("got an empty prompt, expected text to continue")
+
+
+def recorded_seed(target: Path | None) -> int | None:
+    """The seed that a stopped run had drawn for itself; None if there is none."""
+    from trimtab.jobs import SETTINGS_SUFFIX
+
+    record = target.with_name(target.name + SETTINGS_SUFFIX) if target else None
+    if record is None or not record.exists():
+        return None
+    try:
+        return int(json.loads(record.read_text(encoding="utf-8"))["seed"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidData(f"cannot read {str(record)!r}; choose another --output") from error
+
+
+def run_with_progress(
+    lm: "LanguageModel",
+    source: Path,
+    target: Path,
+    write: "Callable[[Sequence[Prompt]], list[dict[str, Any]]]",
+    job: "Job | RewindJob",
+    batch_size: int,
+) -> None:
+    """Continue a file of prompts; bad lines are named at the end and make the exit status 1."""
+    from trimtab.cli.consoles import error_console
+    from trimtab.cli.progress import counting
+    from trimtab.jobs import run_file
+
+    with counting("prompts", error_console()) as progress:
+        faults = run_file(lm, source, target, write, job, batch_size, progress)
+    if faults:
+        raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: " + "; ".join(faults))
