@@ -1,10 +1,13 @@
 """`trimtab rewind` on the embedded model: what it prints and writes, stopped and gone on with, and its mistakes."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -98,7 +101,9 @@ def test_a_stopped_file_goes_on(tmp_path):
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     subprocess.run([*command, "--output", cut], capture_output=True)
-    rows = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in (whole, cut)]
+    rows = [
+        [json.loads(line) for line in path.read_text(encoding="utf-8").rstrip().split("\n")] for path in (whole, cut)
+    ]
     for one in (row for of_file in rows for row in of_file):
         del one["call"]["seconds"]
     assert rows[0] == rows[1]
@@ -106,6 +111,30 @@ def test_a_stopped_file_goes_on(tmp_path):
     done = subprocess.run([*command, "--output", whole, "--top-k", "9"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "other settings" in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_answers_with_the_best_draft():
+    """Interrupted on a terminal, once drafts have been judged."""
+    terminal, its_end = pty.openpty()
+    endless = ["--iterations", "100000", "--enough-visits", "100000", "--judge", "toxicity=-1", "--seed", "0"]
+    command = [BIN / "trimtab", "rewind", "The new neighbours are", *endless]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=its_end, text=True)
+    os.close(its_end)
+    shown = b""
+    while b"tokens encoded a second" not in shown:
+        shown += os.read(terminal, 4096)
+    os.kill(running.pid, signal.SIGINT)
+    printed = []
+    reading = threading.Thread(target=lambda: printed.append(running.communicate(timeout=300)[0]))
+    reading.start()
+    with contextlib.suppress(OSError):  # its end is closed
+        while more := os.read(terminal, 4096):
+            shown += more
+    reading.join()
+    assert running.returncode == 0
+    assert b"ended by: interrupted" in shown
+    assert len(printed[0].strip()) > len("The new neighbours are")
 
 
 @pytest.mark.slow

@@ -145,7 +145,14 @@ class SearchDisplay:
     def __call__(self, turn: "Turn") -> None:
         """Show a turn."""
         pace = turn.spent.tokens / max(turn.seconds, 1e-9)
-        table = Table("drafts judged", "visits", "best value", "so far", caption=f"{pace:.0f} tokens/s", expand=True)
+        table = Table(
+            "drafts judged",
+            "visits",
+            "best value",
+            "so far",
+            caption=f"{pace:.0f} tokens encoded a second",
+            expand=True,
+        )
         for search in turn.searches[:MOST_SEARCHES]:
             favourite = search.tree.favourite()
             value = "" if favourite is None else f"{favourite.value:+.2f}"
