@@ -1,13 +1,22 @@
 """`trimtab generate`: continue prompts, steered or not."""
 
 import json
-import secrets
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trimtab.cli.models import Model, Numbers, load_in
-from trimtab.cli.sources import Prompts, Source, Target, check_sources, recorded_seed, run_with_progress
+from trimtab.cli.sources import (
+    ChatTemplate,
+    Prompts,
+    Seed,
+    Source,
+    Stop,
+    Target,
+    check_sources,
+    run_with_progress,
+    seed_of,
+)
 from trimtab.cli.steers import check_method, load_steers, parse_steer
 from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TOP_K, Sampling
 from trimtab.errors import InvalidSetting
@@ -34,9 +43,9 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 takes the best.")] = 1.0,
     max_new_tokens: Annotated[int, typer.Option(help="The most tokens to write.")] = DEFAULT_MAX_NEW_TOKENS,
     n: Annotated[int, typer.Option("--n", help="Samples of each prompt.")] = 1,
-    stop: Annotated[list[str] | None, typer.Option(help="End a text at this string; repeat for several.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="Apply the model's chat template.")] = False,
+    stop: Stop = None,
+    seed: Seed = None,
+    chat: ChatTemplate = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print as it is written; one prompt.")] = False,
     show_rewards: Annotated[bool, typer.Option("--show-rewards", help="Colour each token by its reward.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
@@ -62,7 +71,6 @@ def generate(
 
     from trimtab.jobs import Job, write_prompts
 
-    recorded = recorded_seed(target) if seed is None else seed
     job = Job(
         model=model,
         dtype=dtype,
@@ -71,7 +79,7 @@ def generate(
         sampling=sampling,
         max_new_tokens=max_new_tokens,
         n=n,
-        seed=secrets.randbits(32) if recorded is None else recorded,
+        seed=seed_of(seed, target),
         chat=chat,
         stop=tuple(stop or ()),
     )

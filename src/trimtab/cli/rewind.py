@@ -1,7 +1,6 @@
 """`trimtab rewind`: continuations that are searched for, judged and taken back; and how good a judge is."""
 
 import json
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,17 @@ from trimtab.cli.consoles import error_console
 from trimtab.cli.judges import Alone, Chat, JudgeOption, Soft, load_search_judge, parse_judge
 from trimtab.cli.models import Model, Numbers, load_in
 from trimtab.cli.settings import expands
-from trimtab.cli.sources import Prompts, Source, Target, check_sources, recorded_seed, run_with_progress
+from trimtab.cli.sources import (
+    ChatTemplate,
+    Prompts,
+    Seed,
+    Source,
+    Stop,
+    Target,
+    check_sources,
+    run_with_progress,
+    seed_of,
+)
 from trimtab.cli.steers import check_method, load_steers, parse_steer
 from trimtab.errors import InvalidSetting
 from trimtab.rewind.settings import Budget, RewindSettings
@@ -67,9 +76,9 @@ def search(
         str,
         typer.Option(help="What compares branches: lm (its own hidden states), off, or a sentence-transformers model."),
     ] = "lm",
-    stop: Annotated[list[str] | None, typer.Option(help="End a text at this string; repeat for several.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="Apply the model's chat template.")] = False,
+    stop: Stop = None,
+    seed: Seed = None,
+    chat: ChatTemplate = False,
     judge_chat: Chat = False,
     judge_soft: Soft = False,
     judge_alone: Alone = False,
@@ -100,7 +109,6 @@ def search(
 
     from trimtab.jobs import RewindJob
 
-    recorded = recorded_seed(target) if seed is None else seed
     job = RewindJob(
         model=model,
         judge=judge,
@@ -109,7 +117,7 @@ def search(
         settings=settings,
         budget=budget,
         similarity=similarity,
-        seed=secrets.randbits(32) if recorded is None else recorded,
+        seed=seed_of(seed, target),
         chat=chat,
         stop=tuple(stop or ()),
         judge_chat=judge_chat,

@@ -1,6 +1,7 @@
-"""Where a command's prompts come from, and where its texts go: the command line, or --input and --output."""
+"""What commands that continue prompts share: where prompts come from, where texts go, and options of both."""
 
 import json
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 Prompts = Annotated[list[str] | None, typer.Argument(help="Texts to continue.")]
 Source = Annotated[Path | None, typer.Option("--input", help='JSON lines with a "prompt"; needs --output.')]
 Target = Annotated[Path | None, typer.Option("--output", help="JSON lines; a stopped run goes on here.")]
+Stop = Annotated[list[str] | None, typer.Option(help="End a text at this string; repeat for several.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed writes the same text.")]
+ChatTemplate = Annotated[bool, typer.Option("--chat", help="Apply the model's chat template.")]
 
 
 def check_sources(prompts: list[str] | None, source: Path | None, target: Path | None) -> None:
@@ -41,13 +45,15 @@ def check_sources(prompts: list[str] | None, source: Path | None, target: Path |
         raise InvalidPrompt("got an empty prompt, expected text to continue")
 
 
-def recorded_seed(target: Path | None) -> int | None:
-    """The seed that a stopped run had drawn for itself; None if there is none."""
+def seed_of(typed: int | None, target: Path | None) -> int:
+    """The seed that was typed; or what a stopped run had drawn for itself; or one drawn now."""
     from trimtab.jobs import SETTINGS_SUFFIX
 
+    if typed is not None:
+        return typed
     record = target.with_name(target.name + SETTINGS_SUFFIX) if target else None
     if record is None or not record.exists():
-        return None
+        return secrets.randbits(32)
     try:
         return int(json.loads(record.read_text(encoding="utf-8"))["seed"])
     except (ValueError, KeyError, TypeError) as error:
