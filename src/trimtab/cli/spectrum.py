@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trimtab.cli.consoles import error_console
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -61,19 +63,12 @@ def of_reward(
     name: str, lm: "FrozenLM", rows: "list[Any]", columns: "Any", attribute: str | None, counts: list[int]
 ) -> "list[Spectrum]":
     """The spectra of one reward, with a progress bar."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from trimtab.cli.progress import counting
     from trimtab.rewards.shelf import load_reward
     from trimtab.rewards.spectrum import reward_matrix, spectra
 
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=len(rows))
-
-        def moved(done: int, total: int) -> None:
-            bar.update(task, completed=done)
-
-        return spectra(reward_matrix(load_reward(name, lm), rows, columns, attribute, moved), counts)
+    with counting(name, error_console()) as progress:
+        return spectra(reward_matrix(load_reward(name, lm), rows, columns, attribute, progress), counts)
 
 
 def table(found: "dict[str, list[Spectrum]]") -> "Table":
