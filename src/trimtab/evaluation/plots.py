@@ -156,7 +156,9 @@ def _saved(figure: Any, panels: Sequence[Any], path: Path) -> Path:
     named = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=min(3 * len(panels), 5), frameon=False)
+    figure.legend(
+        named.values(), named.keys(), loc="outside lower center", ncols=min(3 * len(panels), 5), frameon=False
+    )
     figure.savefig(path, dpi=DPI)
     return path
 

@@ -20,7 +20,7 @@ class Rewound:
         generation: the continuation as any other, with its trace; its finish reason may also be "budget" or
             "interrupted".
         commits: the turns of the outer loop, each with everything that was tried.
-        iterations: how many drafts were judged.
+        iterations: of the inner loop; each judges a draft, or counts that of a branch that has ended once more.
         spent: what went through the models, for all prompts of the call together.
         seconds: how long that took.
     """

@@ -1,5 +1,6 @@
 """One search: RAIN's inner and outer loop over a tree, told what it asks for; no model in sight."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
@@ -94,6 +95,10 @@ class Search:
         return tuple(choice.token_id for choice in self.choices)
 
     @property
+    def _budget_left(self) -> float:
+        return math.inf if self._most_iterations is None else self._most_iterations - self.iterations
+
+    @property
     def best(self) -> Node | None:
         """Where the best draft below what is committed is; of equally good ones, the most visited node."""
         visited = [node for node in self.tree.root.all() if node.real_visits]
@@ -116,7 +121,7 @@ class Search:
 
     def stop(self, reason: Literal["budget", "interrupted"]) -> None:
         """End here, with the best draft so far."""
-        if self._most_iterations is None or self.iterations < self._most_iterations:
+        if self._budget_left > 0:
             self._advance()
         if self.finished:
             return
@@ -129,7 +134,7 @@ class Search:
     def _advance(self) -> Want | None:
         """The loops, until something is missing or the text is finished."""
         while not self.finished:
-            if self._most_iterations is not None and self.iterations >= self._most_iterations:
+            if self._budget_left <= 0:
                 self.stop("budget")
                 return None
             missing = self._commit() if self._decided() else self._iterate()
@@ -214,7 +219,7 @@ class Search:
     def _expected(self) -> Iterator[Want]:
         """What the next iterations will want, if every draft to come scores what the root did on average."""
         with self.tree.imagined():
-            for _ in range(min(2 * self.settings.lookahead, self._left)):
+            for _ in range(int(min(2 * self.settings.lookahead, self._left, self._budget_left))):
                 path, missing = self._select()
                 if missing is not None:
                     yield missing

@@ -16,7 +16,7 @@ class RewindSettings:
 
     max_new_tokens: Annotated[int, "The most tokens to write."] = DEFAULT_MAX_NEW_TOKENS
     iterations: Annotated[int, "Drafts judged before words are committed, earlier ones there counted [T]."] = 50
-    fresh_iterations: Annotated[int, "New drafts before words are committed, at least."] = 15
+    fresh_iterations: Annotated[int, "New drafts before words are committed, unless one is good enough."] = 15
     enough_visits: Annotated[int, "Commit early once a choice has more visits than this [T_m] …"] = 6
     enough_value: Annotated[float, "… and a mean score above this [V]; scores go from -1 to 1."] = 0.8
     exploration: Annotated[float, "How much a rarely visited branch attracts [c]."] = 2.0
@@ -75,7 +75,7 @@ COUNTS = (
 class Budget:
     """What all prompts of a call may cost together; what is spent when a turn ends ends the search."""
 
-    max_iterations: Annotated[int | None, "A budget for each prompt: drafts judged in all."] = None
+    max_iterations: Annotated[int | None, "A budget for each prompt: iterations in all."] = None
     max_encoded: Annotated[int | None, "A budget for all prompts: tokens through the models, the turn finished."] = None
     max_seconds: Annotated[float | None, "A budget for all prompts: seconds, the turn finished."] = None
 

@@ -123,16 +123,20 @@ class Tree:
         return (node.value - self.least) / (self.most - self.least + TINY) if node.visits else 0.0
 
     def may_widen(self, node: Node) -> bool:
-        """Step 2: all children are bad, and say much the same: their embeddings hardly vary."""
+        """Step 2: all children are bad, and say much the same: their embeddings hardly vary.
+
+        A child that is an EOS alone says nothing, and is left out.
+        """
         children = node.children
         if node.full or not children or len(children) >= self.settings.most_children:
             return False
         if max(child.value for child in children) >= 0:
             return False
-        embeddings = [child.embedding for child in children]
-        if any(embedding is None for embedding in embeddings):
+        telling = [child for child in children if not (child.ended and child.real_visits and child.embedding is None)]
+        embeddings = [child.embedding for child in telling]
+        if len(embeddings) < 2 or any(embedding is None for embedding in embeddings):
             return False
-        spread = np.linalg.norm(np.var(np.stack([e for e in embeddings if e is not None]), axis=0))
+        spread = np.linalg.norm(np.var(np.stack([e for e in embeddings if e is not None]), axis=0, ddof=1))
         return bool(spread < self.settings.variance * max(len(child.tokens) for child in children))
 
     def prior(self, node: Node) -> float:

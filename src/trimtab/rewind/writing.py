@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import final
 
 from trimtab.engines.base import Choice, Continuation, Engine, FinishReason, Request
@@ -82,7 +83,7 @@ class Writer:
         node, length = want.node, self._length(ask)
         prefix = (*search.prompt_ids, *(choice.token_id for choice in _before(search, node)))
         if want.kind == "draft":
-            if node.ended:
+            if node.ended or self._at_sentence_end(_before(search, node)):
                 return []
             limit = min(self._settings.draft_tokens, search.limit - len(_before(search, node)))
             return [Request(prefix, self._steer, _seed(search.seed, "draft", 0), limit=limit, until=SENTENCE_ENDS)]
@@ -142,12 +143,9 @@ class Writer:
     def _rollout(self, search: Search, node: Node, answers: Sequence[Continuation]) -> Rollout:
         behind = answers[0].choices if answers else ()
         before = _before(search, node)
-        below = len(search.choices)
-        tails = []
-        for each in node.path()[1:]:
-            tails.append(self._ids((*before[below:], *behind)))
-            below += len(each.tokens)
-        ids = self._ids((*before, *behind))
+        ids = self._spoken((*before, *behind))
+        below = accumulate((len(each.tokens) for each in node.path()[1:-1]), initial=len(search.choices))
+        tails = [ids[start:] for start in below] if node.parent else []
         draft = Draft(
             search.prompt,
             search.prompt_ids,
@@ -157,6 +155,18 @@ class Writer:
             tuple(map(len, tails)),
         )
         return Rollout(draft, (*before, *behind), self._text(self._ids(behind)))
+
+    def _at_sentence_end(self, choices: Sequence[Choice]) -> bool:
+        """Whether a branch is judged as it stands, with no draft behind it."""
+        return self._lm.decode(self._ids(choices)).endswith(tuple(SENTENCE_ENDS))
+
+    def _spoken(self, choices: Sequence[Choice]) -> list[int]:
+        """Token ids without an EOS, and without those that a stop string is in."""
+        ids = self._ids(choices)
+        length = len(self._text(ids))
+        while len(self._lm.decode(ids)) > length:
+            ids.pop()
+        return ids
 
     def _ids(self, choices: Sequence[Choice]) -> list[int]:
         """Token ids without an EOS."""
