@@ -14,6 +14,8 @@ from trimtab.frozen.cache import PrefixCache
 from trimtab.frozen.memory import Memory, Spent
 
 TEXTS = [[5, 6, 7, 8, 9, 10, 11, 12], [5, 6, 7, 20, 21], [5, 6, 7, 8, 9, 30], [40, 41, 42, 43, 44, 45, 46]]
+PER_TOKEN = 3 * 2 * 2 * 8 * 4  # of the tiny llama: layers, keys and values, heads, size, bytes
+DISTINCT = len({tuple(text[: end + 1]) for text in TEXTS for end in range(len(text))})
 
 
 def test_memory_changes_nothing(frozen):
@@ -35,13 +37,12 @@ def test_packed_in_several_forwards(frozen, monkeypatch):
 def test_a_shared_token_is_encoded_once(llama):
     memory = Memory()
     packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).logits()
-    distinct = {tuple(text[: end + 1]) for text in TEXTS for end in range(len(text))}
-    assert memory.spent == Spent(len(distinct), 1)
+    assert memory.spent == Spent(DISTINCT, 1)
     packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).logits()  # what two texts share is remembered
-    assert memory.spent == Spent(2 * len(distinct) - 5, 2)
+    assert memory.spent == Spent(2 * DISTINCT - 5, 2)
     packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).states(2)  # now everything is
     packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).states(2)
-    assert memory.spent.tokens == 3 * len(distinct) - 10 + 4
+    assert memory.spent.tokens == 3 * DISTINCT - 10 + 4
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -56,8 +57,7 @@ def test_states_are_those_of_a_layer(frozen, depth):
 
 def test_forgetting_changes_nothing(llama):
     """Room for 12 tokens, of texts that have 18: what is forgotten is encoded again, and nothing else is."""
-    per_token = 3 * 2 * 2 * 8 * 4  # layers, keys and values, heads, size, bytes
-    memory = Memory(12 * per_token / 2**30)
+    memory = Memory(12 * PER_TOKEN / 2**30)
     store = memory.of(llama.model)
     for _ in range(3):
         for text in TEXTS:
@@ -69,6 +69,52 @@ def test_forgetting_changes_nothing(llama):
             assert len(store._slots) <= 12
             assert len(store.find(text)) == len(text)
     assert any(len(store.find(text)) < len(text) for text in TEXTS)
+
+
+def test_what_texts_share_needs_room_once(llama):
+    """Texts of 32 tokens in all, 18 distinct: room for 20 is enough."""
+    memory = Memory(20 * PER_TOKEN / 2**30)
+    for calls in (1, 2):
+        packed.PackedTexts(llama.model, memory, TEXTS, [1] * 4).states(2)
+        assert memory.spent.tokens == DISTINCT + (calls - 1) * len(TEXTS)
+
+
+def test_an_interrupted_save_leaves_nothing_behind(llama, monkeypatch):
+    memory = Memory()
+    batch = llama.batch(TEXTS[:1])
+    cache = PrefixCache(llama.model, memory=memory)
+    cache.feed(batch.ids, batch.mask)
+    monkeypatch.setattr(torch.Tensor, "__setitem__", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cache.remember()
+    monkeypatch.undo()
+    assert memory.of(llama.model).find(TEXTS[0]) == []
+    testing.assert_memory_changes_nothing(llama, TEXTS, memory)
+
+
+def _interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("trunk", ["lora", "frozen"])
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_a_reward_may_find_its_bos_there(llama, head, trunk):
+    """Texts that start with BOS: nothing is put before them, and no column of padding upsets an empty memory."""
+    reward = tiny_reward(llama, head, trunk, layers=3)
+    texts = [[llama.bos_token_id, *text] for text in TEXTS]
+    expected = torch.stack([reward.score_ids([text]).values[0, -1] for text in texts])
+    memory = Memory()
+    for _ in range(2):
+        torch.testing.assert_close(reward_texts(llama, reward, texts, memory), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_some_rows_steered_from_an_empty_memory(llama, head):
+    """The steered rows are the shorter ones: padding in front of all that the reward reads."""
+    steer = tiny_reward(llama, head, bos_token_id=None).toward(5.0)
+    requests = [Request(TEXTS[0], None, 1), Request(TEXTS[1], steer, 2), Request(TEXTS[2][:4], steer, 3)]
+    plain, remembered = (TorchEngine(llama, of).sample(requests, 1, 6, Sampling(5)) for of in (None, Memory()))
+    assert [of[0].token_ids for of in remembered] == [of[0].token_ids for of in plain]
 
 
 def test_without_room_everything_is_only_counted(llama):

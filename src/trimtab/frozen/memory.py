@@ -123,46 +123,48 @@ class PrefixStore:
             texts: their tokens.
             columns: the column of each of their tokens.
         """
-        if not self._make_room(cache, sum(map(len, texts))):
+        if not self._layers:
+            self._layers = [[_empty(each, 0) for each in (layer.keys, layer.values)] for layer in cache.layers]
+        most = self._most_bytes // sum(each[0].nbytes for layer in cache.layers for each in _token(layer))
+        slots, first = self._new(texts)
+        if slots and len(self._slots) + len(slots) > most >= len(slots):
+            self._forget_older_half()
+            slots, first = self._new(texts)
+        wanted = len(self._slots) + len(slots)
+        if not slots or wanted > most:
             return
-        new: list[tuple[int, int, int]] = []  # row, column, slot
-        for row, text, of_text in zip(rows, texts, columns, strict=True):
-            held = self.find(text)
-            last = held[-1] if held else ROOT
-            for place in range(len(held), len(text)):
-                slot = len(self._slots)
-                self._slots[last, text[place]] = slot
-                self._used[slot] = self._clock
-                new.append((row, of_text[place], slot))
-                last = slot
-        if not new:
-            return
-        row_index, column_index, slot_index = torch.tensor(new, device=self._layers[0][0].device).unbind(1)
+        if wanted > len(self._used):
+            self._resize(min(max(2 * len(self._used), wanted, FIRST_SLOTS), most))
+        where = [(rows[text], columns[text][place], slot) for text, place, slot in first]
+        row_index, column_index, slot_index = torch.tensor(where, device=self._layers[0][0].device).unbind(1)
         for (keys, values), layer in zip(self._layers, cache.layers, strict=True):
             keys[slot_index] = layer.keys[row_index, :, column_index]
             values[slot_index] = layer.values[row_index, :, column_index]
+        self._slots |= slots  # not before: whatever interrupts this leaves no slot without its states
+        for text in texts:
+            self.find(text)
 
-    def _make_room(self, cache: DynamicCache, count: int) -> bool:
-        """Room for so many tokens more; False if there can be none."""
-        if not self._layers:
-            self._layers = [[_empty(each, 0) for each in (layer.keys, layer.values)] for layer in cache.layers]
-        per_token = sum(each[0].nbytes for layer in cache.layers for each in _token(layer))
-        most = self._most_bytes // per_token
-        if len(self._slots) + count > most:
-            self._forget_older_half()
-        wanted = len(self._slots) + count
-        if wanted > most:
-            return False
-        if wanted > len(self._used):
-            self._resize(min(max(2 * len(self._used), wanted, FIRST_SLOTS), most))
-        return True
+    def _new(self, texts: Sequence[Sequence[int]]) -> tuple[dict[tuple[int, int], int], list[tuple[int, int, int]]]:
+        """What is not held of some texts: slots to be; and the text, the place and the slot of each."""
+        slots: dict[tuple[int, int], int] = {}
+        first = []
+        for number, text in enumerate(texts):
+            held = self.find(text)
+            last = held[-1] if held else ROOT
+            for place in range(len(held), len(text)):
+                key = (last, text[place])
+                if key not in slots:
+                    slots[key] = len(self._slots) + len(slots)
+                    first.append((number, place, slots[key]))
+                last = slots[key]
+        return slots, first
 
     def _resize(self, slots: int) -> None:
         more = slots - len(self._used)
-        self._used = np.concatenate([self._used, np.zeros(more, dtype=np.int64)])
         for states in self._layers:  # one after the other: there is not room for everything twice
             for place, each in enumerate(states):
                 states[place] = torch.cat([each, each.new_empty(more, *each.shape[1:])])
+        self._used = np.concatenate([self._used, np.zeros(more, dtype=np.int64)])
 
     def _forget_older_half(self) -> None:
         """Drop what was not used for longest.
@@ -171,21 +173,22 @@ class PrefixStore:
         """
         if not self._slots:
             return
-        used = self._used[: len(self._slots)]
+        known, used = self._slots, self._used[: len(self._slots)]
+        self._slots, self._used = {}, self._used[:0]  # interrupted, nothing is known
         kept = np.flatnonzero(used > np.median(used))
-        place = np.full(len(used) + 1, ROOT)
-        place[kept] = np.arange(len(kept))
-        survivors = set(kept.tolist())
-        self._slots = {
-            (int(place[parent]), token): int(place[slot])
-            for (parent, token), slot in self._slots.items()
-            if slot in survivors
-        }
         index = torch.from_numpy(kept)
-        self._used = self._used[kept]
         for states in self._layers:
             for number, each in enumerate(states):
                 states[number] = each[index.to(each.device)]
+        place = np.full(len(used) + 1, ROOT)
+        place[kept] = np.arange(len(kept))
+        survivors = set(kept.tolist())
+        self._used = used[kept]
+        self._slots = {
+            (int(place[parent]), token): int(place[slot])
+            for (parent, token), slot in known.items()
+            if slot in survivors
+        }
 
 
 def _token(layer: object) -> tuple[Tensor, Tensor]:
