@@ -4,17 +4,22 @@ import math
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 import trimtab
 from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.engines.torch import TorchEngine
+from trimtab.frozen.lm import FrozenLM
 from trimtab.frozen.memory import Memory
+from trimtab.lm import LanguageModel
 from trimtab.rewind.calibrate import calibrate_on_pairs, calibrate_on_texts
 from trimtab.rewind.draft import Draft
 from trimtab.rewind.judge import FunctionJudge, RewardJudge, TextJudge, as_judge
 from trimtab.rewind.question import FOLDER, parse_question, read_question
 from trimtab.rewind.self_judge import SelfJudge, letter_tokens
+from trimtab.rewind.settings import RewindSettings
 from trimtab.rewind.similarity import NoSimilarity, OwnSimilarity, as_similarity
 
 
@@ -225,6 +230,38 @@ def test_the_examples_are_encoded_once(smollm2):
 def test_letters_are_looked_up_with_and_without_a_space(smollm2):
     tokens = letter_tokens(smollm2.frozen, "A")
     assert sorted(smollm2.frozen.tokenizer.convert_ids_to_tokens(list(tokens))) == ["A", "ĠA"]
+
+
+def test_a_letter_behind_the_bracket_may_be_a_token_of_its_own(llama):
+    """SentencePiece's way: a text by itself gets a space before it, a letter behind a bracket does not."""
+    pieces = [("<unk>", 0.0), *((piece, -2.0) for piece in ("\u2581", "(", "A", "B"))]
+    pieces += [("\u2581" + piece, -1.0) for piece in ("(", "A", "B")]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    frozen = FrozenLM(llama.model, PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<unk>"), "pieces")
+    said = tokenizer.encode("(A").ids[-1]
+    assert tokenizer.id_to_token(said) == "A"
+    assert said in letter_tokens(frozen, "A")
+    assert tokenizer.token_to_id("\u2581A") in letter_tokens(frozen, "A")
+
+
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_a_judge_that_cannot_read_is_refused_before_anything_is_written(llama, head):
+    lm = LanguageModel(llama)
+    quick = RewindSettings(max_new_tokens=8, iterations=4, fresh_iterations=2, children=3, most_children=4)
+    other = tiny_reward(llama, head, tokenizer_fingerprint="another")
+    with pytest.raises(errors.RewardMismatch):
+        lm.rewind("w1", other.toward(1), settings=quick)
+    reward = tiny_reward(llama, head)
+    long = " ".join(f"w{i % 60}" for i in range(58))
+    results = lm.rewind(["w1", long], reward.toward(1), settings=quick, seed=0)
+    assert [len(result.token_ids) for result in results] == [8, 5]  # 64 places, the prompt's and BOS less
+    with pytest.raises(errors.InvalidPrompt, match="judge"):
+        lm.rewind(["w1", f"{long} w1 w2 w3 w4 w5"], reward.toward(1), settings=quick)
+    assert lm.rewind(f"{long} w1 w2 w3 w4 w5", lambda prompt, text: 0.0, settings=quick, seed=0).token_ids
+    with pytest.raises(errors.InvalidSetting, match="most_children"):
+        lm.rewind("w1", reward.toward(1), settings=RewindSettings(most_children=65))
 
 
 def test_a_tokenizer_without_letters_is_named():

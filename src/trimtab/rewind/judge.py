@@ -9,6 +9,7 @@ from typing import Any, Protocol, final, runtime_checkable
 from trimtab.engines.base import Engine
 from trimtab.engines.guide import rewards_of
 from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.frozen.lm import FrozenLM
 from trimtab.rewards.model import RewardModel
 from trimtab.rewind.draft import Draft
 from trimtab.steering.steer import Steer, Term
@@ -26,6 +27,14 @@ class Judge(Protocol):
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
         """s of each draft, from −1 to 1; what the engine reads for it is read from its memory where it can be."""
+
+
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """A judge that reads tokens with a model of its own context, as rewards and self-judges do."""
+
+    def room(self, lm: FrozenLM, prompt: str, prompt_ids: Sequence[int]) -> int:
+        """How many tokens it can read of a continuation of a prompt; RewardMismatch if it cannot read those of `lm`."""
 
 
 @final
@@ -110,6 +119,18 @@ class RewardJudge:
         if not self._total:
             raise InvalidSetting("got β = 0 to judge by, expected toward(1) or away(1)")
         self.name = str(steer)
+
+    def room(self, lm: FrozenLM, prompt: str, prompt_ids: Sequence[int]) -> int:
+        """What the contexts of the rewards leave.
+
+        Raises:
+            RewardMismatch: a reward has other tokens.
+        """
+        rewards = rewards_of([self._steer])
+        for reward in rewards:
+            reward.check_serves(lm.tokenizer_fingerprint)
+        context = min(reward.context_length - reward.extra_tokens for reward in rewards)
+        return context - (0 if self._alone else len(prompt_ids))
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
         """The rewards of prompt and continuation, or of the continuation alone; 0 where there is nothing to read."""

@@ -15,6 +15,7 @@ from trimtab.rewind.draft import Draft
 from trimtab.rewind.question import Question, read_question
 
 SELF = "self"
+BRACKET = "("  # what every question ends with
 PLACE = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 
@@ -60,6 +61,12 @@ class SelfJudge:
         if kind != SELF:
             raise InvalidSetting(f"got the judge {name!r}, expected {SELF}, {SELF}:QUESTION, or reward.away(1)")
         return cls(read_question(question or "harmlessness"), chat, soft)
+
+    def room(self, lm: FrozenLM, prompt: str, prompt_ids: Sequence[int]) -> int:
+        """What the model's context leaves beside the examples, the prompt and the question."""
+        wording = _wording(lm, self.question, self.chat)
+        asked = len(wording.preamble) + len(wording.opening(prompt)) + max(map(len, wording.tails))
+        return lm.context_length - 1 - asked
 
     def score(self, drafts: Sequence[Draft], engine: Engine) -> Sequence[float]:
         """S of each draft: both questions about all drafts as one batch."""
@@ -144,12 +151,16 @@ def _wording(lm: FrozenLM, question: Question, chat: bool) -> Wording:
 
 
 def letter_tokens(lm: FrozenLM, letter: str) -> tuple[int, ...]:
-    """The tokens that say a letter: with and without a space before it.
+    """The tokens that say a letter: behind the bracket of the answer, by itself, and with a space before it.
 
     Raises:
-        UnsupportedModel: the tokenizer has neither as one token.
+        UnsupportedModel: the tokenizer has none of them as one token.
     """
+    bracket = _ids(lm, BRACKET)
+    behind = _ids(lm, BRACKET + letter)
     found = [_ids(lm, spelled) for spelled in (letter, f" {letter}")]
+    if behind[: len(bracket)] == bracket:  # else the letter has no token of its own there
+        found.insert(0, behind[len(bracket) :])
     single = tuple(dict.fromkeys(ids[0] for ids in found if len(ids) == 1 and lm.decode(ids).strip() == letter))
     if not single:
         raise UnsupportedModel(f"the tokenizer of {lm.name} has no token for {letter!r}, which a self-judge needs")

@@ -53,6 +53,11 @@ class RewindSettings:
         if self.most_children < self.children:
             raise InvalidSetting(f"got most_children={self.most_children}, expected at least {self.children}")
 
+    @property
+    def widest(self) -> int:
+        """Candidates that are looked at where branches are one token long: as many as there may be branches."""
+        return max(self.most_children, self.top_k)
+
     def length(self, depth: int) -> int:
         """How many tokens a branch has below a node of this depth, the first root's being 0."""
         return self.lengths[min(depth, len(self.lengths) - 1)]

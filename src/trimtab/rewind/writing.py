@@ -53,7 +53,7 @@ class Writer:
     ):
         self._lm, self._engine, self._steer, self._stop, self._settings = lm, engine, steer, stop, settings
         self._sampling = Sampling(settings.top_k, None, settings.temperature)
-        self._first_sampling = Sampling(max(settings.most_children, settings.top_k), None, settings.temperature)
+        self._first_sampling = Sampling(settings.widest, None, settings.temperature)
 
     def write(self, asked: Sequence[Asked]) -> list[tuple[Search, Node, Rollout]]:
         """Give the searches their children; returns the drafts, for they have to be judged."""
