@@ -80,6 +80,8 @@ def test_scores_are_shared_with_siblings_that_say_the_same():
         ([-1, -1, -1], 0.001, 20, True),
         ([-1, 0, -1], 0.001, 20, False),  # one is not bad
         ([-1, -1, -1], 1.0, 20, False),  # they differ
+        ([-1, -1, -1], 0.17, 20, True),  # a variance of 0.0289, as of a sample
+        ([-1, -1, -1], 0.18, 20, False),  # 0.0324; of all there is, it would be 0.0216
         ([-1, -1, -1], 0.001, 3, False),  # enough
     ],
 )
@@ -89,10 +91,21 @@ def test_widening_by_hand(values, spread, children, wide):
         tree.backup([tree.root, node], value)
         assert not tree.may_widen(tree.root)  # one has no embedding yet
         node.embed(np.array([1.0, spread * number]))
-    variance = np.var([0, spread, 2 * spread])
-    assert (variance < 0.03) == (spread < 0.1)
     assert tree.may_widen(tree.root) == wide
     assert (tree.select() == [tree.root]) == wide
+
+
+def test_a_child_without_words_does_not_stand_in_the_way_of_widening():
+    """EOS alone: judged, and nothing to embed."""
+    tree = grown([1.0] * 3)
+    *words, end = tree.root.children
+    end.ended = True
+    for node in words:
+        tree.backup([tree.root, node], -1.0)
+        node.embed(np.array([1.0, 0.0]))
+    assert not tree.may_widen(tree.root)  # the end has not been judged yet
+    tree.backup([tree.root, end], -1.0)
+    assert tree.may_widen(tree.root)
 
 
 def test_commit_keeps_what_is_below_and_takes_back_the_rest():
