@@ -35,6 +35,17 @@ def test_a_search_ignores_its_company(frozen, similarity):
     )
 
 
+def test_a_search_that_widens_and_shares_ignores_its_company(llama, lm):
+    """Nothing is ever good, and everything is alike."""
+    settings = replace(SMALL, iterations=40, variance=100.0, similarity_threshold=-1.0)
+    options = {"judge": lambda prompt, text: likes_odd(prompt, text) / 2 - 0.5, "settings": settings, "seed": 3}
+    found = lm.rewind(PROMPTS[0], **options)
+    assert any(len(commit.branches) > SMALL.children for commit in found.commits)
+    apart = lm.rewind(PROMPTS[0], **{**options, "settings": replace(settings, similarity_threshold=1.1)})
+    assert apart.as_dict() != found.as_dict()
+    testing.assert_search_ignores_company(lm, PROMPTS, **options)
+
+
 @pytest.mark.parametrize("head", ["q", "v"])
 def test_a_steered_search_ignores_its_company(llama, lm, head):
     reward = tiny_reward(llama, head)
@@ -138,17 +149,19 @@ def test_a_spent_budget_ends_all(lm, budget):
 def test_ctrl_c_commits_what_there_is(lm):
     turns = []
 
-    def stop_at_five(turn):
+    def stop_in_the_middle(turn):
         turns.append(turn.spent)
-        if len(turns) == 5:
+        if all(len(search.commits) >= 1 for search in turn.searches):
             raise KeyboardInterrupt
 
-    whole = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0)
-    cut = lm.rewind(PROMPTS, likes_odd, settings=SMALL, seed=0, progress=stop_at_five)
+    longer = replace(SMALL, max_new_tokens=24)
+    whole = lm.rewind(PROMPTS, likes_odd, settings=longer, seed=0)
+    cut = lm.rewind(PROMPTS, likes_odd, settings=longer, seed=0, progress=stop_in_the_middle)
     assert {result.finish_reason for result in cut} == {"interrupted"}
     for full, part in zip(whole, cut, strict=True):
         assert part.text
         kept = len(part.commits) - 1  # the last one is the best draft
+        assert 1 <= kept < len(full.commits)
         assert [commit.text for commit in part.commits[:kept]] == [commit.text for commit in full.commits[:kept]]
     assert all(later.tokens > earlier.tokens for earlier, later in pairwise(turns))
 

@@ -115,7 +115,10 @@ def test_commit_keeps_what_is_below_and_takes_back_the_rest():
     for path, score in (([a], 1.0), ([b], -1.0), ([b, below], 1.0), ([b, below], 1.0)):
         tree.backup([tree.root, *path], score)
     assert tree.favourite() is b
+    tree.backup([tree.root, a], 5.0)  # out of range, so that it shows
+    assert tree.most == 3.0
     assert tree.commit(b) == (1,)
+    assert (tree.least, tree.most) == (-1.0, 3.0)
     assert (tree.root, below.path(), below.depth) == (b, [b, below], 2)
     assert (b.real_visits, below.real_visits, below.value) == (3, 2, 1.0)
     assert list(tree.root.all()) == [b, below]
