@@ -15,6 +15,7 @@ from trimtab.rewind.self_judge import Asked, SelfJudge
 TOGETHER = 8
 Z95 = 1.96
 CHANCE = 0.5
+SOME = 0.1  # ties above which a bias for a letter shows; soft scores cancel it and seldom tie
 
 Progress = Callable[[int, int], None]
 
@@ -68,7 +69,7 @@ class Calibration:
             )
         if self.ties > CHANCE:
             notes.append(f"it has no opinion on {self.ties:.0%}")
-        if self.first_letter is not None and self.ties and abs(self.first_letter - CHANCE) > CHANCE / 2:
+        if self.first_letter is not None and self.ties > SOME and abs(self.first_letter - CHANCE) > CHANCE / 2:
             notes.append(f"it says the first option {self.first_letter:.0%} of the time, whatever that is")
         return f"do not search by {self.judge}: " + "; ".join(notes) if notes else ""
 
