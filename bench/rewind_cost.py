@@ -21,10 +21,11 @@ from trimtab.engines.torch import TorchEngine
 from trimtab.frozen.lm import FrozenLM
 from trimtab.frozen.memory import Memory
 from trimtab.rewind.judge import as_judge
-from trimtab.rewind.rewinder import Rewinder
+from trimtab.rewind.rewinder import Rewinder, Turn
 from trimtab.rewind.search import Search, Want
 from trimtab.rewind.settings import Budget, RewindSettings
 from trimtab.rewind.similarity import NoSimilarity
+from trimtab.rewind.tree import Node
 from trimtab.rewind.writing import Writer
 from trimtab.steering.reward import Reward
 
@@ -89,12 +90,18 @@ def reference(lm: FrozenLM, prompts: Sequence[str], judge: object, settings: Rew
     found = searches(lm, prompts, settings, iterations)
     writer = Writer(lm, engine, None, (), settings)
     seconds = 0.0
+    expanded: set[Node] = set()
+
+    def expand(turn: Turn) -> None:
+        for search in turn.searches:
+            for node in set(search.judged) - expanded:
+                expanded.add(node)
+                if node.parent and not node.ended:
+                    writer.write([(search, Want("children", node))])
+
     for search in found:
-        last = Rewinder(engine, engine.memory, writer, as_judge(judge), NoSimilarity()).run([search], Budget())
-        seconds += last.seconds
-        for node in search.judged:
-            if not node.ended and not node.children and len(node.path()) > 1:
-                writer.write([(search, Want("children", node))])
+        rewinder = Rewinder(engine, engine.memory, writer, as_judge(judge), NoSimilarity())
+        seconds += rewinder.run([search], Budget(), expand).seconds
     return counted(found, engine.memory, seconds)
 
 
