@@ -19,22 +19,14 @@ def expands(command: Callable[..., None]) -> Callable[..., None]:
     """
     hints = get_type_hints(command, include_extras=True)
     parameters = inspect.signature(command).parameters.values()
-    titled = {name: get_args(hint) if get_origin(hint) is Annotated else (hint, None) for name, hint in hints.items()}
-    groups: dict[str, Any] = {name: kind for name, (kind, *_) in titled.items() if is_dataclass(kind)}
-    options = [
-        option
-        for p in parameters
-        for option in (
-            _fields(groups[p.name], titled[p.name][1])
-            if p.name in groups
-            else [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)]
-        )
-    ]
+    groups = {p.name: _group(hints[p.name]) for p in parameters}
+    options = [option for p in parameters for option in _options(p, hints[p.name], *groups[p.name])]
 
     @functools.wraps(command)
     def run(**typed: Any) -> None:
-        for name, kind in groups.items():
-            typed[name] = kind(**{field.name: typed.pop(field.name) for field in fields(kind)})
+        for name, (kind, _) in groups.items():
+            if kind:
+                typed[name] = kind(**{field.name: typed.pop(field.name) for field in fields(kind)})
         command(**typed)
 
     ordered = sorted(options, key=lambda option: option.default is not inspect.Parameter.empty)
@@ -43,7 +35,15 @@ def expands(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _fields(kind: Any, title: str | None) -> list[inspect.Parameter]:
+def _group(hint: Any) -> tuple[Any, str | None]:
+    """The dataclass that a parameter is typed as, if any, and its title."""
+    kind, title = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, None)
+    return (kind, title) if is_dataclass(kind) else (None, None)
+
+
+def _options(parameter: inspect.Parameter, hint: Any, kind: Any, title: str | None) -> list[inspect.Parameter]:
+    if kind is None:
+        return [parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY)]
     types = get_type_hints(kind, include_extras=True)
     return [
         inspect.Parameter(
