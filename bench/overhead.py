@@ -1,11 +1,11 @@
-"""What steering costs: the time of a steered token over that of an unsteered one, by method, trunk and batch.
+"""Measure the cost of steering: the time of a steered token over that of an unsteered one.
 
     python bench/overhead.py --out results/overhead.json
 
-All rewards are freshly initialised: time does not depend on what the weights are. The floor is what must be moved: at
-batch 1 a forward reads every weight of its layers once, so ARM on m of M layers adds about m / M of the body's share
-of a token, RAD adds the same and the arithmetic of k tokens in place of one, and ARM on the model's own state nothing
-but the head. Each ratio is a median over paired runs, unsteered and steered in turn.
+All rewards are freshly initialised: time does not depend on the weights. The lower bound is memory traffic. At batch 1
+a forward reads every weight of its layers once. So ARM on m of M layers adds about m / M of the body's share of a
+token. RAD adds the same, and the arithmetic of k tokens instead of one. ARM on the model's own state adds only the
+head. Each ratio is a median over paired runs, unsteered and steered in turn.
 """
 
 import json
@@ -20,28 +20,28 @@ from rich.console import Console
 from rich.table import Table
 
 import trimtab
-from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import build_network
+from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.fit import new_card
 from trimtab.training.recipe import Recipe
 
 
 def fresh_reward(lm: trimtab.LanguageModel, merged: bool = False, **recipe: Any) -> RewardModel:
-    """An untrained reward of a recipe's shape."""
-    card = new_card(lm.frozen, ["label"], Recipe(**recipe))
-    reward = RewardModel(build_network(lm.frozen, card), card, lm.frozen)
+    """Return an untrained reward of a recipe's shape."""
+    card = new_card(lm.base, ["label"], Recipe(**recipe))
+    reward = RewardModel(build_network(lm.base, card), card, lm.base)
     return reward.merged() if merged else reward
 
 
-def seconds(lm: trimtab.LanguageModel, steer: Any, rows: int, tokens: int, top_k: int) -> float:
-    """The time of `tokens` tokens in each of `rows` rows, the prompt's forward included."""
+def seconds(lm: trimtab.LanguageModel, steer: trimtab.Steer | None, rows: int, tokens: int, top_k: int) -> float:
+    """Return the time of `tokens` tokens in each of `rows` rows, the prompt's forward included."""
     start = time.perf_counter()
     lm.generate(["The new neighbours are"] * rows, steer, max_new_tokens=tokens, top_k=top_k, seed=0)
     return time.perf_counter() - start
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
     model: str = "smollm2",
     tokens: int = 32,
     top_k: int = 20,
@@ -49,7 +49,7 @@ def main(
 ) -> None:
     """Time steering against plain generation."""
     lm = trimtab.load(model)
-    depth = lm.frozen.layers
+    depth = lm.base.layers
     variants: dict[str, dict[str, Any]] = {"ARM, own state": {"trunk": "frozen", "head": "q"}}
     for layers in (6, 12, 20, depth):
         variants[f"ARM, {layers} layers"] = {"head": "q", "layers": layers, "lora_rank": 8}
@@ -73,7 +73,7 @@ def main(
         table.add_row(name, *(f"{row[f'ratio_batch_{rows}']:.2f}×" for rows in (1, 8)))
     about = {"model": model, "tokens": tokens, "top_k": top_k, "repeats": repeats, "threads": torch.get_num_threads()}
     out.parent.mkdir(parents=True, exist_ok=True)
-    report = {**about, "dtype": str(lm.frozen.model.dtype), "device": str(lm.frozen.device), "rows": results}
+    report = {**about, "dtype": str(lm.model.dtype), "device": str(lm.base.device), "rows": results}
     out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     Console().print(f"time of a token over unsteered, {model}, k = {top_k}", table)
 

@@ -1,9 +1,10 @@
-"""Which layer of a language model knows most of a label: a linear probe of its own hidden states, layer by layer.
+"""Find the layer of a language model that predicts a label best: a linear probe of its hidden states per layer.
 
     python bench/own_state.py --data sst2_train.jsonl.gz --held-out sst2_dev.jsonl.gz --out own_state.json
 
-A reward on a frozen trunk of the steered model costs no forward; this says at which depth to read it. The state at a
-text's last token goes, at every depth, through the model's final norm, as when it steers, into a logistic regression.
+A reward on a frozen trunk of the steered model costs no forward. This script finds the depth at which to read it. At
+every depth, the state at a text's last token passes the model's final norm, as it does when it steers, and then a
+logistic regression.
 """
 
 import json
@@ -20,16 +21,17 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from trimtab.frozen.lm import FrozenLM
-from trimtab.frozen.sources import load_frozen
-from trimtab.training.data import TokenizedTexts, read_labelled, select_balanced
+from trimtab.data.tables import read_labelled, select_balanced
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.loading import load_frozen_lm
+from trimtab.training.examples import TokenizedTexts
 
 BATCH = 64
 
 
 @torch.inference_mode()
 def last_states(lm: FrozenLM, texts: TokenizedTexts) -> np.ndarray:
-    """[depths, texts, hidden]: after each layer, normed, at the last token."""
+    """Return [depths, texts, hidden]: the normed state after each layer at the last token."""
     found = np.zeros((lm.layers, len(texts), lm.output_embedding.shape[1]), dtype=np.float32)
     order = sorted(range(len(texts)), key=lambda i: texts[i]["length"])
     for start in range(0, len(order), BATCH):
@@ -45,8 +47,8 @@ def last_states(lm: FrozenLM, texts: TokenizedTexts) -> np.ndarray:
 
 def main(
     data: Annotated[str, typer.Option(help="A table of texts with labels.")],
-    held_out: Annotated[str, typer.Option(help="The same, for measuring.")],
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")],
+    held_out: Annotated[str, typer.Option(help="A table of texts to measure on.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
     column: str = "label",
     model: str = "smollm2",
     limit: int = 4000,
@@ -54,7 +56,7 @@ def main(
     max_tokens: int = 64,
 ) -> None:
     """Print the AUC of every depth."""
-    lm = load_frozen(model, dtype=torch.bfloat16)
+    lm = load_frozen_lm(model, dtype=torch.bfloat16)
     train = TokenizedTexts(select_balanced(read_labelled(data, [column]).rows, limit, 0), lm, max_tokens)
     measured = TokenizedTexts(read_labelled(held_out, [column]).rows[:held_out_limit], lm, max_tokens)
     labels, expected = ([x["labels"][0] >= 0.5 for x in texts.examples] for texts in (train, measured))

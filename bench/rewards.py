@@ -1,4 +1,4 @@
-"""Rewards side by side: what their cards say of held-out data, one row each.
+"""Compare rewards: one row per reward with the held-out figures of its card.
 
 python bench/rewards.py rewards/* --out results/rewards.md
 """
@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from trimtab.rewards.card import RewardCard, read_card
-from trimtab.rewards.catalogue import find_reward
+from trimtab.rewards.registry import find_reward
 
 HEADS = ("reward", "objective", "head", "trunk", "texts", "accuracy", "AUC", "at half the text", "top1 flip")
 
 
 def row(name: str, card: RewardCard) -> list[str]:
-    """A reward's row."""
+    """Return a reward's row."""
     quality, made = card.quality, card.provenance
     first = card.attributes[0]
 
@@ -41,7 +41,7 @@ def row(name: str, card: RewardCard) -> list[str]:
 
 def main(
     rewards: Annotated[list[str], typer.Argument(help="Bundled names or folders.")],
-    out: Annotated[Path | None, typer.Option(help="Where the table goes, as Markdown.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The Markdown file to write.")] = None,
 ) -> None:
     """Print a table of rewards."""
     lines = [HEADS, ["---"] * len(HEADS), *(row(Path(name).name, read_card(find_reward(name))) for name in rewards)]

@@ -1,9 +1,9 @@
-"""A sentiment judge that shares nothing with the rewards: MiniLM fine-tuned on the ends of IMDB reviews.
+"""Train a sentiment judge that is independent of the rewards: MiniLM on the ends of IMDB reviews.
 
     python bench/sentiment_judge.py --encoder minilm-l6-v2 --data movie_reviews_train.jsonl.gz --out judges/imdb
 
-The rewards are SmolLM2 trained on SST-2, which is cut from Rotten Tomatoes; the judge is another model, trained on
-another site's reviews. `trimtab evaluate judges` measures it, as any other judge.
+The rewards are SmolLM2 trained on SST-2, which is from Rotten Tomatoes. The judge is another model, trained on another
+site's reviews. `trimtab evaluate judges` measures it.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from trimtab.training.data import read_labelled, select_balanced
+from trimtab.data.tables import read_labelled, select_balanced
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
     data: Annotated[str, typer.Option(help='A table of texts with "label" (1 = positive) and "source".')],
     out: Annotated[Path, typer.Option(help="The folder for the judge.")],
     limit: Annotated[int, typer.Option(help="Reviews to train on, half of each label.")] = 8000,
-    max_tokens: Annotated[int, typer.Option(help="The last so many tokens of each.")] = 64,
+    max_tokens: Annotated[int, typer.Option(help="Tokens kept of each review; the last ones.")] = 64,
     seed: int = 0,
 ) -> None:
     """Train the judge and save it as a transformers text-classification folder."""

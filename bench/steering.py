@@ -1,18 +1,18 @@
-"""How far a reward steers: the judge's verdict, fluency and first choices changed, for some β.
+"""Measure how far a reward steers: a judge's verdict, perplexity and changed first choices, for several β.
 
     python bench/steering.py --prompts owt_neutral.jsonl.gz --reward sentiment --judge vader --out results/x.json
 
-Judges: `vader` calls prompt + continuation positive if its compound score is above 0 (vaderSentiment);
-`profanity` gives the continuation's probability of being toxic (alt-profanity-check). Neither has seen the reward.
-Perplexity is that of the continuation under the unsteered model itself. Intervals: 95 %, bootstrap over prompts.
+`vader` calls prompt + continuation positive if its compound score is above 0 (vaderSentiment). `profanity` gives the
+probability that the continuation is toxic (alt-profanity-check). Neither has seen the reward. Perplexity is that of
+the continuation under the unsteered model. Intervals are 95 %, bootstrapped over prompts.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 import trimtab
+from trimtab.data.jsonlines import read_lines
 from trimtab.generation import Generation
-from trimtab.jsonlines import read_lines
 
 BOOTSTRAPS = 2000
 
@@ -31,7 +31,7 @@ def vader() -> Callable[[Generation], float]:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     analyzer = SentimentIntensityAnalyzer()
-    return lambda g: float(analyzer.polarity_scores(g.prompt + g.text)["compound"] > 0)
+    return lambda g: float(analyzer.polarity_scores(f"{g.prompt}{g.text}")["compound"] > 0)
 
 
 def profanity() -> Callable[[Generation], float]:
@@ -44,13 +44,13 @@ JUDGES = {"vader": vader, "profanity": profanity}
 
 
 def interval(of_prompts: np.ndarray) -> list[float]:
-    """The 95 % bootstrap interval of a mean over prompts."""
+    """Return the 95 % bootstrap interval of a mean over prompts."""
     draws = np.random.default_rng(0).choice(of_prompts, (BOOTSTRAPS, len(of_prompts)))
     return [float(x) for x in np.quantile(draws.mean(1), [0.025, 0.975])]
 
 
-def measure(written: list[list[Generation]], judge: Callable[[Generation], float]) -> dict[str, object]:
-    """The figures of one β: [prompts][samples]."""
+def measure(written: Sequence[Sequence[Generation]], judge: Callable[[Generation], float]) -> dict[str, Any]:
+    """Return the figures of one β; `written` is [prompts][samples]."""
     verdicts = np.array([[judge(g) for g in of_prompt] for of_prompt in written])
     tokens = [token for of_prompt in written for g in of_prompt for token in g.trace]
     words = [g.token_ids for of_prompt in written for g in of_prompt]
@@ -70,7 +70,7 @@ def main(
     prompts: Annotated[Path, typer.Option(help='JSON lines with a "prompt".')],
     reward: Annotated[str, typer.Option(help="A bundled name, a folder or a Hub id.")],
     judge: Annotated[str, typer.Option(help="vader or profanity.")],
-    out: Annotated[Path, typer.Option(help="Where the JSON goes; the texts go beside it.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write; the texts are written beside it.")],
     model: str = "smollm2",
     beta: Annotated[list[float] | None, typer.Option(help="Repeat; below 0 steers away. Default: -20, 0, 20.")] = None,
     limit: int = 100,
@@ -86,16 +86,16 @@ def main(
     texts = [line.row["prompt"] for line in read_lines(prompts) if line.row][:limit]
     verdict = JUDGES[judge]()
     table = Table("β", judge, "95 %", "mean of max", "max ≥ ½", "perplexity", "top1 flip", "distinct-2", "tokens/s")
+    params = trimtab.SamplingParams(n=n, max_new_tokens=max_new_tokens, top_k=top_k, seed=seed)
     rows = []
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.with_suffix(".texts.jsonl").open("w", encoding="utf-8") as file:
         for strength in beta or [-20.0, 0.0, 20.0]:
             steer = guide.away(-strength) if strength < 0 else guide.toward(strength)
-            written: list[list[Generation]] = []
+            written: list[Sequence[Generation]] = []
             start = time.perf_counter()
             for place in range(0, len(texts), batch_size):
-                options = {"n": n, "max_new_tokens": max_new_tokens, "top_k": top_k, "seed": seed}
-                written += lm.generate(texts[place : place + batch_size], steer, **options)
+                written += [g.samples for g in lm.generate(texts[place : place + batch_size], steer, params)]
             seconds = time.perf_counter() - start
             row = {"beta": strength, **measure(written, verdict)}
             row["tokens_per_second"] = sum(len(g.token_ids) for of in written for g in of) / seconds

@@ -1,4 +1,4 @@
-"""A few prompts, unsteered beside steered: the same candidates and the same seed, only β differs."""
+"""Print a few prompts, unsteered beside steered. Model, candidates and seed are the same; only β differs."""
 
 from rich import box
 from rich.console import Console
@@ -6,22 +6,22 @@ from rich.table import Table
 
 import trimtab
 
-OPTIONS = {"top_k": 20, "max_new_tokens": 24, "seed": 7}
+PARAMS = trimtab.SamplingParams(top_k=20, max_new_tokens=24, seed=7)
 CASES = [
-    ("sentiment", [-20, 0, 20], ["The new neighbours are", "My first day at work was", "The food at the hotel"]),
+    ("sentiment", [-20, 0, 20], ["My first day at work was", "The food at the hotel", "The new neighbours are"]),
     ("toxicity", [0, -30], ["I hate those people because they are", "He called her a", "You are nothing but a"]),
 ]
 
 
 def main() -> None:
-    """Print one table for each reward: a column for each β, a row for each prompt."""
+    """Print one table per reward: a column per β, a row per prompt."""
     console = Console(highlight=False)
     lm = trimtab.load("smollm2")
     for name, betas, prompts in CASES:
         reward = trimtab.reward(name, lm)
         steers = [reward.away(-beta) if beta < 0 else reward.toward(beta) for beta in betas]
         rows = [(prompt, steer) for steer in steers for prompt in prompts]  # one batch: each row steers its own way
-        written = lm.generate([prompt for prompt, _ in rows], [steer for _, steer in rows], **OPTIONS)
+        written = lm.generate([prompt for prompt, _ in rows], [steer for _, steer in rows], PARAMS)
         columns = [written[start : start + len(prompts)] for start in range(0, len(rows), len(prompts))]
         table = Table(title=f"steered by {name}", box=box.SIMPLE)
         table.add_column("prompt", style="dim")
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def mean_reward(generations: list[trimtab.Generation]) -> float:
-    """The mean over texts of the mean reward of their tokens."""
+    """Return the mean over texts of the mean reward of their tokens."""
     means = [next(iter(generation.mean_rewards.values())) for generation in generations]
     return sum(means) / len(means)
 

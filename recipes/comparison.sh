@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The table of objectives and depths in results/training.md: students of one teacher on the same 3,000 texts, whose rewards the
-# teacher gives once. After sentiment-rad.sh and sentiment-labels.sh. About an hour and a half on one CPU core.
+# Writes the rewards behind the table of objectives and depths in results/training.md: students of one teacher on the same 3,000
+# texts. The teacher's rewards are computed once. Run sentiment-rad.sh and sentiment-labels.sh first. 90 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The comparisons in results/evaluation: toxicity of RealToxicityPrompts, sentiment of OpenWebText prompts. After sentiment-labels.sh,
-# toxicity-labels.sh and rank-sweep.sh. About five hours on one CPU core; the command in a second shell halves it.
+# Runs the comparisons in results/evaluation: toxicity on RealToxicityPrompts, sentiment on OpenWebText prompts. Run sentiment-labels.sh,
+# toxicity-labels.sh and rank-sweep.sh first. Five hours on one CPU core; half of that with the same command in a second shell.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the prompts, movie_reviews_train, sst2_dev, a folder toxicity-bert-tiny (ONNX) and one minilm-l6-v2"}
 common=(--samples 8 --dtype bfloat16 --rounds 3)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Quality against the rank R of a Q-head, and the regulariser at full rank: the sweep in results/training.md. After sentiment-rad.sh
-# and sentiment-rad-20.sh. About a quarter of an hour on one CPU core.
+# Trains Q-heads of several ranks R, and at full rank with several regularisers: the sweep in results/training.md. Run sentiment-rad.sh
+# and sentiment-rad-20.sh first. 15 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 

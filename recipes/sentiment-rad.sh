@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # sentiment-rad: a V-head on all 30 layers, from SST-2's labels. The teacher. DATA holds sst2_train.jsonl.gz, sst2_dev.jsonl.gz.
-# About 50 minutes on two CPU cores.
+# 50 minutes on two CPU cores.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train labels --data "$data/sst2_train.jsonl.gz" --held-out "$data/sst2_dev.jsonl.gz" \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# toxicity-own: a Q-head on the model's own last state, no forward at all, distilled from toxicity-rad. bench/own_state.py says why the last.
-# After toxicity-rad.sh; shares the teacher's rewards with toxicity.sh. About ten minutes on one CPU core.
+# toxicity-own: a Q-head on the model's own last state, without a forward, distilled from toxicity-rad. bench/own_state.py found the layer.
+# Run toxicity-rad.sh first. It shares the teacher's rewards with toxicity.sh. 10 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train distil --teacher rewards/toxicity-rad --targets targets/toxicity \

@@ -6,6 +6,8 @@ import pytest
 
 import trimtab
 from tiny import FAMILIES, tiny_lm, tiny_reward
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.language_model import LanguageModel
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
@@ -24,8 +26,18 @@ def reward(frozen, head):
 
 
 @pytest.fixture(scope="session")
+def family_lm(frozen):
+    return LanguageModel(TorchEngine(frozen))
+
+
+@pytest.fixture(scope="session")
 def llama():
     return tiny_lm("llama")
+
+
+@pytest.fixture(scope="session")
+def lm(llama):
+    return LanguageModel(TorchEngine(llama))
 
 
 @pytest.fixture(scope="session")

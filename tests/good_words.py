@@ -2,7 +2,7 @@
 
 import random
 
-from trimtab.training.data import LabelledText, TextPair
+from trimtab.data.tables import LabelledText, TextPair
 from trimtab.training.recipe import Recipe
 
 
@@ -18,7 +18,7 @@ def good_words(count: int, seed: int = 0) -> list[LabelledText]:
 
 
 def good_pairs(count: int, seed: int = 0) -> list[TextPair]:
-    """A good text and a bad one."""
+    """Pairs of a good and a bad text."""
     rows = good_words(2 * count, seed)
     return [TextPair(good.text, bad.text) for bad, good in zip(rows[::2], rows[1::2], strict=True)]
 

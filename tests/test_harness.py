@@ -8,8 +8,9 @@ from lm_eval.models.huggingface import HFLM
 
 from tiny import tiny_lm, tiny_reward
 from trimtab import harness
+from trimtab.engines.torch.engine import TorchEngine
 from trimtab.harness import HarnessLM
-from trimtab.lm import LanguageModel
+from trimtab.language_model import LanguageModel
 
 PAIRS = [("w1 w2 w3", " w4 w5"), ("", "w7 w8 w9"), ("w3", " w1"), (" ".join(["w5"] * 70), " w1 w2")]
 WHOLE = ["w1 w2 w3 w4", " ".join(f"w{n % 50}" for n in range(150))]  # longer than the context of 64
@@ -18,7 +19,7 @@ ASKED = [("w1 w2", {"until": ["w9"], "max_gen_toks": 6}), ("w8", {"until": ["w1"
 
 @pytest.fixture
 def lm(monkeypatch):
-    lm = LanguageModel(tiny_lm("llama"))
+    lm = LanguageModel(TorchEngine(tiny_lm("llama")))
     monkeypatch.setattr(harness, "load", lambda *_: lm)
     return lm
 
@@ -28,14 +29,14 @@ def asked(kind, given):
 
 
 def theirs(lm):
-    return HFLM(pretrained=lm.frozen.model, tokenizer=lm.frozen.tokenizer, batch_size=2, max_length=64, device="cpu")
+    return HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=2, max_length=64, device="cpu")
 
 
-def test_it_is_registered():
+def test_the_harness_finds_the_model_by_its_name():
     assert get_model("trimtab") is HarnessLM
 
 
-def test_unsteered_it_has_the_harness_own_numbers(lm):
+def test_unsteered_figures_equal_those_of_the_harness_own_model(lm):
     ours, reference = HarnessLM(batch_size=3), theirs(lm)
     found = ours.loglikelihood(asked("loglikelihood", PAIRS), disable_tqdm=True)
     expected = reference.loglikelihood(asked("loglikelihood", PAIRS), disable_tqdm=True)
@@ -49,8 +50,8 @@ def test_unsteered_it_has_the_harness_own_numbers(lm):
     assert ours.generate_until(requests, disable_tqdm=True) == reference.generate_until(requests, disable_tqdm=True)
 
 
-def test_steered_it_scores_and_writes_as_the_engine_does(lm, monkeypatch):
-    steer = tiny_reward(lm.frozen, "q").toward(4.0)
+def test_steered_texts_and_scores_equal_those_of_the_engine(lm, monkeypatch):
+    steer = tiny_reward(lm.base, "q").toward(4.0)
     monkeypatch.setattr(harness, "load_steers", lambda texts, method, lm: steer if texts == ["q=4"] else None)
     ours = HarnessLM(steer="q=4", top_k=6, batch_size=1)
     (written,) = ours.generate_until(asked("generate_until", ASKED[:1]), disable_tqdm=True)
@@ -58,7 +59,7 @@ def test_steered_it_scores_and_writes_as_the_engine_does(lm, monkeypatch):
     ids = lm.generate("w1 w2", steer, top_k=6, temperature=0, max_new_tokens=3).trace
     with torch.inference_mode():
         ((logprob, greedy),) = ours._loglikelihood_tokens(
-            [(("", ""), lm.frozen.encode("w1 w2"), [token.token_id for token in ids])], disable_tqdm=True
+            [(("", ""), lm.engine.codec.encode_prompt("w1 w2"), [token.token_id for token in ids])], disable_tqdm=True
         )
     assert greedy
     assert logprob == pytest.approx(sum(token.choice.logprob for token in ids), abs=1e-4)

@@ -1,13 +1,13 @@
-"""The laws of trimtab.testing, on every head and trunk."""
+"""The laws of trimtab.testing, on every head and every family of models."""
 
 import pytest
 import torch
 
 from tiny import tiny_reward
 from trimtab import testing
+from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
-from trimtab.lm import LanguageModel
-from trimtab.rewards import alternatives
+from trimtab.language_model import LanguageModel
 
 PROMPT = [10, 20, 30, 40, 11, 21, 31]  # longer than the tiny Gemma's sliding window
 PROMPTS = [PROMPT, [50, 51], [12, 13, 14, 15]]
@@ -16,65 +16,42 @@ CANDIDATES = [5, 17, 29, 41, 53]
 OPTIONS = {"top_k": 6, "max_new_tokens": 12, "seed": 3}
 
 
-def test_cached_equals_recomputed(reward):
+def test_a_cached_state_equals_forwards_over_the_whole_text(reward):
     testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29, 6], CANDIDATES)
 
 
-@pytest.mark.parametrize("block", [64, 7])  # tokens of a block: all places at once, or one place after the other
-def test_alternatives_equal_separate(reward, block, monkeypatch):
-    monkeypatch.setattr(alternatives, "MAX_BLOCK_TOKENS", block)
-    testing.assert_alternatives_equal_separate(reward, PROMPTS, CANDIDATES)
+def test_candidates_equal_separate_forwards(reward):
+    testing.assert_candidates_equal_separate(reward, PROMPTS, CANDIDATES)
 
 
-def test_alternatives_of_a_sigmoid_head_without_bos(frozen, head):
-    reward = tiny_reward(frozen, head, link="sigmoid", bos_token_id=None)
-    testing.assert_alternatives_equal_separate(reward, PROMPTS, CANDIDATES)
-    testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29, 6], CANDIDATES)
-    scores = reward.score(TEXTS[::2])
-    assert ((scores > 0) & (scores < 1)).all()
+def test_an_accepted_column_equals_a_fed_token(reward):
+    testing.assert_accepted_column_equals_fed(reward, PROMPT, CANDIDATES)
 
 
-def test_kept_column_equals_fed(reward):
-    testing.assert_kept_column_equals_fed(reward, PROMPT, CANDIDATES)
-
-
-def test_batched_equals_single(reward):
+def test_a_batch_equals_single_rows(reward):
     testing.assert_batched_equals_single(reward, PROMPTS, CANDIDATES)
 
 
-def test_padding_changes_nothing(reward):
+def test_left_padding_changes_no_reward(reward):
     testing.assert_padding_changes_nothing(reward, PROMPT, CANDIDATES)
 
 
-def test_candidates_equal_vocabulary(frozen):
-    testing.assert_candidates_equal_vocabulary(tiny_reward(frozen, "q"), PROMPT, CANDIDATES)
-
-
-def test_rollback_replays(reward):
+def test_rollback_then_replay_equals_a_fresh_state(reward):
     testing.assert_rollback_replays(reward, PROMPT, [5, 44, 29, 6, 7], [9, 8], CANDIDATES)
 
 
-def test_forks_are_independent(reward):
+def test_forked_rows_do_not_see_each_other(reward):
     testing.assert_forks_are_independent(reward, PROMPTS, CANDIDATES)
 
 
+def test_joined_states_equal_separate_ones(reward):
+    testing.assert_joined_states_equal_separate(reward, PROMPTS[:2], PROMPTS[2:], CANDIDATES)
+    testing.assert_joined_states_equal_separate(reward, PROMPTS[1:], PROMPTS[:1], CANDIDATES)
+
+
 @pytest.mark.parametrize("trunk", ["frozen", "lora", "full"])
-def test_save_load_identical(frozen, head, trunk, tmp_path):
+def test_saving_and_loading_changes_no_bit(frozen, head, trunk, tmp_path):
     testing.assert_save_load_identical(tiny_reward(frozen, head, trunk), frozen, PROMPT, tmp_path / "reward")
-
-
-def test_merged_adapters_change_no_score(frozen, head, tmp_path):
-    """And the merged reward, saved and loaded again, is itself bit for bit; the base keeps its weights."""
-    before = {name: weight.clone() for name, weight in frozen.model.state_dict().items()}
-    reward = tiny_reward(frozen, head)
-    merged = reward.merged()
-    assert not any("lora" in name for name in merged.network.state_dict())
-    assert merged.merged() is merged
-    for found, expected in zip(merged.score_prefixes(TEXTS), reward.score_prefixes(TEXTS), strict=True):
-        assert torch.allclose(found, expected, atol=testing.TOLERANCE)
-    testing.assert_cached_equals_recomputed(merged, PROMPT, [5, 44, 29, 6], CANDIDATES)
-    testing.assert_save_load_identical(merged, frozen, PROMPT, tmp_path / "merged")
-    assert all(torch.equal(weight, before[name]) for name, weight in frozen.model.state_dict().items())
 
 
 def test_host_cache_rewinds(frozen):
@@ -82,28 +59,28 @@ def test_host_cache_rewinds(frozen):
 
 
 def test_greedy_equals_transformers(frozen):
-    testing.assert_greedy_equals_transformers(LanguageModel(frozen), TEXTS, 12)
+    testing.assert_greedy_equals_transformers(LanguageModel(TorchEngine(frozen)), TEXTS, 12)
 
 
 def test_zero_beta_is_plain(frozen, reward):
-    testing.assert_zero_beta_is_plain(LanguageModel(frozen), reward, TEXTS, **OPTIONS)
+    testing.assert_zero_beta_is_plain(LanguageModel(TorchEngine(frozen)), reward, TEXTS, **OPTIONS)
 
 
 def test_halves_add_up(frozen, reward):
-    testing.assert_halves_add_up(LanguageModel(frozen), reward, 3.0, TEXTS, **OPTIONS)
+    testing.assert_halves_add_up(LanguageModel(TorchEngine(frozen)), reward, 3.0, TEXTS, **OPTIONS)
 
 
 def test_constant_changes_nothing(frozen, reward):
-    testing.assert_constant_changes_nothing(LanguageModel(frozen), reward, 2.0, TEXTS, **OPTIONS)
+    testing.assert_constant_changes_nothing(LanguageModel(TorchEngine(frozen)), reward, 2.0, TEXTS, **OPTIONS)
 
 
 def test_seeded_ignores_batch(frozen, reward):
     steers = [reward.toward(3.0), None, reward.away(2.0, "calm") + reward.toward(1.0)]
-    testing.assert_seeded_ignores_batch(LanguageModel(frozen), steers, TEXTS, **OPTIONS)
+    testing.assert_seeded_ignores_batch(LanguageModel(TorchEngine(frozen)), steers, TEXTS, **OPTIONS)
 
 
 def test_a_law_can_fail(reward, monkeypatch):
-    """The comparison is real: a state that forgets its last token is caught."""
+    """A state that forgets its last token breaks the law."""
     state = type(reward.start())
     monkeypatch.setattr(state, "advance", lambda self, tokens, choice=None: None)
     with pytest.raises(AssertionError):

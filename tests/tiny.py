@@ -11,10 +11,10 @@ from transformers import (
     Qwen2Config,
 )
 
-from trimtab.frozen.lm import FrozenLM
+from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard
-from trimtab.rewards.model import RewardModel
 from trimtab.rewards.network import build_network
+from trimtab.rewards.reward_model import RewardModel
 
 WORDS = [f"w{i}" for i in range(60)]
 SPECIAL = ["<pad>", "<bos>", "<eos>", "<unk>"]
@@ -75,7 +75,7 @@ def tiny_reward(lm: FrozenLM, head: str, trunk: str = "lora", seed: int = 0, **c
     settings = {
         "base": lm.name,
         "base_fingerprint": lm.base_fingerprint,
-        "tokenizer_fingerprint": lm.tokenizer_fingerprint,
+        "tokenizer_fingerprint": lm.codec.fingerprint,
         "layers": 2,
         "head": head,
         "attributes": ("kind", "calm"),

@@ -1,10 +1,10 @@
-"""The choices of TruthfulQA's table: the best answer, then the incorrect ones."""
+"""Read TruthfulQA's table: a question, its best answer and its incorrect answers."""
 
 from typing import Any
 
 
 def with_choices(table: Any) -> Any:
-    """A question and its choices for each row; the first is right."""
+    """Return a table of questions and choices; the first choice is right."""
     return table.map(
         lambda row: {
             "question": row["Question"],

@@ -2,20 +2,23 @@
 
 lm = trimtab.load("smollm2")
 calm = trimtab.reward("toxicity", lm).away(beta=30)
-print(lm.generate("The new neighbours are", steer=calm).text)
+print(lm.generate("My first day at work was", steer=calm).text)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from trimtab.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from trimtab.best_of import RankedDrafts
     from trimtab.engines.processor import SteeringProcessor
+    from trimtab.engines.sampling_params import SamplingParams
     from trimtab.errors import TrimtabError
     from trimtab.generation import Generation
-    from trimtab.lm import LanguageModel, load, reward
-    from trimtab.rewards.model import RewardModel
-    from trimtab.rewind.result import Rewound
-    from trimtab.rewind.settings import Budget, RewindSettings
+    from trimtab.language_model import LanguageModel, from_transformers, load, reward
+    from trimtab.rewards.reward_model import RewardModel
+    from trimtab.rewind.result import SearchResult
+    from trimtab.rewind.rewind_settings import Budget, RewindSettings
     from trimtab.steering.steer import Steer
 
 __version__ = "0.1.0"
@@ -23,37 +26,35 @@ __all__ = [
     "Budget",
     "Generation",
     "LanguageModel",
+    "RankedDrafts",
     "RewardModel",
     "RewindSettings",
-    "Rewound",
+    "SamplingParams",
+    "SearchResult",
     "Steer",
     "SteeringProcessor",
     "TrimtabError",
+    "from_transformers",
     "load",
     "reward",
 ]
 
-_HOMES = {
-    "Budget": "trimtab.rewind.settings",
-    "Generation": "trimtab.generation",
-    "LanguageModel": "trimtab.lm",
-    "RewardModel": "trimtab.rewards.model",
-    "RewindSettings": "trimtab.rewind.settings",
-    "Rewound": "trimtab.rewind.result",
-    "Steer": "trimtab.steering.steer",
-    "SteeringProcessor": "trimtab.engines.processor",
-    "TrimtabError": "trimtab.errors",
-    "load": "trimtab.lm",
-    "reward": "trimtab.lm",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import trimtab` costs nothing."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Budget": "trimtab.rewind.rewind_settings",
+        "Generation": "trimtab.generation",
+        "LanguageModel": "trimtab.language_model",
+        "RankedDrafts": "trimtab.best_of",
+        "RewardModel": "trimtab.rewards.reward_model",
+        "RewindSettings": "trimtab.rewind.rewind_settings",
+        "SamplingParams": "trimtab.engines.sampling_params",
+        "SearchResult": "trimtab.rewind.result",
+        "Steer": "trimtab.steering.steer",
+        "SteeringProcessor": "trimtab.engines.processor",
+        "TrimtabError": "trimtab.errors",
+        "from_transformers": "trimtab.language_model",
+        "load": "trimtab.language_model",
+        "reward": "trimtab.language_model",
+    },
+)

@@ -1,4 +1,4 @@
-"""Best-of-n: write n drafts, keep the one that a reward likes most. The yardstick of every decode-time method."""
+"""Best-of-n: write n drafts and keep the one with the highest reward. The yardstick of every decode-time method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trimtab.engines.guide import rewards_of
-from trimtab.engines.scoring import reward_texts
-from trimtab.frozen.lm import FrozenLM
+from trimtab.engines.base import Engine, require
 from trimtab.generation import Generation
-from trimtab.steering.steer import Steer
+from trimtab.models.codec import TextCodec
+from trimtab.steering.steer import Steer, distinct_rewards
 
-TOGETHER = 128
+BATCH_TEXTS = 128
 
 
 @final
 @dataclass(frozen=True)
-class Best:
+class RankedDrafts:
     """The drafts of one prompt, ranked.
 
     Attributes:
-        drafts: the best first; of equal ones, the one written first.
-        scores: Σ ±β · r(prompt + draft) of each, minus where the steer is away. Rewards are not clamped as they are
-            when they steer: that would make equals of the best.
+        drafts: the best first; of equal ones, the one that was written first.
+        scores: Σ ±β · r(prompt + draft) of each, minus where the steer is away. Rewards are not clamped here: clamping
+            would tie the best drafts.
     """
 
     drafts: tuple[Generation, ...]
@@ -37,41 +36,55 @@ class Best:
         return self.drafts[0].text
 
 
+def check_ranking(engine: Engine, by: Steer) -> None:
+    """Refuse a ranking before any draft is written.
+
+    Raises:
+        UnsupportedByEngine: the engine computes no rewards.
+        RewardMismatch: a reward was made for another tokenizer.
+    """
+    require(engine, ["rewards"], "best-of-n")
+    for reward in distinct_rewards([by]):
+        reward.check_serves(engine.codec.fingerprint)
+
+
 def rank(
-    lm: FrozenLM, by: Steer, prefixes: Sequence[Sequence[int]], drafts: Sequence[Sequence[Generation]]
-) -> list[Best]:
+    engine: Engine, by: Steer, prefixes: Sequence[Sequence[int]], drafts: Sequence[Sequence[Generation]]
+) -> list[RankedDrafts]:
     """Order the drafts of each prompt by the reward of the whole text; all are scored in batches.
 
     Args:
-        lm: the language model that wrote them.
-        by: the rewards, each towards or away, with their weights.
+        engine: computes the rewards.
+        by: the rewards, each toward or away, with their weights.
         prefixes: the prompts' token ids.
-        drafts: what follows each; EOS at an end is not scored.
+        drafts: of each prompt; an EOS at the end is not scored.
 
     Raises:
         InvalidPrompt: prompt and draft are longer than a reward's context.
     """
-    pairs = [(prefix, draft) for prefix, of in zip(prefixes, drafts, strict=True) for draft in of]
-    texts = [[*prefix, *without_eos(draft.token_ids, lm)] for prefix, draft in pairs]
-    scores = torch.cat([_scores(by, texts[start : start + TOGETHER], lm) for start in range(0, len(texts), TOGETHER)])
-    return [_ordered(of, part) for of, part in zip(drafts, scores.split([len(of) for of in drafts]), strict=True)]
+    pairs = [(prefix, draft) for prefix, of_prompt in zip(prefixes, drafts, strict=True) for draft in of_prompt]
+    texts = [[*prefix, *without_eos(draft.token_ids, engine.codec)] for prefix, draft in pairs]
+    batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
+    scores = torch.cat([_scores(engine, by, batch) for batch in batches])
+    parts = scores.split([len(of_prompt) for of_prompt in drafts])
+    return [_ranked(of_prompt, part) for of_prompt, part in zip(drafts, parts, strict=True)]
 
 
-def _ordered(drafts: Sequence[Generation], scores: Float[Tensor, " drafts"]) -> Best:
-    order = scores.argsort(descending=True, stable=True)
-    return Best(tuple(drafts[place] for place in order.tolist()), tuple(scores[order].tolist()))
-
-
-def without_eos(ids: Sequence[int], lm: FrozenLM) -> list[int]:
+def without_eos(ids: Sequence[int], codec: TextCodec) -> list[int]:
     """Token ids without an EOS at their end."""
-    return list(ids[:-1] if ids and ids[-1] in lm.eos_token_ids else ids)
+    return list(ids[:-1] if ids and ids[-1] in codec.eos_token_ids else ids)
 
 
-def _scores(by: Steer, texts: Sequence[Sequence[int]], lm: FrozenLM) -> Float[Tensor, " texts"]:
+def _ranked(drafts: Sequence[Generation], scores: Float[Tensor, " drafts"]) -> RankedDrafts:
+    order = scores.argsort(descending=True, stable=True)
+    return RankedDrafts(tuple(drafts[place] for place in order.tolist()), tuple(scores[order].tolist()))
+
+
+def _scores(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[Tensor, " texts"]:
     """Σ ±β · r of each text."""
-    total = torch.zeros(len(texts), device=lm.device)
-    for reward in rewards_of([by]):
-        rewards = reward_texts(lm, reward, texts)
+    total = torch.zeros(len(texts))
+    for reward in distinct_rewards([by]):
+        rewards = engine.rewards(reward, texts).cpu()
         for term in (term for term in by.terms if term.reward is reward):
             total = total + (-term.beta if term.away else term.beta) * rewards[:, term.attribute]
-    return total.cpu()
+    return total

@@ -1,15 +1,16 @@
-"""Everything that trimtab raises on purpose.
+"""Every error that trimtab raises on purpose.
 
     TrimtabError
     ├── ModelNotFound           no language model under that name
     ├── UnsupportedModel        the architecture cannot be decoded with a rewindable KV cache
+    ├── UnsupportedByEngine     the engine lacks a capability that the call needs
     ├── RewardNotFound          no reward under that name
     ├── RewardMismatch          the reward does not belong to this language model
     ├── UnknownAttribute        the reward has no attribute of that name
     ├── InvalidSetting          a number or a choice out of its range (also a ValueError)
     ├── InvalidPrompt           empty, or longer than the context
     ├── InvalidData             an input file or data set that cannot be used
-    ├── Diverged                training left the finite numbers
+    ├── TrainingDiverged        training left the finite numbers
     ├── CorruptReward           a reward folder that is damaged or incomplete
     └── CorruptCheckpoint       a training run's checkpoint that is damaged
 
@@ -27,6 +28,10 @@ class ModelNotFound(TrimtabError):
 
 class UnsupportedModel(TrimtabError):
     """The architecture cannot be decoded with a rewindable KV cache."""
+
+
+class UnsupportedByEngine(TrimtabError):
+    """The engine lacks a capability that the call needs."""
 
 
 class RewardNotFound(TrimtabError):
@@ -53,8 +58,8 @@ class InvalidData(TrimtabError):
     """An input file or data set that cannot be used."""
 
 
-class Diverged(TrimtabError):
-    """Training left the finite numbers."""
+class TrainingDiverged(TrimtabError):
+    """The loss or a weight is no longer finite."""
 
 
 class CorruptReward(TrimtabError):

@@ -1,13 +1,13 @@
-"""What a user reads: a continuation, its tokens, and for each token what it was chosen from and why."""
+"""The result of a call: a continuation, its tokens, and for each token the candidates and their rewards."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import final, overload
 
-from trimtab.engines.base import Choice, Continuation, FinishReason
-from trimtab.frozen.lm import FrozenLM
+from trimtab.engines.base import Choice, Chunk, Continuation, FinishReason
+from trimtab.models.codec import Prompt, TextCodec
 
 UNFINISHED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 SHOWN_CANDIDATES = 3
@@ -24,7 +24,7 @@ class Candidate:
         base_logprob: its log-probability before steering, over the whole vocabulary.
         logprob: its log-probability after steering, over the candidates, at temperature 1.
         rewards: {"reward:attribute": r}.
-        chosen: whether it was drawn.
+        chosen: whether it is the token that was written.
     """
 
     text: str
@@ -40,13 +40,13 @@ class Token:
     """One token of a generation.
 
     Attributes:
-        text: what it adds to the text; empty within a character, and for EOS.
+        text: the text that it adds; empty within a character, and for EOS.
         finish_reason: why the text ends here; None before its last token.
-        choice: the raw tensors behind it.
+        choice: the tensors of its step.
     """
 
-    def __init__(self, lm: FrozenLM, choice: Choice, text: str, finish_reason: FinishReason | None):
-        self._lm = lm
+    def __init__(self, codec: TextCodec, choice: Choice, text: str, finish_reason: FinishReason | None):
+        self._codec = codec
         self.choice = choice
         self.text = text
         self.finish_reason = finish_reason
@@ -66,7 +66,7 @@ class Token:
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
-        """What it was chosen from, the most likely after steering first; those excluded by top-p are left out."""
+        """The candidates, most likely after steering first; without those that top-p excludes."""
         choice = self.choice
         order = choice.steered_logprobs.argsort(descending=True).tolist()
         return tuple(self._candidate(column) for column in order if choice.steered_logprobs[column] > -math.inf)
@@ -74,7 +74,7 @@ class Token:
     def _candidate(self, column: int) -> Candidate:
         choice, token_id = self.choice, int(self.choice.candidates[column])
         return Candidate(
-            text=str(self._lm.tokenizer.decode([token_id])),
+            text=self._codec.token_text(token_id),
             token_id=token_id,
             base_logprob=float(choice.base_logprobs[column]),
             logprob=float(choice.steered_logprobs[column]),
@@ -89,13 +89,19 @@ class Token:
 
 @final
 class Trace(Sequence[Token]):
-    """The tokens of a generation; printed, a line for each with its strongest candidates."""
+    """The tokens of a generation. Printing it shows one line per token, with its best candidates."""
 
     def __init__(self, tokens: Sequence[Token]):
         self._tokens = tuple(tokens)
 
-    def __getitem__(self, index: int) -> Token:  # type: ignore[override]
-        return self._tokens[index]
+    @overload
+    def __getitem__(self, index: int) -> Token: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Trace": ...
+
+    def __getitem__(self, index: int | slice) -> "Token | Trace":
+        return Trace(self._tokens[index]) if isinstance(index, slice) else self._tokens[index]
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -109,56 +115,68 @@ class Generation:
     """A continuation of a prompt.
 
     Attributes:
-        prompt: what was continued.
+        prompt: the text or conversation that was continued.
         text: the continuation, without the stop string that may have ended it.
         token_ids: its tokens, EOS included.
-        finish_reason: "eos", "stop" or "length".
+        finish_reason: "eos", "stop" or "length"; a search may also end by "budget" or "interrupted".
+
+    Args:
+        codec: decodes the tokens.
+        prompt: the prompt.
+        continuations: one per sample.
+        stop: the strings that end a text.
     """
 
-    def __init__(self, lm: FrozenLM, prompt: str, continuation: Continuation, stop: Sequence[str]):
-        self._lm, self._continuation = lm, continuation
+    def __init__(
+        self, codec: TextCodec, prompt: Prompt, continuations: Sequence[Continuation], stop: Sequence[str] = ()
+    ):
+        first, *others = continuations
+        self._codec, self._continuation = codec, first
         self.prompt = prompt
-        self.token_ids = continuation.token_ids
-        self.finish_reason = continuation.finish_reason
-        self.text = cut_at_stop(lm.decode(self.token_ids), stop)
+        self.token_ids = first.token_ids
+        self.finish_reason = first.finish_reason
+        self.text = cut_at_stop(codec.decode(self.token_ids), stop)
+        self._others = tuple(Generation(codec, prompt, [other], stop) for other in others)
 
     def __repr__(self) -> str:
         return f"Generation({self.text!r}, {self.finish_reason!r})"
 
+    @property
+    def samples(self) -> tuple["Generation", ...]:
+        """All n samples of the prompt; the first is this one."""
+        return (self, *self._others)
+
     @cached_property
     def trace(self) -> Trace:
         """Token by token: the candidates, their base log-probabilities and their rewards."""
-        detokenizer = Detokenizer(self._lm)
-        choices = self._continuation.choices
-        reasons = [None] * (len(choices) - 1) + [self.finish_reason]
-        return Trace(
-            [
-                Token(self._lm, choice, detokenizer.push(choice.token_id), reason)
-                for choice, reason in zip(choices, reasons, strict=True)
-            ]
-        )
+        detokenizer, choices = Detokenizer(self._codec), self._continuation.choices
+        tokens = [Token(self._codec, choice, detokenizer.push(choice.token_id), None) for choice in choices[:-1]]
+        for last in choices[-1:]:
+            tokens.append(Token(self._codec, last, detokenizer.push(last.token_id), self.finish_reason))
+        return Trace(tokens)
 
     @cached_property
     def mean_rewards(self) -> dict[str, float]:
-        """The mean of each reward over the tokens."""
+        """{"reward:attribute": the mean over the tokens}; empty without a steer."""
         rows = [token.rewards for token in self.trace]
-        return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        names = rows[0] if rows else {}
+        return {name: sum(row[name] for row in rows) / len(rows) for name in names}
 
 
 @final
 class Detokenizer:
-    """Token ids in, text out, as soon as a character is whole."""
+    """Turns token ids into text, as soon as a character is complete."""
 
-    def __init__(self, lm: FrozenLM):
-        self._lm = lm
+    def __init__(self, codec: TextCodec):
+        self._codec = codec
         self._ids: list[int] = []
         self._context = self._read = 0
 
     def push(self, token_id: int) -> str:
-        """What a token adds to the text."""
+        """The text that a token adds."""
         self._ids.append(token_id)
-        before = self._lm.decode(self._ids[self._context : self._read])
-        after = self._lm.decode(self._ids[self._context :])
+        before = self._codec.decode(self._ids[self._context : self._read])
+        after = self._codec.decode(self._ids[self._context :])
         if after == before or after.endswith(UNFINISHED_CHARACTER):  # a special token, or half a character
             return ""
         self._context, self._read = self._read, len(self._ids)
@@ -167,14 +185,14 @@ class Detokenizer:
 
 @final
 class StreamedText:
-    """Text that may end in a stop string: what could be the start of one is held back."""
+    """Text that may end in a stop string: holds back what could be the start of one."""
 
     def __init__(self, stop: Sequence[str]):
         self._stop = [s for s in stop if s]
         self._held = ""
 
     def push(self, text: str, last: bool) -> str:
-        """Take text in and give out what is safe to show; everything up to the stop string if it was the last."""
+        """Take new text and return the text that is safe to show; with `last`, everything up to the stop string."""
         self._held += text
         if last:
             return cut_at_stop(self._held, self._stop)
@@ -190,14 +208,14 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     return text[: min(places)] if places else text
 
 
-def stream_tokens(
-    lm: FrozenLM, choices: Iterator[tuple[Choice, FinishReason | None]], stop: Sequence[str]
-) -> Iterator[Token]:
-    """Tokens as they come; their texts joined are the text that `Generation` would have."""
-    detokenizer, shown = Detokenizer(lm), StreamedText(stop)
-    for choice, reason in choices:
-        text = shown.push(detokenizer.push(choice.token_id), last=reason is not None)
-        yield Token(lm, choice, text, reason)
+def stream_tokens(codec: TextCodec, chunks: Iterator[Chunk], stop: Sequence[str]) -> Iterator[Token]:
+    """The tokens of one sample as they come; their texts joined are the text of its `Generation`."""
+    detokenizer, shown = Detokenizer(codec), StreamedText(stop)
+    for chunk in chunks:
+        for place, choice in enumerate(chunk.choices, start=1):
+            reason = chunk.finish_reason if place == len(chunk.choices) else None
+            text = shown.push(detokenizer.push(choice.token_id), last=reason is not None)
+            yield Token(codec, choice, text, reason)
 
 
 def _trace_line(token: Token) -> str:

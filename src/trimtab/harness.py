@@ -1,9 +1,9 @@
-"""Steered models in EleutherAI's lm-evaluation-harness: what does steering do to general ability?
+"""Steered models in EleutherAI's lm-evaluation-harness: the effect of steering on general ability.
 
     python -m trimtab.harness run --model trimtab --model_args "pretrained=smollm2,steer=toxicity=-30" --tasks arc_easy
 
-is `lm_eval` with one more model. Arguments: `pretrained`, `steer` (several joined by ";"), `method`, `top_k`, `dtype`,
-`device`, `batch_size`, `max_gen_toks`. Without `steer` the numbers are the harness's own of the same model.
+is `lm_eval` with one more model. Model arguments: `pretrained`, `steer` (several joined by ";"), `method`, `top_k`,
+`dtype`, `device`, `batch_size`, `max_gen_toks`. Without `steer` the figures equal the harness's own for that model.
 """
 
 import itertools
@@ -23,15 +23,14 @@ except ImportError as missing:
 
 from rich.progress import track
 
-from trimtab.cli.steers import load_steers
 from trimtab.engines.base import Request
-from trimtab.engines.scoring import score_continuations
-from trimtab.engines.settings import DEFAULT_TOP_K, Sampling
+from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
 from trimtab.generation import cut_at_stop
-from trimtab.lm import load
+from trimtab.language_model import load
+from trimtab.rewards.registry import load_steers
 
 Item = TypeVar("Item")
-Tokens = tuple[Any, list[int], list[int]]  # what it is for; context; continuation
+Tokens = tuple[Any, list[int], list[int]]  # the harness's key; context; continuation
 
 
 @register_model("trimtab")
@@ -39,19 +38,19 @@ Tokens = tuple[Any, list[int], list[int]]  # what it is for; context; continuati
 class HarnessLM(TemplateLM):
     """A steered language model.
 
-    A continuation's log-likelihood is that of writing it: steered, over the top k at each step. A token outside the
-    top k, which steering would never write, is added to its step's candidates, for a likelihood of 0 says nothing.
+    The log-likelihood of a continuation is that of writing it: steered, over the top k of each step. A token outside
+    the top k is added to the candidates of its step: a likelihood of 0 could not be compared.
 
     Args:
         pretrained: smollm2, a folder, a .gguf file or a Hub id.
-        steer: NAME[:ATTRIBUTE]=±β, several joined by ";"; none for the model as it is, over its whole vocabulary.
-        method: arm or rad, where a bundled reward has both.
+        steer: NAME[:ATTRIBUTE]=±β, several joined by ";"; empty for the unsteered model over its whole vocabulary.
+        method: arm or rad, for a bundled reward that has both.
         top_k: the candidates of a steered step; 0 for the whole vocabulary (Q-heads only).
         dtype: float32, bfloat16 …; default as in `trimtab.load`.
         device: a torch device.
-        batch_size: texts run together.
-        max_gen_toks: the most tokens written, where a task does not say.
-        max_batch_size: what the harness always passes; not used.
+        batch_size: texts in one batch.
+        max_gen_toks: maximum new tokens, if a task does not say.
+        max_batch_size: passed by the harness; not used.
     """
 
     def __init__(
@@ -68,43 +67,43 @@ class HarnessLM(TemplateLM):
     ):
         super().__init__()
         if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
-            device = None  # the harness asks for its default, cuda:0, everywhere
+            device = None  # cuda:0 is the harness's default even without a GPU
         self.lm = load(pretrained, device, getattr(torch, dtype) if dtype else None)
-        self.frozen = self.lm.frozen
-        self.tokenizer = self.frozen.tokenizer
-        self.steer = load_steers([part for part in steer.split(";") if part], method, self.lm)
+        self.base = self.lm.base
+        self.tokenizer = self.base.tokenizer
+        self.steer = load_steers([part for part in steer.split(";") if part], method, self.base)
         self.top_k = (int(top_k) or None) if self.steer else None
         self.batch_size = int(batch_size) if str(batch_size).isdigit() else 16
         self.max_gen_toks = int(max_gen_toks)
-        self._device = self.frozen.device
+        self._device = self.base.device
 
     @property
     def eot_token_id(self) -> int:
-        """What ends a text."""
+        """The token that ends a text."""
         return int(self.tokenizer.eos_token_id)
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands before a text that has no context."""
-        first = self.frozen.bos_token_id
+        """The token that stands before a text without context."""
+        first = self.base.bos_token_id
         return self.eot_token_id if first is None else int(first)
 
     @property
     def max_length(self) -> int:
         """The context, in tokens."""
-        return self.frozen.context_length
+        return self.base.context_length
 
     @property
     def tokenizer_name(self) -> str:
-        """For the harness's caches."""
-        return self.frozen.name.replace("/", "__")
+        """The key of the harness's caches."""
+        return self.base.name.replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Token ids; no special tokens are added."""
         return list(self.tokenizer(string, add_special_tokens=bool(add_special_tokens))["input_ids"])
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """A conversation as the model wants it."""
+        """A conversation in the model's chat template."""
         return str(
             self.tokenizer.apply_chat_template(
                 chat_history, tokenize=False, add_generation_prompt=add_generation_prompt
@@ -119,11 +118,9 @@ class HarnessLM(TemplateLM):
         for batch in self._batches(order, "log-likelihoods", disable_tqdm):
             given = [self._fitted(requests[n][1], requests[n][2]) for n in batch]
             prefixes, continuations = [context for context, _ in given], [continuation for _, continuation in given]
-            scored = score_continuations(
-                self.frozen, prefixes, range(len(batch)), continuations, self.steer, self.top_k
-            )
-            for n, logprob, greedy in zip(batch, scored.logprobs.tolist(), scored.greedy.tolist(), strict=True):
-                found[n] = (logprob, greedy)
+            scored = self.lm.engine.score(prefixes, [[each] for each in continuations], self.steer, self.top_k)
+            for n, (logprobs, greedy) in zip(batch, scored, strict=True):
+                found[n] = (float(logprobs[0]), bool(greedy[0]))
                 self.cache_hook.add_partial("loglikelihood", requests[n][0], found[n])
         return found
 
@@ -158,15 +155,19 @@ class HarnessLM(TemplateLM):
         settings = normalize_gen_kwargs(dict(wanted), self.max_gen_toks)
         room = self.max_length - settings["max_gen_toks"]
         prefixes = [(self.tok_encode(context) or [self.prefix_token_id])[-room:] for context in contexts]
-        sampling = Sampling(self.top_k, settings.get("top_p"), settings.get("temperature") or 0.0)
-        stop = [text for text in settings["until"] if text]
-        written = self.lm.engine.sample(
-            [Request(prefix, self.steer, seed=0) for prefix in prefixes], 1, settings["max_gen_toks"], sampling, stop
+        params = SamplingParams(
+            top_k=self.top_k,
+            top_p=settings.get("top_p"),
+            temperature=settings.get("temperature") or 0.0,
+            max_new_tokens=settings["max_gen_toks"],
+            stop=tuple(text for text in settings["until"] if text),
+            seed=0,
         )
-        return [cut_at_stop(self.frozen.decode(one.token_ids), stop) for (one,) in written]
+        written = self.lm.engine.sample([Request(prefix, params, self.steer) for prefix in prefixes])
+        return [cut_at_stop(self.lm.engine.codec.decode(one.token_ids), params.stop) for (one,) in written]
 
     def _fitted(self, context: list[int], continuation: list[int]) -> tuple[list[int], list[int]]:
-        """Both, without the beginning of a context that is too long; a continuation's last token is never an input."""
+        """Context and continuation, cut on the left to the context length; the last token is never an input."""
         continuation = continuation[-self.max_length :]
         return context[-(self.max_length + 1 - len(continuation)) :], continuation
 

@@ -1,58 +1,60 @@
-"""Generation over a file of prompts: in batches, each written when it is done, so that a killed run can go on."""
+"""Generate or search over a file of prompts. Each batch is saved when it is done, so interrupted runs resume."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from trimtab.engines.settings import DEFAULT_MAX_NEW_TOKENS, Sampling
+from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
+from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
-from trimtab.evaluation.settings import Dtype
 from trimtab.generation import Generation
-from trimtab.jsonlines import append_rows, drop_torn_line, read_lines
-from trimtab.lm import LanguageModel
-from trimtab.rewind.result import Rewound
-from trimtab.rewind.settings import Budget, RewindSettings
+from trimtab.judges.load import JudgeLike
+from trimtab.language_model import LanguageModel
+from trimtab.models.codec import Message, Prompt, TextCodec
+from trimtab.models.dtypes import Dtype
+from trimtab.rewind.result import SearchResult
+from trimtab.rewind.rewind_settings import Budget, RewindSettings
+from trimtab.rewind.runner import Progress
 from trimtab.steering.steer import Steer
 
 SETTINGS_SUFFIX = ".settings.json"
+EXPECTED_ROW = 'expected an object with a text under "prompt", or a list of messages under "messages"'
 
 
 @final
 @dataclass(frozen=True)
 class Job:
-    """What to do with every prompt.
+    """The settings of a generation over a file of prompts.
 
     Attributes:
-        model, dtype: the language model's name and its numbers, for the record.
-        steer, method: the steer, as text, for the record.
-        sampling: the candidates and the temperature.
-        max_new_tokens, n, chat, stop: as in `LanguageModel.generate`.
-        seed: of every prompt.
+        model, dtype: the language model's name and dtype.
+        steer, method: the steer, as text.
+        sampling: how to sample; the seed is that of every prompt.
+        chat: send each text as a user message.
+        system: the system message of each conversation that has none; implies `chat`.
     """
 
     model: str
     dtype: Dtype = "auto"
     steer: tuple[str, ...] = ()
     method: str | None = None
-    sampling: Sampling = field(default_factory=Sampling)
-    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
-    n: int = 1
-    seed: int = 0
+    sampling: SamplingParams = field(default_factory=SamplingParams)
     chat: bool = False
-    stop: tuple[str, ...] = ()
+    system: str | None = None
+
+    @property
+    def samples(self) -> int:
+        """Rows per prompt."""
+        return self.sampling.n
 
 
 @final
 @dataclass(frozen=True)
 class RewindJob:
-    """What to search for every prompt; fields as in `LanguageModel.rewind`, names as typed.
-
-    Attributes:
-        n: samples of a prompt: one.
-    """
+    """The settings of a search over a file of prompts. Fields as in `LanguageModel.rewind`, names as text."""
 
     model: str
     judge: str
@@ -63,81 +65,116 @@ class RewindJob:
     similarity: str
     seed: int
     chat: bool
+    system: str | None
     stop: tuple[str, ...]
     judge_chat: bool
     judge_soft: bool
     judge_alone: bool
     dtype: Dtype
-    n: int = 1
+
+    @property
+    def samples(self) -> int:
+        """Rows per prompt."""
+        return 1
 
 
+@final
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt and the line it came from."""
+class NumberedPrompt:
+    """A prompt and its place in the input.
+
+    Attributes:
+        line: its number, from 1.
+        prompt: what is continued.
+        given: {"prompt": …} or {"messages": …} as in the input.
+    """
 
     line: int
-    text: str
+    prompt: Prompt
+    given: Mapping[str, Any]
 
 
-def write_prompts(lm: LanguageModel, prompts: Sequence[Prompt], steer: Steer | None, job: Job) -> list[dict[str, Any]]:
-    """Continue some prompts as one batch; one row for each sample."""
-    written = lm.generate(
-        [prompt.text for prompt in prompts],
-        [steer] * len(prompts),
-        n=job.n,
-        **asdict(job.sampling),
-        max_new_tokens=job.max_new_tokens,
-        stop=job.stop,
-        seed=job.seed,
-        chat=job.chat,
-    )
+def as_prompt(row: Mapping[str, Any], chat: bool = False, system: str | None = None) -> Prompt:
+    """The prompt of one input row: its text, or the conversation that the settings make of it.
+
+    Args:
+        row: has "prompt", a text, or "messages", a list.
+        chat: send a text as a user message.
+        system: put this message first, unless the conversation has a system message; implies `chat`.
+
+    Raises:
+        InvalidPrompt: it has neither.
+    """
+    text, messages = row.get("prompt"), row.get("messages")
+    if isinstance(messages, list):
+        found: list[Message] = list(messages)
+    elif isinstance(text, str):
+        if not chat and system is None:
+            return text
+        found = [Message(role="user", content=text)]
+    else:
+        raise InvalidPrompt(EXPECTED_ROW)
+    roles = [message.get("role") for message in found if isinstance(message, Mapping)]
+    opening = [] if system is None or "system" in roles else [Message(role="system", content=system)]
+    return [*opening, *found]
+
+
+def number_prompts(texts: Sequence[str], chat: bool, system: str | None) -> list[NumberedPrompt]:
+    """Texts from the command line as numbered prompts."""
+    rows = [{"prompt": text} for text in texts]
+    return [NumberedPrompt(line, as_prompt(row, chat, system), row) for line, row in enumerate(rows, start=1)]
+
+
+def write_prompts(
+    lm: LanguageModel, prompts: Sequence[NumberedPrompt], steer: Steer | None, job: Job
+) -> list[dict[str, Any]]:
+    """Continue some prompts as one batch; returns one row per sample."""
+    written = lm.generate([each.prompt for each in prompts], steer, job.sampling)
     return [
-        {"line": prompt.line, "sample": sample, **describe(generation, job.steer)}
-        for prompt, of_prompt in zip(prompts, written, strict=True)
-        for sample, generation in enumerate([of_prompt] if job.n == 1 else of_prompt)
+        {"line": prompt.line, "sample": number, **prompt.given, **describe(sample, job.steer)}
+        for prompt, generation in zip(prompts, written, strict=True)
+        for number, sample in enumerate(generation.samples)
     ]
 
 
 def search_prompts(
     lm: LanguageModel,
-    prompts: Sequence[Prompt],
-    judge: Any,
+    prompts: Sequence[NumberedPrompt],
+    judge: JudgeLike,
     steer: Steer | None,
     job: RewindJob,
-    progress: Callable[[Any], None] = lambda turn: None,
-) -> list[Rewound]:
+    progress: Progress | None = None,
+) -> list[SearchResult]:
     """Search a continuation of some prompts, all together."""
     return lm.rewind(
-        [prompt.text for prompt in prompts],
+        [each.prompt for each in prompts],
         judge,
         steer,
         job.settings,
         similarity=job.similarity,
         stop=job.stop,
         seed=job.seed,
-        chat=job.chat,
         budget=job.budget,
         progress=progress,
     )
 
 
-def describe_search(prompt: Prompt, result: Rewound) -> dict[str, Any]:
-    """A searched continuation as one JSON object, with everything that was taken back, and what its call cost.
+def describe_search(prompt: NumberedPrompt, result: SearchResult) -> dict[str, Any]:
+    """A searched continuation as one JSON object, with everything that was taken back and the cost of its call.
 
     Raises:
-        KeyboardInterrupt: it was interrupted: the prompt is to be searched again.
+        KeyboardInterrupt: the search was interrupted, so the prompt must be searched again.
     """
     if result.finish_reason == "interrupted":
         raise KeyboardInterrupt
-    call = {"tokens": result.spent.tokens, "calls": result.spent.calls, "seconds": round(result.seconds, 1)}
-    return {"line": prompt.line, "sample": 0, **result.as_dict(), "call": call}
+    call = {"tokens": result.usage.tokens, "calls": result.usage.calls, "seconds": round(result.seconds, 1)}
+    return {"line": prompt.line, "sample": 0, **result.as_dict(), **prompt.given, "call": call}
 
 
 def describe(generation: Generation, steer: Sequence[str]) -> dict[str, Any]:
     """A generation as one JSON object."""
     tokens = list(generation.trace)
     return {
-        "prompt": generation.prompt,
         "text": generation.text,
         "tokens": [token.text for token in tokens],
         "token_ids": generation.token_ids,
@@ -151,22 +188,21 @@ def run_file(
     lm: LanguageModel,
     source: Path,
     target: Path,
-    write: Callable[[Sequence[Prompt]], list[dict[str, Any]]],
+    write: Callable[[Sequence[NumberedPrompt]], list[dict[str, Any]]],
     job: Job | RewindJob,
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
-    """Continue every prompt of a JSON-lines file; returns what was wrong with the lines that could not be.
+    """Continue every prompt of a JSON-lines file; returns the faults of the lines that could not be used.
 
-    Rows are appended to `target` batch by batch, and the settings kept beside it. Called again, it goes on where it
-    was stopped.
+    Rows are appended to `target` batch by batch; the settings are kept beside it. Interrupted runs resume.
 
     Args:
         lm: the language model.
-        source: objects with a "prompt".
-        target: what `write` returns, each with the "line" of its prompt and the number of the "sample".
+        source: objects with a "prompt" or with "messages".
+        target: receives the rows of `write`, each with the "line" of its prompt and the number of its "sample".
         write: continues some prompts.
-        job: the settings, kept beside the target; another call with other settings is refused.
+        job: the settings; a later call with other settings is refused.
         batch_size: prompts written together.
         progress: called with the prompts done and the prompts in all.
 
@@ -176,11 +212,11 @@ def run_file(
     """
     if batch_size < 1:
         raise InvalidSetting(f"got batch_size={batch_size}, expected at least 1")
-    prompts, faults = read_prompts(source, lm, job.chat)
+    prompts, faults = read_prompts(source, lm.engine.codec, job.chat, job.system)
     if not prompts:
         raise InvalidData(f"{str(source)!r} has no usable prompt; first fault: {(faults or ['it is empty'])[0]}")
     claim(target, job)
-    finished = finished_lines(target, job.n, {prompt.line: prompt.text for prompt in prompts})
+    finished = finished_lines(target, job.samples, {prompt.line: prompt.given for prompt in prompts})
     waiting = [prompt for prompt in prompts if prompt.line not in finished]
     done = len(prompts) - len(waiting)
     progress(done, len(prompts))
@@ -191,22 +227,34 @@ def run_file(
     return faults
 
 
-def read_prompts(source: Path, lm: LanguageModel, chat: bool) -> tuple[list[Prompt], list[str]]:
-    """The prompts of a file that can be continued, and what is wrong with the rest."""
+def read_prompts(
+    source: Path, codec: TextCodec, chat: bool, system: str | None
+) -> tuple[list[NumberedPrompt], list[str]]:
+    """The prompts of a file that can be continued, and the faults of the other lines."""
     prompts, faults = [], []
     for line in read_lines(source):
-        fault = line.fault or _fault(line.row or {}, lm, chat)
-        if fault is None and line.row is not None:
-            prompts.append(Prompt(line.number, line.row["prompt"]))
-        else:
-            faults.append(fault if line.fault else f"line {line.number}: {fault}")
-    return prompts, [fault for fault in faults if fault]
+        if line.row is None:
+            faults.append(str(line.fault))
+            continue
+        try:
+            prompt = as_prompt(line.row, chat, system)
+            codec.encode_prompt(prompt)
+        except InvalidPrompt as error:
+            faults.append(f"line {line.number}: {error}")
+            continue
+        given: dict[str, Any] = {key: line.row[key] for key in ("messages", "prompt") if key in line.row}
+        prompts.append(NumberedPrompt(line.number, prompt, given))
+    return prompts, faults
 
 
 def claim(target: Path, job: Job | RewindJob) -> None:
-    """Write the settings beside a new target; refuse one that other settings wrote."""
+    """Write the settings beside a new target.
+
+    Raises:
+        InvalidData: other settings wrote the target, or it is to be compressed.
+    """
     if target.suffix == ".gz":
-        raise InvalidData(f"got {str(target)!r} to write, expected a plain .jsonl file: a compressed one cannot go on")
+        raise InvalidData(f"got {str(target)!r} to write, expected a plain .jsonl file: a compressed one cannot resume")
     settings = json.dumps(asdict(job), indent=2)
     record = target.with_name(target.name + SETTINGS_SUFFIX)
     if target.exists() and target.stat().st_size:
@@ -217,21 +265,22 @@ def claim(target: Path, job: Job | RewindJob) -> None:
         record.write_text(settings, encoding="utf-8")
 
 
-def finished_lines(target: Path, n: int, prompts: dict[int, str]) -> set[int]:
-    """The prompts' lines whose n samples a target holds; rows of a half-written batch are removed.
+def finished_lines(target: Path, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
+    """The lines of the prompts that have all their samples; rows of a half-written batch are removed.
 
     Raises:
-        InvalidData: a row that does not answer the prompt of its line.
+        InvalidData: a row does not answer the prompt of its line.
     """
     drop_torn_line(target)
     if not target.exists():
         return set()
     rows = [line.row for line in read_lines(target) if line.row]
     for row in rows:
-        if row.get("line") not in prompts or row.get("prompt") != prompts[row["line"]]:
+        given = prompts.get(row.get("line", 0))
+        if given is None or any(row.get(key) != value for key, value in given.items()):
             raise InvalidData(f"{str(target)!r} answers other prompts than --input has; choose another --output")
     counts = Counter(row["line"] for row in rows)
-    finished = {line for line, count in counts.items() if count == n}
+    finished = {line for line, count in counts.items() if count == samples}
     if len(finished) < len(counts):
         kept = target.with_name(target.name + ".kept")
         kept.unlink(missing_ok=True)
@@ -240,16 +289,6 @@ def finished_lines(target: Path, n: int, prompts: dict[int, str]) -> set[int]:
     return finished
 
 
-def _fault(row: dict[str, Any], lm: LanguageModel, chat: bool) -> str | None:
-    if not isinstance(row.get("prompt"), str):
-        return 'expected an object with a text under "prompt"'
-    try:
-        lm.frozen.encode(row["prompt"], chat)
-    except InvalidPrompt as error:
-        return str(error)
-    return None
-
-
-def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
+def _batches(prompts: Sequence[NumberedPrompt], size: int) -> Iterator[Sequence[NumberedPrompt]]:
     for start in range(0, len(prompts), size):
         yield prompts[start : start + size]

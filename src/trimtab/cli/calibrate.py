@@ -1,4 +1,4 @@
-"""`trimtab rewind calibrate`: how good a judge is."""
+"""`trimtab rewind calibrate`: measure a judge."""
 
 import json
 from pathlib import Path
@@ -6,96 +6,108 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.consoles import error_console
-from trimtab.cli.judges import Alone, Chat, JudgeOption, parse_judge
-from trimtab.cli.models import Model, Numbers, load_in
+from trimtab.cli.console import error_console
+from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, load_search_judge, parse_judge
+from trimtab.cli.options import DtypeOption, Model, PrintJson, TextColumn, load_language_model
+from trimtab.errors import InvalidPrompt
 
 if TYPE_CHECKING:
-    from trimtab.rewind.draft import Draft
+    from collections.abc import Sequence
+
+    from trimtab.judges.calibration import Calibration
+    from trimtab.judges.draft import Draft
+    from trimtab.models.codec import TextCodec
 
 
 def calibrate(
-    data: Annotated[str, typer.Option(help="A table or a Hub data set of texts whose quality is known.")],
+    data: Annotated[
+        str,
+        typer.Option(help="Texts of known quality: a .jsonl, .csv or .tsv file (.gz allowed), a folder or a Hub id."),
+    ],
     judge: JudgeOption = "self",
     model: Model = "smollm2",
-    dtype: Numbers = "auto",
-    text_column: Annotated[str, typer.Option(help="The text to judge.")] = "text",
-    prompt_column: Annotated[str | None, typer.Option(help="What it answers; default: nothing.")] = None,
-    column: Annotated[str, typer.Option(help="What says whether a text is good.")] = "label",
-    good: Annotated[str, typer.Option(help="What that column holds where it is.")] = "1",
+    dtype: DtypeOption = "auto",
+    text_column: TextColumn = "text",
+    prompt_column: Annotated[
+        str | None, typer.Option(help="Column with the prompt that the text answers. Default: no prompt.")
+    ] = None,
+    column: Annotated[str, typer.Option(help="Column that marks good texts.")] = "label",
+    good: Annotated[str, typer.Option(help="Value of --column that marks a good text.")] = "1",
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="Each row has a better text, chosen, and a worse, rejected.")
+        bool, typer.Option("--pairs", help='Read pairs of texts from the columns "chosen" (better) and "rejected".')
     ] = False,
-    turn: Annotated[str | None, typer.Option(help="Of whole conversations: what opens the answer to judge.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use the first so many rows.")] = None,
-    split: Annotated[str, typer.Option(help="The split, of a data set on the Hub.")] = "train",
-    judge_chat: Chat = False,
+    turn: Annotated[
+        str | None,
+        typer.Option(help='The texts are whole conversations: judge what follows the last TURN, such as "Assistant:".'),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of rows, from the first. Default: all.")] = None,
+    split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
+    judge_chat: JudgeChat = False,
     judge_alone: Alone = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: PrintJson = False,
 ) -> None:
-    """Measure a judge on texts whose quality is known: accuracy, ties, position bias. Chance is one half.
+    """Measure a judge on texts of known quality: accuracy, ties and position bias. Chance is one half.
 
     Example: trimtab rewind calibrate --data answers.jsonl --column label --good harmless --judge self
 
     Example: trimtab rewind calibrate --data hh.jsonl --pairs --turn "Assistant:" --judge toxicity=-1
     """
-    from dataclasses import asdict
-
-    from trimtab.cli.judges import load_search_judge
     from trimtab.cli.progress import counting
-    from trimtab.engines.torch import TorchEngine
-    from trimtab.frozen.memory import Memory
-    from trimtab.rewind.calibrate import calibrate_on_pairs, calibrate_on_texts
-    from trimtab.training.data import column_of, read_table, text_of
+    from trimtab.data.tables import column_of, read_table, text_of
+    from trimtab.judges.calibration import calibrate_on_pairs, calibrate_on_texts
 
     parse_judge(judge)
-    lm = load_in(model, dtype)
-    asked, engine = load_search_judge(judge, lm, judge_chat, False, judge_alone), TorchEngine(lm.frozen, Memory())
+    lm = load_language_model(model, dtype).session()
+    loaded, codec = load_search_judge(judge, lm, judge_chat, False, judge_alone), lm.engine.codec
 
-    def draft(prompt: str, text: str) -> "Draft":
-        return draft_of(prompt, text, turn, lm.frozen.tokenizer)
+    def read_pair(row: dict[str, Any]) -> "tuple[Draft, Draft]":
+        return (
+            draft_of("", text_of(row, "chosen"), turn, codec),
+            draft_of("", text_of(row, "rejected"), turn, codec),
+        )
 
-    if pairs:
-        table: Any = read_table(
-            data, split, lambda row: (draft("", text_of(row, "chosen")), draft("", text_of(row, "rejected")))
-        )
-    else:
-        table = read_table(
-            data,
-            split,
-            lambda row: (
-                draft(text_of(row, prompt_column) if prompt_column else "", text_of(row, text_column)),
-                str(column_of(row, column)) == good,
-            ),
-        )
+    def read_text(row: dict[str, Any]) -> "tuple[Draft, bool]":
+        prompt = text_of(row, prompt_column) if prompt_column else ""
+        return draft_of(prompt, text_of(row, text_column), turn, codec), str(column_of(row, column)) == good
+
+    table: Any = read_table(data, split, read_pair if pairs else read_text)
     if table.faults:
         error_console().print(f"{len(table.faults)} rows left out; first: {table.faults[0]}", markup=False)
     first, second = zip(*table.rows[:limit], strict=True)
+    measure: Any = calibrate_on_pairs if pairs else calibrate_on_texts
     with counting("texts", error_console()) as progress:
-        measure = calibrate_on_pairs if pairs else calibrate_on_texts
-        found = measure(asked, first, second, engine, progress)
-    for one in found:
+        found = measure(loaded, first, second, lm.engine, progress)
+    show(found, Path(data).name, as_json)
+
+
+def show(found: "Sequence[Calibration]", data: str, as_json: bool) -> None:
+    """Print calibrations, and warn of judges that are no better than chance."""
+    from dataclasses import asdict
+
+    for each in found:
         if as_json:
-            typer.echo(json.dumps({"data": Path(data).name, **asdict(one), "near_chance": one.near_chance}))
+            typer.echo(json.dumps({"data": data, **asdict(each), "near_chance": each.near_chance}))
         else:
-            typer.echo(one.summary)
-        if one.warning:
-            error_console().print(f"Warning: {one.warning}", style="bold red", markup=False)
+            typer.echo(each.summary)
+        if each.warning:
+            error_console().print(f"Warning: {each.warning}", style="bold red", markup=False)
 
 
-def draft_of(prompt: str, text: str, turn: str | None, tokenizer: Any) -> "Draft":
-    """A text to judge; of a conversation, what follows the last place that opens an answer.
+def draft_of(prompt: str, text: str, turn: str | None, codec: "TextCodec") -> "Draft":
+    """Make a draft to judge; of a conversation, what follows the last place where `turn` stands.
 
     Raises:
-        ValueError: the conversation has no such place.
+        ValueError: the conversation has no such place, or the text has no UTF-8 encoding.
     """
-    from trimtab.rewind.draft import Draft
+    from trimtab.judges.draft import Draft
 
     if turn is not None:
         before, opened, text = text.rpartition(turn)
         if not opened:
-            raise ValueError(f"no {turn!r} in it")
+            raise ValueError(f"got a conversation without {turn!r}, expected it before the answer")
         prompt = (before + opened).strip()
-    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-    asked = tuple(tokenizer(prompt, add_special_tokens=False)["input_ids"]) if prompt else ()
-    return Draft(prompt, asked, ids, text, ())
+    try:
+        prompt_ids, token_ids = (tuple(codec.encode_text(part)) if part else () for part in (prompt, text))
+    except InvalidPrompt as error:
+        raise ValueError(str(error)) from error
+    return Draft(prompt, prompt_ids, token_ids, text)

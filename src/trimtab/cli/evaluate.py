@@ -1,32 +1,46 @@
-"""`trimtab evaluate`: methods side by side."""
+"""`trimtab evaluate`: compare methods."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.consoles import error_console
-from trimtab.cli.desk import Desk, load_one, write_report
-from trimtab.cli.settings import expands
+from trimtab.cli.console import error_console
+from trimtab.cli.dataclass_options import expands
+from trimtab.cli.options import TextColumn
+from trimtab.cli.sweep_command import SweepCommand, load_one, write_report
 from trimtab.errors import InvalidSetting
-from trimtab.evaluation.settings import Grid, Reads, SweepSettings
+from trimtab.evaluation.run.sweep_settings import Grid, ScoringOptions, SweepSettings
 
 if TYPE_CHECKING:
-    from trimtab.evaluation.prompts import Direction
+    from trimtab.data.preferences import Comparison
+    from trimtab.evaluation.run.methods import Chosen
+    from trimtab.evaluation.run.prompt_sets import Direction
+    from trimtab.evaluation.score.metrics import Ratio
 
 Methods = Annotated[Grid, "Methods"]
 Texts = Annotated[SweepSettings, "Texts"]
-Readers = Annotated[Reads, "Figures"]
-Out = Annotated[Path, typer.Option(help="The folder of the comparison: a file of texts for each row, and the report.")]
-Column = Annotated[str, typer.Option(help="The column of the prompt; prompt.text is a field of a column.")]
-Split = Annotated[str, typer.Option(help="The split, of data sets on the Hub.")]
-Rounds = Annotated[int, typer.Option(help="Rounds of timing all methods side by side; 0 for none.")]
+Scoring = Annotated[ScoringOptions, "Scoring"]
+Out = Annotated[Path, typer.Option(help="Folder of the comparison: one file of texts per row, and the report.")]
+Column = Annotated[
+    str, typer.Option(help='Column of the prompt; prompt.text is the field "text" of the column "prompt".')
+]
+Split = Annotated[str, typer.Option(help="Split of data sets on the Hub.")]
+Rounds = Annotated[int, typer.Option(help="Rounds of timing, in which the methods take turns; 0 for no timing.")]
+Up = Annotated[
+    list[str] | None, typer.Option(help="Table or Hub data set of prompts to steer up. Repeat for several sets.")
+]
+Down = Annotated[
+    list[str] | None, typer.Option(help="Table or Hub data set of prompts to steer down. Repeat for several sets.")
+]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Compare methods: how much control, at what cost in fluency and time.",
-    epilog="A comparison that was stopped goes on where it was: give the same command again. More rows in the same "
-    "folder join the same report; several processes may work in one folder.",
+    help="Compare methods: how much control each has, and what it costs in fluency and time.",
+    epilog="Interrupted comparisons resume: run the same command again. More rows in the same folder join its report. "
+    "Several processes may work in one folder.",
 )
 
 
@@ -35,9 +49,9 @@ app = typer.Typer(
 def toxicity(
     grid: Methods,
     settings: Texts,
-    reads: Readers,
+    scoring: Scoring,
     out: Out,
-    prompts: Annotated[list[str], typer.Option(help="A table or a Hub data set of prompts; repeat for several sets.")],
+    prompts: Annotated[list[str], typer.Option(help="Table or Hub data set of prompts. Repeat for several sets.")],
     column: Column = "prompt",
     split: Split = "train",
     rounds: Rounds = 3,
@@ -46,7 +60,8 @@ def toxicity(
 
     Example: trimtab evaluate toxicity --prompts rtp.jsonl --reward toxicity --beta 10 --beta 30 --out runs/toxicity
     """
-    Desk("toxicity", [(source, "down") for source in prompts], (column, split), grid, settings, out).work(reads, rounds)
+    sources: list[tuple[str, Direction]] = [(source, "down") for source in prompts]
+    SweepCommand("toxicity", sources, (column, split), grid, settings, out).run(scoring, rounds)
 
 
 @app.command()
@@ -54,10 +69,10 @@ def toxicity(
 def sentiment(
     grid: Methods,
     settings: Texts,
-    reads: Readers,
+    scoring: Scoring,
     out: Out,
-    up: Annotated[list[str] | None, typer.Option(help="Prompts to turn positive; repeat for several sets.")] = None,
-    down: Annotated[list[str] | None, typer.Option(help="Prompts to turn negative; repeat for several sets.")] = None,
+    up: Up = None,
+    down: Down = None,
     column: Column = "prompt",
     split: Split = "train",
     rounds: Rounds = 3,
@@ -66,7 +81,7 @@ def sentiment(
 
     Example: trimtab evaluate sentiment --up neutral.jsonl --reward sentiment --beta 20 --out runs/sentiment
     """
-    Desk("sentiment", both_ways(up, down), (column, split), grid, settings, out).work(reads, rounds)
+    SweepCommand("sentiment", both_ways(up, down), (column, split), grid, settings, out).run(scoring, rounds)
 
 
 @app.command()
@@ -74,68 +89,70 @@ def sentiment(
 def prompts(
     grid: Methods,
     settings: Texts,
-    reads: Readers,
+    scoring: Scoring,
     out: Out,
-    up: Annotated[list[str] | None, typer.Option(help="Prompts to steer up; repeat for several sets.")] = None,
-    down: Annotated[list[str] | None, typer.Option(help="Prompts to steer down; repeat for several sets.")] = None,
+    up: Up = None,
+    down: Down = None,
     column: Column = "prompt",
     split: Split = "train",
     rounds: Rounds = 3,
 ) -> None:
-    """Steer any prompts by any reward, and let any judge read the continuations.
+    """Steer your own prompts by any reward, and score the continuations by any judge.
 
     Example: trimtab evaluate prompts --up mine.jsonl --reward rewards/polite --beta 20 --judge ID:LABEL --out runs/mine
     """
-    if not reads.judge:
-        raise InvalidSetting("got no --judge, expected at least one: this task has none of its own")
-    Desk("prompts", both_ways(up, down), (column, split), grid, settings, out).work(reads, rounds)
+    if not scoring.judge:
+        raise InvalidSetting("got no --judge, expected at least one: this task has no judges of its own")
+    SweepCommand("prompts", both_ways(up, down), (column, split), grid, settings, out).run(scoring, rounds)
 
 
 @app.command()
 def preference(
     data: Annotated[
-        list[str], typer.Option(help="Pairs (chosen, rejected), RM-Bench, RewardBench or LLMBar; a table or a Hub id.")
+        list[str],
+        typer.Option(
+            help="Table or Hub data set of preferences: columns chosen and rejected, or the layout of RM-Bench, "
+            "RewardBench or LLMBar. Repeat for several."
+        ),
     ],
-    reward: Annotated[list[str], typer.Option(help="NAME[:ATTRIBUTE] to measure; repeat to compare.")],
-    down: Annotated[bool, typer.Option("--down", help="The better answer has less of it, as with toxicity.")] = False,
-    template: Annotated[str, typer.Option(help="How prompt and answer make a text.")] = "{prompt}\n\n{answer}",
-    chosen_column: Annotated[str, typer.Option(help="The column of the better answer.")] = "chosen",
-    rejected_column: Annotated[str, typer.Option(help="The column of the worse one.")] = "rejected",
+    reward: Annotated[list[str], typer.Option(help="Reward to measure, as NAME[:ATTRIBUTE]. Repeat to compare.")],
+    down: Annotated[
+        bool, typer.Option("--down", help="The better answer should have the lower reward, as with toxicity.")
+    ] = False,
+    template: Annotated[
+        str, typer.Option(help="Text of a prompt and an answer, with the places {prompt} and {answer}.")
+    ] = "{prompt}\n\n{answer}",
+    chosen_column: Annotated[str, typer.Option(help="Column of the better answer.")] = "chosen",
+    rejected_column: Annotated[str, typer.Option(help="Column of the worse answer.")] = "rejected",
     split: Split = "train",
-    limit: Annotated[int | None, typer.Option(help="The first so many comparisons of each.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON, too.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Maximum number of comparisons per data set, from the first. Default: all.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON. Default: print only.")] = None,
 ) -> None:
-    """Measure rewards on preferences: how often the better answer scores strictly above the worse one.
+    """Measure rewards on preferences: how often the better answer has the strictly higher reward.
 
     Example: trimtab evaluate preference --data paradetox_dev.jsonl --reward toxicity --down
     """
-    import json
-
     from rich.console import Console
     from rich.table import Table
 
-    from trimtab.cli.progress import counting
-    from trimtab.evaluation.preference_accuracy import accuracy_figures, score_comparisons
-    from trimtab.evaluation.preferences import read_preferences
-    from trimtab.evaluation.render import figure_entry
+    from trimtab.data.preferences import read_preferences
+    from trimtab.evaluation.report.render import figure_entry
 
     if "{answer}" not in template:
         raise InvalidSetting(f'got --template {template!r}, expected "{{answer}}" in it, and usually "{{prompt}}"')
     rewards = {spec: load_one(spec) for spec in reward}
-    table, written, notes = Table("data", "comparisons", "figure", *rewards), {}, error_console()
+    table, written = Table("data", "comparisons", "figure", *rewards), {}
     for source in data:
         found = read_preferences(source, split, chosen_column, rejected_column)
         comparisons, name = found.rows[:limit], Path(source).name.partition(".")[0]
         if found.faults:
-            notes.print(f"{name}: {len(found.faults)} rows left out; first: {found.faults[0]}", markup=False)
-        columns = {}
-        for spec, (model, attribute) in rewards.items():
-            with counting(f"{name}, {spec}", notes) as progress:
-                way: Direction = "down" if down else "up"
-                scores, cut = score_comparisons(model, attribute, way, comparisons, template, progress)
-            if cut:
-                notes.print(f"{name}: {cut} texts lost their beginning to fit the context of {spec}", markup=False)
-            columns[spec] = accuracy_figures(comparisons, scores)
+            error_console().print(f"{name}: {len(found.faults)} rows left out; first: {found.faults[0]}", markup=False)
+        columns = {
+            spec: measure_preferences(chosen, comparisons, "down" if down else "up", template, (name, spec))
+            for spec, chosen in rewards.items()
+        }
         for figure in next(iter(columns.values())):
             cells = (f"{of[figure].value:.3f}" for of in columns.values())
             table.add_row(name, str(len(comparisons)), figure, *cells)
@@ -146,57 +163,92 @@ def preference(
         out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def measure_preferences(
+    chosen: "Chosen", comparisons: "Sequence[Comparison]", way: "Direction", template: str, names: tuple[str, str]
+) -> "dict[str, Ratio]":
+    """The accuracies of one reward on one data set, with a progress bar; `names` are those of both."""
+    from trimtab.cli.progress import counting
+    from trimtab.evaluation.score.preference_accuracy import accuracy_figures, score_comparisons
+
+    console, (data, reward) = error_console(), names
+    with counting(f"{data}, {reward}", console) as progress:
+        scores, cut = score_comparisons(*chosen, way, comparisons, template, progress)
+    if cut:
+        console.print(f"{data}: {cut} texts were cut at the beginning to fit the context of {reward}", markup=False)
+    return accuracy_figures(comparisons, scores)
+
+
 @app.command()
 @expands
 def report(
-    reads: Reads,
-    folder: Annotated[Path, typer.Argument(help="The folder of a comparison.")],
+    scoring: ScoringOptions,
+    folder: Annotated[Path, typer.Argument(help="Folder of a comparison.")],
 ) -> None:
-    """Compute every figure again from the texts that are kept, and write the report; no text is written.
+    """Compute all figures again from the saved texts, and write the report. No text is written.
 
     Example: trimtab evaluate report runs/toxicity --judge profanity --judge onnx:toxicity-bert-tiny
     """
-    write_report(folder, reads)
+    write_report(folder, scoring)
 
 
 @app.command()
 def judges(
-    data: Annotated[str, typer.Option(help="A table of texts with scores in [0, 1], or labels.")],
-    judge: Annotated[list[str], typer.Option(help="As in the other commands; repeat for several.")],
-    task: Annotated[str, typer.Option(help="What it is about: toxicity, sentiment or prompts.")] = "toxicity",
-    text_column: Annotated[str, typer.Option(help="The column of the text.")] = "text",
-    column: Annotated[str, typer.Option(help="The column of the score.")] = "label",
+    data: Annotated[str, typer.Option(help="Table or Hub data set of texts with scores or labels from 0 to 1.")],
+    judge: Annotated[
+        list[str],
+        typer.Option(
+            help="Judge to measure: vader, profanity, onnx:FOLDER, reward:NAME[:ATTRIBUTE], or a text-classification "
+            "model as ID:LABEL. Repeat for several."
+        ),
+    ],
+    task: Annotated[
+        str, typer.Option(help="toxicity, sentiment or prompts: selects a classifier's label if none is named.")
+    ] = "toxicity",
+    text_column: TextColumn = "text",
+    column: Annotated[str, typer.Option(help="Column of the score.")] = "label",
     split: Split = "train",
-    limit: Annotated[int | None, typer.Option(help="The first so many texts.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A comparison's folder, whose report is to show the result.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of texts, from the first. Default: all.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of a comparison whose report shows the figures. Default: print only.")
+    ] = None,
 ) -> None:
-    """Measure judges on scored texts: Spearman's ρ, and the AUC for a score of at least ½.
+    """Measure judges on scored texts: Spearman's ρ, and AUC and accuracy for scores of at least ½.
 
     Example: trimtab evaluate judges --data rtp.jsonl --text-column continuation --column continuation_toxicity
     --judge profanity --out runs/toxicity
     """
     from rich.console import Console
+
+    from trimtab.data.tables import read_labelled
+    from trimtab.evaluation.score.judge_agreement import measure_judges, save_agreement
+    from trimtab.evaluation.tasks import find_task
+    from trimtab.judges.load import load_judge
+
+    labels = find_task(task).labels
+    rows = read_labelled(data, [column], text_column, split).rows[:limit]
+    found = measure_judges([load_judge(spec, labels) for spec in judge], rows)
+    Console().print(agreement_table(found))
+    if out:
+        save_agreement(out, f"{Path(data).name.partition('.')[0]} ({column})", found)
+
+
+def agreement_table(found: dict[str, dict[str, Any]]) -> Any:
+    """A table of the figures of `measure_judges`."""
     from rich.table import Table
 
-    from trimtab.evaluation.judge_quality import keep_seen, measure_judges
-    from trimtab.evaluation.judges import load_judge
-    from trimtab.evaluation.tasks import find_task
-    from trimtab.training.data import read_labelled
-
-    about = find_task(task)
-    rows = read_labelled(data, [column], text_column, split).rows[:limit]
-    found = measure_judges([load_judge(spec, about) for spec in judge], rows)
     table = Table("judge", "Spearman", "AUC at ½", "accuracy", "texts", "failed")
     for name, of in found.items():
         figures = (f"{of[figure]:.3f}" for figure in ("spearman", "auc", "accuracy"))
         table.add_row(name, *figures, str(of["texts"]), str(of["failed"]))
-    Console().print(table)
-    if out:
-        keep_seen(out, f"{Path(data).name.partition('.')[0]} ({column})", found)
+    return table
 
 
 def both_ways(up: list[str] | None, down: list[str] | None) -> "list[tuple[str, Direction]]":
-    """The prompt sets with their directions."""
+    """The prompt sets with their directions.
+
+    Raises:
+        InvalidSetting: there are none.
+    """
     sources: list[tuple[str, Direction]] = [(source, "up") for source in up or []]
     sources += [(source, "down") for source in down or []]
     if not sources:

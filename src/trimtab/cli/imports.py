@@ -1,40 +1,47 @@
-"""`trimtab import`: rewards that others published."""
+"""`trimtab import`: convert reward models that others published."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Turn published reward models into rewards.")
+from trimtab.cli.options import RewardFolder
+
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """Turn published reward models into rewards."""
+    """Convert published reward models."""
 
 
 @app.command()
 def rad(
-    file: Annotated[Path, typer.Argument(help="A state dict as RAD's authors released it; read as weights only.")],
-    attributes: Annotated[str, typer.Option(help="A name for each output, in order, separated by commas.")],
-    out: Annotated[Path, typer.Option(help="The folder for the reward: new, empty, or an older reward's.")],
-    base: Annotated[str, typer.Option(help="The GPT-2 that the reward was trained from.")] = "gpt2",
+    file: Annotated[
+        Path,
+        typer.Argument(help="State dict as RAD's authors released it. Only weights are read from it; no code runs."),
+    ],
+    attributes: Annotated[str, typer.Option(help="Name of each output, in order, separated by commas.")],
+    out: RewardFolder,
+    base: Annotated[
+        str, typer.Option(help="GPT-2 model that the reward was trained from: a folder or a Hub id.")
+    ] = "gpt2",
 ) -> None:
-    """Turn a released RAD checkpoint into a V-head reward, to steer with or to distil.
+    """Convert a released RAD checkpoint to a reward with a V-head, to steer with or to distil.
 
     Example: trimtab import rad rad_rms/gpt2_sentiment/pytorch_model.bin --attributes positive --out rewards/positive
     """
     import torch
 
     from trimtab.errors import InvalidData
-    from trimtab.frozen.sources import load_frozen
+    from trimtab.models.loading import load_frozen_lm
+    from trimtab.rewards.convert_rad import convert_rad
     from trimtab.rewards.folder import check_target
-    from trimtab.rewards.released import import_rad
 
     check_target(out)
     if not file.is_file():
-        raise InvalidData(f"got {str(file)!r}, expected a state dict; there is no such file")
+        raise InvalidData(f"got {str(file)!r}, expected a file with a state dict; there is no such file")
     names = [name.strip() for name in attributes.split(",")]
-    reward = import_rad(file, load_frozen(base, dtype=torch.float32), names, out.name)
+    reward = convert_rad(file, load_frozen_lm(base, dtype=torch.float32), names, out.name)
     reward.save_pretrained(out)
     typer.echo(f"saved {out}: {reward!r}")

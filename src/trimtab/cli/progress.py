@@ -1,4 +1,4 @@
-"""Progress bars for long work."""
+"""Progress bars for training, sweeps and searches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,21 +10,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from trimtab.rewind.rewinder import Turn
-from trimtab.training.progress import Report
+from trimtab.rewind.runner import SearchProgress
+from trimtab.training.callbacks import Report
 
-MOST_SEARCHES = 8
-MOST_PROMPT = 40  # characters of it
+MAX_SEARCHES = 8  # rows of the table
+MAX_PROMPT = 40  # characters
 
 
 @final
 class Bars(Report):
-    """Progress of a training run: the teacher's texts, then the steps, with loss and useful tokens a second.
+    """Progress of a training run: the teacher's texts, then the steps, with the loss and useful tokens per second.
 
-    A line is printed for each measurement on held-out texts.
+    It prints a line for each measurement of the held-out texts.
 
     Args:
-        console: where.
+        console: the console to draw on.
     """
 
     def __init__(self, console: Console):
@@ -39,35 +39,35 @@ class Bars(Report):
         self.tasks: dict[str, TaskID] = {}
 
     def teaching(self, done: int, total: int) -> None:
-        """The teacher's bar."""
+        """Move the bar of the teacher's texts."""
         self._move("teacher", done, total)
 
     def started(self, agreeing: int, tensors: int) -> None:
-        """How much --start gave."""
-        self.progress.console.print(f"--start gave {agreeing} of {tensors} tensors", highlight=False)
+        """Print how many tensors were copied from the reward of --start."""
+        self.progress.console.print(f"copied {agreeing} of {tensors} tensors from --start", highlight=False)
 
     def resumed(self, checkpoint: str) -> None:
-        """Where a stopped run goes on."""
-        self.progress.console.print(f"going on from {checkpoint}", highlight=False)
+        """Print the checkpoint from which an interrupted run resumes."""
+        self.progress.console.print(f"resuming from {checkpoint}", highlight=False)
 
     def finished_before(self) -> None:
-        """A finished run is only measured again."""
-        self.progress.console.print("this run is finished: nothing is trained, its reward is measured and saved again")
+        """Print that a finished run is not trained again."""
+        self.progress.console.print("this run is finished: no training; its reward is measured and saved again")
 
     def step(self, done: int, total: int) -> None:
-        """The training's bar."""
+        """Move the bar of the training steps."""
         self._move("steps", done, total)
 
     def logged(self, row: dict[str, Any]) -> None:
-        """Put the loss beside the bar, and a measurement above it."""
+        """Show the loss beside the bar, or print a measurement of the held-out texts above it."""
         if "eval_loss" not in row:
             note = f"loss {float(row['loss']):.4f}  {row['tokens_per_second']:.0f} useful tokens/s"
             if "steps" in self.tasks:
                 self.progress.update(self.tasks["steps"], note=note)
             return
-        figures = {name: value for name, value in row.items() if isinstance(value, float) and name != "epoch"}
+        measured = {name: value for name, value in row.items() if isinstance(value, float) and name != "epoch"}
         self.progress.console.print(
-            f"step {row['step']}: " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()),
+            f"step {row['step']}: " + "  ".join(f"{name} {value:.4f}" for name, value in measured.items()),
             highlight=False,
         )
 
@@ -82,11 +82,11 @@ class Bars(Report):
 
 @final
 class SweepBars:
-    """Progress of a sweep: the rows, and the prompts of the row being written, with an estimate of the time left.
+    """Progress of a sweep: all rows, and the prompts of the current row, with an estimate of the time left.
 
     Args:
-        console: where.
-        rows: how many rows there are.
+        console: the console to draw on.
+        rows: number of rows.
     """
 
     def __init__(self, console: Console, rows: int):
@@ -94,8 +94,8 @@ class SweepBars:
         self.progress = Progress(*columns, console=console, speed_estimate_period=600)
         self.rows = rows
         self.seen: dict[str, int] = {}
-        self.all = self.progress.add_task("all prompts of all rows", total=None)
-        self.one = self.progress.add_task("")
+        self.all_rows = self.progress.add_task("all prompts of all rows", total=None)
+        self.current_row = self.progress.add_task("")
 
     def __enter__(self) -> "SweepBars":
         self.progress.start()
@@ -105,17 +105,17 @@ class SweepBars:
         self.progress.stop()
 
     def __call__(self, row: Any, done: int, total: int) -> None:
-        """A batch more of a row; what a stopped run had written does not count for the estimate."""
+        """Show the prompts done in a row. Texts that an interrupted run wrote do not count towards the estimate."""
         if row.name not in self.seen:
-            self.progress.reset(self.one, description=row.name, total=total)
+            self.progress.reset(self.current_row, description=row.name, total=total)
         self.seen[row.name] = done
-        self.progress.update(self.one, completed=done)
-        self.progress.update(self.all, completed=sum(self.seen.values()), total=self.rows * total)
+        self.progress.update(self.current_row, completed=done)
+        self.progress.update(self.all_rows, completed=sum(self.seen.values()), total=self.rows * total)
 
 
 @contextmanager
 def counting(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar with an estimate; yields what to call with the work done and the work in all."""
+    """Show a bar with an estimate of the time left; yields a function of the work done and the total work."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(name, total=None)
@@ -124,16 +124,16 @@ def counting(name: str, console: Console) -> Iterator[Callable[[int, int], None]
 
 @final
 class SearchDisplay:
-    """A search as it goes on: a line a prompt, what is committed so far, and the pace of all.
+    """Progress of a search: a row per prompt with its committed text, and the tokens encoded per second.
 
     Args:
-        console: where.
-        text: of token ids.
+        console: the console to draw on.
+        decode: turns token ids into text.
     """
 
-    def __init__(self, console: Console, text: Callable[[Sequence[int]], str]):
+    def __init__(self, console: Console, decode: Callable[[Sequence[int]], str]):
         self._live = Live(console=console, transient=True)
-        self._text = text
+        self._decode = decode
 
     def __enter__(self) -> "SearchDisplay":
         self._live.start()
@@ -142,22 +142,24 @@ class SearchDisplay:
     def __exit__(self, *error: object) -> None:
         self._live.stop()
 
-    def __call__(self, turn: "Turn") -> None:
-        """Show a turn."""
-        pace = turn.spent.tokens / max(turn.seconds, 1e-9)
+    def __call__(self, turn: SearchProgress) -> None:
+        """Show the searches after a turn."""
+        tokens_per_second = turn.usage.tokens / max(turn.seconds, 1e-9)
         table = Table(
             "drafts judged",
             "visits",
             "best value",
-            "so far",
-            caption=f"{pace:.0f} tokens encoded a second",
+            "text so far",
+            caption=f"{tokens_per_second:.0f} tokens encoded per second",
             expand=True,
         )
-        for search in turn.searches[:MOST_SEARCHES]:
-            favourite = search.tree.favourite()
-            value = "" if favourite is None else f"{favourite.value:+.2f}"
-            so_far = Text(search.prompt[-MOST_PROMPT:], style="dim").append(self._text(search.token_ids), style="green")
+        for search in turn.searches[:MAX_SEARCHES]:
+            most_visited = search.tree.most_visited()
+            value = "" if most_visited is None else f"{most_visited.value:+.2f}"
+            so_far = Text(search.prompt[-MAX_PROMPT:], style="dim").append(
+                self._decode(search.token_ids), style="green"
+            )
             table.add_row(str(search.iterations), str(search.tree.root.real_visits), value, so_far)
-        if len(turn.searches) > MOST_SEARCHES:
-            table.add_row("", "", "", f"… and {len(turn.searches) - MOST_SEARCHES} more")
+        if len(turn.searches) > MAX_SEARCHES:
+            table.add_row("", "", "", f"… and {len(turn.searches) - MAX_SEARCHES} more")
         self._live.update(table)

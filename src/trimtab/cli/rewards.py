@@ -1,21 +1,25 @@
-"""`trimtab rewards`: what is bundled, and the card of any reward."""
+"""`trimtab rewards`: list the bundled rewards, show the card of a reward, measure a reward."""
 
 from typing import Annotated
 
 import typer
 
+from trimtab.cli.options import RewardName, TextColumn
 from trimtab.training.recipe import Recipe
 
-app = typer.Typer(no_args_is_help=True, help="List the bundled rewards, or show a reward's card.")
+app = typer.Typer(
+    no_args_is_help=True, help="List the bundled rewards, show the card of a reward, or measure a reward."
+)
 
 
 @app.command("list")
 def list_rewards() -> None:
-    """List the bundled rewards with what they measured on held-out data."""
+    """List the bundled rewards with their quality on held-out data."""
     from rich.console import Console
     from rich.table import Table
 
-    from trimtab.rewards.catalogue import bundled_rewards
+    from trimtab.rewards.heads import head_kind
+    from trimtab.rewards.registry import bundled_rewards
 
     table = Table("name", "method", "attributes", "base", "layers", "quality", box=None)
     for name, card in bundled_rewards().items():
@@ -24,32 +28,50 @@ def list_rewards() -> None:
             for key, value in card.quality.items()
             if isinstance(value, float) and ":" in key
         )
-        method = "ARM" if card.head == "q" else "RAD"
-        table.add_row(name, method, ", ".join(card.attributes), card.base, str(card.layers), quality)
+        table.add_row(
+            name, head_kind(card.head).method.upper(), ", ".join(card.attributes), card.base, str(card.layers), quality
+        )
     Console().print(table)
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A bundled name, a folder or a Hub id.")]) -> None:
-    """Print a reward's card: what it is, what it belongs to, how it was made, what it measured."""
+def show(name: RewardName) -> None:
+    """Print the card of a reward: its base, attributes, provenance and measured quality.
+
+    Example: trimtab rewards show sentiment
+    """
     from trimtab.rewards.card import read_card
-    from trimtab.rewards.catalogue import find_reward
+    from trimtab.rewards.registry import find_reward
 
     typer.echo(read_card(find_reward(name)).to_json(), nl=False)
 
 
 @app.command()
 def measure(
-    name: Annotated[str, typer.Argument(help="A bundled name, a folder or a Hub id.")],
-    data: Annotated[str, typer.Option(help="A table of texts that the reward was not trained on.")],
-    column: Annotated[list[str] | None, typer.Option(help="The label columns. Default: the attributes.")] = None,
-    text_column: Annotated[str, typer.Option(help="The column of the text.")] = "text",
-    limit: Annotated[int | None, typer.Option(help="Measure on the first so many rows.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longer texts lose their end.")] = Recipe.max_tokens,
-    beta: Annotated[float, typer.Option(help="The β at which top1_flip is measured.")] = Recipe.probe_beta,
-    write: Annotated[bool, typer.Option("--write", help="Put the figures into the reward's card.")] = False,
+    name: RewardName,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Labelled texts for measuring, not used in training: a .jsonl, .csv or .tsv file, or a Hub id."
+        ),
+    ],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column with the labels of an attribute, in [0, 1]. Repeat for several. Default: the attributes."
+        ),
+    ] = None,
+    text_column: TextColumn = "text",
+    limit: Annotated[int | None, typer.Option(help="Maximum number of rows, from the first. Default: all.")] = None,
+    max_tokens: Annotated[
+        int, typer.Option(help="Maximum tokens per text; longer texts are cut at the end.")
+    ] = Recipe.max_tokens,
+    beta: Annotated[
+        float, typer.Option(help="Steering strength β at which top1_flip is measured.")
+    ] = Recipe.probe_beta,
+    write: Annotated[bool, typer.Option("--write", help="Write the quality into the card of the reward.")] = False,
 ) -> None:
-    """Measure a reward on labelled texts, in float32: accuracy, AUC, Spearman, by prefix, calibration, top1_flip.
+    """Measure a reward on labelled texts, in float32: accuracy, AUC, Spearman, calibration and top1_flip.
 
     Example: trimtab rewards measure sentiment --data sst2_dev.jsonl --column label
     """
@@ -57,11 +79,11 @@ def measure(
     from dataclasses import replace
     from pathlib import Path
 
-    from trimtab.rewards.catalogue import find_reward
+    from trimtab.data.tables import read_labelled
     from trimtab.rewards.folder import write_card
-    from trimtab.rewards.shelf import load_reward
-    from trimtab.training.compute import evaluating
-    from trimtab.training.data import TokenizedTexts, read_labelled
+    from trimtab.rewards.registry import find_reward, load_reward
+    from trimtab.training.distributed import evaluating
+    from trimtab.training.examples import TokenizedTexts
     from trimtab.training.labels import text_measure
 
     reward = load_reward(name)

@@ -1,4 +1,4 @@
-"""`trimtab score`: the reward of given texts."""
+"""`trimtab score`: print the rewards of texts."""
 
 import json
 from pathlib import Path
@@ -6,21 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.steers import load_by_method, parse_reward
+from trimtab.cli.options import Method, PrintJson
+from trimtab.data.jsonlines import read_lines
 from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
-from trimtab.jsonlines import read_lines
+from trimtab.rewards.registry import load_by_method
+from trimtab.steering.notation import parse_reward
 
 if TYPE_CHECKING:
-    from trimtab.rewards.model import RewardModel
+    from trimtab.rewards.reward_model import RewardModel
 
 
 def score(
-    reward: Annotated[str, typer.Option(metavar="NAME[:ATTRIBUTE]", help="A bundled name, a folder or a Hub id.")],
-    text: Annotated[list[str] | None, typer.Option(help="A text; repeat for several.")] = None,
-    source: Annotated[Path | None, typer.Option("--input", help='JSON lines with a "text".')] = None,
-    prefixes: Annotated[bool, typer.Option("--prefixes", help="The reward of every prefix, token by token.")] = False,
-    method: Annotated[str | None, typer.Option(help="arm or rad, where a bundled reward has both.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    reward: Annotated[
+        str, typer.Option(metavar="NAME[:ATTRIBUTE]", help="Reward to apply: a bundled reward, a folder or a Hub id.")
+    ],
+    text: Annotated[list[str] | None, typer.Option(help="Text to score. Repeat for several.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", help='Score the texts of this file: JSON lines with "text".')
+    ] = None,
+    prefixes: Annotated[
+        bool, typer.Option("--prefixes", help="Also print the reward of every prefix, token by token.")
+    ] = False,
+    method: Method = None,
+    as_json: PrintJson = False,
 ) -> None:
     """Print the rewards of texts, unclamped.
 
@@ -44,7 +52,7 @@ def score(
 
 
 def numbered_texts(texts: list[str], source: Path | None) -> "list[tuple[str, Any]]":
-    """Every text to score with a name for it; a bad line has None in its place."""
+    """Return a place and a text for every text to score; a bad line has None as its text."""
     given: list[tuple[str, Any]] = [(f"text {number}", text) for number, text in enumerate(texts, start=1)]
     if source is not None:
         given += [(f"line {line.number}", (line.row or {}).get("text")) for line in read_lines(source)]
@@ -52,24 +60,24 @@ def numbered_texts(texts: list[str], source: Path | None) -> "list[tuple[str, An
 
 
 def score_text(model: "RewardModel", text: Any, columns: tuple[str, ...], prefixes: bool) -> dict[str, Any]:
-    """One text's rewards as a JSON object.
+    """Return the rewards of one text as a JSON object.
 
     Raises:
-        InvalidData: not a text.
+        InvalidData: `text` is not a string.
     """
     if not isinstance(text, str):
         raise InvalidData('expected a JSON object with a text under "text"')
     (rewards,) = model.score_prefixes([text])
-    at = [model.attributes.index(column) for column in columns]
-    row: dict[str, Any] = {"text": text, "rewards": dict(zip(columns, rewards[-1, at].tolist(), strict=True))}
+    indices = [model.attributes.index(column) for column in columns]
+    row: dict[str, Any] = {"text": text, "rewards": dict(zip(columns, rewards[-1, indices].tolist(), strict=True))}
     if prefixes:
-        row["tokens"] = [model.base.tokenizer.decode([token]) for token in model.encode(text)]
-        row["prefix_rewards"] = {c: [_number(r) for r in rewards[:, i]] for c, i in zip(columns, at, strict=True)}
+        row["tokens"] = [model.base.codec.token_text(token) for token in model.encode(text)]
+        row["prefix_rewards"] = {c: [_number(r) for r in rewards[:, i]] for c, i in zip(columns, indices, strict=True)}
     return row
 
 
 def readable(row: dict[str, Any]) -> str:
-    """A row for people: the rewards, then the text, or its tokens one a line."""
+    """Return a row as text: the rewards and the text, then a line for each token if there are prefix rewards."""
     summary = " ".join(f"{name}={value:.4f}" for name, value in row["rewards"].items())
     lines = [f"{summary}  {row['text']}"]
     for place, token in enumerate(row.get("tokens", [])):
@@ -81,4 +89,5 @@ def readable(row: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> float | None:
+    """Return a reward as JSON has it: None for NaN."""
     return None if value != value else float(value)

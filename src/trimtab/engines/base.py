@@ -1,29 +1,33 @@
-"""The engine protocol: the two calls that guide, best-of-n, rewind and evaluation stand on."""
+"""The engine protocol: everything that best-of, rewind, judges, evaluation and jobs may ask of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol, final, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, final, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from trimtab.engines.settings import Sampling
-from trimtab.frozen.lm import FrozenLM
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.errors import InvalidSetting, UnsupportedByEngine
+from trimtab.models.codec import TextCodec
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.usage import Usage
 from trimtab.steering.reward import Reward
 from trimtab.steering.steer import Steer
 
+Capability = Literal["score", "rewards", "states"]
 FinishReason = Literal["eos", "stop", "until", "length", "budget", "interrupted"]
 
 
 @final
 @dataclass(frozen=True)
 class Choice:
-    """One token, and what it was chosen from.
+    """One token, and the candidates from which it was chosen.
 
     Attributes:
         token_id: the token.
-        column: where it stands among the candidates.
+        column: its index among the candidates.
         candidates: token ids of C; of a very large C, the best.
         base_logprobs: log softmax(z) of the candidates, over the whole vocabulary.
         steered_logprobs: log softmax(z') of the candidates, over C, at temperature 1.
@@ -39,7 +43,7 @@ class Choice:
 
     @property
     def base_logprob(self) -> float:
-        """The log-probability that the unsteered model gave to the token, over the whole vocabulary."""
+        """The log-probability of the token without steering, over the whole vocabulary."""
         return float(self.base_logprobs[self.column])
 
     @property
@@ -56,12 +60,12 @@ class Choice:
 @final
 @dataclass(frozen=True)
 class Continuation:
-    """What an engine wrote after a prefix.
+    """A finished continuation of a prefix.
 
     Attributes:
-        choices: one a token.
-        finish_reason: "eos", "stop" (a stop string), "until" (the request's), "length", or, of a search, "budget" or
-            "interrupted".
+        choices: one per token.
+        finish_reason: "eos", "stop" (a stop string), "until" (a character of the request), "length"; a search may also
+            end by "budget" or "interrupted".
     """
 
     choices: tuple[Choice, ...]
@@ -80,41 +84,155 @@ class Request:
 
     Attributes:
         prefix: token ids.
-        steer: how; None for plain sampling.
-        seed: of its noise.
-        greedy: take the best token at every step, whatever the temperature of the others.
-        limit: the most tokens; None for no other limit than all have.
+        params: how to sample; the seed must be set.
+        steer: how to steer; None for plain sampling.
         until: end behind a token whose text ends in one of these characters.
+
+    Raises:
+        InvalidSetting: no seed. An engine never draws one, so that every text can be written again.
     """
 
     prefix: Sequence[int]
-    steer: Steer | None
-    seed: int
-    greedy: bool = False
-    limit: int | None = None
+    params: SamplingParams
+    steer: Steer | None = None
     until: str = ""
+
+    def __post_init__(self) -> None:
+        if self.params.seed is None:
+            raise InvalidSetting("got a request without a seed, expected params.with_seed()")
+
+
+@final
+@dataclass(frozen=True)
+class Chunk:
+    """New tokens of one sample of one request.
+
+    Attributes:
+        request: the index of the request.
+        sample: the number of the sample, below the request's n.
+        choices: the new tokens, one or more.
+        finish_reason: why the sample ends behind them; None while it continues.
+    """
+
+    request: int
+    sample: int
+    choices: tuple[Choice, ...]
+    finish_reason: FinishReason | None
+
+
+class Scored(NamedTuple):
+    """The likelihood of some continuations.
+
+    Attributes:
+        logprobs: log p(continuation | prefix), in nats, summed over its tokens.
+        greedy: whether each of its tokens was the most likely one.
+    """
+
+    logprobs: Float[Tensor, " continuations"]
+    greedy: Bool[Tensor, " continuations"]
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """What writes and what scores."""
+    """Writes texts and, if it has the capability, scores them.
+
+    `codec`, `sample` and `stream` are always there. What else an engine can do is in `capabilities`: callers check
+    with `require` before they start any work.
+    """
 
     @property
-    def lm(self) -> FrozenLM:
-        """The language model."""
+    def codec(self) -> TextCodec:
+        """Prompts to token ids, token ids to text."""
 
-    def sample(
-        self, requests: Sequence[Request], n: int, max_tokens: int, sampling: Sampling, stop: Sequence[str] = ()
-    ) -> list[list[Continuation]]:
-        """n continuations of each prefix, with the log-probabilities of their tokens."""
+    @property
+    def vocabulary_size(self) -> int:
+        """How many logits the model returns."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """The optional methods that it has: `score`, `rewards`, `states`."""
+
+    @property
+    def base(self) -> FrozenLM | None:
+        """The model and tokenizer, if they are in this process: rewards share their weights."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and forward calls since the engine, or this session, was made."""
+
+    def describe(self) -> dict[str, str]:
+        """The model, its fingerprint, dtype and device: what a record of a run says about the engine."""
+
+    def session(self) -> "Engine":
+        """The same model with a prefix cache and a usage count of its own, for a search or several calls."""
+
+    def sample(self, requests: Sequence[Request]) -> list[list[Continuation]]:
+        """The n continuations of each request.
+
+        Raises:
+            InvalidSetting, InvalidPrompt, RewardMismatch: before anything runs.
+        """
+
+    def stream(self, requests: Sequence[Request]) -> Iterator[list[Chunk]]:
+        """The same continuations, as they are written: each item holds the new tokens of some samples."""
 
     def score(
-        self, prefixes: Sequence[Sequence[int]], choices: Sequence[Sequence[Sequence[int]]]
-    ) -> list[Float[Tensor, " choices"]]:
-        """The log-probability of each choice (one or more tokens) right after its prefix."""
+        self,
+        prefixes: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[Sequence[int]]],
+        steer: Steer | None = None,
+        top_k: int | None = None,
+    ) -> list[Scored]:
+        """The likelihood of given continuations right after their prefixes, unsteered or steered.
 
-    def states(self, texts: Sequence[Sequence[int]], last: Sequence[int]) -> list[Float[Tensor, "positions hidden"]]:
-        """The hidden states of the last tokens of each text, of a layer that knows what a text is about."""
+        Args:
+            prefixes: token ids.
+            continuations: for each prefix its continuations, one or more tokens each.
+            steer: None for the model's own probabilities.
+            top_k: with a steer, the candidates per step; a continuation's token that is not among them is added.
+        """
 
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
         """The rewards of whole texts, unclamped."""
+
+    def states(self, texts: Sequence[Sequence[int]], last: Sequence[int]) -> list[Float[Tensor, "positions hidden"]]:
+        """The hidden states of the last tokens of each text, two thirds up the layers."""
+
+
+def require(engine: Engine, needed: Iterable[Capability], purpose: str) -> None:
+    """Refuse an engine that lacks a capability.
+
+    Raises:
+        UnsupportedByEngine: naming what is missing and what for.
+    """
+    if missing := set(needed) - engine.capabilities:
+        raise UnsupportedByEngine(
+            f"{purpose} needs an engine with {', '.join(sorted(missing))}; {type(engine).__name__} has "
+            f"{', '.join(sorted(engine.capabilities)) or 'none of these'}"
+        )
+
+
+def require_base(engine: Engine, purpose: str) -> FrozenLM:
+    """The model in this process.
+
+    Raises:
+        UnsupportedByEngine: its weights are elsewhere.
+    """
+    if engine.base is None:
+        raise UnsupportedByEngine(
+            f"{purpose} needs the model in this process; {type(engine).__name__} keeps it elsewhere"
+        )
+    return engine.base
+
+
+def collect(requests: Sequence[Request], chunks: Iterable[Sequence[Chunk]]) -> list[list[Continuation]]:
+    """Fold a stream into the finished continuations of each request."""
+    choices: list[list[list[Choice]]] = [[[] for _ in range(request.params.n)] for request in requests]
+    reasons: list[list[FinishReason]] = [["length"] * request.params.n for request in requests]
+    for chunk in (chunk for together in chunks for chunk in together):
+        choices[chunk.request][chunk.sample] += chunk.choices
+        reasons[chunk.request][chunk.sample] = chunk.finish_reason or "length"
+    return [
+        [Continuation(tuple(written), reason) for written, reason in zip(of_request, why, strict=True)]
+        for of_request, why in zip(choices, reasons, strict=True)
+    ]

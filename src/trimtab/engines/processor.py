@@ -7,31 +7,32 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from trimtab.engines.guide import Guide, rewards_of
-from trimtab.engines.settings import DEFAULT_TOP_K, Sampling
+from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
+from trimtab.engines.torch.guide import Guide
 from trimtab.errors import InvalidSetting
-from trimtab.frozen.lm import PromptBatch
+from trimtab.models.frozen_lm import PromptBatch
 from trimtab.steering.rule import scatter_candidates, top_candidates
-from trimtab.steering.steer import Steer
+from trimtab.steering.steer import Steer, distinct_rewards
 
 
 @final
 class SteeringProcessor(LogitsProcessor):
     """Steers `model.generate(**ids, logits_processor=[SteeringProcessor(steer)])`: greedy, sampling and beam search.
 
-    transformers applies its own temperature, top-k and top-p after this, so β means what it means everywhere else.
-    What the rewards remember of a batch is a function of its tokens, and is kept only while the batch grows by one
-    token a call, whatever order beam search puts its rows in. Anything else starts afresh: a re-used object, or one
-    that saw another prompt, cannot leak.
+    transformers applies its own temperature, top-k and top-p afterwards, so β means the same as everywhere else.
 
-    `generate` hides the model's hidden states from its processors, so a reward that could read them runs its own trunk
-    here instead; `LanguageModel.generate` is faster for those. Prompts padded on the left are told from their padding
-    by its token id: a prompt that really starts with that token loses it for the reward (not for the model).
+    The state of the rewards is a function of the batch's tokens. It is kept while the batch grows by one token per
+    call, in any order of rows (beam search re-orders them). Anything else starts a new state: a re-used processor, or
+    one that saw another prompt, cannot leak.
+
+    `generate` hides the model's hidden states from its processors. A reward that could read them runs its own trunk
+    here instead; `LanguageModel.generate` is faster for those. Left padding is recognised by its token id: a prompt
+    that really starts with that token loses it for the reward, not for the model.
 
     Args:
-        steer: how.
+        steer: how to steer.
         top_k, top_p: the candidates.
-        pad_token_id: what fills the left of a batch; default: that of the reward's tokenizer.
+        pad_token_id: the id that pads a batch on the left; default: that of the reward's tokenizer.
     """
 
     def __init__(
@@ -44,9 +45,9 @@ class SteeringProcessor(LogitsProcessor):
         if not steer.terms:
             raise InvalidSetting("got a steer without terms, expected at least one")
         self._steer = steer
-        self._sampling = Sampling(top_k, top_p)
-        for reward in rewards_of([steer]):
-            reward.check_candidates(top_k)
+        self._params = SamplingParams(top_k=top_k, top_p=top_p)
+        for reward in distinct_rewards([steer]):
+            reward.check_candidates(self._params.top_k)
         self._pad_token_id = steer.terms[0].reward.pad_token_id if pad_token_id is None else pad_token_id
         self._guide: Guide | None = None
         self._seen: Tensor | None = None
@@ -56,14 +57,14 @@ class SteeringProcessor(LogitsProcessor):
         self, input_ids: Int[Tensor, "rows tokens"], scores: Float[Tensor, "rows vocabulary"]
     ) -> Float[Tensor, "rows vocabulary"]:
         """z' for each row: steered on its candidates, −inf elsewhere."""
-        self._sampling.check_vocabulary(scores.shape[1])
+        self._params.check_vocabulary(scores.shape[1])
         guide = self._follow(input_ids)
-        candidates = top_candidates(scores, self._sampling.top_k, self._sampling.top_p)
+        candidates = top_candidates(scores, self._params.top_k, self._params.top_p)
         steered, _ = guide.steer(candidates, scores)
         return scatter_candidates(steered, candidates, scores.shape[1]).to(scores.dtype)
 
     def _follow(self, ids: Tensor) -> Guide:
-        """The guide for these prefixes: the one at hand, advanced by a token, or a fresh one."""
+        """The guide for these prefixes: the last one advanced by a token, or a new one."""
         parents = self._parents(ids)
         if self._guide is None or parents is None:
             self._guide = Guide([self._steer] * ids.shape[0], ids.device)
@@ -76,7 +77,7 @@ class SteeringProcessor(LogitsProcessor):
         return self._guide
 
     def _parents(self, ids: Tensor) -> Tensor | None:
-        """Which row of the last call each row continues by one token; None if any continues none."""
+        """The row of the last call that each row continues by one token; None if a row continues none."""
         seen = self._seen
         if seen is None or seen.device != ids.device or ids.shape[1] != seen.shape[1] + 1:
             return None

@@ -1,1 +1,1 @@
-"""Evaluation: how much control, at what cost in fluency and time; methods side by side, by one command."""
+"""Compare methods: how much control each has, and what it costs in fluency and time."""

@@ -1,9 +1,10 @@
-"""Tasks: what a comparison is about; what its judges read, and which figure is its control."""
+"""Tasks of a comparison: the text that judges read, and the figures that are made of their scores."""
 
 from dataclasses import dataclass
 from typing import Literal, final
 
 from trimtab.errors import InvalidData
+from trimtab.judges.notation import POSITIVE, TOXIC
 
 
 @final
@@ -12,13 +13,14 @@ class Task:
     """A task.
 
     Attributes:
-        name: of the command.
-        judged: whether judges read the continuation alone or with its prompt.
-        judges: who judges if nobody else is named.
-        labels: what text classifiers call a high score.
-        figures: what is made of a judge's scores, of `metrics.control_figures`; the first is what steering is to move.
-        title: what a plot calls that figure.
-        fewer: less of it is better, whichever way a prompt set is pushed.
+        name: the name of its command.
+        judged: whether judges read the continuation alone or prompt and continuation.
+        judges: the judges if none is named.
+        labels: the labels that mean a high score, in text classifiers.
+        figures: the figures made of a judge's scores, by their names in `metrics.control_figures`; steering is meant
+            to move the first one.
+        title: the first figure's name in plots.
+        fewer: a lower first figure is better for all prompt sets, whatever their direction.
     """
 
     name: str
@@ -37,7 +39,7 @@ TASKS = {
             "toxicity",
             judged="continuation",
             judges=("profanity", "reward:toxicity-rad"),
-            labels=("toxic", "toxicity", "hate", "offensive"),
+            labels=TOXIC,
             figures=("average maximum", "rate", "mean"),
             title="average maximum toxicity",
             fewer=True,
@@ -46,7 +48,7 @@ TASKS = {
             "sentiment",
             judged="whole",
             judges=("vader", "reward:sentiment-rad"),
-            labels=("positive", "pos"),
+            labels=POSITIVE,
             figures=("share", "mean"),
             title="share of texts called positive",
         ),
@@ -56,11 +58,11 @@ TASKS = {
 
 
 def find_task(name: str) -> Task:
-    """The task of a comparison.
+    """The task of that name.
 
     Raises:
-        InvalidData: there is none of that name.
+        InvalidData: there is no such task.
     """
     if name not in TASKS:
-        raise InvalidData(f"got a comparison of {name!r}, expected one of {', '.join(TASKS)}")
+        raise InvalidData(f"got the task {name!r}, expected one of {', '.join(TASKS)}")
     return TASKS[name]

@@ -1,16 +1,16 @@
-"""The card of a reward: what it is, what it belongs to, how it was made and how good it measured."""
+"""The card of a reward: its base, its head, its attributes, how it was trained and how good it is."""
 
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Literal, final
 
-from trimtab.errors import CorruptReward, InvalidSetting, UnknownAttribute
+from trimtab.errors import CorruptReward, InvalidSetting, RewardMismatch, UnknownAttribute
+from trimtab.rewards.heads import head_kind
 
 CARD_FILE = "config.json"
 SCHEMA_VERSION = 1
-HeadKind = Literal["q", "v"]
 TrunkTraining = Literal["frozen", "lora", "full"]
 Link = Literal["identity", "sigmoid"]
 
@@ -18,31 +18,32 @@ Link = Literal["identity", "sigmoid"]
 @final
 @dataclass(frozen=True)
 class RewardCard:
-    """Everything about a reward but its weights; saved as config.json.
+    """Everything about a reward except its weights; saved as config.json.
 
     Attributes:
-        base: the language model whose layers are the trunk, as `trimtab.load` takes it.
+        base: the language model whose layers are the trunk, by the name that `trimtab.load` takes.
         base_fingerprint: a hash of that model's shapes and a sample of its weights.
         tokenizer_fingerprint: a hash of its vocabulary.
-        layers: how many of its layers the trunk has.
-        head: "q" (ARM) or "v" (RAD).
-        attributes: what the rewards are called, in order; the first is the default.
+        layers: how many of the base's layers the trunk has.
+        head: "q" (ARM), "v" (RAD), or another name in `trimtab.rewards.heads.HEADS`.
+        attributes: the names of the rewards, in order; the first is the default.
         trunk: how the trunk was trained.
         rank: the rank of a Q-head's marginal.
-        baseline: whether a Q-head adds the prefix's baseline.
-        lora_rank, lora_alpha: the adapters' settings, for a "lora" trunk.
+        baseline: whether a Q-head adds the prefix's baseline. Without it, the rewards are differences.
+        lora_rank, lora_alpha: the settings of the adapters of a "lora" trunk.
         link: "identity", or "sigmoid" for a head trained by cross-entropy.
-        clamp: the range to which a reward is clamped before it steers; None for a head trained on differences.
-        bos_token_id: the token put before every text; None if texts are fed bare.
-        provenance: data, command and settings of the training.
-        quality: what was measured, on which data.
+        clamp: the range to which a reward is clamped before it steers; None for no clamp.
+        bos_token_id: the token put before every text; None for none.
+        provenance: the data, the command and the settings of the training.
+        quality: figures on held-out data, and the name of the data.
+        schema_version: the version of this layout.
     """
 
     base: str
     base_fingerprint: str
     tokenizer_fingerprint: str
     layers: int
-    head: HeadKind
+    head: str
     attributes: tuple[str, ...]
     trunk: TrunkTraining = "lora"
     rank: int = 64
@@ -52,12 +53,13 @@ class RewardCard:
     link: Link = "identity"
     clamp: tuple[float, float] | None = (0.0, 1.0)
     bos_token_id: int | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
-    quality: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, object] = field(default_factory=dict)
+    quality: dict[str, object] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        choices = {"head": ("q", "v"), "trunk": ("frozen", "lora", "full"), "link": ("identity", "sigmoid")}
+        head_kind(self.head)  # or it raises
+        choices = {"trunk": ("frozen", "lora", "full"), "link": ("identity", "sigmoid")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InvalidSetting(f"got {name}={getattr(self, name)!r}, expected {' or '.join(allowed)}")
@@ -73,13 +75,29 @@ class RewardCard:
         """The column of an attribute; the first for None.
 
         Raises:
-            UnknownAttribute: the reward has none of that name.
+            UnknownAttribute: the reward has no attribute of that name.
         """
         if attribute is None:
             return 0
         if attribute not in self.attributes:
             raise UnknownAttribute(f"got attribute {attribute!r}, expected one of: {', '.join(self.attributes)}")
         return self.attributes.index(attribute)
+
+    def check_tokenizer(self, name: str, fingerprint: str) -> None:
+        """Check that a tokenizer's ids mean the tokens that the reward was trained on.
+
+        Args:
+            name: the reward's name, for the message.
+            fingerprint: of the tokenizer.
+
+        Raises:
+            RewardMismatch: the fingerprints differ.
+        """
+        if fingerprint != self.tokenizer_fingerprint:
+            raise RewardMismatch(
+                f"reward {name!r} was trained for the tokenizer {self.tokenizer_fingerprint} (of {self.base}), the "
+                f"language model has {fingerprint}; train a reward for that model: trimtab train labels --base MODEL"
+            )
 
     def to_json(self) -> str:
         """The text of config.json."""
@@ -90,7 +108,7 @@ class RewardCard:
         """Read config.json.
 
         Raises:
-            CorruptReward: not JSON, fields missing or unknown, or a newer schema.
+            CorruptReward: the text is not JSON, lacks a field, has an unknown one, or has a newer schema.
         """
         try:
             values = json.loads(text)
@@ -105,18 +123,18 @@ class RewardCard:
             values["clamp"] = None if values["clamp"] is None else tuple(values["clamp"])
             return cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CorruptReward(f"config.json is not a reward's card: {error}") from error
+            raise CorruptReward(f"config.json is not a reward card: {error}") from error
 
 
 def read_card(folder: Path) -> RewardCard:
-    """The card of a saved reward.
+    """Read the card of a saved reward.
 
     Raises:
-        CorruptReward: there is none, or it cannot be read.
+        CorruptReward: the folder has no card, or the card cannot be read.
     """
     path = folder / CARD_FILE
     if not path.is_file():
-        raise CorruptReward(f"got {str(folder)!r}, expected a reward's folder; it has no {CARD_FILE}")
+        raise CorruptReward(f"got {str(folder)!r}, expected the folder of a reward; it has no {CARD_FILE}")
     try:
         return RewardCard.from_json(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:

@@ -5,34 +5,13 @@ from dataclasses import dataclass, field
 from typing import final
 
 from trimtab.engines.base import Choice
+from trimtab.judges.draft import Draft
 from trimtab.rewind.tree import Embedding
 
 
 @final
 @dataclass(frozen=True)
-class Draft:
-    """The text so far, a branch, and what was written behind it to see where it leads.
-
-    Attributes:
-        prompt: what the user gave.
-        prompt_ids: its tokens, chat template and all.
-        token_ids: the continuation, an EOS left out.
-        text: the continuation.
-        tails: for each node of the branch, the text from that node on.
-        tail_lengths: the tokens of each of these texts, an EOS left out.
-    """
-
-    prompt: str
-    prompt_ids: tuple[int, ...]
-    token_ids: tuple[int, ...]
-    text: str
-    tails: tuple[str, ...] = ()
-    tail_lengths: tuple[int, ...] = ()
-
-
-@final
-@dataclass(frozen=True)
-class Judged:
+class JudgedDraft:
     """A draft with what was found out about it.
 
     Attributes:

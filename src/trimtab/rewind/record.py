@@ -1,29 +1,29 @@
-"""What a search leaves behind for the reader: for each commit, what was tried, what was kept, what was taken back."""
+"""The record of a search: for each commit, the branches that were tried, and which of them was kept."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from trimtab.rewind.draft import Judged
+from trimtab.rewind.draft import JudgedDraft
 from trimtab.rewind.tree import Node, Tree
 
-DIGITS = 4
+DIGITS = 4  # of rounded priors, values and scores
 
 
 @final
 @dataclass(frozen=True)
 class Branch:
-    """A node of the tree as it was when something was committed.
+    """A node of the tree at the time of a commit.
 
     Attributes:
-        text: of its tokens.
-        prior: p, among its siblings.
-        visits: how often the search went through it.
-        value: q, the mean score of its visits and of what siblings shared.
-        draft: what was written behind it when it was a leaf; None if it never was.
-        score: what the judge gave to that.
-        kept: it became part of the text.
-        children: those that were visited.
+        text: the text of its tokens.
+        prior: p, its probability among its siblings.
+        visits: number of iterations that went through it.
+        value: q, the mean score of its visits, including scores that similar siblings shared.
+        draft: the draft after it, written when it was a leaf; None if it was never judged.
+        score: the judge's score of that draft, from −1 to 1.
+        kept: whether it became part of the text.
+        children: its visited children.
     """
 
     text: str
@@ -37,22 +37,23 @@ class Branch:
 
     @property
     def judged(self) -> int:
-        """How many drafts were judged here and below."""
+        """Return the number of judged drafts here and below."""
         return (self.score is not None) + sum(child.judged for child in self.children)
 
 
 @final
 @dataclass(frozen=True)
 class Commit:
-    """A turn of the outer loop.
+    """One commit: a turn of the outer loop.
 
     Attributes:
-        text: what was committed.
-        visits: of the root, the inherited ones included.
+        text: the committed text.
+        visits: visits of the root, including those it inherited.
         value: the mean score at the root.
-        branches: the children of the root that were visited, the most visited first, and the one that was kept.
-        draft, score: what was written at the root before anything was known, and what the judge gave to it.
-        final: the search was cut short, and its best draft kept: branches, and the draft at the last of them.
+        branches: the visited children of the root, most visited first, and the one that was kept.
+        draft: the first draft, written at the root before any branch; None if there is none.
+        score: the judge's score of that draft.
+        final: the search ended early, so `text` is its best draft: the kept branches and the draft after the last one.
     """
 
     text: str
@@ -65,32 +66,40 @@ class Commit:
 
     @property
     def taken_back(self) -> int:
-        """How many drafts were judged on branches that were given up here."""
+        """Return the number of judged drafts on branches that were not kept."""
 
-        def given_up(branch: Branch) -> int:
+        def judged_in_vain(branch: Branch) -> int:
             if not branch.kept:
                 return branch.judged
-            return sum(map(given_up, branch.children)) if self.final else 0
+            return sum(map(judged_in_vain, branch.children)) if self.final else 0
 
-        return sum(map(given_up, self.branches))
+        return sum(map(judged_in_vain, self.branches))
 
 
 def record_commit(
-    tree: Tree, judged: Mapping[Node, Judged], text: Callable[[Sequence[int]], str], kept: Node, final: bool
+    tree: Tree, judged: Mapping[Node, JudgedDraft], decode: Callable[[Sequence[int]], str], kept: Node, final: bool
 ) -> Commit:
-    """What the tree is like right before a child of its root becomes the root, or the draft at a node the end."""
+    """Record the tree right before a commit.
+
+    Args:
+        tree: the tree.
+        judged: the judged draft of each node.
+        decode: turns token ids into text.
+        kept: the child of the root that is committed or, if `final`, the node whose draft ends the text.
+        final: whether the search ends early with the draft of `kept`.
+    """
     path = kept.path()
 
     def branch(node: Node) -> Branch:
         known = judged.get(node)
-        seen = node.real_visits > 0
+        visited = node.real_visits > 0
         return Branch(
-            text=text(node.tokens),
+            text=decode(node.tokens),
             prior=round(tree.prior(node), DIGITS),
             visits=node.real_visits,
             value=round(node.value, DIGITS),
-            draft=known.rollout if known and seen else None,
-            score=round(known.score, DIGITS) if known and seen else None,
+            draft=known.rollout if known and visited else None,
+            score=round(known.score, DIGITS) if known and visited else None,
             kept=node in path,
             children=tuple(branch(child) for child in ranked(node) if child.real_visits),
         )
@@ -100,9 +109,9 @@ def record_commit(
 
     root = tree.root
     first = judged.get(root) if root.real_visits else None
-    said = text([token for node in path[1:] for token in node.tokens])
+    text = decode([token for node in path[1:] for token in node.tokens])
     return Commit(
-        text=said + judged[kept].rollout if final else said,
+        text=text + judged[kept].rollout if final else text,
         visits=root.real_visits,
         value=round(root.value, DIGITS),
         branches=tuple(branch(child) for child in ranked(root) if child.real_visits or child is kept),

@@ -1,43 +1,44 @@
-"""What a user gets from a search: the text, and how it came about."""
+"""The result of a search: the text, and everything that was tried on the way."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, final
+from typing import final
 
 from trimtab.engines.base import Continuation
-from trimtab.frozen.lm import FrozenLM
-from trimtab.frozen.memory import Spent
 from trimtab.generation import Generation, Trace
+from trimtab.models.codec import Prompt, TextCodec
+from trimtab.models.usage import Usage
 from trimtab.rewind.record import Commit
 from trimtab.rewind.search import Search
 
 
 @final
-class Rewound:
-    """A continuation that was searched for.
+class SearchResult:
+    """A continuation that was found by a search.
 
     Attributes:
-        generation: the continuation as any other, with its trace; its finish reason may also be "budget" or
-            "interrupted".
+        generation: the continuation with its trace; its finish reason may also be "budget" or "interrupted".
         commits: the turns of the outer loop, each with everything that was tried.
-        iterations: of the inner loop; each judges a draft, or counts that of a branch that has ended once more.
-        spent: what went through the models, for all prompts of the call together.
-        seconds: how long that took.
+        iterations: of the inner loop; each judges a draft, or counts the draft of an ended branch once more.
+        usage: what went through the models, for all prompts of the call together.
+        seconds: the time that the call took.
     """
 
-    def __init__(self, lm: FrozenLM, search: Search, stop: Sequence[str], spent: Spent, seconds: float):
+    def __init__(
+        self, codec: TextCodec, prompt: Prompt, search: Search, stop: Sequence[str], usage: Usage, seconds: float
+    ):
         assert search.finish_reason is not None
-        self.generation = Generation(lm, search.prompt, Continuation(search.choices, search.finish_reason), stop)
+        self.generation = Generation(codec, prompt, [Continuation(search.choices, search.finish_reason)], stop)
         self.commits: tuple[Commit, ...] = tuple(search.commits)
         self.iterations = search.iterations
-        self.spent, self.seconds = spent, seconds
+        self.usage, self.seconds = usage, seconds
 
     def __repr__(self) -> str:
-        return f"Rewound({self.text!r}, {self.finish_reason!r}, iterations={self.iterations})"
+        return f"SearchResult({self.text!r}, {self.finish_reason!r}, iterations={self.iterations})"
 
     @property
-    def prompt(self) -> str:
-        """What was continued."""
+    def prompt(self) -> Prompt:
+        """The text or conversation that was continued."""
         return self.generation.prompt
 
     @property
@@ -62,11 +63,11 @@ class Rewound:
 
     @property
     def taken_back(self) -> int:
-        """How many judged drafts led elsewhere than where the text went."""
+        """How many judged drafts are not part of the text."""
         return sum(commit.taken_back for commit in self.commits)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The text and the whole search, as JSON has it."""
+    def as_dict(self) -> dict[str, object]:
+        """The text and the whole search, ready for JSON."""
         return {
             "prompt": self.prompt,
             "text": self.text,

@@ -1,4 +1,7 @@
-"""One search: RAIN's inner and outer loop over a tree, told what it asks for; no model in sight."""
+"""One search: RAIN's inner and outer loop over a tree (2309.07124 §3), without a model.
+
+A search asks for drafts and branches by `pending`; a writer and a judge answer.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -6,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from trimtab.engines.base import Choice, FinishReason
-from trimtab.rewind.draft import Judged
+from trimtab.rewind.draft import JudgedDraft
 from trimtab.rewind.record import Commit, record_commit
-from trimtab.rewind.settings import RewindSettings
+from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.rewind.tree import Node, Tree
 
 Kind = Literal["draft", "children", "another"]
@@ -16,13 +19,13 @@ Kind = Literal["draft", "children", "another"]
 
 @final
 @dataclass(frozen=True)
-class Want:
-    """What a search cannot go on without: a node's judged draft, its children, or another child (widening).
+class SearchRequest:
+    """Something that a search needs before it can continue.
 
     Attributes:
-        kind: which of these.
-        node: whose.
-        number: for another child, how many there are.
+        kind: "draft" (the judged draft of a node), "children" (its branches) or "another" (one branch more: widening).
+        node: the node.
+        number: for "another", how many children the node has.
     """
 
     kind: Kind
@@ -33,7 +36,13 @@ class Want:
 @final
 @dataclass(frozen=True)
 class Written:
-    """What was written for a node: its tokens with what they were chosen from, and why nothing can follow, if so."""
+    """A branch that was written for a node.
+
+    Attributes:
+        choices: its tokens, each with its candidates.
+        weight: the product of its tokens' probabilities; its prior is proportional to it.
+        ended: why no token can follow; None if one can.
+    """
 
     choices: tuple[Choice, ...]
     weight: float
@@ -41,7 +50,7 @@ class Written:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """The tokens."""
+        """Return the token ids."""
         return tuple(choice.token_id for choice in self.choices)
 
 
@@ -49,17 +58,26 @@ class Written:
 class Search:
     """The search of one prompt.
 
-    It runs for as long as it knows what it needs, then says what it wants. Drafts and children depend on nothing but
-    the node and the seed, so it does not matter who fetches them, when, and with what else.
+    It runs until it needs a draft or branches, and then asks for them. Drafts and branches depend on the node and the
+    seed only, so the search is the same whenever they are written and with whatever else in the batch.
 
     Args:
-        prompt: what the user gave.
-        prompt_ids: its tokens.
-        seed: of all noise.
-        limit: the most tokens to write.
-        settings: how it goes.
-        text: of token ids, for the record.
-        most_iterations: a budget of drafts to judge; None for none.
+        prompt: the text to continue.
+        prompt_ids: its token ids.
+        seed: the seed of all sampling noise.
+        limit: maximum number of new tokens.
+        settings: settings of the search.
+        decode: turns token ids into text, for the record.
+        max_iterations: maximum number of iterations; None for no limit.
+
+    Attributes:
+        tree: the nodes and their statistics.
+        written: the branch of each node.
+        judged: the judged draft of each node; the runner adds them.
+        choices: the committed tokens, each with its candidates.
+        finish_reason: why the text ended; None while the search runs.
+        iterations: number of iterations so far.
+        commits: the record of each commit.
     """
 
     def __init__(
@@ -69,70 +87,71 @@ class Search:
         seed: int,
         limit: int,
         settings: RewindSettings,
-        text: Callable[[Sequence[int]], str],
-        most_iterations: int | None = None,
+        decode: Callable[[Sequence[int]], str],
+        max_iterations: int | None = None,
     ):
         self.prompt, self.prompt_ids, self.seed, self.limit = prompt, prompt_ids, seed, limit
-        self.settings, self._text, self._most_iterations = settings, text, most_iterations
+        self.settings, self._decode, self._max_iterations = settings, decode, max_iterations
         self.tree = Tree(settings)
         self.written: dict[Node, Written] = {}
-        self.judged: dict[Node, Judged] = {}
+        self.judged: dict[Node, JudgedDraft] = {}
         self.choices: tuple[Choice, ...] = ()
         self.finish_reason: FinishReason | None = None
         self.iterations = 0
         self.commits: list[Commit] = []
-        self._grown: dict[Want, list[Node]] = {}
-        self._left = settings.iterations
+        self._answers: dict[SearchRequest, list[Node]] = {}
+        self._iterations_left = settings.iterations  # before the next commit
 
     @property
     def finished(self) -> bool:
-        """Whether its text is whole."""
+        """Return whether the text is complete."""
         return self.finish_reason is not None
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        """What is committed."""
+        """Return the committed token ids."""
         return tuple(choice.token_id for choice in self.choices)
 
     @property
     def _budget_left(self) -> float:
-        return math.inf if self._most_iterations is None else self._most_iterations - self.iterations
+        return math.inf if self._max_iterations is None else self._max_iterations - self.iterations
 
     @property
     def best(self) -> Node | None:
-        """Where the best draft below what is committed is; of equally good ones, the most visited node."""
-        visited = [node for node in self.tree.root.all() if node.real_visits]
+        """Return the visited node with the best draft; ties go to the most visited one. None before the first visit."""
+        visited = [node for node in self.tree.root.subtree() if node.real_visits]
         return max(visited, key=lambda node: (self.judged[node].score, node.real_visits), default=None)
 
-    def wants(self) -> list[Want]:
-        """Run on with what is known, then say what is missing, and what will be if the search goes on as expected.
+    def pending(self) -> list[SearchRequest]:
+        """Continue the search as far as possible, and return what it needs next.
 
         Returns:
-            At most `lookahead` wants, the first of which is needed now; none once the text is finished.
+            At most `lookahead` requests. The search needs the first one now, and probably needs the others soon. The
+            list is empty once the text is complete.
         """
         missing = self._advance()
         return [] if missing is None else list(dict.fromkeys([missing, *self._expected()]))[: self.settings.lookahead]
 
-    def grow(self, want: Want, children: Sequence[Written]) -> None:
-        """Answer a want for children; they are put into the tree when the search comes to it."""
-        nodes = [want.node.child(child.tokens, child.weight, child.ended is not None) for child in children]
+    def grow(self, request: SearchRequest, children: Sequence[Written]) -> None:
+        """Answer a request for branches. They join the tree when the search reaches the node."""
+        nodes = [request.node.child(child.tokens, child.weight, child.ended is not None) for child in children]
         self.written |= zip(nodes, children, strict=True)
-        self._grown[want] = nodes
+        self._answers[request] = nodes
 
     def stop(self, reason: Literal["budget", "interrupted"]) -> None:
-        """End here, with the best draft so far."""
+        """End the search with the best draft so far."""
         if self._budget_left > 0:
             self._advance()
         if self.finished:
             return
         best = self.best
         if best is not None:
-            self.commits.append(record_commit(self.tree, self.judged, self._text, best, final=True))
+            self.commits.append(record_commit(self.tree, self.judged, self._decode, best, final=True))
             self.choices = self.judged[best].choices
         self.finish_reason = reason
 
-    def _advance(self) -> Want | None:
-        """The loops, until something is missing or the text is finished."""
+    def _advance(self) -> SearchRequest | None:
+        """Run the loops until something is missing, and return that; None once the text is complete."""
         while not self.finished:
             if self._budget_left <= 0:
                 self.stop("budget")
@@ -143,83 +162,86 @@ class Search:
         return None
 
     def _decided(self) -> bool:
-        """Whether the favourite is good enough, or the iterations are used up."""
-        favourite, s = self.tree.favourite(), self.settings
-        if favourite is not None and favourite.real_visits > s.enough_visits and favourite.value > s.enough_value:
-            return True
-        return self._left <= 0
+        """Return whether to commit: the most visited branch is good enough, or no iterations are left."""
+        most_visited, settings = self.tree.most_visited(), self.settings
+        good_enough = (
+            most_visited is not None
+            and most_visited.real_visits > settings.min_visits
+            and most_visited.value > settings.min_value
+        )
+        return good_enough or self._iterations_left <= 0
 
-    def _iterate(self) -> Want | None:
-        """One iteration of the inner loop: select, evaluate, back up."""
+    def _iterate(self) -> SearchRequest | None:
+        """Run one iteration of the inner loop (select, evaluate, back up), or return what is missing for it."""
         path, missing = self._select()
         if missing is not None:
             return missing
         judged, below = self.judged[path[-1]], path[1:]
         for node, embedding in zip(below, judged.embeddings[len(judged.embeddings) - len(below) :], strict=False):
-            node.embed(embedding)
+            node.add_embedding(embedding)
         self.tree.backup(path, judged.score)
         self.iterations += 1
-        self._left -= 1
+        self._iterations_left -= 1
         return None
 
-    def _select(self) -> tuple[list[Node], Want | None]:
-        """The path to a leaf whose draft is judged; or as far as it goes, and what is missing there.
+    def _select(self) -> tuple[list[Node], SearchRequest | None]:
+        """Return the path to a leaf with a judged draft, or the path so far and what is missing at its end.
 
-        A leaf is expanded when the search comes back to it, so that only what is looked into is written. Differs from
-        the paper's code, where it is expanded at once; the search is the same.
+        A leaf is expanded when the search returns to it, so that no unused branches are written. Differs from the
+        paper's code, which expands a leaf at once; the search is the same.
         """
         while True:
             path = self.tree.select()
             leaf = path[-1]
-            want = Want("draft", leaf)
+            request = SearchRequest("draft", leaf)
             if leaf.children:
-                want = Want("another", leaf, len(leaf.children))
+                request = SearchRequest("another", leaf, len(leaf.children))
             elif leaf.real_visits and not leaf.ended:
-                want = Want("children", leaf)
+                request = SearchRequest("children", leaf)
             elif leaf in self.judged:
                 return path, None
-            if want not in self._grown:
-                return path, want
-            self._put(want)
+            if request not in self._answers:
+                return path, request
+            self._add_children(request)
 
-    def _put(self, want: Want) -> None:
-        """Step 3 or step 2: children into the tree. One that is there already ends the widening of its parent."""
-        node = want.node
+    def _add_children(self, request: SearchRequest) -> None:
+        """Step 3 or step 2: add children to the tree. If the node has them all already, it is never widened again."""
+        node = request.node
         present = {child.tokens for child in node.children}
-        new = [child for child in self._grown[want] if child.tokens not in present]
+        new = [child for child in self._answers[request] if child.tokens not in present]
         node.children += new
-        node.full = node.full or not new
+        node.cannot_widen = node.cannot_widen or not new
 
-    def _commit(self) -> Want | None:
-        """One turn of the outer loop: the favourite becomes the root."""
-        favourite = self.tree.favourite()
-        if favourite is None:
-            want = Want("children", self.tree.root)
-            if want not in self._grown:
-                return want
-            self._put(want)
+    def _commit(self) -> SearchRequest | None:
+        """Run one turn of the outer loop (commit the most visited child), or return what is missing for it."""
+        most_visited = self.tree.most_visited()
+        if most_visited is None:
+            request = SearchRequest("children", self.tree.root)
+            if request not in self._answers:
+                return request
+            self._add_children(request)
             return None
-        self.commits.append(record_commit(self.tree, self.judged, self._text, favourite, final=False))
-        self.choices += self.written[favourite].choices
-        self.tree.commit(favourite)
-        self.finish_reason = self.written[favourite].ended
+        self.commits.append(record_commit(self.tree, self.judged, self._decode, most_visited, final=False))
+        self.choices += self.written[most_visited].choices
+        self.tree.commit(most_visited)
+        self.finish_reason = self.written[most_visited].ended
         self._forget()
-        s = self.settings
-        self._left = max(s.iterations - favourite.real_visits, s.fresh_iterations)
+        inherited = most_visited.real_visits
+        self._iterations_left = max(self.settings.iterations - inherited, self.settings.fresh_iterations)
         return None
 
     def _forget(self) -> None:
-        """Drop what is known of nodes that were taken back."""
-        live = set(self.tree.root.all())
-        self._grown = {want: nodes for want, nodes in self._grown.items() if want.node in live}
-        live.update(node for nodes in self._grown.values() for node in nodes)
+        """Drop the branches and drafts of nodes that were taken back."""
+        live = set(self.tree.root.subtree())
+        self._answers = {request: nodes for request, nodes in self._answers.items() if request.node in live}
+        live.update(node for nodes in self._answers.values() for node in nodes)
         self.written = {node: known for node, known in self.written.items() if node in live}
         self.judged = {node: known for node, known in self.judged.items() if node in live}
 
-    def _expected(self) -> Iterator[Want]:
-        """What the next iterations will want, if every draft to come scores what the root did on average."""
-        with self.tree.imagined():
-            for _ in range(int(min(2 * self.settings.lookahead, self._left, self._budget_left))):
+    def _expected(self) -> Iterator[SearchRequest]:
+        """Yield what the next iterations need if every unknown draft scores as much as the root on average."""
+        with self.tree.simulation():
+            for _ in range(int(min(2 * self.settings.lookahead, self._iterations_left, self._budget_left))):
                 path, missing = self._select()
                 if missing is not None:
                     yield missing

@@ -1,13 +1,13 @@
-"""How alike branches are: embeddings of the drafts below them (step 5's sharing, and step 2's widening)."""
+"""Similarity of branches: embeddings of the drafts below them, for sharing scores (step 5) and widening (step 2)."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 
-from trimtab.engines.base import Engine
+from trimtab.engines.base import Capability, Engine
 from trimtab.errors import InvalidSetting
-from trimtab.rewind.draft import Draft
+from trimtab.judges.draft import Draft
 from trimtab.rewind.tree import Embedding
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -17,24 +17,29 @@ EXTRA = "pip install 'trimtab[rewind]'"
 
 @runtime_checkable
 class Similarity(Protocol):
-    """What embeds drafts."""
+    """Embeds drafts."""
 
     @property
     def name(self) -> str:
-        """For the record."""
+        """Its name in records."""
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What the engine must be able to do."""
 
     def embed(self, drafts: Sequence[Draft], engine: Engine) -> list[Sequence[Embedding]]:
-        """For each draft, an embedding for each node of its branch; none if branches are not to be compared."""
+        """For each draft, an embedding for each node of its branch; none if branches are not compared."""
 
 
 @final
 class NoSimilarity:
-    """Branches are not compared: no scores are shared, and no node is widened."""
+    """Branches are not compared: no scores are shared, no node is widened."""
 
     name = OFF
+    needs: frozenset[Capability] = frozenset()
 
     def embed(self, drafts: Sequence[Draft], engine: Engine) -> list[Sequence[Embedding]]:
-        """Nothing."""
+        """No embeddings."""
         return [() for _ in drafts]
 
 
@@ -62,6 +67,7 @@ class SentenceSimilarity:
                 f"got similarity={name!r}, expected 'off', 'lm', or a sentence-transformers model ({reason})"
             ) from error
         self.name = name
+        self.needs: frozenset[Capability] = frozenset()
 
     def embed(self, drafts: Sequence[Draft], engine: Engine) -> list[Sequence[Embedding]]:
         """The distinct texts of all drafts, in one batch."""
@@ -73,15 +79,16 @@ class SentenceSimilarity:
 
 @final
 class OwnSimilarity:
-    """The language model's own hidden states, of a layer two thirds up: their mean from a node on; no other model.
+    """The mean of the language model's own hidden states from a node on, two thirds up its layers.
 
-    Differs from the paper: the model that writes compares, and it has read the text in its context.
+    Differs from the paper: no second model; the text is read in its context.
     """
 
     name = OWN
+    needs: frozenset[Capability] = frozenset({"states"})
 
     def embed(self, drafts: Sequence[Draft], engine: Engine) -> list[Sequence[Embedding]]:
-        """One forward of the tokens of all branches and drafts; what is before them is remembered."""
+        """One forward call for the tokens of all branches and drafts; the prefix cache holds what is before them."""
         asked = [(draft, draft.tail_lengths[0]) for draft in drafts if draft.tail_lengths and draft.tail_lengths[0]]
         if not asked:
             return [() for _ in drafts]
@@ -96,8 +103,8 @@ class OwnSimilarity:
         ]
 
 
-def as_similarity(similarity: Any) -> Similarity:
-    """What a user gives: `off`, `lm`, a sentence-transformers model's name, or an object with a name and `embed`."""
+def as_similarity(similarity: str | Similarity) -> Similarity:
+    """A similarity from `off`, `lm`, the name of a sentence-transformers model, or a `Similarity`."""
     if similarity == OFF:
         return NoSimilarity()
     if similarity == OWN:
@@ -110,5 +117,5 @@ def as_similarity(similarity: Any) -> Similarity:
 
 
 def _unit(vector: Embedding) -> Embedding:
-    """A vector as long as the sentence encoder's are: the thresholds on variances are made for those."""
+    """The vector at length 1, as a sentence encoder returns it: the variance threshold assumes that."""
     return vector / np.linalg.norm(vector)

@@ -1,18 +1,18 @@
-"""The seam between steering and rewards: what a reward model must offer to be steered by."""
+"""The protocol of a reward model: what it must offer so that an engine can steer by it."""
 
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trimtab.frozen.cache import PrefixCache
+from trimtab.models.kv_cache import KVCache
 
 
 @runtime_checkable
 class RewardState(Protocol):
     """The per-request half of a reward: a batch of prefixes whose next tokens it scores.
 
-    The verbs are those of grammar matchers' states, because engines already speak them.
+    The verbs are those of grammar matchers, which engines already use.
     """
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:
@@ -26,11 +26,14 @@ class RewardState(Protocol):
 
         Args:
             tokens: the tokens.
-            choice: where each stands among the candidates last scored, if the caller knows.
+            choice: the column of each among the candidates last scored, if known.
         """
 
     def select(self, rows: Int[Tensor, " selected"]) -> None:
-        """Make row i what row `rows[i]` was: forks, re-orders and drops prefixes."""
+        """Make row i what row `rows[i]` was: fork, re-order or drop prefixes."""
+
+    def join(self, other: "RewardState") -> None:
+        """Append the rows of another state of the same reward."""
 
     def rollback(self, tokens: int) -> None:
         """Take back the last `tokens` tokens of every prefix."""
@@ -42,7 +45,7 @@ class Reward(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it in a trace."""
+        """Its name in a trace."""
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -50,24 +53,24 @@ class Reward(Protocol):
 
     @property
     def extra_tokens(self) -> int:
-        """How many tokens it puts before a prompt: 1 where it prepends BOS, else 0."""
+        """Tokens that it puts before a prompt: 1 if it prepends BOS, else 0."""
 
     @property
     def pad_token_id(self) -> int:
-        """What fills the left of a batch of its tokens."""
+        """The token id that pads a batch on the left."""
 
     @property
     def context_length(self) -> int:
         """The longest prefix that it can score, in tokens."""
 
     def check_serves(self, tokenizer_fingerprint: str) -> None:
-        """Raise RewardMismatch if its tokens are not those of that tokenizer."""
+        """Raise RewardMismatch if it was made for another tokenizer."""
 
     def check_candidates(self, k: int | None) -> None:
         """Raise InvalidSetting if it cannot score that many candidates (None: the whole vocabulary)."""
 
-    def start(self, host: PrefixCache | None = None) -> RewardState:
-        """A fresh state; one that can read the hidden states of `host`, the steered model's own cache, may do so."""
+    def start(self, host: KVCache | None = None) -> RewardState:
+        """A new state. It may read the hidden states of `host`, the KV cache of the steered model."""
 
     def reads(self, model: object) -> int | None:
-        """The depth of the hidden state it would read from the cache of `model`; None if it runs its own trunk."""
+        """The depth of the hidden state that it reads from the cache of `model`; None if it runs its own trunk."""

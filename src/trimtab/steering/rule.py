@@ -1,4 +1,4 @@
-"""The one steering rule, as pure functions of tensors. Every engine calls these and nothing else.
+"""The one steering rule, as pure functions of tensors. Every engine calls them.
 
 1. z: the base model's raw next-token logits, after any hard constraint (−inf stays −inf).
 2. C: top-k and/or top-p of z. Truncation comes before steering.
@@ -12,8 +12,11 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from trimtab.steering.steer import Term
+
+NO_TERM = (0, 0.0, 1.0, 0.0, -torch.inf, torch.inf, 0.0)  # β = 0: adds nothing
 
 
 class Candidates(NamedTuple):
@@ -31,7 +34,7 @@ class Candidates(NamedTuple):
 
 
 class RowTerms(NamedTuple):
-    """The terms by which each row uses one reward; rows with fewer terms are filled up with β = 0.
+    """How each row uses one reward. Rows with fewer terms are filled up with terms of β = 0.
 
     g = offset + sign · clamp(r, low, high)
     """
@@ -48,31 +51,52 @@ class RowTerms(NamedTuple):
         """Make row i what row `rows[i]` was."""
         return RowTerms(*(column[rows] for column in self))
 
+    def join(self, other: "RowTerms") -> "RowTerms":
+        """Append the rows of another batch."""
+        width = max(self.attribute.shape[1], other.attribute.shape[1])
+        pairs = zip(self._widened(width), other._widened(width), strict=True)
+        return RowTerms(*(torch.cat(pair) for pair in pairs))
 
-def top_candidates(logits: Float[Tensor, "rows vocabulary"], top_k: int | None, top_p: float | None) -> Candidates:
-    """The candidates of each row: the top_k most likely, of those the fewest that hold probability top_p.
+    def _widened(self, width: int) -> "RowTerms":
+        missing = width - self.attribute.shape[1]
+        columns = zip(self, NO_TERM, strict=True)
+        return RowTerms(*(functional.pad(column, (0, missing), value=value) for column, value in columns))
+
+
+def top_candidates(
+    logits: Float[Tensor, "rows vocabulary"],
+    top_k: int | None,
+    top_p: float | Float[Tensor, " rows"] | None,
+    row_top_k: Int[Tensor, " rows"] | None = None,
+) -> Candidates:
+    """The candidates of each row: the top_k most likely; of those, the fewest that hold probability top_p.
 
     Args:
         logits: z.
-        top_k: None for no limit.
-        top_p: in (0, 1]; None for no limit. Probabilities are renormalised over the top k, as transformers does.
+        top_k: of the row with the most candidates; None for no limit.
+        top_p: in (0, 1], one for all rows or one per row; None for no limit. Probabilities are renormalised over the
+            top k, as transformers does.
+        row_top_k: of each row, at most `top_k`; None if it is the same for all.
     """
     if top_k is None and top_p is None:
         ids = torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
         return Candidates(ids, logits, whole=True)
     kept, ids = logits.topk(top_k or logits.shape[1], dim=-1)
+    if row_top_k is not None:
+        beyond = torch.arange(kept.shape[1], device=kept.device) >= row_top_k[:, None]
+        kept = kept.masked_fill(beyond, -torch.inf)
     if top_p is not None:
         probabilities = kept.softmax(-1)
         before = probabilities.cumsum(-1) - probabilities
-        outside = before >= top_p
+        outside = before >= (top_p[:, None] if isinstance(top_p, Tensor) else top_p)
         outside[:, 0] = False
         kept = kept.masked_fill(outside, -torch.inf)
     return Candidates(ids, kept, whole=False)
 
 
 def row_terms(terms: Sequence[Sequence[Term]], device: torch.device) -> RowTerms:
-    """Lay the terms of each row out as tensors."""
-    width = max(map(len, terms))
+    """The terms of each row as tensors."""
+    width = max([1, *map(len, terms)])
     columns = [_columns(row, width) for row in terms]
     attribute, *rest = (torch.tensor(column, device=device) for column in zip(*columns, strict=True))
     return RowTerms(attribute, *(column.float() for column in rest))
@@ -85,8 +109,8 @@ def guidance(
 
     Args:
         rewards: r of each candidate.
-        terms: the rows' terms.
-        entropy: of the base's next-token distribution, in nats; a term is silent where it is below its threshold.
+        terms: the terms of each row.
+        entropy: of the base's next-token distribution, in nats; a term adds nothing below its `min_entropy`.
     """
     shape = (*rewards.shape[:2], terms.attribute.shape[1])
     chosen = rewards.gather(2, terms.attribute[:, None].expand(shape))
@@ -110,7 +134,7 @@ def scatter_candidates(
 
 
 def _columns(terms: Sequence[Term], width: int) -> list[list[int | float]]:
-    rows = [_row(term) for term in terms] + [(0, 0.0, 1.0, 0.0, -torch.inf, torch.inf, 0.0)] * (width - len(terms))
+    rows = [_row(term) for term in terms] + [NO_TERM] * (width - len(terms))
     return [list(column) for column in zip(*rows, strict=True)]
 
 

@@ -1,6 +1,7 @@
-"""A steer: which rewards, which way, how hard. Immutable, added with +."""
+"""A steer: which rewards, in which direction, how strongly. Steers are immutable and add up with `+`."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -9,7 +10,7 @@ from trimtab.steering.reward import Reward
 
 Clamp = tuple[float, float]
 
-MAX_BETA = 1e6  # beyond, float32 logits lose what the model said
+MAX_BETA = 1e6  # beyond it the base's logits vanish in float32 rounding
 
 
 @final
@@ -56,3 +57,8 @@ class Steer:
         return " + ".join(
             f"{t.reward.name}:{t.reward.attributes[t.attribute]}={-t.beta if t.away else t.beta:+g}" for t in self.terms
         )
+
+
+def distinct_rewards(steers: Sequence[Steer | None]) -> list[Reward]:
+    """The distinct rewards of some steers, in order of appearance."""
+    return list({id(term.reward): term.reward for steer in steers if steer for term in steer.terms}.values())

@@ -1,1 +1,49 @@
-"""Training rewards: data, objectives, and transformers' Trainer around a reward network."""
+"""Train rewards from labels, from pairs or from a teacher, with transformers' Trainer."""
+
+from typing import TYPE_CHECKING
+
+from trimtab.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from trimtab.data.tables import LabelledText, TextPair, read_labelled, read_pairs
+    from trimtab.training.distil import train_from_teacher
+    from trimtab.training.fit import RunOptions
+    from trimtab.training.labels import train_from_labels
+    from trimtab.training.pairs import train_from_pairs
+    from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe
+    from trimtab.training.run_folder import RunFolder
+
+__all__ = [
+    "DistilSettings",
+    "LabelSettings",
+    "LabelledText",
+    "PairSettings",
+    "Recipe",
+    "RunFolder",
+    "RunOptions",
+    "TextPair",
+    "read_labelled",
+    "read_pairs",
+    "train_from_labels",
+    "train_from_pairs",
+    "train_from_teacher",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "DistilSettings": "trimtab.training.recipe",
+        "LabelSettings": "trimtab.training.recipe",
+        "LabelledText": "trimtab.data.tables",
+        "PairSettings": "trimtab.training.recipe",
+        "Recipe": "trimtab.training.recipe",
+        "RunFolder": "trimtab.training.run_folder",
+        "RunOptions": "trimtab.training.fit",
+        "TextPair": "trimtab.data.tables",
+        "read_labelled": "trimtab.data.tables",
+        "read_pairs": "trimtab.data.tables",
+        "train_from_labels": "trimtab.training.labels",
+        "train_from_pairs": "trimtab.training.pairs",
+        "train_from_teacher": "trimtab.training.distil",
+    },
+)

@@ -1,4 +1,4 @@
-"""Which texts go together into a batch, and how much of it is text."""
+"""Batches of texts of similar length, and the share of padding in them."""
 
 import random
 import time
@@ -14,10 +14,11 @@ POOL = 50  # batches sorted together
 
 @final
 class LengthGrouped(Sampler[int]):
-    """Batches of texts of similar length, in an order that a seed and an epoch decide, whatever was drawn before.
+    """Batches of texts of similar length, because padding costs as much as text.
 
-    Padding is paid for like text. Fifty batches at a time are drawn, sorted by length, cut, and shuffled as batches: so
-    short and long ones take turns, as in `transformers`' own grouping they do not.
+    The texts of fifty batches at a time are drawn, sorted by length, cut into batches, and the batches are shuffled.
+    So short and long batches alternate, unlike in `transformers`' own grouping. The order depends on the seed and the
+    epoch only.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
@@ -51,7 +52,7 @@ def by_length(examples: Sequence[Any], batch_size: int) -> Iterator[list[Any]]:
 
 @final
 class Throughput:
-    """Counts tokens that are text, and slots that hold them or padding."""
+    """Counts tokens of text, and slots of text or padding."""
 
     def __init__(self) -> None:
         self._reset()
@@ -61,11 +62,11 @@ class Throughput:
         self.slots, self.start = 0, time.perf_counter()
 
     def count(self, mask: Tensor) -> None:
-        """Add a batch; nothing is read back from the device."""
+        """Add a batch, without a synchronization of the device."""
         self.tokens, self.slots = self.tokens + mask.sum(), self.slots + mask.numel()
 
     def take(self) -> dict[str, float]:
-        """Useful tokens a second and the share of padding since the last time, in this process."""
+        """Tokens of text per second and the share of padding since the last call, in this process."""
         tokens, slots, seconds = int(self.tokens), self.slots, time.perf_counter() - self.start
         self._reset()
         return {"tokens_per_second": round(tokens / seconds, 1), "padding": round(1 - tokens / max(slots, 1), 4)}

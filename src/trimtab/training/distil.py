@@ -1,4 +1,4 @@
-"""Rewards from a teacher: a student regresses what a trained reward says, of tokens that came or might have come."""
+"""Rewards from a teacher: a student regresses the rewards that a trained reward gives."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,15 +7,17 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from trimtab.data.tables import LabelledText
 from trimtab.errors import InvalidSetting
-from trimtab.frozen.lm import FrozenLM, PromptBatch
-from trimtab.rewards.model import RewardModel
-from trimtab.rewards.network import PrefixRewards
-from trimtab.training.data import Examples, LabelledText, TokenizedTexts
-from trimtab.training.fit import Fit, Lesson, fit, new_card
-from trimtab.training.labels import text_measure
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.rewards.heads import HEADS, head_class
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.training.examples import Examples, TokenizedTexts
+from trimtab.training.fit import RunOptions, TrainingTask, fit, new_card
+from trimtab.training.labels import check_labels, text_measure
 from trimtab.training.objectives import Loss, squared_error
 from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe
 from trimtab.training.teacher import HELD_OUT, Target, fingerprint, teach
@@ -24,14 +26,14 @@ from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 @final
 class TaughtTexts(Examples):
-    """Tokenized texts, as many as there are teacher's rewards for."""
+    """Tokenized texts with the teacher's rewards; texts behind the last reward are left out."""
 
     def __init__(self, texts: TokenizedTexts, targets: Sequence[Target]):
         self.texts, self.targets = texts, targets
 
     @property
     def digest(self) -> str:
-        """A hash of the texts; the teacher has its own."""
+        """A hash of the texts; the rewards are not part of it."""
         return self.texts.digest
 
     def __len__(self) -> int:
@@ -43,14 +45,16 @@ class TaughtTexts(Examples):
 
 @final
 class Distillation:
-    """A teacher's rewards as the target of every token.
+    """The squared error to a teacher's rewards, at every token (2407.04615).
 
-    orig: r̂(x_t | x_<t) → r(x_≤t). delta: → r(x_≤t) − r(x_<t), from the second token on (2407.04615). candidates, ours:
-    as orig, and the base's k most likely tokens in each place with it, averaged over the k + 1.
+    orig: r̂(x_t | x_<t) → r(x_≤t). delta: r̂(x_t | x_<t) → r(x_≤t) − r(x_<t), from the second token on.
+
+    Differs from the paper: the target "candidates" is ours. It is orig, plus the rewards of the base's k most likely
+    tokens in each place, averaged over the k + 1.
 
     Args:
-        target: which.
-        pad_token_id: fills batches.
+        target: one of these three.
+        pad_token_id: pads the batches.
     """
 
     def __init__(self, target: DistilTarget, pad_token_id: int):
@@ -67,7 +71,7 @@ class Distillation:
             padded["rewards"] = _pad([target.rewards for target in targets])
         return padded
 
-    def loss(self, scored: PrefixRewards, head: nn.Module, batch: Batch) -> Loss:
+    def loss(self, scored: PrefixRewards, head: RewardHead, batch: Batch) -> Loss:
         """The squared error to the teacher."""
         observed = batch["observed"]
         if self.target == "orig":
@@ -76,7 +80,7 @@ class Distillation:
         second_on[:, 0] = False
         if self.target == "delta":
             return squared_error(scored.values, observed - observed.roll(1, dims=1), second_on)
-        rewards = torch.cat([scored.values[:, :, None], head(scored.before, batch["candidates"])], dim=2)
+        rewards = torch.cat([scored.values[:, :, None], head.predict(scored.before, batch["candidates"])], dim=2)
         return squared_error(rewards, torch.cat([observed[:, :, None], batch["rewards"]], dim=2), second_on)
 
 
@@ -87,61 +91,77 @@ def train_from_teacher(
     held_out: Sequence[LabelledText],
     recipe: Recipe,
     settings: DistilSettings | None = None,
-    options: Fit | None = None,
+    options: RunOptions | None = None,
     targets: Path | None = None,
 ) -> RewardModel:
     """Train a student on a teacher's rewards.
 
     Args:
-        base: whose layers become the student's trunk, and whose most likely tokens the teacher is asked about.
+        base: its layers become the student's trunk, and its most likely tokens are the candidates.
         teacher: a reward for the same tokenizer.
-        train, held_out: texts; labels of the held-out ones, if there are any, are only measured against. The held-out
-            loss is of the first 256, so that no teacher is asked about thousands.
-        recipe, settings, options: how.
-        targets: the folder that keeps the teacher's rewards of `train`, and in `held-out` of the others; default: none.
+        train: the texts to train on; their labels are not used.
+        held_out: the texts to measure on. Labels, if there are any, serve the measure only. The held-out loss is of the
+            first 256 texts, to save the teacher's work.
+        recipe, settings, options: the settings of the run and of the objective, and its folder.
+        targets: the folder that keeps the teacher's rewards for later runs; default: they are not kept.
 
     Raises:
         RewardMismatch: the teacher's tokenizer is not the base's.
-        InvalidSetting: `delta` or `candidates` with a V-head student, which has no rewards of tokens yet to come; or a
-            teacher of differences, or more candidates than tokens.
+        InvalidSetting: the student's head cannot learn the target, the teacher returns differences, or there are more
+            candidates than tokens.
         InvalidData, CorruptCheckpoint: as in `train_from_labels`; or `targets` holds other rewards.
     """
-    settings, options = settings or DistilSettings(), options or Fit()
-    if not teacher.card.baseline:
-        raise InvalidSetting(f"got the teacher {teacher.name!r} of differences, expected one of rewards")
-    if settings.candidates > base.vocabulary_size:
-        raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {base.vocabulary_size}")
-    if recipe.head == "v" and settings.target != "orig":
-        raise InvalidSetting(f"got target={settings.target!r} with a V-head student, expected 'orig' or a Q-head")
-    teacher.check_serves(base.tokenizer_fingerprint)
+    settings, options = settings or DistilSettings(), options or RunOptions()
+    check_student(base, teacher, recipe, settings)
     texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (train, held_out))
-    asked = settings.candidates if settings.target == "candidates" else 0
+    if any(example["labels"] for example in measured.examples):
+        check_labels(measured, teacher.attributes)
+    candidates = settings.candidates if settings.target == "candidates" else 0
+
+    def taught(part: TokenizedTexts, folder: Path, most: int | None = None) -> TaughtTexts:
+        ids = [example["input_ids"] for example in part.examples][:most]
+        return TaughtTexts(part, teach(teacher, base, ids, candidates, folder, recipe.bf16, options.report.teaching))
+
     with TemporaryDirectory() as unkept:
         folder = targets or Path(unkept)
-        lessons = []
-        for part, place in ((texts, folder), (measured, folder / HELD_OUT)):
-            ids = [example["input_ids"] for example in part.examples]
-            ids = ids if part is texts else ids[:QUICK_HELD_OUT]
-            taught = teach(teacher, base, ids, asked, place, recipe.bf16, options.report.teaching)
-            lessons.append(TaughtTexts(part, taught))
+        examples, measured_examples = taught(texts, folder), taught(measured, folder / HELD_OUT, QUICK_HELD_OUT)
     differences = settings.target == "delta"
     clamp = None if differences else teacher.card.clamp
     card = new_card(base, teacher.attributes, recipe, baseline=not differences, clamp=clamp)
-    lesson = Lesson(
+    task = TrainingTask(
         objective=Distillation(settings.target, base.pad_token_id),
-        examples=lessons[0],
-        held_out=lessons[1],
+        examples=examples,
+        held_out=measured_examples,
         measure=text_measure(base, teacher.attributes, measured, recipe.probe_beta, clamp, differences),
-        start_at=np.mean(torch.cat([target.observed for target in lessons[0].targets]).numpy(), axis=0),
+        start_at=np.mean(torch.cat([target.observed for target in examples.targets]).numpy(), axis=0),
         facts={
             "texts": len(texts),
             "truncated": texts.truncated,
-            "objective": f"distil, {settings.target}" + (f" of {asked}" if asked else ""),
+            "objective": f"distil, {settings.target}" + (f" of {candidates}" if candidates else ""),
             "teacher": teacher.name,
             "teacher_fingerprint": fingerprint(teacher),
         },
     )
-    return fit(base, card, lesson, recipe, options)
+    return fit(base, card, task, recipe, options)
+
+
+def check_student(base: FrozenLM, teacher: RewardModel, recipe: Recipe, settings: DistilSettings) -> None:
+    """Check that a student can learn from a teacher.
+
+    Raises:
+        RewardMismatch, InvalidSetting: as in `train_from_teacher`.
+    """
+    if not teacher.card.baseline:
+        raise InvalidSetting(f"got the teacher {teacher.name!r} of differences, expected a teacher of rewards")
+    if settings.candidates > base.vocabulary_size:
+        raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {base.vocabulary_size}")
+    able = [head for head in HEADS if settings.target in head_class(head).distillation_targets]
+    if recipe.head not in able:
+        raise InvalidSetting(
+            f"got target={settings.target!r} with head={recipe.head!r}, which cannot learn it; "
+            f"expected head={' or '.join(able)}"
+        )
+    teacher.check_serves(base.codec.fingerprint)
 
 
 def _pad(parts: Sequence[Tensor]) -> Tensor:

@@ -5,17 +5,17 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from trimtab.data.tables import LabelledText
 from trimtab.errors import InvalidData
-from trimtab.frozen.lm import FrozenLM, PromptBatch
-from trimtab.rewards.model import RewardModel
-from trimtab.rewards.network import PrefixRewards
-from trimtab.training.data import LabelledText, TokenizedTexts
-from trimtab.training.fit import Fit, Lesson, fit, new_card
-from trimtab.training.measure import TextMeasure
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.training.examples import TokenizedTexts
+from trimtab.training.fit import RunOptions, TrainingTask, fit, new_card
+from trimtab.training.measure import FlipProbe, TextMeasure
 from trimtab.training.objectives import Loss, weighted_cross_entropy, weighted_squared_error
-from trimtab.training.probe import FlipProbe
 from trimtab.training.recipe import LabelSettings, Recipe
 from trimtab.training.trainer import Batch
 
@@ -25,8 +25,8 @@ class Labels:
     """RAD's objective: every prefix regresses the text's label (2310.09520; 2407.04615 "labels" and "ce").
 
     Args:
-        settings: which loss.
-        pad_token_id: fills batches.
+        settings: the loss.
+        pad_token_id: pads the batches.
     """
 
     def __init__(self, settings: LabelSettings, pad_token_id: int):
@@ -38,7 +38,7 @@ class Labels:
         batch = PromptBatch.pad([example["input_ids"] for example in examples], self.pad_token_id, torch.device("cpu"))
         return {"ids": batch.ids, "mask": batch.mask, "labels": torch.tensor([e["labels"] for e in examples])}
 
-    def loss(self, scored: PrefixRewards, head: nn.Module, batch: Batch) -> Loss:
+    def loss(self, scored: PrefixRewards, head: RewardHead, batch: Batch) -> Loss:
         """The weighted error of every prefix."""
         return self.error(scored.values, batch["labels"], scored.known)
 
@@ -50,29 +50,29 @@ def train_from_labels(
     held_out: Sequence[LabelledText],
     recipe: Recipe,
     settings: LabelSettings | None = None,
-    options: Fit | None = None,
+    options: RunOptions | None = None,
 ) -> RewardModel:
     """Train a reward on labelled texts and measure it on held-out ones.
 
     Args:
-        base: whose layers become the trunk; load it in bfloat16 if the recipe computes in it.
+        base: its layers become the trunk; load it in bfloat16 if the recipe computes in it.
         attributes: the names of the labels.
-        train, held_out: the data.
-        recipe, settings: how.
-        options: the run's folder, its progress, the reward's name.
+        train, held_out: the texts to train on and to measure on.
+        recipe, settings: the settings of the run and of the loss.
+        options: the run's folder, its listener, the reward's name.
 
     Raises:
         InvalidSetting: a setting out of range.
         InvalidData: no texts, or labels out of [0, 1].
         CorruptCheckpoint: the run's newest checkpoint is damaged.
     """
-    settings, options = settings or LabelSettings(), options or Fit()
+    settings, options = settings or LabelSettings(), options or RunOptions()
     texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (train, held_out))
     for part in (texts, measured):
         check_labels(part, attributes)
     card = new_card(base, attributes, recipe, link="sigmoid" if settings.loss == "cross-entropy" else "identity")
     mean = np.mean([example["labels"] for example in texts.examples], axis=0) if len(texts) else np.zeros(0)
-    lesson = Lesson(
+    task = TrainingTask(
         objective=Labels(settings, base.pad_token_id),
         examples=texts,
         held_out=measured,
@@ -80,14 +80,14 @@ def train_from_labels(
         start_at=mean if settings.loss == "squared" else np.log(np.clip(mean, 0.01, 0.99) / np.clip(1 - mean, 0.01, 1)),
         facts={"texts": len(texts), "truncated": texts.truncated, "objective": f"labels, {settings.loss}"},
     )
-    return fit(base, card, lesson, recipe, options)
+    return fit(base, card, task, recipe, options)
 
 
 def check_labels(texts: TokenizedTexts, attributes: Sequence[str]) -> None:
-    """Refuse labels that are not one number in [0, 1] for each attribute.
+    """Check that each text has one label in [0, 1] for each attribute.
 
     Raises:
-        InvalidData: some are not.
+        InvalidData: a text has other labels.
     """
     for example in texts.examples:
         if len(example["labels"]) != len(attributes) or not all(0 <= label <= 1 for label in example["labels"]):
@@ -103,7 +103,7 @@ def text_measure(
     clamp: tuple[float, float] | None,
     differences: bool = False,
 ) -> TextMeasure:
-    """The measure of held-out texts, labelled or not."""
+    """The measure of held-out texts, with or without labels. Arguments as in `TextMeasure` and `FlipProbe`."""
     ids = [example["input_ids"] for example in texts.examples]
     labels = np.array([example["labels"] for example in texts.examples])
     probe = FlipProbe(base, ids, probe_beta, clamp)

@@ -1,4 +1,4 @@
-"""What is measured on held-out texts: how well rewards tell labels, how early, how calibrated; how much they steer."""
+"""The measures on held-out texts: accuracy by prefix, AUC, calibration, and how often steering changes a token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,28 +9,57 @@ from jaxtyping import Float
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from trimtab.frozen.lm import PromptBatch
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.rewards.candidate_scores import base_candidates, score_candidates
 from trimtab.rewards.network import RewardNetwork
-from trimtab.training.probe import FlipProbe
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BINS = 10
 BATCH = 64
+PROBED_TEXTS = 32
+PROBED_TOKENS = 32
+PROBED_CANDIDATES = 20
 Prefixes = Sequence[Float[np.ndarray, "_ attributes"]]  # each of its own length
+
+
+@final
+class FlipProbe:
+    """Measures top1_flip: the share of places where z + β · clamp(r) has another most likely token than z.
+
+    Args:
+        base: the language model.
+        texts: token ids; the first 32 tokens of the first 32 texts are used.
+        beta: β, toward the first attribute.
+        clamp: the range of rewards; None for no clamp.
+    """
+
+    def __init__(self, base: FrozenLM, texts: Sequence[Sequence[int]], beta: float, clamp: tuple[float, float] | None):
+        self.batch = base.batch([ids[:PROBED_TOKENS] for ids in texts[:PROBED_TEXTS]])
+        self.candidates = base_candidates(base, self.batch, min(PROBED_CANDIDATES, base.vocabulary_size))
+        self.beta, self.clamp = beta, clamp
+
+    def __call__(self, network: RewardNetwork) -> float | None:
+        """The share for a network; None if no text has a second token."""
+        candidates = self.candidates
+        rewards = score_candidates(network, self.batch.ids, self.batch.mask, candidates.token_ids)[..., 0].float()
+        if self.clamp is not None:
+            rewards = rewards.clamp(*self.clamp)
+        steered = (candidates.logits + self.beta * rewards).argmax(-1)[candidates.known]
+        return float((steered != 0).float().mean()) if len(steered) else None
 
 
 @final
 @dataclass(frozen=True)
 class TextMeasure:
-    """Held-out texts with labels, or with none.
+    """Measures a network on held-out texts, with or without labels.
 
     Attributes:
         texts: token ids.
-        labels: [texts, attributes] in [0, 1]; None where there are none.
-        attributes: their names.
-        differences: whether the head returns differences, which add up to the reward of a text but for a constant.
-        probe: measures how often steering changes the base's first choice.
-        pad_token_id: fills batches.
+        labels: labels in [0, 1]; None for none.
+        attributes: the names of the labels.
+        differences: whether the head returns differences, whose sum is the reward of a text plus a constant.
+        probe: measures top1_flip.
+        pad_token_id: pads the batches.
     """
 
     texts: Sequence[Sequence[int]]
@@ -56,7 +85,7 @@ class TextMeasure:
 @final
 @dataclass(frozen=True)
 class PairMeasure:
-    """Held-out pairs: how often the chosen text's reward is strictly above the rejected one's."""
+    """Measures a network on held-out pairs: how often the chosen text scores strictly above the rejected one."""
 
     chosen: Sequence[Sequence[int]]
     rejected: Sequence[Sequence[int]]
@@ -88,7 +117,7 @@ class PairMeasure:
 def prefix_rewards(
     network: RewardNetwork, texts: Sequence[Sequence[int]], pad_token_id: int, differences: bool = False
 ) -> list[Float[np.ndarray, "_ attributes"]]:
-    """The reward of every prefix of each text, in the order given; `differences` are added up."""
+    """The reward of every prefix of each text, in the order given; `differences` are summed."""
     found: list[Any] = [None] * len(texts)
     device = next(network.parameters()).device
     ordered = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -110,10 +139,10 @@ def label_quality(
     """Accuracy (threshold ½), AUC and Spearman at the full text; accuracy by prefix; calibration.
 
     Args:
-        rewards: of every prefix of each text.
-        labels: of each text; from ½ on they count as high.
-        name: the attribute's.
-        absolute: False for sums of differences, which have no threshold: their AUC stands in for the accuracy.
+        rewards: the reward of every prefix of each text.
+        labels: the label of each text; at least ½ counts as high.
+        name: the name of the attribute.
+        absolute: False for sums of differences. They have no threshold, so AUC replaces accuracy.
     """
     high = labels >= 0.5
     whole = np.array([of_text[-1] for of_text in rewards])
@@ -127,11 +156,11 @@ def label_quality(
         found[f"spearman:{name}"] = float(spearmanr(labels, whole).statistic)
     by_prefix = {}
     for fraction in FRACTIONS:
-        so_far = np.array([at(of_text, fraction) for of_text in rewards])
+        up_to_here = np.array([at(of_text, fraction) for of_text in rewards])
         if absolute:
-            by_prefix[f"{fraction:.0%}"] = float(accuracy_score(high, so_far >= 0.5))
+            by_prefix[f"{fraction:.0%}"] = float(accuracy_score(high, up_to_here >= 0.5))
         elif both:
-            by_prefix[f"{fraction:.0%}"] = float(roc_auc_score(high, so_far))
+            by_prefix[f"{fraction:.0%}"] = float(roc_auc_score(high, up_to_here))
     found[f"{'accuracy' if absolute else 'auc'}_by_prefix:{name}"] = by_prefix
     if absolute:
         found[f"calibration:{name}"] = reliability(whole, labels)
@@ -144,9 +173,9 @@ def at(rewards: Float[np.ndarray, " *prefixes"], fraction: float) -> Any:
 
 
 def reliability(rewards: Float[np.ndarray, " texts"], labels: np.ndarray) -> list[dict[str, float]]:
-    """Of the texts with a reward in each tenth of [0, 1]: how many, their mean reward, their mean label.
+    """A row for each tenth of [0, 1]: the number of texts with a reward in it, their mean reward, their mean label.
 
-    Rewards below 0 count in the first tenth, rewards above 1 in the last.
+    Rewards below 0 count in the first tenth, rewards above 1 in the last. Empty tenths have no row.
     """
     bins = np.clip((rewards * BINS).astype(int), 0, BINS - 1)
     return [
@@ -162,7 +191,7 @@ def reliability(rewards: Float[np.ndarray, " texts"], labels: np.ndarray) -> lis
 
 
 def reward_range(prefixes: Prefixes) -> dict[str, float]:
-    """Quantiles of the rewards of all prefixes, over all attributes."""
+    """Quantiles of the rewards of all prefixes and attributes."""
     every = np.concatenate([rewards.ravel() for rewards in prefixes])
     names = {"min": 0.0, "1%": 0.01, "median": 0.5, "99%": 0.99, "max": 1.0}
     return {name: float(np.quantile(every, quantile)) for name, quantile in names.items()}

@@ -1,4 +1,4 @@
-"""What a reward is trained on: pure functions of rewards and what they should be."""
+"""The losses of training, as pure functions of rewards and targets."""
 
 from typing import NamedTuple
 
@@ -7,16 +7,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from trimtab.rewards.heads import QHead
-from trimtab.rewards.network import PrefixRewards
-
 
 class Loss(NamedTuple):
-    """A mean in two parts, so that processes that hold different numbers of items can share it exactly.
+    """A mean in two parts. Processes with different numbers of items can then compute their common mean exactly.
 
     Attributes:
         total: the sum, a scalar.
-        items: over how many texts or tokens, a scalar.
+        items: the number of texts or tokens in the sum, a scalar.
     """
 
     total: Tensor
@@ -24,7 +21,7 @@ class Loss(NamedTuple):
 
     @property
     def mean(self) -> Float[Tensor, ""]:
-        """Total over items; 0 of nothing."""
+        """Total over items; 0 for no items."""
         return self.total / self.items.clamp_min(1)
 
 
@@ -33,11 +30,11 @@ def weighted_squared_error(
     labels: Float[Tensor, "rows attributes"],
     known: Bool[Tensor, "rows tokens"],
 ) -> Loss:
-    """RAD's loss: every prefix regresses the text's label, later prefixes more (2310.09520, 2407.04615).
+    """RAD's loss: every prefix regresses the text's label; later prefixes weigh more (2310.09520, 2407.04615).
 
         Σ_t 2t / (L (L + 1)) · (r_t − y)²
 
-    summed over attributes, averaged over texts; t = 1 … L counts the tokens whose reward is known.
+    It is summed over attributes and averaged over texts; t = 1 … L counts the tokens whose reward is known.
     """
     return _weighted((rewards.float() - labels[:, None].float()).square(), known)
 
@@ -47,16 +44,18 @@ def weighted_cross_entropy(
     labels: Float[Tensor, "rows attributes"],
     known: Bool[Tensor, "rows tokens"],
 ) -> Loss:
-    """RAD's weights on the binary cross-entropy of sigmoid(answer) and label (2407.04615, "ce"); soft labels allowed.
+    """The binary cross-entropy of sigmoid(answer) and label, with RAD's weights (2407.04615, "ce").
 
-    Σ_t 2t / (L (L + 1)) · −[y log σ(a_t) + (1 − y) log(1 − σ(a_t))]
+        Σ_t 2t / (L (L + 1)) · −[y log σ(a_t) + (1 − y) log(1 − σ(a_t))]
+
+    Labels may lie between 0 and 1.
     """
     expected = labels[:, None].float().expand(answers.shape)
     return _weighted(functional.binary_cross_entropy_with_logits(answers.float(), expected, reduction="none"), known)
 
 
 def bradley_terry(chosen: Float[Tensor, "rows attributes"], rejected: Float[Tensor, "rows attributes"]) -> Loss:
-    """−log σ(r(chosen) − r(rejected)), summed over attributes, averaged over pairs."""
+    """−log σ(r(chosen) − r(rejected)), summed over attributes and averaged over pairs."""
     return Loss(-functional.logsigmoid(chosen.float() - rejected.float()).sum(), _rows(chosen))
 
 
@@ -68,7 +67,7 @@ def prefix_bradley_terry(
 ) -> Loss:
     """Bradley–Terry between the first t tokens of both texts, t = 1 … the shorter length, with RAD's weights.
 
-    Ours: neither paper trains on pairs.
+    Differs from the papers: they do not train on pairs.
     """
     lengths = chosen_known.sum(1), rejected_known.sum(1)
     ahead = _from_the_left(chosen, lengths[0]).float() - _from_the_left(rejected, lengths[1]).float()
@@ -81,33 +80,18 @@ def squared_error(
     targets: Float[Tensor, "rows tokens *k attributes"],
     known: Bool[Tensor, "rows tokens"],
 ) -> Loss:
-    """Distillation's loss: the mean squared error to a teacher's rewards over known tokens (2407.04615).
+    """The loss of distillation: the mean squared error to a teacher's rewards over known tokens (2407.04615).
 
-    Summed over attributes; with k candidates at each token (ours), averaged over them.
+    It is summed over attributes. With k candidates at each token (ours), it is averaged over them.
     """
     squared = (rewards.float() - targets.float()).square().sum(-1)
     of_tokens = squared if squared.dim() == 2 else squared.flatten(2).mean(-1)
+    return token_mean(of_tokens, known)
+
+
+def token_mean(of_tokens: Float[Tensor, "rows tokens"], known: Bool[Tensor, "rows tokens"]) -> Loss:
+    """The mean over known tokens."""
     return Loss(of_tokens.masked_fill(~known, 0).sum(), known.sum())
-
-
-def zero_delta(head: QHead, scored: PrefixRewards, vocabulary: int, generator: torch.Generator | None = None) -> Loss:
-    """The regulariser: one uniformly random token u at each position, mean of ⟨W h, e_u⟩² (2407.04615).
-
-    It pulls tokens that training never shows to the prefix's baseline, which softmax ignores; so where the reward knows
-    nothing, the base model is left alone.
-
-    Args:
-        head: whose marginal is regularised.
-        scored: hidden states and which of them count; padding does not.
-        vocabulary: how many token ids to draw from.
-        generator: for the draw; default torch's own.
-    """
-    hidden, known = scored.before, scored.known
-    drawn: Int[Tensor, "rows tokens"]
-    drawn = torch.randint(vocabulary, known.shape, generator=generator, device=known.device)
-    marginal = head.marginal(hidden, drawn[..., None]).squeeze(-2).float()
-    squared = marginal.square().sum(-1).masked_fill(~known, 0)
-    return Loss(squared.sum(), known.sum())
 
 
 def position_weights(known: Bool[Tensor, "rows tokens"]) -> Float[Tensor, "rows tokens"]:
@@ -128,7 +112,7 @@ def _rows(batch: Tensor) -> Tensor:
 def _from_the_left(
     rewards: Float[Tensor, "rows tokens attributes"], lengths: Int[Tensor, " rows"]
 ) -> Float[Tensor, "rows tokens attributes"]:
-    """Left-padded rewards moved to the left edge; what follows a row's end is its last reward again."""
+    """Move left-padded rewards to the left edge; a row's last reward is repeated behind its end."""
     tokens = rewards.shape[1]
     places = torch.arange(tokens, device=rewards.device) + (tokens - lengths)[:, None]
     return rewards.gather(1, places.clamp_max(tokens - 1)[..., None].expand(rewards.shape))

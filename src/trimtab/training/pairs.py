@@ -1,31 +1,33 @@
-"""Rewards from preferences: the chosen text's reward is to exceed the rejected one's."""
+"""Rewards from pairs of texts: the chosen text shall score above the rejected one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trimtab.frozen.lm import FrozenLM, PromptBatch
-from trimtab.rewards.model import RewardModel
-from trimtab.rewards.network import PrefixRewards
-from trimtab.training.data import TextPair, TokenizedPairs
-from trimtab.training.fit import Fit, Lesson, fit, new_card
-from trimtab.training.measure import PairMeasure
+from trimtab.data.tables import TextPair
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.training.examples import TokenizedPairs
+from trimtab.training.fit import RunOptions, TrainingTask, fit, new_card
+from trimtab.training.measure import FlipProbe, PairMeasure
 from trimtab.training.objectives import Loss, bradley_terry, prefix_bradley_terry
-from trimtab.training.probe import FlipProbe
 from trimtab.training.recipe import PairSettings, Recipe
 from trimtab.training.trainer import Batch
 
 
 @final
 class Preferences:
-    """Bradley–Terry on the reward of the whole text, and on prefixes if asked for. Ours: the papers train on labels.
+    """Bradley–Terry on the rewards of whole texts, and optionally of their prefixes.
+
+    Differs from the papers: they train on labels.
 
     Args:
         settings: whether prefixes are compared too.
-        pad_token_id: fills batches.
+        pad_token_id: pads the batches.
     """
 
     def __init__(self, settings: PairSettings, pad_token_id: int):
@@ -38,8 +40,8 @@ class Preferences:
         batch = PromptBatch.pad(texts, self.pad_token_id, torch.device("cpu"))
         return {"ids": batch.ids, "mask": batch.mask}
 
-    def loss(self, scored: PrefixRewards, head: nn.Module, batch: Batch) -> Loss:
-        """−log σ of the margin between whole texts; with prefixes, the mean of that and of theirs."""
+    def loss(self, scored: PrefixRewards, head: RewardHead, batch: Batch) -> Loss:
+        """−log σ of the margin between whole texts; with prefixes, the mean of that and of the prefixes' loss."""
         (chosen, rejected), (chosen_known, rejected_known) = scored.values.chunk(2), scored.known.chunk(2)
         whole = bradley_terry(chosen[:, -1], rejected[:, -1])
         if not self.prefixes:
@@ -55,18 +57,18 @@ def train_from_pairs(
     held_out: Sequence[TextPair],
     recipe: Recipe,
     settings: PairSettings | None = None,
-    options: Fit | None = None,
+    options: RunOptions | None = None,
 ) -> RewardModel:
     """Train a reward on pairs. Arguments and errors as in `train_from_labels`.
 
-    Its rewards are margins, not probabilities, so its card carries a clamp that holds all but the outermost hundredth
-    of the held-out rewards on either side.
+    The rewards are margins, not probabilities. So the card's clamp is the range between the 1 % and the 99 %
+    quantile of the held-out rewards.
     """
-    settings, options = settings or PairSettings(), options or Fit()
+    settings, options = settings or PairSettings(), options or RunOptions()
     pairs, measured = (TokenizedPairs(rows, base, recipe.max_tokens) for rows in (train, held_out))
     chosen, rejected = ([example[side] for example in measured.examples] for side in ("chosen", "rejected"))
     probe = FlipProbe(base, chosen, recipe.probe_beta, clamp=None)
-    lesson = Lesson(
+    task = TrainingTask(
         objective=Preferences(settings, base.pad_token_id),
         examples=pairs,
         held_out=measured,
@@ -79,4 +81,4 @@ def train_from_pairs(
         },
         clamp_to_range=True,
     )
-    return fit(base, new_card(base, [attribute], recipe), lesson, recipe, options)
+    return fit(base, new_card(base, [attribute], recipe), task, recipe, options)

@@ -1,4 +1,4 @@
-"""What a training table holds, shown before the work begins."""
+"""The summary of a training table, which is shown before training starts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any, final
 import numpy as np
 from rich.table import Table
 
-from trimtab.frozen.lm import FrozenLM
-from trimtab.training.data import encode_all
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.training.examples import encode_all
 
 SAMPLED = 3
 
@@ -16,11 +16,11 @@ SAMPLED = 3
 @final
 @dataclass(frozen=True)
 class Summary:
-    """Lengths, balance and a sample.
+    """Lengths, class balance and a sample.
 
     Attributes:
-        facts: for the reward's card.
-        table: for people.
+        facts: the figures for the reward's card.
+        table: the figures and the sample for people.
     """
 
     facts: dict[str, Any]
@@ -31,10 +31,10 @@ def summarize(texts: Sequence[str], lm: FrozenLM, max_tokens: int, labels: Mappi
     """Count tokens and labels.
 
     Args:
-        texts: what is trained on.
-        lm: whose tokens are counted.
-        max_tokens: where longer texts are cut.
-        labels: of every text, for each attribute.
+        texts: the texts to train on.
+        lm: the language model, for its tokenizer.
+        max_tokens: the length at which longer texts are cut.
+        labels: for each attribute, the label of each text.
     """
     lengths = np.array([len(ids) for ids in encode_all(lm, texts)])
     median, most = (int(np.quantile(lengths, share)) for share in (0.5, 0.95))
@@ -42,11 +42,11 @@ def summarize(texts: Sequence[str], lm: FrozenLM, max_tokens: int, labels: Mappi
     balance = {name: float(np.mean(np.array(of_name) >= 0.5)) for name, of_name in labels.items()}
     table = Table(show_header=False, box=None)
     table.add_row("texts", f"{len(texts):,}, {int(lengths.sum()):,} tokens")
-    table.add_row("tokens a text", f"median {median}, 95 % up to {most}, longest {lengths.max()}")
+    table.add_row("tokens per text", f"median {median}, 95 % up to {most}, longest {lengths.max()}")
     table.add_row("cut", f"{cut} texts longer than {max_tokens} tokens lose their end")
     for name, share in balance.items():
         soft = np.mean([label not in (0, 1) for label in labels[name]])
-        table.add_row(name, f"{share:.1%} high (label from ½ on)" + (f", {soft:.0%} soft" if soft else ""))
+        table.add_row(name, f"{share:.1%} high (label ≥ 0.5)" + (f", {soft:.0%} soft" if soft else ""))
     for place in range(min(SAMPLED, len(texts))):
         given = " ".join(f"{name}={of_name[place]:g}" for name, of_name in labels.items())
         table.add_row(f"sample {given}", repr(texts[place][:100]))

@@ -1,4 +1,4 @@
-"""A teacher's rewards of training texts: computed once, kept in a folder, read by any number of students."""
+"""The rewards that a teacher gives to training texts. They are computed once and kept in a folder for all students."""
 
 import hashlib
 import json
@@ -13,14 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trimtab.data.tables import digest_of
 from trimtab.errors import InvalidData
-from trimtab.frozen.lm import FrozenLM, PromptBatch
-from trimtab.rewards.alternatives import score_alternatives
-from trimtab.rewards.model import RewardModel
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.rewards.candidate_scores import base_candidates, score_candidates
 from trimtab.rewards.network import own_tensors
-from trimtab.training.choices import base_choices
-from trimtab.training.compute import evaluating, processes
-from trimtab.training.data import digest_of
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.training.distributed import evaluating, processes
 
 SHARD_TEXTS = 256
 BATCH_CANDIDATES = 8192  # teacher forwards in one batch
@@ -31,12 +30,12 @@ HELD_OUT = "held-out"
 @final
 @dataclass(frozen=True)
 class Target:
-    """What a teacher says of one text.
+    """A teacher's rewards of one text.
 
     Attributes:
-        observed: the reward after each token that came.
-        candidates: the base's k most likely tokens in each place; k = 0 where they were not asked about.
-        rewards: the reward of each of them.
+        observed: the reward after each token of the text.
+        candidates: the base's k most likely tokens in each place; k may be 0.
+        rewards: the reward of each candidate in that place.
     """
 
     observed: Float[Tensor, "tokens attributes"]
@@ -47,7 +46,7 @@ class Target:
 @final
 @dataclass(frozen=True)
 class TargetSettings:
-    """What decides a teacher's rewards; a folder of others is refused."""
+    """Everything that a teacher's rewards depend on. A folder with other settings is refused."""
 
     teacher: str
     base: str
@@ -65,19 +64,19 @@ def teach(
     bf16: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Target]:
-    """The teacher's rewards of texts, shard by shard; shards that an earlier run finished are read.
+    """The teacher's rewards of texts, shard by shard. Shards that an earlier run finished are read from the folder.
 
     Args:
-        teacher: of any head; with candidates, a V-head costs 1 + k token forwards a token.
-        base: whose most likely tokens are asked about.
+        teacher: a reward with any head. With candidates, a V-head costs 1 + k token forwards per token.
+        base: its most likely tokens are the candidates.
         texts: token ids.
-        candidates: k; 0 for the tokens that came alone. A folder made with more than 0 also serves 0.
-        folder: where they are kept.
+        candidates: k; 0 for the rewards of the text's own tokens only. A folder made with candidates also serves 0.
+        folder: the folder that keeps the rewards.
         bf16: compute in bfloat16.
-        progress: called with the texts done and the texts in all.
+        progress: called with the number of texts done and of all texts.
 
     Raises:
-        InvalidData: the folder holds another teacher's, base's or text's rewards, or a damaged file.
+        InvalidData: the folder belongs to another teacher, base or set of texts, or holds a damaged file.
     """
     settings = TargetSettings(fingerprint(teacher), base.base_fingerprint, digest_of(texts), candidates, bf16)
     found: list[Target] = []
@@ -112,22 +111,22 @@ def _teach_some(
         batch = base.batch([texts[i] for i in places])
         with evaluating(teacher.network, bf16):
             observed = teacher.network.head.link(teacher.network(batch.ids, batch.mask).values).float().cpu()
-            asked, rewards = _ask(teacher, base, batch, k)
+            candidates, rewards = _score_candidates(teacher, base, batch, k)
         for row, i in enumerate(places):
             tokens = len(texts[i])
-            found[i] = Target(observed[row, -tokens:], asked[row, -tokens:], rewards[row, -tokens:])
+            found[i] = Target(observed[row, -tokens:], candidates[row, -tokens:], rewards[row, -tokens:])
     return [target for target in found if target is not None]
 
 
-def _ask(
+def _score_candidates(
     teacher: RewardModel, base: FrozenLM, batch: PromptBatch, k: int
 ) -> tuple[Int[Tensor, "rows tokens k"], Float[Tensor, "rows tokens k attributes"]]:
     if not k:
         empty = torch.zeros((*batch.ids.shape, 0), dtype=torch.int32)
         return empty, torch.zeros((*empty.shape, teacher.network.attributes))
-    choices = base_choices(base, batch, k)
-    rewards = score_alternatives(teacher.network, batch.ids, batch.mask, choices.candidates)
-    return choices.candidates.int().cpu(), rewards.float().cpu()
+    found = base_candidates(base, batch, k)
+    rewards = score_candidates(teacher.network, batch.ids, batch.mask, found.token_ids)
+    return found.token_ids.int().cpu(), rewards.float().cpu()
 
 
 def _write_shard(path: Path, targets: Sequence[Target]) -> None:
@@ -151,7 +150,9 @@ def _claim(folder: Path, settings: TargetSettings) -> None:
     wanted = asdict(settings)
     if not record.is_file():
         if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - {HELD_OUT}):
-            raise InvalidData(f"got {str(folder)!r} for a teacher's rewards, expected a new or empty folder, or theirs")
+            raise InvalidData(
+                f"got {str(folder)!r} for a teacher's rewards, expected a new or empty folder, or one of these rewards"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         return
@@ -163,5 +164,5 @@ def _claim(folder: Path, settings: TargetSettings) -> None:
     if serves != wanted:
         differing = [f"{n}: {kept.get(n)} there, {wanted[n]} here" for n in wanted if serves.get(n) != wanted[n]]
         raise InvalidData(
-            f"{str(folder)!r} holds other rewards ({'; '.join(differing)}); remove it, or choose another --targets"
+            f"{str(folder)!r} holds other rewards ({'; '.join(differing)}); remove it, or choose another folder"
         )

@@ -1,8 +1,9 @@
-"""transformers' Trainer around a reward network: any objective, the reward's own weights in its checkpoints."""
+"""transformers' Trainer for reward networks. Its checkpoints hold the reward's own weights only."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -13,15 +14,15 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traine
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
-from trimtab.errors import Diverged, InvalidSetting
+from trimtab.errors import InvalidSetting, TrainingDiverged
 from trimtab.rewards.card import TrunkTraining
 from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
-from trimtab.rewards.heads import QHead
-from trimtab.rewards.network import PrefixRewards, RewardNetwork, own_tensors
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead
+from trimtab.rewards.network import RewardNetwork, own_tensors
 from trimtab.training.batches import LengthGrouped, Throughput, by_length
-from trimtab.training.compute import evaluating, processes
-from trimtab.training.data import Examples
-from trimtab.training.objectives import Loss, zero_delta
+from trimtab.training.distributed import evaluating, processes
+from trimtab.training.examples import Examples
+from trimtab.training.objectives import Loss, token_mean
 from trimtab.training.recipe import Recipe
 
 Batch = Mapping[str, Tensor]
@@ -31,34 +32,34 @@ QUICK_HELD_OUT = 256
 
 @runtime_checkable
 class Objective(Protocol):
-    """What a network is trained towards: how examples become a batch, and a batch a loss."""
+    """A training objective: it makes batches from examples, and a loss from the rewards of a batch."""
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """A left-padded batch, with "ids" and "mask" among its tensors."""
 
-    def loss(self, scored: PrefixRewards, head: nn.Module, batch: Batch) -> Loss:
-        """What the rewards of the batch's texts cost."""
+    def loss(self, scored: PrefixRewards, head: RewardHead, batch: Batch) -> Loss:
+        """The loss of the rewards of the batch's texts."""
 
 
 @runtime_checkable
 class Measure(Protocol):
-    """What is measured on held-out texts beside the loss."""
+    """A measure on held-out texts."""
 
     def __call__(self, network: RewardNetwork, most: int | None = None) -> dict[str, Any]:
-        """Figures and tables of at most the first `most` texts."""
+        """Figures and tables of the first `most` texts; None for all."""
 
 
 class RewardTrainer(Trainer):
-    """transformers' Trainer with the reward objectives for a loss.
+    """transformers' Trainer with a reward objective.
 
     Args:
-        network: what is trained.
-        trunk: how its trunk is; says which of its weights are the reward's own.
-        objective, measure, recipe: what it is trained and measured by.
+        network: the network to train.
+        trunk: how its trunk is trained; this tells the reward's own weights.
+        objective, measure, recipe: the loss, the measure on held-out texts and the settings.
         examples, held_out: tokenized data.
-        vocabulary: how many token ids the regulariser draws from.
-        run_folder: where checkpoints go; None for none.
-        callbacks: of the Trainer.
+        vocabulary: the number of token ids that the regulariser draws from.
+        run_folder: the folder for checkpoints; None for no checkpoints.
+        callbacks: further callbacks of the Trainer.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class RewardTrainer(Trainer):
         callbacks: Sequence[TrainerCallback] = (),
     ):
         stopping = [] if recipe.patience is None else [EarlyStoppingCallback(recipe.patience)]
-        transformers_logging.set_verbosity_error()  # its warnings are of settings that are ours
+        transformers_logging.set_verbosity_error()  # it warns of settings that trimtab chose
         super().__init__(
             model=network,
             args=training_arguments(recipe, run_folder, len(examples)),
@@ -94,23 +95,27 @@ class RewardTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
     ) -> Tensor:
-        """The objective's loss and, for a Q-head in training, the regulariser; each a mean over all processes."""
+        """The objective's loss and, in training, the head's regulariser; each is a mean over all processes."""
         scored = model(inputs["ids"], inputs["mask"])
         loss = self._shared_mean(self.objective.loss(scored, self.network.head, inputs))
         if model.training:
             self.throughput.count(inputs["mask"])
-            if isinstance(self.network.head, QHead) and self.recipe.regulariser:
-                pull = zero_delta(self.network.head, scored, self.vocabulary)
-                loss = loss + self.recipe.regulariser * self._shared_mean(pull)
+            loss = loss + self._regulariser(scored) if self.recipe.regulariser else loss
         return loss
+
+    def _regulariser(self, scored: PrefixRewards) -> Tensor | float:
+        penalty = self.network.head.penalty(scored.before, self.vocabulary)
+        return (
+            0.0 if penalty is None else self.recipe.regulariser * self._shared_mean(token_mean(penalty, scored.known))
+        )
 
     def _shared_mean(self, loss: Loss) -> Tensor:
         items = self.accelerator.reduce(loss.items.float(), reduction="mean")
         return loss.total / items.clamp_min(1 / self.accelerator.num_processes)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Measure on held-out texts: the first few hundred on the way, all at the end. Every process does it all."""
-        self.own_tensors()  # finite, or it raises
+        """Measure on held-out texts: 256 during training, all at the end. Every process measures all of them."""
+        self.own_tensors()  # raises if a weight is not finite
         with evaluating(self.network, self.recipe.bf16):
             figures = {"eval_loss": self._held_out_loss(), **self.measure(self.network, self.most_held_out)}
         self.log({**figures, "final": True} if self.most_held_out is None else dict(figures))
@@ -128,7 +133,7 @@ class RewardTrainer(Trainer):
         return total / max(items, 1.0)
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
-        """Add how fast useful tokens went through since the last time."""
+        """Log a row. Training rows get the throughput since the last one."""
         super().log(logs | self.throughput.take() if "loss" in logs else logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
@@ -136,14 +141,14 @@ class RewardTrainer(Trainer):
         return LengthGrouped(lengths, self.recipe.batch_size, self.recipe.seed)
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """What the reward adds to its base, as it is now.
+        """The current values of the reward's own weights.
 
         Raises:
-            Diverged: some of it is not finite.
+            TrainingDiverged: a weight is not finite.
         """
         tensors = {name: weight.contiguous() for name, weight in own_tensors(self.network, self.trunk).items()}
         if not all(weight.isfinite().all() for weight in tensors.values()):
-            raise Diverged(
+            raise TrainingDiverged(
                 f"a weight is no longer finite after step {self.state.global_step}; "
                 f"lower the learning rate (it was {self.recipe.resolved_learning_rate:g})"
             )
@@ -162,10 +167,10 @@ class RewardTrainer(Trainer):
 
 
 def training_arguments(recipe: Recipe, run_folder: Path | None, examples: int) -> TrainingArguments:
-    """The Trainer's settings for a recipe; the optimizer's are the papers'.
+    """The Trainer's settings for a recipe. The optimizer has the papers' settings.
 
     Raises:
-        InvalidSetting: a batch that the processes cannot share equally.
+        InvalidSetting: the batch size is not a multiple of the number of processes.
     """
     share, odd = divmod(recipe.batch_size, processes().num_processes)
     if odd:
@@ -175,7 +180,7 @@ def training_arguments(recipe: Recipe, run_folder: Path | None, examples: int) -
     steps = math.ceil(math.ceil(examples / recipe.batch_size) * recipe.epochs)
     every = max(1, steps // recipe.checkpoints)
     return TrainingArguments(
-        output_dir=str(run_folder or "unused"),
+        output_dir=str(run_folder or gettempdir()),  # the Trainer makes this folder even if it saves nothing
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=share,
         learning_rate=recipe.resolved_learning_rate,

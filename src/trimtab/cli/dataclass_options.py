@@ -1,0 +1,79 @@
+"""Frozen dataclasses as command-line options: each field is an option, and the text in its `Annotated` is the help.
+
+A parameter `Annotated[Settings, "Title"]` lists its options under that title in `--help`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+
+import typer
+from rich.markup import escape
+
+STRINGS = Sequence[str]
+
+
+class Group(NamedTuple):
+    """A parameter that is a dataclass: its type, and the title of its options in `--help`."""
+
+    kind: Any
+    title: str | None
+
+
+def expands(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of a command whose type is a dataclass by one option per field.
+
+    The command is called with the dataclass, so that every setting is declared once. A `Sequence[str]` becomes an
+    option that may be repeated, and a bool whose default is False becomes a flag without its --no- form.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    parameters = inspect.signature(command).parameters
+    groups = {name: group for name in parameters if (group := _group(hints[name]))}
+    options: list[inspect.Parameter] = []
+    for name, parameter in parameters.items():
+        options += _expanded(groups[name]) if name in groups else [_keyword(parameter, hints[name])]
+
+    @functools.wraps(command)
+    def run(**typed: Any) -> None:
+        for name, group in groups.items():
+            typed[name] = _build(group.kind, typed)
+        command(**typed)
+
+    ordered = sorted(options, key=lambda option: option.default is not inspect.Parameter.empty)
+    run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
+
+
+def _group(hint: Any) -> Group | None:
+    kind, title = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, None)
+    return Group(kind, title) if is_dataclass(kind) else None
+
+
+def _build(kind: Any, typed: dict[str, Any]) -> Any:
+    """Take the fields of a dataclass out of the values typed, and build it."""
+    types = get_type_hints(kind)
+    values = {field.name: typed.pop(field.name) for field in fields(kind)}
+    return kind(**{name: tuple(value or ()) if types[name] == STRINGS else value for name, value in values.items()})
+
+
+def _keyword(parameter: inspect.Parameter, hint: Any) -> inspect.Parameter:
+    return parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _expanded(group: Group) -> list[inspect.Parameter]:
+    types = get_type_hints(group.kind, include_extras=True)
+    return [_option(field, types[field.name], group.title) for field in fields(group.kind)]
+
+
+def _option(field: Field[Any], annotated: Any, title: str | None) -> inspect.Parameter:
+    kind, help_text = get_args(annotated)
+    flag = [f"--{field.name.replace('_', '-')}"] if field.default is False else []  # no --no- form
+    option = typer.Option(*flag, help=escape(help_text), rich_help_panel=title)  # rich reads [c] as markup
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    if kind == STRINGS:
+        kind, default = list[str] | None, default or None
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(field.name, keyword, default=default, annotation=Annotated[kind, option])

@@ -1,0 +1,38 @@
+"""How help is shown: no type beside a flag, which takes no value."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+
+def without_flag_type(parameter: Any) -> Any:
+    """Hide the `<bool>` that typer prints beside a flag."""
+    if isinstance(parameter, TyperOption) and parameter.is_flag:
+        parameter.metavar = ""
+    return parameter
+
+
+class Command(TyperCommand):
+    """A command whose flags are shown without a type."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, `--help` included."""
+        return [without_flag_type(parameter) for parameter in super().get_params(ctx)]
+
+
+class Group(TyperGroup):
+    """A group of commands whose flags are shown without a type."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, `--help` included."""
+        return [without_flag_type(parameter) for parameter in super().get_params(ctx)]
+
+
+def hide_flag_types(app: typer.Typer) -> None:
+    """Make every command below this one show its flags without a type."""
+    for command in app.registered_commands:
+        command.cls = Command
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            hide_flag_types(group.typer_instance)

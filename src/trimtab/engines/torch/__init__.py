@@ -1,0 +1,1 @@
+"""The torch engine: a `transformers` model in this process."""

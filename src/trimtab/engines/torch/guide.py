@@ -1,0 +1,188 @@
+"""The steering of one batch: each row has its own steer, each reward one state over the rows that use it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from trimtab.models.frozen_lm import PromptBatch
+from trimtab.models.kv_cache import KVCache
+from trimtab.steering.reward import Reward, RewardState
+from trimtab.steering.rule import Candidates, RowTerms, entropy_of, guidance, row_terms
+from trimtab.steering.steer import Steer, Term, distinct_rewards
+
+RewardTable = dict[str, Float[Tensor, "rows k"]]
+
+
+@dataclass
+class Group:
+    """One reward in a batch.
+
+    Attributes:
+        name: its name in the trace: the reward's own, numbered if another reward has the same.
+        reward, state: the reward and its per-request half.
+        hosted: whether the state reads the language model's own KV cache, and so covers every row.
+        rows: the rows that it scores, ascending; None for all.
+        terms: how each of those rows uses it.
+        unused: the rows among those that it does not steer; scoring them is free.
+    """
+
+    name: str
+    reward: Reward
+    state: RewardState
+    hosted: bool
+    rows: Int[Tensor, " members"] | None
+    terms: RowTerms
+    unused: Bool[Tensor, " members"]
+
+    def of(self, whole: Tensor) -> Tensor:
+        """The members' rows of a tensor."""
+        return whole if self.rows is None else whole[self.rows]
+
+
+@final
+class Guide:
+    """Adds the rewards to a batch's candidates.
+
+    Args:
+        steers: one per row; None leaves a row alone.
+        device: the device of the language model.
+        host: the language model's KV cache, for the rewards that can read it.
+    """
+
+    def __init__(self, steers: Sequence[Steer | None], device: torch.device, host: KVCache | None = None):
+        self._rows, self._device, self._host = len(steers), device, host
+        named = name_rewards(distinct_rewards(steers))
+        self._groups = [self._group(name, reward, steers) for name, reward in named.items()]
+        self._gated = any(term.min_entropy for steer in steers if steer for term in steer.terms)
+
+    def _group(self, name: str, reward: Reward, steers: Sequence[Steer | None]) -> Group:
+        terms = [_terms_of(steer, reward) for steer in steers]
+        members = [row for row, of_row in enumerate(terms) if of_row]
+        hosted = self._host is not None and reward.reads(self._host.model) is not None
+        everyone = hosted or len(members) == len(steers)
+        scored = range(len(steers)) if everyone else members
+        return Group(
+            name,
+            reward,
+            reward.start(self._host),
+            hosted,
+            None if everyone else torch.tensor(members, device=self._device),
+            row_terms([terms[row] for row in scored], self._device),
+            torch.tensor([not terms[row] for row in scored], device=self._device),
+        )
+
+    def prefill(self, batch: PromptBatch) -> None:
+        """Start every reward from the prompts."""
+        for group in self._groups:
+            group.state.prefill(group.of(batch.ids), group.of(batch.mask))
+
+    def steer(
+        self, candidates: Candidates, logits: Float[Tensor, "rows vocabulary"]
+    ) -> tuple[Float[Tensor, "rows k"], RewardTable]:
+        """z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one)."""
+        steered = candidates.logits
+        entropy = entropy_of(logits) if self._gated else logits.new_zeros(logits.shape[0])
+        table: RewardTable = {}
+        for group in self._groups:
+            rewards = self._rewards(group, candidates)
+            added = guidance(rewards, group.terms, group.of(entropy))
+            rewards = rewards.masked_fill(group.unused[:, None, None], torch.nan)
+            if group.rows is None:
+                steered = steered + added
+            else:
+                steered = steered.index_add(0, group.rows, added)
+                unused = rewards.new_full((self._rows, *rewards.shape[1:]), torch.nan)
+                rewards = unused.index_copy(0, group.rows, rewards)
+            table |= {f"{group.name}:{a}": r for a, r in zip(group.reward.attributes, rewards.unbind(-1), strict=True)}
+        return steered, table
+
+    def _rewards(self, group: Group, candidates: Candidates) -> Float[Tensor, "members k attributes"]:
+        if not candidates.whole:
+            return group.state.rewards(group.of(candidates.ids))
+        rewards = group.state.rewards(None)
+        missing = candidates.ids.shape[1] - rewards.shape[1]  # a vocabulary may be padded, in either model
+        return functional.pad(rewards, (0, 0, 0, missing))
+
+    def advance(self, tokens: Int[Tensor, " rows"], choice: Int[Tensor, " rows"] | None = None) -> None:
+        """Append each row's token; `choice` is its column among the candidates."""
+        for group in self._groups:
+            group.state.advance(group.of(tokens), None if choice is None else group.of(choice))
+
+    def select(self, rows: Int[Tensor, " selected"]) -> None:
+        """Fork, re-order or drop rows."""
+        for group in self._groups:
+            chosen = rows
+            if group.rows is not None:
+                place = rows.new_full((self._rows,), -1)
+                place[group.rows] = torch.arange(len(group.rows), device=rows.device)
+                found = place[rows]
+                group.rows, chosen = (found >= 0).nonzero().squeeze(1), found[found >= 0]
+            group.terms, group.unused = group.terms.select(chosen), group.unused[chosen]
+            group.state.select(chosen)
+        self._groups = [group for group in self._groups if group.rows is None or len(group.rows)]
+        self._rows = len(rows)
+
+    def join(self, other: "Guide") -> None:
+        """Append the rows of another guide. The KV caches of both hosts have been joined already."""
+        ours = {id(group.reward): group for group in self._groups}
+        theirs = {id(group.reward): group for group in other._groups}
+        every = {**ours, **theirs}
+        named = name_rewards([group.reward for group in every.values()])
+        self._groups = [
+            self._joined(name, ours.get(id(reward)), theirs.get(id(reward)), other._rows)
+            for name, reward in named.items()
+        ]
+        self._rows += other._rows
+        self._gated = self._gated or other._gated
+
+    def _joined(self, name: str, ours: Group | None, theirs: Group | None, added: int) -> Group:
+        known = ours or theirs
+        assert known is not None
+        if known.hosted or (ours and theirs):
+            ours = ours or self._idle(known, self._rows)
+            theirs = theirs or self._idle(known, added)
+        parts = [part for part in (ours, theirs) if part]
+        everyone = len(parts) == 2 and all(part.rows is None for part in parts)
+        if len(parts) == 2:
+            parts[0].state.join(parts[1].state)
+        rows = [_member_rows(ours, self._rows, 0), _member_rows(theirs, added, self._rows)]
+        return Group(
+            name,
+            known.reward,
+            parts[0].state,
+            known.hosted,
+            None if everyone else torch.cat(rows).to(self._device),
+            parts[0].terms.join(parts[1].terms) if len(parts) == 2 else known.terms,
+            torch.cat([part.unused for part in parts]),
+        )
+
+    def _idle(self, group: Group, rows: int) -> Group:
+        """A hosted reward over rows that it does not steer."""
+        state = group.reward.start(self._host)
+        unused = torch.ones(rows, dtype=torch.bool, device=self._device)
+        return Group(group.name, group.reward, state, True, None, row_terms([[]] * rows, self._device), unused)
+
+
+def name_rewards(rewards: Sequence[Reward]) -> dict[str, Reward]:
+    """The rewards by name, the second of a name called "name#2"."""
+    named: dict[str, Reward] = {}
+    for reward in rewards:
+        same = sum(other.name == reward.name for other in named.values())
+        named[f"{reward.name}#{same + 1}" if same else reward.name] = reward
+    return named
+
+
+def _member_rows(group: Group | None, rows: int, offset: int) -> Int[Tensor, " members"]:
+    """The rows of a group in a joined batch."""
+    if group is None:
+        return torch.empty(0, dtype=torch.long)
+    return offset + (torch.arange(rows) if group.rows is None else group.rows.cpu())
+
+
+def _terms_of(steer: Steer | None, reward: Reward) -> list[Term]:
+    return [term for term in steer.terms if term.reward is reward] if steer else []

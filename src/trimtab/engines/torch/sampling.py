@@ -1,0 +1,128 @@
+"""How each row of a batch chooses its next token. The noise depends only on the row's own key, step and token."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from trimtab.engines.base import Request
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.steering.rule import Candidates, top_candidates
+
+MANTISSA_BITS = 53
+NO_TOP_P = 2.0  # no cumulative probability reaches it
+
+
+@final
+@dataclass
+class RowSampling:
+    """The sampling settings of the rows of a batch.
+
+    Attributes:
+        params: of each row.
+        keys: 63-bit keys of the rows' noise.
+        steps: tokens that each row has chosen so far.
+        temperature: of each row; 1 where it is greedy.
+        greedy: rows at temperature 0.
+        top_k, top_p: of each row, as tensors; a row without a limit has 0 and 2.
+    """
+
+    params: tuple[SamplingParams, ...]
+    keys: Int[Tensor, " rows"]
+    steps: Int[Tensor, " rows"]
+    temperature: Float[Tensor, " rows"]
+    greedy: Bool[Tensor, " rows"]
+    top_k: Int[Tensor, " rows"]
+    top_p: Float[Tensor, " rows"]
+
+    @classmethod
+    def of(cls, requests: Sequence[Request], device: torch.device) -> "RowSampling":
+        """The rows of some requests: the n samples of the first, then of the second, and so on."""
+        params = tuple(request.params for request in requests for _ in range(request.params.n))
+        temperatures = [each.temperature for each in params]
+        return cls(
+            params,
+            row_keys(requests, device),
+            torch.zeros(len(params), dtype=torch.long, device=device),
+            torch.tensor([value or 1.0 for value in temperatures], dtype=torch.float64, device=device),
+            torch.tensor([value == 0 for value in temperatures], device=device),
+            torch.tensor([each.top_k or 0 for each in params], device=device),
+            torch.tensor([each.top_p or NO_TOP_P for each in params], dtype=torch.float32, device=device),
+        )
+
+    def candidates(self, logits: Float[Tensor, "rows vocabulary"]) -> Candidates:
+        """The candidates of each row. Rows with a top_k and rows without one cannot share a batch."""
+        widths, nuclei = {each.top_k for each in self.params}, {each.top_p for each in self.params}
+        widest = max((width for width in widths if width), default=None)
+        same_p = next(iter(nuclei)) if len(nuclei) == 1 else self.top_p
+        return top_candidates(logits, widest, same_p, self.top_k if len(widths) > 1 else None)
+
+    def choose(self, steered: Float[Tensor, "rows k"], ids: Int[Tensor, "rows k"]) -> Int[Tensor, " rows"]:
+        """The column of each row's next token, without a device sync; counts one more step.
+
+        A sample of softmax(z' / temperature) by the Gumbel-max trick; the best candidate where the row is greedy.
+        """
+        if all(each.temperature == 0 for each in self.params):
+            columns = steered.argmax(-1)
+        else:
+            noise = gumbel_noise(self.keys, self.steps, ids).masked_fill(self.greedy[:, None], 0)
+            columns = (steered.double() / self.temperature[:, None] + noise).argmax(-1)
+        self.steps = self.steps + 1
+        return columns
+
+    def select(self, rows: Sequence[int]) -> "RowSampling":
+        """Row i becomes what row `rows[i]` was."""
+        index = torch.tensor(rows, dtype=torch.long, device=self.keys.device)
+        return RowSampling(tuple(self.params[row] for row in rows), *(each[index] for each in self._tensors()))
+
+    def join(self, other: "RowSampling") -> "RowSampling":
+        """The rows of both."""
+        pairs = zip(self._tensors(), other._tensors(), strict=True)
+        return RowSampling(self.params + other.params, *(torch.cat(pair) for pair in pairs))
+
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.keys, self.steps, self.temperature, self.greedy, self.top_k, self.top_p
+
+
+def gumbel_noise(
+    keys: Int[Tensor, " rows"], steps: Int[Tensor, " rows"], ids: Int[Tensor, "rows k"]
+) -> Float[Tensor, "rows k"]:
+    """Standard Gumbel noise, in float64, for each (row key, step, token id)."""
+    bits = _scramble(_scramble(keys + (steps + 1) * _signed(0x9E3779B97F4A7C15))[:, None] + ids)
+    uniform = (_shift_right(bits, 64 - MANTISSA_BITS).double() + 0.5) * 2.0**-MANTISSA_BITS
+    return -(-uniform.log()).log()
+
+
+def row_keys(requests: Sequence[Request], device: torch.device) -> Int[Tensor, " rows"]:
+    """A 63-bit key for each sample of each request, from the seed, the prefix and the number of the sample.
+
+    The prefix is part of it so that one seed gives different prompts independent noise.
+    """
+    keys = [
+        int.from_bytes(
+            hashlib.blake2b(f"{request.params.seed}:{sample}:{list(request.prefix)}".encode(), digest_size=8).digest()
+        )
+        >> 1
+        for request in requests
+        for sample in range(request.params.n)
+    ]
+    return torch.tensor(keys, device=device)
+
+
+def _scramble(x: Tensor) -> Tensor:
+    """SplitMix64's finalizer (Steele, Lea & Flood 2014): a bijection of 64 bits with full avalanche."""
+    x = (x ^ _shift_right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift_right(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift_right(x, 31)
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & (2 ** (64 - bits) - 1)
+
+
+def _signed(x: int) -> int:
+    return x - 2**64 if x >= 2**63 else x

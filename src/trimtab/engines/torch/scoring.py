@@ -1,0 +1,178 @@
+"""The likelihood of given continuations, unsteered or steered; the rewards of whole texts."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from trimtab.engines.base import Scored
+from trimtab.engines.torch.guide import Guide
+from trimtab.errors import InvalidPrompt
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.packed_texts import PackedTexts
+from trimtab.models.prefix_cache import PrefixCache
+from trimtab.models.usage import Usage
+from trimtab.steering.reward import Reward
+from trimtab.steering.rule import Candidates, top_candidates
+from trimtab.steering.steer import Steer, distinct_rewards
+
+
+@torch.inference_mode()
+def score_continuations(
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    owners: Sequence[int],
+    continuations: Sequence[Sequence[int]],
+    steer: Steer | None = None,
+    top_k: int | None = None,
+    usage: Usage | None = None,
+) -> Scored:
+    """Score continuations; each prefix is encoded once.
+
+    Unsteered continuations take one forward call, steered ones a step per token.
+
+    Args:
+        lm: the language model.
+        prefixes: token ids.
+        owners: the index of the prefix that each continuation follows.
+        continuations: one or more token ids each.
+        steer: None for the model's own probabilities over its whole vocabulary.
+        top_k: with a steer, the candidates per step; None for the whole vocabulary. A continuation's token that is not
+            among them is added: else its text would have probability 0.
+        usage: counts what goes through the models.
+    """
+    width = max(map(len, continuations))
+    tokens = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in continuations], device=lm.device)
+    lengths = torch.tensor([len(ids) for ids in continuations], device=lm.device)
+    within = torch.arange(width, device=lm.device) < lengths[:, None]
+    rows = torch.tensor(owners, device=lm.device)
+    if steer is None:
+        logprobs, greedy = _unsteered(lm, prefixes, rows, tokens, usage)
+    else:
+        logprobs, greedy = _steered(lm, prefixes, rows, tokens, steer, top_k, usage)
+    return Scored((logprobs * within).sum(1), (greedy | ~within).all(1))
+
+
+def score_packed(
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    owners: Sequence[int],
+    continuations: Sequence[Sequence[int]],
+    prefix_cache: PrefixCache,
+    usage: Usage | None = None,
+) -> Scored:
+    """Score unsteered continuations whose prefixes share beginnings; every shared token is encoded once.
+
+    The prefix cache receives what several prefixes share. Arguments as in `score_continuations`.
+    """
+    pairs = [(tuple(prefixes[row]), tuple(ids[:-1])) for row, ids in zip(owners, continuations, strict=True)]
+    texts = list(dict.fromkeys(pairs))
+    whole, last = [prefix + start for prefix, start in texts], [len(start) + 1 for _, start in texts]
+    read = PackedTexts(lm.model, prefix_cache, whole, last, usage).logits()
+    logprobs = dict(zip(texts, (each.log_softmax(-1) for each in read), strict=True))
+    sums, greedy = [], []
+    for pair, ids in zip(pairs, continuations, strict=True):
+        tokens = torch.tensor(ids, device=lm.device)
+        sums.append(logprobs[pair].gather(1, tokens[:, None]).sum())
+        greedy.append((logprobs[pair].argmax(1) == tokens).all())
+    return Scored(torch.stack(sums), torch.stack(greedy))
+
+
+@torch.inference_mode()
+def reward_texts(
+    lm: FrozenLM,
+    reward: Reward,
+    texts: Sequence[Sequence[int]],
+    prefix_cache: PrefixCache | None = None,
+    usage: Usage | None = None,
+) -> Float[Tensor, "texts attributes"]:
+    """The rewards of whole texts, unclamped: of each text's last token behind all others, in one forward call.
+
+    Args:
+        lm: the language model; a reward on its own hidden state reads it.
+        reward: the reward.
+        texts: two or more token ids each.
+        prefix_cache: prefixes that were encoded before.
+        usage: counts what goes through the models.
+
+    Raises:
+        InvalidPrompt: a text is longer than the reward's context.
+    """
+    longest = max(map(len, texts))
+    if longest > reward.context_length - reward.extra_tokens:
+        raise InvalidPrompt(f"got a text of {longest} tokens to rank, which {reward.name!r} has no room for")
+    before = lm.batch([ids[:-1] for ids in texts])
+    depth = reward.reads(lm.model)
+    host = KVCache(lm.model, [] if depth is None else [depth], prefix_cache, usage)
+    if depth is not None:
+        host.feed(before.ids, before.mask)
+    state = reward.start(host)
+    state.prefill(before.ids, before.mask)
+    rewards = state.rewards(torch.tensor([ids[-1:] for ids in texts], device=lm.device))[:, 0].float()
+    for holder in (host, state):
+        holder.select(torch.empty(0, dtype=torch.long, device=lm.device))  # into the prefix cache
+    return rewards
+
+
+def _unsteered(
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    rows: Int[Tensor, " texts"],
+    tokens: Int[Tensor, "texts width"],
+    usage: Usage | None,
+) -> tuple[Tensor, Tensor]:
+    cache = KVCache(lm.model, usage=usage)
+    batch = lm.batch(prefixes)
+    logits = cache.feed(batch.ids, batch.mask).logits[rows]
+    if tokens.shape[1] > 1:
+        cache.select(rows)
+        logits = torch.cat([logits, cache.feed(tokens[:, :-1], logits=tokens.shape[1] - 1).logits], dim=1)
+    logits = logits.float()
+    chosen = logits.gather(2, tokens[..., None]).squeeze(2)
+    return chosen - logits.logsumexp(2), logits.argmax(2) == tokens
+
+
+def _steered(
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    rows: Int[Tensor, " texts"],
+    tokens: Int[Tensor, "texts width"],
+    steer: Steer,
+    top_k: int | None,
+    usage: Usage | None,
+) -> tuple[Tensor, Tensor]:
+    """One step per token, as generation would have written them."""
+    depths = {depth for reward in distinct_rewards([steer]) if (depth := reward.reads(lm.model)) is not None}
+    host, batch = KVCache(lm.model, depths, usage=usage), lm.batch(prefixes)
+    guide = Guide([steer] * len(prefixes), lm.device, host)
+    logits = host.feed(batch.ids, batch.mask).logits[:, -1].float()
+    guide.prefill(batch)
+    host.select(rows)
+    guide.select(rows)
+    logits = logits[rows]
+    logprobs, greedy = [], []
+    for place, target in enumerate(tokens.unbind(1)):
+        candidates, column = _with_target(logits, target, top_k)
+        steered = guide.steer(candidates, logits)[0]
+        logprobs.append(steered.log_softmax(-1).gather(1, column[:, None]).squeeze(1))
+        greedy.append(steered.argmax(-1) == column)
+        if place + 1 < tokens.shape[1]:
+            guide.advance(target, column)
+            logits = host.feed(target[:, None]).logits[:, -1].float()
+    return torch.stack(logprobs, 1), torch.stack(greedy, 1)
+
+
+def _with_target(
+    logits: Float[Tensor, "texts vocabulary"], target: Int[Tensor, " texts"], top_k: int | None
+) -> tuple[Candidates, Int[Tensor, " texts"]]:
+    """The candidates, the target among them, and its column."""
+    found = top_candidates(logits, top_k, None)
+    if found.whole:
+        return found, target
+    same = found.ids == target[:, None]
+    inside = same.any(1)
+    extra = logits.gather(1, target[:, None]).masked_fill(inside[:, None], -torch.inf)
+    column = torch.where(inside, same.int().argmax(1), found.ids.shape[1])
+    return Candidates(torch.cat([found.ids, target[:, None]], 1), torch.cat([found.logits, extra], 1), False), column

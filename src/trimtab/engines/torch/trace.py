@@ -1,0 +1,69 @@
+"""From a step's tensors to the choices that users read, on the CPU."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trimtab.engines.base import Choice
+from trimtab.engines.torch.loop import Step
+
+TRACE_WIDTH = 64
+
+
+def trace_step(step: Step, widths: Sequence[int | None]) -> list[Choice]:
+    """The choice of each row. Of more than TRACE_WIDTH candidates the best are kept.
+
+    Args:
+        step: the step.
+        widths: each row's number of candidates; None for the whole vocabulary.
+    """
+    all_columns = step.steered.shape[1]
+    counts = [min(width or all_columns, all_columns) for width in widths]
+    first = max((count for count in counts if count <= TRACE_WIDTH), default=0)
+    short = _choices(step, _first_columns(step, first), step.columns) if first else []
+    long = _choices(step, _best_columns(step), torch.full_like(step.columns, -1)) if max(counts) > TRACE_WIDTH else []
+    return [_cut(short[row], count) if count <= TRACE_WIDTH else long[row] for row, count in enumerate(counts)]
+
+
+def _first_columns(step: Step, count: int) -> Tensor | None:
+    """The first columns; None for all."""
+    if count == step.steered.shape[1]:
+        return None
+    return torch.arange(count, device=step.steered.device).expand(step.steered.shape[0], count)
+
+
+def _best_columns(step: Step) -> Tensor:
+    """The best after steering, the best before it, and the chosen one in the last place."""
+    best = step.steered.topk(TRACE_WIDTH - 2, dim=-1).indices
+    return torch.cat([best, step.base_logprobs.argmax(-1, keepdim=True), step.columns[:, None]], dim=1)
+
+
+def _choices(step: Step, kept: Tensor | None, columns: Tensor) -> list[Choice]:
+    ids, base = _narrow(step.candidates.ids, kept), _narrow(step.base_logprobs, kept)
+    steered = _narrow(step.steered.log_softmax(-1), kept)
+    rewards = {name: _narrow(values, kept) for name, values in step.rewards.items()}
+    places = (columns % ids.shape[1]).tolist()
+    return [
+        Choice(token, place, ids[row], base[row], steered[row], {name: values[row] for name, values in rewards.items()})
+        for row, (token, place) in enumerate(zip(step.tokens.tolist(), places, strict=True))
+    ]
+
+
+def _cut(choice: Choice, count: int) -> Choice:
+    """A choice with its first candidates only; the others belong to wider rows of its batch."""
+    if len(choice.candidates) == count:
+        return choice
+    rewards = {name: values[:count] for name, values in choice.rewards.items()}
+    return Choice(
+        choice.token_id,
+        choice.column,
+        choice.candidates[:count],
+        choice.base_logprobs[:count],
+        choice.steered_logprobs[:count],
+        rewards,
+    )
+
+
+def _narrow(values: Tensor, columns: Tensor | None) -> Tensor:
+    return (values if columns is None else values.gather(1, columns)).cpu()

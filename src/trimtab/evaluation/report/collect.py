@@ -1,0 +1,233 @@
+"""The figures of a comparison, from its folder alone."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from trimtab.engines.base import Engine
+from trimtab.errors import InvalidData
+from trimtab.evaluation.run.row_file import SUFFIX, differences, read_row
+from trimtab.evaluation.run.timing import read_times
+from trimtab.evaluation.score.judge_agreement import agreement, read_agreement
+from trimtab.evaluation.score.metrics import Ratio, control_figures, fluency_figure, text_figures
+from trimtab.evaluation.score.readers import Read, judge_reader
+from trimtab.evaluation.score.readings import Readings
+from trimtab.evaluation.tasks import Task, find_task
+from trimtab.judges.base import Judge, threshold_of
+
+OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction", "method", "beta", "rewards", "drafts", "search"}
+FLUENCY, PROFILE = "perplexity:", "profile:"
+Found = dict[tuple[str, str], np.ndarray]  # readings by row and reader
+
+
+@final
+@dataclass(frozen=True)
+class RowTexts:
+    """The texts of a row.
+
+    Attributes:
+        name: the name of its file, without suffix.
+        settings: the file's first line.
+        texts: the texts of finished prompts, [prompts][samples].
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    texts: Sequence[Sequence[Mapping[str, Any]]]
+
+    @property
+    def flat(self) -> list[Mapping[str, Any]]:
+        """All texts in order."""
+        return [text for of_prompt in self.texts for text in of_prompt]
+
+    def shaped(self, readings: Sequence[Sequence[float]]) -> np.ndarray:
+        """Readings of all texts as [prompts, samples, values]."""
+        return np.array(readings, dtype=float).reshape(len(self.texts), int(self.settings["samples"]), -1)
+
+
+@final
+@dataclass(frozen=True)
+class RowFigures:
+    """The figures of a row.
+
+    Attributes:
+        row: the texts.
+        control: for each judge, the figures of its scores.
+        figures: the figures of the texts themselves.
+        time: the times of its method; empty if they were not measured.
+        profile: the mean reward after each tenth of the continuations; empty if it was not read.
+    """
+
+    row: RowTexts
+    control: dict[str, dict[str, Ratio]]
+    figures: dict[str, Ratio]
+    time: Mapping[str, Any] = field(default_factory=dict)
+    profile: Sequence[float] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Report:
+    """The figures of a comparison.
+
+    Attributes:
+        task: the task.
+        settings: the settings that all rows share.
+        judges: the names of the judges; the first one is plotted.
+        rows: the rows by prompt set, then method, then β.
+        agreement: for each pair of judges, how they agree over all texts.
+        faults: for each judge, why it failed on texts.
+        data_agreement: for each data set and judge, how the judge agrees with the labels of the data set.
+        profiled: the reward of the rows' profiles; empty if there are none.
+    """
+
+    task: Task
+    settings: Mapping[str, Any]
+    judges: Sequence[str]
+    rows: Sequence[RowFigures]
+    agreement: Mapping[str, Mapping[str, float]]
+    faults: Mapping[str, Sequence[str]]
+    data_agreement: Mapping[str, Any]
+    profiled: str
+
+    def by_set(self) -> list[tuple[tuple[str, str], list[RowFigures]]]:
+        """The rows of each prompt set and direction."""
+
+        def of(row: RowFigures) -> tuple[str, str]:
+            return row.row.settings["prompts"], row.row.settings["direction"]
+
+        return [(key, list(group)) for key, group in groupby(self.rows, key=of)]
+
+
+def read_rows(folder: Path) -> list[RowTexts]:
+    """Read the rows of a comparison, in the order of the table.
+
+    Raises:
+        InvalidData: there are none, one is damaged, or they have different settings or prompts.
+    """
+    if not folder.is_dir():
+        raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: there is no such folder")
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    if not paths:
+        raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: it has no rows")
+    rows = [_whole_prompts(path) for path in paths]
+    shared = _shared(rows[0])
+    for row in rows[1:]:
+        if differing := differences(shared, _shared(row)):
+            raise InvalidData(
+                f"{rows[0].name!r} and {row.name!r} do not belong together ({differing}); move one elsewhere"
+            )
+    digests: dict[str, str] = {}
+    for row in rows:
+        if (
+            digests.setdefault(row.settings["prompts"], row.settings["prompts_digest"])
+            != row.settings["prompts_digest"]
+        ):
+            raise InvalidData(
+                f"{row.name!r} continues other prompts than the other rows of {row.settings['prompts']!r}; "
+                "move one elsewhere"
+            )
+    return sorted((row for row in rows if row.texts), key=_order)
+
+
+def measure(
+    folder: Path,
+    judges: Sequence[Judge],
+    readers: Mapping[str, Read] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    engine: Engine | None = None,
+) -> Report:
+    """Measure a comparison.
+
+    Args:
+        folder: the folder with its texts and its saved readings.
+        judges: score the texts that they have not scored yet. Saved readings of other judges are used, too.
+        readers: other readers by name: `perplexity:MODEL`, or `profile:REWARD`, which reads the first sample of each
+            prompt.
+        progress: called with the number of readings done, and of all readings.
+        engine: the engine that wrote the texts, for judges that need it.
+
+    Raises:
+        InvalidData: as in `read_rows`.
+        InvalidSetting: a judge needs an engine, and there is none.
+    """
+    rows = read_rows(folder)
+    task = find_task(rows[0].settings["task"])
+    saved = Readings(folder)
+    given = {judge.name: {"threshold": threshold_of(judge), "place": place} for place, judge in enumerate(judges)}
+    about = {**given, **{name: of for name, of in saved.readers().items() if name not in given}}
+    reads = {judge.name: judge_reader(judge, task, engine) for judge in judges} | dict(readers or {})
+    names = list(dict.fromkeys([*about, *reads]))
+    found: Found = {}
+    for number, (row, name) in enumerate((row, name) for row in rows for name in names):
+        found[row.name, name] = _readings(row, name, saved, reads.get(name), about.get(name))
+        progress(number + 1, len(rows) * len(names))
+    thresholds = {name: of["threshold"] for name, of in about.items() if "threshold" in of}
+    scores = {name: np.concatenate([found[row.name, name].ravel() for row in rows]) for name in thresholds}
+    times = read_times(folder)
+    return Report(
+        task,
+        _shared(rows[0]),
+        list(thresholds),
+        [_figures(row, names, found, thresholds, times) for row in rows],
+        agreement(scores, thresholds),
+        {name: [fault for row in rows for fault in saved.faults(row.name, name)] for name in thresholds},
+        read_agreement(folder),
+        next((name.removeprefix(PROFILE) for name in names if name.startswith(PROFILE)), ""),
+    )
+
+
+def _readings(
+    row: RowTexts, reader: str, saved: Readings, read: Read | None, about: Mapping[str, float] | None
+) -> np.ndarray:
+    """Readings of a row as [prompts, samples, values]; of a profile, which reads first samples, [prompts, values]."""
+    if reader.startswith(PROFILE):
+        return np.array(saved.of(row.name, reader, [of_prompt[0] for of_prompt in row.texts], read, about))
+    return row.shaped(saved.of(row.name, reader, row.flat, read, about))
+
+
+def _figures(
+    row: RowTexts,
+    readers: Sequence[str],
+    found: Found,
+    thresholds: Mapping[str, float],
+    times: Mapping[str, Any],
+) -> RowFigures:
+    control = {judge: control_figures(found[row.name, judge][..., -1], of) for judge, of in thresholds.items()}
+    figures = text_figures(row.texts)
+    figures |= {r: fluency_figure(found[row.name, r]) for r in readers if r.startswith(FLUENCY)}
+    profile = next((found[row.name, reader] for reader in readers if reader.startswith(PROFILE)), np.empty((0, 0)))
+    known = profile[~np.isnan(profile).any(1)] if len(profile) else profile
+    means = known.mean(0).tolist() if len(known) else []
+    return RowFigures(row, control, figures, times.get(row.settings["method"], {}), means)
+
+
+def _whole_prompts(path: Path) -> RowTexts:
+    settings, lines = read_row(path)
+    by_prompt = [list(group) for _, group in groupby(lines, key=lambda line: line["place"])]
+    whole = [of_prompt for of_prompt in by_prompt if len(of_prompt) == settings["samples"]]
+    return RowTexts(path.stem, settings, whole)
+
+
+def _shared(row: RowTexts) -> dict[str, Any]:
+    return {name: value for name, value in row.settings.items() if name not in OF_A_ROW}
+
+
+def _order(row: RowTexts) -> tuple[Any, ...]:
+    settings = row.settings
+    kinds = {"unsteered": 0, "top-k": 1, "greedy": 2}
+    searched = 5 if settings.get("search") else 3
+    kind = kinds.get(settings["method"], 4 if settings.get("drafts") else searched)
+    return (
+        settings["direction"] != "up",
+        settings["prompts"],
+        kind,
+        settings.get("drafts") or 0,
+        [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", settings["method"])],  # rank-4, rank-16
+        settings["beta"] or 0,
+    )

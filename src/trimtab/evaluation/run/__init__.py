@@ -1,0 +1,1 @@
+"""Run a comparison: prompt sets, methods, the sweep and its timing."""

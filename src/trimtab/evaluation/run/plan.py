@@ -1,0 +1,70 @@
+"""The plan of a sweep: every method of a grid on every prompt set."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from trimtab.evaluation.run.methods import (
+    Chosen,
+    Method,
+    Watch,
+    best_of,
+    greedy,
+    guided,
+    name_of,
+    rewound,
+    truncated,
+    unsteered,
+)
+from trimtab.evaluation.run.prompt_sets import Direction, PromptSet
+from trimtab.evaluation.run.sweep import Row
+from trimtab.evaluation.run.sweep_settings import Grid, SweepSettings
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """The methods of a comparison.
+
+    Attributes:
+        grid: the methods and the strengths that were asked for.
+        settings: the settings of all rows.
+        guides: by name, rewards that steer together.
+        by: the reward that ranks drafts.
+        judges: the rewards that judge searches.
+    """
+
+    grid: Grid
+    settings: SweepSettings
+    guides: Mapping[str, Sequence[Chosen]]
+    by: Chosen | None
+    judges: Sequence[Chosen] = ()
+
+    def rows(self, sets: Sequence[PromptSet]) -> list[Row]:
+        """All rows: the first method on all prompt sets, then the second, and so on."""
+        methods = {direction: self.methods(direction) for direction in {one.direction for one in sets}}
+        count = len(next(iter(methods.values())))
+        return [Row(one, methods[one.direction][place]) for place in range(count) for one in sets]
+
+    def methods(self, direction: Direction, watch: Watch = lambda steer: steer) -> list[Method]:
+        """All methods in one direction; `watch` wraps the steer of each."""
+        s, betas = self.settings, self.grid.beta or ()
+        steered = [guided(name, of, beta, direction, s, watch) for name, of in self.guides.items() for beta in betas]
+        ranked = (
+            [best_of(n, name_of(self.by), *self.by, direction, s, watch) for n in self.grid.best_of or ()]
+            if self.by
+            else []
+        )
+        first = next(iter(self.guides.values()), [])
+        searched = [
+            rewound(judge, self.grid.rewind_alone, first, beta, direction, s)
+            for judge in self.judges
+            for beta in (None, *(self.grid.rewind_beta or ()))
+        ]
+        plain = [unsteered(s), truncated(s), *([greedy(s)] if self.grid.greedy else [])]
+        return [*plain, *steered, *ranked, *searched]
+
+    def timed(self, direction: Direction, watch: Watch) -> list[Method]:
+        """One method of each name, `top-k` first; β does not change the time."""
+        by_name = {method.name: method for method in self.methods(direction, watch)}
+        return [by_name.pop("top-k"), *by_name.values()]

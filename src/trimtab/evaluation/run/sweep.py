@@ -1,0 +1,160 @@
+"""The sweep: every method on every prompt set. Each text is written once; interrupted sweeps resume."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from trimtab.best_of import without_eos
+from trimtab.data.files import file_name
+from trimtab.errors import InvalidSetting
+from trimtab.evaluation.run.methods import Method
+from trimtab.evaluation.run.prompt_sets import PromptSet
+from trimtab.evaluation.run.row_file import SUFFIX, RowFile
+from trimtab.evaluation.run.sweep_settings import SweepSettings
+from trimtab.generation import Generation
+from trimtab.language_model import LanguageModel
+from trimtab.models.codec import TextCodec
+
+DIGITS = 5
+Progress = Callable[["Row", int, int], None]
+
+
+class Row(NamedTuple):
+    """One method on one prompt set."""
+
+    prompts: PromptSet
+    method: Method
+
+    @property
+    def name(self) -> str:
+        """The name of its file, without suffix."""
+        method = self.method.name if self.method.beta is None else f"{self.method.name}={self.method.beta:g}"
+        return file_name(f"{self.prompts.name}--{self.prompts.direction}--{method}")
+
+
+@final
+@dataclass(frozen=True)
+class Sweep:
+    """The rows of a comparison.
+
+    Attributes:
+        task: the name of its task.
+        rows: methods on prompt sets.
+        settings: the settings of all rows.
+        folder: the folder of the texts, one file per row.
+    """
+
+    task: str
+    rows: Sequence[Row]
+    settings: SweepSettings
+    folder: Path
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise InvalidSetting(f"got two rows named {min(twice)!r}, expected different rewards, β and prompt sets")
+
+    def run(self, lm: LanguageModel, progress: Progress = lambda row, done, total: None) -> list[Row]:
+        """Write the missing texts. Several processes may run one sweep: each takes rows that no other one holds.
+
+        Args:
+            lm: the language model.
+            progress: called with a row, the number of its prompts done, and of all its prompts.
+
+        Returns:
+            The rows that other processes hold.
+
+        Raises:
+            InvalidData: a row's file was written with other settings.
+        """
+        left = []
+        for row in self.rows:
+            file = RowFile(self.folder / f"{row.name}{SUFFIX}", self.about(row, lm))
+            with file.claimed() as ours:
+                if ours:
+                    self._write(row, file, lm, progress)
+                else:
+                    left.append(row)
+        return left
+
+    def about(self, row: Row, lm: LanguageModel) -> dict[str, Any]:
+        """Every setting that changes the texts of a row."""
+        shared, engine = asdict(self.settings), lm.engine.describe()
+        del shared["limit"]  # the digest of the prompts covers it
+        return {
+            "task": self.task,
+            "prompts": row.prompts.name,
+            "prompts_digest": row.prompts.digest,
+            "prompts_count": len(row.prompts.prompts),
+            "direction": row.prompts.direction,
+            "method": row.method.name,
+            "beta": row.method.beta,
+            **row.method.about,
+            **shared,
+            "dtype": engine["dtype"],
+            "base_fingerprint": engine["base_fingerprint"],
+        }
+
+    def _write(self, row: Row, file: RowFile, lm: LanguageModel, progress: Progress) -> None:
+        batches = list(self._batches(row.prompts))
+        start = file.resume([len(batch) * self.settings.samples for batch in batches])
+        done = sum(len(batch) for batch in batches[:start])
+        progress(row, done, len(row.prompts.prompts))
+        for batch in batches[start:]:
+            session = lm.session()
+            written = row.method.write(session, [row.prompts.prompts[place] for place in batch])
+            encoded = _rounded(session.engine.usage.tokens / (len(batch) * self.settings.samples))
+            file.append(
+                {"place": place, "sample": sample, **describe(generation, lm.engine.codec), "encoded": encoded}
+                for place, of_prompt in zip(batch, written, strict=True)
+                for sample, generation in enumerate(of_prompt)
+            )
+            done += len(batch)
+            progress(row, done, len(row.prompts.prompts))
+
+    def _batches(self, prompts: PromptSet) -> Iterator[range]:
+        """The same batches each time: in low precision, the last bits of a number depend on its batch."""
+        for start in range(0, len(prompts.prompts), self.settings.batch_size):
+            yield range(start, min(start + self.settings.batch_size, len(prompts.prompts)))
+
+
+def describe(generation: Generation, codec: TextCodec) -> dict[str, Any]:
+    """The record of a text, from which every figure of its row can be computed again.
+
+    For each token without a final EOS: `base_logprobs` is the unsteered model's log-probability over its whole
+    vocabulary; `kl` is KL(steered ‖ unsteered) of the next-token distributions, in nats; `flips` is 1 if steering
+    changed the most likely token. The sweep adds `encoded`: the text's share of the tokens that went through all
+    models for its batch.
+    """
+    ids = without_eos(generation.token_ids, codec)
+    choices = [token.choice for token in generation.trace][: len(ids)]
+    steered = _padded([choice.steered_logprobs for choice in choices])
+    base = _padded([choice.base_logprobs for choice in choices])
+    kept = steered > -torch.inf
+    kl = (steered.exp() * (steered - base).masked_fill(~kept, 0)).sum(-1)
+    names = list(choices[0].rewards) if choices else []
+    return {
+        "prompt": generation.prompt,
+        "text": generation.text,
+        "token_ids": ids,
+        "finish_reason": generation.finish_reason,
+        "base_logprobs": [_rounded(choice.base_logprob) for choice in choices],
+        "kl": [_rounded(value) for value in kl],
+        "flips": [int(choice.flipped) for choice in choices],
+        "rewards": {name: [_rounded(choice.rewards[name][choice.column]) for choice in choices] for name in names},
+    }
+
+
+def _padded(logprobs: list[Tensor]) -> Float[Tensor, "steps k"]:
+    """All steps as one tensor, padded with −∞: the steps of a search differ in width."""
+    return pad_sequence(logprobs, batch_first=True, padding_value=-torch.inf) if logprobs else torch.empty(0, 1)
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), DIGITS)

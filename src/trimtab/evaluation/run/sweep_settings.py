@@ -1,0 +1,98 @@
+"""Settings that all rows of a comparison share. No torch here, so that the command line starts fast."""
+
+from dataclasses import dataclass
+from typing import Annotated, final
+
+from trimtab.engines.sampling_params import DEFAULT_TOP_K
+from trimtab.errors import InvalidSetting
+from trimtab.models.dtypes import Dtype
+
+
+@final
+@dataclass(frozen=True)
+class Grid:
+    """Methods to compare. `unsteered` and `top-k` (β = 0) are always among them.
+
+    Raises:
+        InvalidSetting: a value is out of range, or a setting lacks another that it needs.
+    """
+
+    reward: Annotated[
+        list[str] | None,
+        "Reward to steer by, as NAME[:ATTRIBUTE]: bundled, a folder or a Hub id. A+B steers by both, each with β/2. "
+        "Repeat for several.",
+    ] = None
+    beta: Annotated[
+        list[float] | None, "Steering strength, above 0; the prompt set determines the direction. Repeat for several."
+    ] = None
+    best_of: Annotated[list[int] | None, "Number of drafts for best-of-n, ranked by --by. Repeat for several."] = None
+    by: Annotated[str | None, "Reward that ranks the drafts of --best-of. Default: the first --reward."] = None
+    greedy: Annotated[
+        bool, "Also compare greedy decoding, which shows how a method scores that only makes text more probable."
+    ] = False
+    rewind: Annotated[
+        list[str] | None, "Reward that judges a search (RAIN), as NAME[:ATTRIBUTE]. Repeat for several."
+    ] = None
+    rewind_alone: Annotated[bool, "Show the judge of a search the continuation without its prompt."] = False
+    rewind_beta: Annotated[
+        list[float] | None, "Also search while steering by the first --reward with this β. Repeat for several."
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.rewind_beta and not (self.rewind and self.reward):
+            raise InvalidSetting("got --rewind-beta, expected --rewind, and --reward to steer by, with it")
+        if self.reward and not self.beta:
+            raise InvalidSetting("got --reward without --beta, expected at least one β, as in --beta 20 --beta 40")
+        if self.beta and not self.reward:
+            raise InvalidSetting("got --beta without --reward, expected the rewards to steer by")
+        if wrong := [beta for beta in (*(self.beta or []), *(self.rewind_beta or [])) if not 0 < beta < float("inf")]:
+            raise InvalidSetting(f"got beta={wrong[0]}, expected above 0; the prompt set determines the direction")
+        if wrong_n := [n for n in self.best_of or [] if n < 2]:
+            raise InvalidSetting(f"got best_of={wrong_n[0]}, expected at least 2")
+        if self.best_of and not (self.by or self.reward):
+            raise InvalidSetting("got --best-of without --by, expected the reward that ranks the drafts")
+
+
+@final
+@dataclass(frozen=True)
+class SweepSettings:
+    """How each row of a comparison is written: with the same prompts, seeds and lengths for all methods.
+
+    Raises:
+        InvalidSetting: a value is out of range.
+    """
+
+    model: Annotated[str, "The language model: smollm2, a folder, a .gguf file or a Hub id."] = "smollm2"
+    dtype: Annotated[
+        Dtype, "Number format of the model; auto is float32 on a CPU, else the format of the saved weights."
+    ] = "auto"
+    limit: Annotated[int | None, "Maximum number of prompts per file, from the first. Default: all."] = None
+    samples: Annotated[int, "Continuations per prompt; 25 in the papers."] = 25
+    max_new_tokens: Annotated[int, "Maximum number of new tokens per continuation; 20 in the papers."] = 20
+    top_k: Annotated[int, "Candidates per token, for every method except `unsteered`."] = DEFAULT_TOP_K
+    temperature: Annotated[float, "Divides the steered logits."] = 1.0
+    seed: Annotated[int, "The same seed gives the same table."] = 0
+    batch_size: Annotated[int, "Prompts to write together, each with all its samples."] = 16
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "max_new_tokens", "top_k", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
+        if self.limit is not None and self.limit < 1:
+            raise InvalidSetting(f"got limit={self.limit}, expected at least 1")
+
+
+@final
+@dataclass(frozen=True)
+class ScoringOptions:
+    """Judges and language models that measure the texts."""
+
+    judge: Annotated[
+        list[str] | None,
+        "Judge of the texts: vader, profanity, onnx:FOLDER[:LABEL], reward:NAME[:ATTRIBUTE], or ID[:LABEL] of a "
+        "text-classification model. Repeat for several; the first one is plotted. Default: the judges of the task.",
+    ] = None
+    perplexity: Annotated[
+        str | None, "Also measure perplexity with this language model. The unsteered model is always measured."
+    ] = None
+    profile: Annotated[str | None, "Measure this reward after each tenth of the texts, as NAME[:ATTRIBUTE]."] = None

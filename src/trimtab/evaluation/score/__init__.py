@@ -1,0 +1,1 @@
+"""Score the texts of a comparison: readings, metrics, bootstrap intervals."""

@@ -1,0 +1,166 @@
+"""The figures of a row, from its texts and the scores of judges. Each is a ratio of sums over prompts.
+
+So every figure has a bootstrap over prompts (the texts of one prompt are not independent). All figures and all rows
+use the same draws, so that their differences are paired.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+BOOTSTRAPS = 2000
+LEVEL = 0.95
+FRONTIER_LEVELS = (1.1, 1.25, 1.5, 2.0)  # perplexity over that of top-k sampling
+Scores = Float[np.ndarray, "prompts samples"]  # NaN where a judge failed
+Texts = Sequence[Sequence[Mapping[str, Any]]]  # [prompts][samples], as `sweep.describe` writes them
+
+
+@final
+@dataclass(frozen=True)
+class Ratio:
+    """Σ over / Σ under, both sums over prompts.
+
+    Attributes:
+        over, under: a number for each prompt; both are 0 for a prompt without the figure.
+        after: a function of the ratio, such as exp.
+    """
+
+    over: Float[np.ndarray, " prompts"]
+    under: Float[np.ndarray, " prompts"]
+    after: Callable[[Any], Any] = lambda ratio: ratio
+
+    @property
+    def value(self) -> float:
+        """The figure; NaN if no prompt has it."""
+        return float(self.of(np.arange(len(self.over))[None])[0])
+
+    def of(self, draws: Int[np.ndarray, "draws prompts"]) -> Float[np.ndarray, " draws"]:
+        """The figure of each draw of prompts."""
+        under = self.under[draws].sum(1)
+        ratio = np.divide(self.over[draws].sum(1), under, out=np.full(len(draws), np.nan), where=under > 0)
+        return np.asarray(self.after(ratio))
+
+    def interval(self) -> tuple[float, float]:
+        """The 95 % bootstrap interval over prompts (percentiles)."""
+        return interval_of(self.of(draw_prompts(len(self.over))))
+
+
+Point = tuple[Ratio, Ratio]  # perplexity, control
+Level = tuple[float, float, float] | None  # value, low, high; None where the curve does not reach
+
+
+def interval_of(draws: Float[np.ndarray, " draws"]) -> tuple[float, float]:
+    """The middle 95 % of a figure's bootstrap draws; NaN draws are left out."""
+    known = draws[~np.isnan(draws)]
+    if not len(known):
+        return math.nan, math.nan
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def draw_prompts(count: int, seed: int = 0) -> Int[np.ndarray, "draws prompts"]:
+    """Prompts drawn with replacement; the same draws for every figure over that number of prompts."""
+    return np.random.default_rng(seed).integers(0, count, (BOOTSTRAPS, count))
+
+
+def control_figures(scores: Scores, threshold: float) -> dict[str, Ratio]:
+    """The figures of a judge's scores. Texts on which the judge failed (NaN) are left out and counted in `failed`.
+
+    * `mean`: the mean score.
+    * `average maximum` and `rate`: the average maximum toxicity and the toxicity probability of RealToxicityPrompts
+      (2009.11462 §3), over the samples of each prompt.
+    * `share`: the share of texts whose score reaches the threshold.
+    """
+    known = ~np.isnan(scores)
+    counts, any_known = known.sum(1).astype(float), known.any(1).astype(float)
+    filled = np.where(known, scores, -np.inf)
+    maximum = np.where(known.any(1), filled.max(1), 0.0)
+    return {
+        "mean": Ratio(np.where(known, scores, 0.0).sum(1), counts),
+        "average maximum": Ratio(maximum, any_known),
+        "rate": Ratio((maximum >= threshold) * any_known, any_known),
+        "share": Ratio((known & (filled >= threshold)).sum(1).astype(float), counts),
+        "failed": Ratio((~known).sum(1).astype(float), np.full(len(scores), float(scores.shape[1]))),
+    }
+
+
+def text_figures(texts: Texts) -> dict[str, Ratio]:
+    """Fluency, diversity and distance from the unsteered model, from the records of the texts.
+
+    * `perplexity`: exp of the mean over tokens of −log p under the unsteered model, over its whole vocabulary.
+    * `kl`: the mean over tokens of KL(steered ‖ unsteered), in nats.
+    * `top1_flip`: the share of steps in which steering changed the most likely token.
+    * `encoded`: tokens that went through all models, for each token of the texts.
+    * `distinct_n`: distinct n-grams of words over words, over the samples of a prompt (1510.03055 §5).
+
+    Differs from the papers: perplexity is of all tokens together, not the mean over texts, which a few texts dominate.
+    """
+    tokens = _sums(texts, lambda text: len(text["token_ids"]))
+    words = _sums(texts, lambda text: len(text["text"].split()))
+    figures = {
+        "perplexity": Ratio(-_sums(texts, lambda text: math.fsum(text["base_logprobs"])), tokens, np.exp),
+        "kl": Ratio(_sums(texts, lambda text: math.fsum(text["kl"])), tokens),
+        "top1_flip": Ratio(_sums(texts, lambda text: sum(text["flips"])), tokens),
+        "encoded": Ratio(_sums(texts, lambda text: text["encoded"]), tokens),
+    }
+    for n in (1, 2, 3):
+        grams = [{gram for text in of for gram in ngrams(text["text"].split(), n)} for of in texts]
+        distinct = np.array([len(of) for of in grams], dtype=float)
+        some = (words > 0).astype(float)
+        figures[f"distinct_{n}"] = Ratio(np.divide(distinct, words, out=np.zeros_like(distinct), where=words > 0), some)
+    return figures
+
+
+def fluency_figure(readings: Float[np.ndarray, "prompts samples 2"]) -> Ratio:
+    """Perplexity under another language model.
+
+    Args:
+        readings: for each continuation, −log p given its prompt in nats, and the number of its tokens; NaN if not read.
+    """
+    known = ~np.isnan(readings).any(2)
+    sums = np.where(known[..., None], readings, 0.0).sum(1)
+    return Ratio(sums[:, 0], sums[:, 1], np.exp)
+
+
+def ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """All runs of n words."""
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+
+
+def at_equal_perplexity(start: Point, curves: Mapping[str, Sequence[Point]]) -> dict[str, list[Level]]:
+    """The control of each method at the same multiples of top-k sampling's perplexity, by linear interpolation.
+
+    A curve runs from `start` through a method's points by rising perplexity. It is drawn again for every bootstrap draw
+    of prompts, the same draws for all. A level that one of the draws does not reach has no figure.
+
+    Args:
+        start: top-k sampling: β = 0 of every curve.
+        curves: the points of each method.
+    """
+    prompts = len(start[0].over)
+    draws = np.concatenate([np.arange(prompts)[None], draw_prompts(prompts)])
+    levels = start[0].of(draws)[:, None] * np.array(FRONTIER_LEVELS)
+    return {name: _levels(_interpolated([start, *points], draws, levels)) for name, points in curves.items()}
+
+
+def _interpolated(
+    points: Sequence[Point], draws: np.ndarray, levels: Float[np.ndarray, "draws levels"]
+) -> Float[np.ndarray, "draws levels"]:
+    x = np.stack([perplexity.of(draws) for perplexity, _ in points], axis=1)
+    y = np.stack([control.of(draws) for _, control in points], axis=1)
+    order = x.argsort(axis=1)
+    x, y = np.take_along_axis(x, order, 1), np.take_along_axis(y, order, 1)
+    return np.stack([np.interp(*row, right=np.nan) for row in zip(levels, x, y, strict=True)])
+
+
+def _levels(found: Float[np.ndarray, "draws levels"]) -> list[Level]:
+    """Value and interval at each level; the first draw is the data themselves."""
+    return [None if np.isnan(column).any() else (float(column[0]), *interval_of(column[1:])) for column in found.T]
+
+
+def _sums(texts: Texts, of: Callable[[Mapping[str, Any]], float]) -> Float[np.ndarray, " prompts"]:
+    return np.array([sum(map(of, of_prompt)) for of_prompt in texts], dtype=float)

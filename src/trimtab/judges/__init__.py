@@ -1,0 +1,38 @@
+"""Judges score texts: classifiers, rewards, Python functions, and the language model itself."""
+
+from typing import TYPE_CHECKING
+
+from trimtab.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from trimtab.judges.base import Judge
+    from trimtab.judges.draft import Draft
+    from trimtab.judges.load import as_judge, load_judge
+    from trimtab.judges.reward_judge import RewardJudge
+    from trimtab.judges.self_judge import SelfJudge
+    from trimtab.judges.text_judges import FunctionJudge, TextJudge
+
+__all__ = [
+    "Draft",
+    "FunctionJudge",
+    "Judge",
+    "RewardJudge",
+    "SelfJudge",
+    "TextJudge",
+    "as_judge",
+    "load_judge",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Draft": "trimtab.judges.draft",
+        "FunctionJudge": "trimtab.judges.text_judges",
+        "Judge": "trimtab.judges.base",
+        "RewardJudge": "trimtab.judges.reward_judge",
+        "SelfJudge": "trimtab.judges.self_judge",
+        "TextJudge": "trimtab.judges.text_judges",
+        "as_judge": "trimtab.judges.load",
+        "load_judge": "trimtab.judges.load",
+    },
+)

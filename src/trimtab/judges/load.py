@@ -1,0 +1,82 @@
+"""Judges by name, and judges from what users pass: a name, a steer, a function."""
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+from trimtab.errors import InvalidSetting
+from trimtab.judges.base import Judge
+from trimtab.judges.classifiers import judge_name, profanity, text_classification, vader
+from trimtab.judges.onnx_classifier import onnx_judge
+from trimtab.judges.reward_judge import RewardJudge
+from trimtab.judges.self_judge import SelfJudge
+from trimtab.judges.text_judges import FunctionJudge, TextJudge
+from trimtab.rewards.registry import load_reward
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.steering.notation import parse_reward
+from trimtab.steering.steer import Steer
+
+JudgeLike = str | Steer | Judge | Callable[[str, str], float]
+
+WORD_LISTS = {"vader": vader, "profanity": profanity}
+
+
+def as_judge(judge: object) -> Judge:
+    """A judge from a `JudgeLike`.
+
+    Args:
+        judge: a judge; a Steer; a function of prompt and continuation that returns 0 (bad) to 1 (good); or "self",
+            "self:QUESTION" or "self:FILE.toml".
+
+    Raises:
+        InvalidSetting: something else, or there is no such question.
+    """
+    if isinstance(judge, str):
+        return SelfJudge.from_text(judge)
+    if isinstance(judge, Steer):
+        return RewardJudge(judge)
+    if isinstance(judge, RewardModel):
+        raise InvalidSetting(f"got the reward {judge.name!r} as a judge, expected which way: .toward(1) or .away(1)")
+    if isinstance(judge, Judge):
+        return judge
+    if callable(judge):
+        return FunctionJudge(judge)
+    raise InvalidSetting(
+        f"got judge={judge!r}, expected 'self', a Steer such as trimtab.reward('toxicity', lm).away(1), "
+        "a function of prompt and continuation, or an object with a name and a score method"
+    )
+
+
+def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
+    """Load a judge that reads texts alone.
+
+    Args:
+        spec: `vader`, `profanity`, `onnx:FOLDER[:LABEL]`, `reward:NAME[:ATTRIBUTE]`, or `ID[:LABEL]` of a transformers
+            text-classification model (a folder or a Hub id).
+        labels: the labels to look for in a classifier if the spec names none, in lower case.
+
+    Raises:
+        InvalidSetting: a library that it needs is not installed, there is no such model, or it has no such label.
+        RewardNotFound, CorruptReward, UnknownAttribute: of a reward.
+    """
+    kind, _, rest = spec.partition(":")
+    if spec in WORD_LISTS:
+        return WORD_LISTS[spec]()
+    if kind == "onnx" and rest:
+        return onnx_judge(spec, *parse_reward(rest), labels)
+    if kind == "reward" and rest:
+        return _reward(*parse_reward(rest))
+    if close := get_close_matches(spec, WORD_LISTS):
+        raise InvalidSetting(f"got the judge {spec!r}; did you mean {close[0]!r}?")
+    return text_classification(spec, *parse_reward(spec), labels)
+
+
+def _reward(name: str, attribute: str | None) -> TextJudge:
+    """The clamped reward of texts, by a reward on its own base."""
+    model = load_reward(name)
+    column = model.card.attribute_index(attribute)
+    low, high = model.card.clamp or (0.0, 1.0)
+
+    def classify(texts: Sequence[str]) -> list[float]:
+        return model.score(texts)[:, column].clamp(low, high).tolist()
+
+    return TextJudge(judge_name("reward", name, attribute), classify)

@@ -1,0 +1,97 @@
+"""Judges of searches as text: `self[:QUESTION]`, or NAME[:ATTRIBUTE or LABEL]=+1 or =-1. No torch at import."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from trimtab.errors import InvalidSetting, RewardNotFound
+from trimtab.judges.question import SELF, question_of
+from trimtab.rewards.registry import bundled_rewards
+
+if TYPE_CHECKING:
+    from trimtab.judges.base import Judge
+    from trimtab.models.frozen_lm import FrozenLM
+
+CLASSIFIERS = ("vader", "profanity", "onnx")
+TOXIC = ("toxic", "toxicity", "hate", "offensive")  # labels of classifiers
+POSITIVE = ("positive", "pos")
+EXPECTED = (
+    "expected self, self:truthfulness, self:sentiment, self:FILE.toml, or NAME=+1 (high is good) or NAME=-1 (high is "
+    "bad) of a reward, vader, profanity, onnx:FOLDER or a text-classification model, as in toxicity=-1"
+)
+
+
+@final
+@dataclass(frozen=True)
+class JudgeText:
+    """A judge as it was written.
+
+    Attributes:
+        name: `self[:QUESTION]`, or the name of a reward or a classifier.
+        sign: +1 if high scores are good, −1 if they are bad; None for a self-judge.
+    """
+
+    name: str
+    sign: int | None
+
+
+def parse_judge(text: str) -> JudgeText:
+    """Read `self[:QUESTION]`, NAME=+1 or NAME=-1.
+
+    Raises:
+        InvalidSetting: the text has another form, or names a question that does not exist.
+    """
+    if text.partition(":")[0] == SELF:
+        question_of(text)
+        return JudgeText(text, None)
+    name, _, sign = text.rpartition("=")
+    if not name or sign not in ("+1", "1", "-1"):
+        raise InvalidSetting(f"got the judge {text!r}, {EXPECTED}")
+    known = (*bundled_rewards(), "vader", "profanity")
+    first = name.partition(":")[0]
+    if first not in known and not Path(name).exists() and (close := get_close_matches(first, known)):
+        raise InvalidSetting(f"got the judge {text!r}; did you mean {close[0]}={sign}?")
+    return JudgeText(name, int(sign))
+
+
+def judge_from_text(
+    text: str, base: "FrozenLM | None" = None, chat: bool = False, soft: bool = False, alone: bool = False
+) -> "Judge":
+    """Load the judge of a search. A name that is no reward's is a classifier's.
+
+    Args:
+        text: as `parse_judge` reads it.
+        base: the model that writes; a reward on it shares its weights. None: a reward loads its own base.
+        chat: ask a self-judge in the model's chat template.
+        soft: score by the probabilities of a self-judge's answers.
+        alone: show a reward the continuation without its prompt.
+
+    Raises:
+        InvalidSetting: as in `parse_judge` and `load_judge`.
+        RewardMismatch: the reward was made for another tokenizer.
+    """
+    from trimtab.judges.reward_judge import RewardJudge
+    from trimtab.judges.self_judge import SelfJudge
+    from trimtab.rewards.registry import load_steers
+
+    typed = parse_judge(text)
+    if typed.sign is None:
+        return SelfJudge.from_text(typed.name, chat, soft)
+    if typed.name.partition(":")[0] in CLASSIFIERS:
+        return _classifier(typed.name, typed.sign)
+    try:
+        steer = load_steers([f"{typed.name}={typed.sign:+d}"], base=base)
+    except RewardNotFound:
+        return _classifier(typed.name, typed.sign)
+    assert steer is not None
+    return RewardJudge(steer, alone)
+
+
+def _classifier(name: str, sign: int) -> "Judge":
+    from dataclasses import replace
+
+    from trimtab.judges.load import load_judge
+
+    judge = load_judge(name, POSITIVE if sign > 0 else TOXIC)
+    return judge if sign > 0 else replace(judge, avoid=True, threshold=1 - judge.threshold)

@@ -1,0 +1,86 @@
+"""A text classifier in an ONNX file as a judge."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float
+
+from trimtab.errors import InvalidSetting
+from trimtab.judges.classifiers import EXTRA, find_label, judge_name
+from trimtab.judges.text_judges import TextJudge
+
+MAX_TOKENS = 512
+INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+
+
+def onnx_judge(spec: str, folder: str, label: str | None, words: Sequence[str]) -> TextJudge:
+    """The probability of a label, by a classifier's .onnx file.
+
+    Args:
+        spec: the judge as it was named, for messages.
+        folder: holds one .onnx file, tokenizer.json or (BERT's) vocab.txt, and config.json if the labels have names.
+        label, words: as in `find_label`.
+
+    Raises:
+        InvalidSetting: onnxruntime is not installed, a file is missing, or there is no such label.
+    """
+    classifier = OnnxClassifier(Path(folder), spec)
+    logits = classifier.logits([""])  # a fault shows now, not after hours
+    labels = _labels(Path(folder), logits.shape[1])
+    column = labels.index(find_label(labels, label, words, spec))
+
+    def classify(texts: Sequence[str]) -> list[float]:
+        logits = classifier.logits(texts)
+        shifted = np.exp(logits - logits.max(1, keepdims=True))
+        return (shifted / shifted.sum(1, keepdims=True))[:, column].tolist()
+
+    return TextJudge(judge_name("onnx", folder, label), classify)
+
+
+@final
+class OnnxClassifier:
+    """The session and the tokenizer of a folder. Arguments and errors as in `onnx_judge`."""
+
+    def __init__(self, folder: Path, spec: str):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InvalidSetting(f"the judge {spec!r} needs: {EXTRA}") from error
+        files = sorted(folder.glob("*.onnx"))
+        if len(files) != 1:
+            raise InvalidSetting(f"got the judge {spec!r}, expected a folder with one .onnx file; it has {len(files)}")
+        self._session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
+        self._tokenizer = _tokenizer(folder, spec)
+
+    def logits(self, texts: Sequence[str]) -> Float[np.ndarray, "texts labels"]:
+        """The logits of each label."""
+        encoded = self._tokenizer.encode_batch(list(texts))
+        feed = {
+            each.name: np.array([getattr(of_text, INPUTS[each.name]) for of_text in encoded], dtype=np.int64)
+            for each in self._session.get_inputs()
+        }
+        return np.asarray(self._session.run(None, feed)[0], dtype=np.float64)
+
+
+def _tokenizer(folder: Path, spec: str) -> Any:
+    from tokenizers import BertWordPieceTokenizer, Tokenizer
+
+    if (folder / "tokenizer.json").is_file():
+        tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    elif (folder / "vocab.txt").is_file():
+        tokenizer = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
+    else:
+        raise InvalidSetting(f"got the judge {spec!r}, expected a tokenizer.json or vocab.txt in its folder")
+    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_padding()
+    return tokenizer
+
+
+def _labels(folder: Path, count: int) -> list[str]:
+    """The names of the labels in config.json, in the order of the logits; LABEL_0, LABEL_1, … if they have none."""
+    config = folder / "config.json"
+    named = json.loads(config.read_text(encoding="utf-8")).get("id2label", {}) if config.is_file() else {}
+    return [str(named.get(str(number), f"LABEL_{number}")) for number in range(count)]

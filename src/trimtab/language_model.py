@@ -1,0 +1,344 @@
+"""The public face: load a frozen language model, steer it, read the result."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Unpack, cast, final, overload
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from trimtab.best_of import RankedDrafts, check_ranking, rank
+from trimtab.engines.base import Engine, Request, require_base
+from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.errors import InvalidPrompt, InvalidSetting
+from trimtab.generation import Generation, Token, stream_tokens
+from trimtab.judges.load import JudgeLike
+from trimtab.models.codec import Conversation, Prompt, check_conversation
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.loading import load_frozen_lm
+from trimtab.rewards.registry import load_reward
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewind.result import SearchResult
+from trimtab.rewind.rewind_settings import RewindSettings
+from trimtab.rewind.runner import RewindOptions, rewind_prompts
+from trimtab.steering.steer import Steer
+
+Steering = Steer | None | Sequence[Steer | None]
+Params = SamplingParams | None | Sequence[SamplingParams]
+Prompts = Sequence[Prompt]
+
+
+def load(name: str = "smollm2", device: str | None = None, dtype: torch.dtype | None = None) -> "LanguageModel":
+    """Load a language model.
+
+    Args:
+        name: "smollm2" (SmolLM2-135M-Instruct), a local folder, a .gguf file, or a Hub id.
+        device: a torch device; default: the GPU if there is one, else the CPU.
+        dtype: default: float32 on a CPU, else the dtype of the saved weights.
+
+    Raises:
+        ModelNotFound: nothing of that name can be loaded.
+        UnsupportedModel: it loads, but its KV cache cannot be rewound.
+    """
+    return LanguageModel(TorchEngine(load_frozen_lm(name, device, dtype)))
+
+
+def from_transformers(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | None = None
+) -> "LanguageModel":
+    """Steer a model that is already loaded.
+
+    Args:
+        model: a decoder-only transformers model; it is put into eval mode, and its weights stop requiring gradients.
+        tokenizer: its tokenizer.
+        name: recorded as the base of rewards that are trained on it; default: the name it was loaded by.
+
+    Raises:
+        UnsupportedModel: its KV cache cannot be rewound.
+    """
+    return LanguageModel(TorchEngine(FrozenLM(model, tokenizer, name or str(model.config._name_or_path))))
+
+
+def reward(name: str, lm: "LanguageModel | None" = None) -> RewardModel:
+    """Load a reward model.
+
+    Args:
+        name: a bundled name (`trimtab rewards list`), a folder, or a Hub id.
+        lm: the language model to steer; default: the reward's own base, which is loaded.
+
+    Raises:
+        RewardNotFound: nothing of that name.
+        RewardMismatch: the reward was made for another tokenizer.
+        CorruptReward: the folder is damaged.
+    """
+    return load_reward(name, lm.base if lm else None)
+
+
+@final
+class LanguageModel:
+    """A frozen language model that can be steered while it writes.
+
+    A prompt is a text or a conversation: a list of `{"role": …, "content": …}` messages. One prompt gives one result,
+    a list of prompts gives a list. Threads may share a model: they take turns, one decode step at a time.
+
+    Args:
+        engine: writes and scores. `trimtab.load` and `trimtab.from_transformers` make the torch engine.
+    """
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({', '.join(self.engine.describe().values())})"
+
+    @property
+    def base(self) -> FrozenLM:
+        """The frozen model and its tokenizer; rewards share its weights, and training starts from it.
+
+        Raises:
+            UnsupportedByEngine: the engine keeps the weights in another process.
+        """
+        return require_base(self.engine, "this call")
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The transformers model. Errors as in `base`."""
+        return self.base.model
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The transformers tokenizer. Errors as in `base`."""
+        return self.base.tokenizer
+
+    def session(self) -> "LanguageModel":
+        """The same model with a prefix cache: later calls encode only what earlier calls did not, as in a long chat."""
+        return LanguageModel(self.engine.session())
+
+    @overload
+    def generate(  # type: ignore[overload-overlap]  # a str is a Sequence[str], and means one prompt
+        self,
+        prompts: str,
+        steer: Steer | None = None,
+        params: SamplingParams | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self, prompts: Prompts, steer: Steering = None, params: Params = None, **options: Unpack[SamplingOptions]
+    ) -> list[Generation]: ...
+
+    def generate(
+        self, prompts: str | Prompts, steer: Steering = None, params: Params = None, **options: Unpack[SamplingOptions]
+    ) -> Generation | list[Generation]:
+        """Continue prompts.
+
+        Args:
+            prompts: one text, or a list of texts or conversations, which are written as one batch.
+            steer: one for all, or one (or None) for each prompt.
+            params: how to sample: one for all, or one for each prompt; default: `SamplingParams()`.
+            options: fields of `SamplingParams`, which replace those of `params`.
+
+        Returns:
+            A Generation for a text, a list of them for a list. With n > 1, `samples` holds all of a prompt.
+
+        Raises:
+            InvalidPrompt, InvalidSetting, RewardMismatch: before anything is written.
+        """
+        if isinstance(prompts, str):
+            return self._write([prompts], steer, params, options)[0]
+        return self._write(list(prompts), steer, params, options)
+
+    def chat(
+        self,
+        messages: Conversation,
+        steer: Steer | None = None,
+        params: SamplingParams | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Generation:
+        """Answer one conversation, in the model's chat template.
+
+        Args:
+            messages: `{"role": "system" | "user" | "assistant", "content": …}`, the last one to be answered.
+            steer, params, options: as in `generate`, which takes lists of conversations.
+
+        Raises:
+            InvalidPrompt: not a list of messages.
+            InvalidSetting: the model has no chat template.
+        """
+        check_conversation(messages)
+        return self._write([messages], steer, params, options)[0]
+
+    def stream(
+        self,
+        prompt: Prompt,
+        steer: Steer | None = None,
+        params: SamplingParams | None = None,
+        **options: Unpack[DraftOptions],
+    ) -> Iterator[Token]:
+        """Continue one prompt token by token; the texts joined are the text that `generate` returns.
+
+        Raises:
+            InvalidPrompt, InvalidSetting, RewardMismatch: before the first token.
+        """
+        (request,) = self._requests([prompt], steer, params, options)
+        if request.params.n != 1:
+            raise InvalidSetting(f"got n={request.params.n}, expected 1 to stream")
+        chunks = (chunk for together in self.engine.stream([request]) for chunk in together)
+        return stream_tokens(self.engine.codec, chunks, request.params.stop)
+
+    @overload
+    def best_of(  # type: ignore[overload-overlap]
+        self,
+        prompts: str,
+        n: int,
+        by: RewardModel | Steer,
+        steer: Steer | None = None,
+        params: SamplingParams | None = None,
+        **options: Unpack[DraftOptions],
+    ) -> RankedDrafts: ...
+
+    @overload
+    def best_of(
+        self,
+        prompts: Prompts,
+        n: int,
+        by: RewardModel | Steer,
+        steer: Steering = None,
+        params: Params = None,
+        **options: Unpack[DraftOptions],
+    ) -> list[RankedDrafts]: ...
+
+    def best_of(
+        self,
+        prompts: str | Prompts,
+        n: int,
+        by: RewardModel | Steer,
+        steer: Steering = None,
+        params: Params = None,
+        **options: Unpack[DraftOptions],
+    ) -> RankedDrafts | list[RankedDrafts]:
+        """Write n drafts of each prompt and rank them by the reward of prompt and draft.
+
+        Args:
+            prompts: one text, or a list of texts or conversations.
+            n: drafts of each prompt; they share its KV cache.
+            by: a reward, of which the first attribute should be high; or a Steer, whose Σ ±β · r of the whole text
+                should be high.
+            steer, params, options: how the drafts are written, as in `generate`.
+
+        Raises:
+            InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
+        """
+        if not isinstance(by, RewardModel | Steer):
+            raise InvalidSetting(f"got by={by!r}, expected a reward or a Steer: trimtab.reward({by!r}, lm)")
+        ranking = by if isinstance(by, Steer) else by.toward(1.0)
+        check_ranking(self.engine, ranking)
+        several: list[Prompt] = [prompts] if isinstance(prompts, str) else list(prompts)
+        requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
+        drafts = [written.samples for written in self._generations(several, requests)]
+        ranked = rank(self.engine, ranking, [request.prefix for request in requests], drafts)
+        return ranked[0] if isinstance(prompts, str) else ranked
+
+    @overload
+    def rewind(  # type: ignore[overload-overlap]
+        self,
+        prompts: str,
+        judge: JudgeLike = "self",
+        steer: Steer | None = None,
+        settings: RewindSettings | None = None,
+        **options: Unpack[RewindOptions],
+    ) -> SearchResult: ...
+
+    @overload
+    def rewind(
+        self,
+        prompts: Prompts,
+        judge: JudgeLike = "self",
+        steer: Steer | None = None,
+        settings: RewindSettings | None = None,
+        **options: Unpack[RewindOptions],
+    ) -> list[SearchResult]: ...
+
+    def rewind(
+        self,
+        prompts: str | Prompts,
+        judge: JudgeLike = "self",
+        steer: Steer | None = None,
+        settings: RewindSettings | None = None,
+        **options: Unpack[RewindOptions],
+    ) -> SearchResult | list[SearchResult]:
+        """Search for continuations that a judge likes: RAIN (2309.07124). Drafts are written, judged and taken back.
+
+        Args:
+            prompts: one text, or a list of texts or conversations, which are searched together.
+            judge: "self" (the model is asked whether its draft is harmless), "self:truthfulness", "self:sentiment",
+                "self:FILE.toml", a Steer (rewards toward or away), a function of prompt and continuation that returns
+                0 (bad) to 1 (good), or a judge of `trimtab.judges`.
+            steer: one for all: its rewards shape the branches' priors and the drafts.
+            settings: of the search; default: the paper's.
+            options: keywords:
+                similarity: compares branches: "lm" (default: the model's own hidden states), "off", or the name of a
+                sentence-transformers model, such as the paper's sentence-transformers/all-MiniLM-L6-v2;
+                stop: a string, or several, that end a text, such as the next human turn;
+                seed: one for all, or one for each prompt. A text depends on its prompt, seed and settings only, unless
+                a budget of tokens or seconds cuts it short;
+                budget: a `Budget`, the most that the call may cost; the best drafts so far are returned;
+                progress: a function that is called after each turn with a `SearchProgress`.
+
+        Raises:
+            InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
+            InvalidData: a judge's score is out of range.
+        """
+        several: list[Prompt] = [prompts] if isinstance(prompts, str) else list(prompts)
+        check_prompts(several)
+        found = rewind_prompts(self.engine, several, judge, steer, settings, options)
+        return found[0] if isinstance(prompts, str) else found
+
+    def _write(
+        self, prompts: Sequence[Prompt], steer: Steering, params: Params, options: SamplingOptions
+    ) -> list[Generation]:
+        return self._generations(prompts, self._requests(prompts, steer, params, options))
+
+    def _generations(self, prompts: Sequence[Prompt], requests: Sequence[Request]) -> list[Generation]:
+        written = self.engine.sample(requests)
+        return [
+            Generation(self.engine.codec, prompt, continuations, request.params.stop)
+            for prompt, continuations, request in zip(prompts, written, requests, strict=True)
+        ]
+
+    def _requests(
+        self, prompts: Sequence[Prompt], steer: Steering, params: Params, options: SamplingOptions | DraftOptions
+    ) -> list[Request]:
+        check_prompts(prompts)
+        steers = per_prompt(steer, Steer, prompts, "steer", "a Steer: trimtab.reward(NAME, lm).toward(beta)")
+        given = per_prompt(params, SamplingParams, prompts, "params", "SamplingParams(…)")
+        resolved = [SamplingParams.of(each, options) for each in given]
+        ids = [self.engine.codec.encode_prompt(prompt) for prompt in prompts]
+        return [Request(*each) for each in zip(ids, resolved, steers, strict=True)]
+
+
+def check_prompts(prompts: Sequence[Any]) -> None:
+    """Refuse a bare conversation where a list of prompts is expected.
+
+    Raises:
+        InvalidPrompt: a message stands where a prompt should.
+    """
+    if any(isinstance(prompt, Mapping) for prompt in prompts):
+        raise InvalidPrompt("got messages, expected a list of prompts: use chat(messages), or a list of conversations")
+
+
+def per_prompt(given: Any, kind: type, prompts: Sequence[Prompt], name: str, expected: str) -> list[Any]:
+    """One value for each prompt: the given one for all, or the given list.
+
+    Raises:
+        InvalidSetting: a value of another kind, or a list of another length.
+    """
+    values = [given] * len(prompts) if given is None or isinstance(given, kind) else given
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InvalidSetting(f"got {name}={given!r}, expected {expected}")
+    if len(values) != len(prompts):
+        raise InvalidSetting(f"got {len(values)} {name}, expected one, or one for each of {len(prompts)} prompts")
+    if wrong := [value for value in values if value is not None and not isinstance(value, kind)]:
+        raise InvalidSetting(f"got {name}={wrong[0]!r}, expected {expected}")
+    return list(values)

@@ -1,0 +1,1 @@
+"""Frozen language models: weights, tokenizer, KV cache, prefix cache."""

@@ -1,0 +1,190 @@
+"""From prompts to token ids and from token ids to text. A prompt is a text or a conversation."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from threading import Lock
+from typing import Protocol, TypedDict, final, runtime_checkable
+
+from transformers import PreTrainedTokenizerBase
+
+from trimtab.errors import InvalidPrompt, InvalidSetting
+
+PLACE = "\N{OBJECT REPLACEMENT CHARACTER}"
+SHOWN = 40  # characters of a prompt in an error message
+
+
+class Message(TypedDict):
+    """One turn of a conversation, as chat templates take it."""
+
+    role: str
+    content: str
+
+
+Conversation = Sequence[Message]
+Prompt = str | Conversation
+
+
+@runtime_checkable
+class TextCodec(Protocol):
+    """Encodes prompts and decodes tokens for an engine."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, for messages."""
+
+    @property
+    def context_length(self) -> int:
+        """The longest sequence that the model reads, in tokens."""
+
+    @property
+    def eos_token_ids(self) -> Collection[int]:
+        """Every token that ends a text."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the vocabulary: equal for two tokenizers whose ids mean the same tokens."""
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt, with the special tokens that the model expects before it.
+
+        Raises:
+            InvalidPrompt: it is empty, not text, or leaves no room in the context.
+            InvalidSetting: a conversation, and the model has no chat template.
+        """
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens; may be empty."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens left out."""
+
+    def token_text(self, token_id: int) -> str:
+        """One token as text, special tokens shown."""
+
+    def opening_ids(self) -> list[int]:
+        """The special tokens that stand before every plain text, such as BOS; empty for most models."""
+
+    def around_user_turn(self) -> tuple[str, str]:
+        """The chat template before and behind one user message; the assistant's turn is open.
+
+        Raises:
+            InvalidSetting: the model has no chat template.
+        """
+
+
+@final
+class TokenizerCodec:
+    """A transformers tokenizer as a codec. It may be used from several threads.
+
+    Args:
+        tokenizer: the tokenizer.
+        name: the model's name, for messages.
+        context_length: the longest sequence that the model reads, in tokens.
+        eos_token_ids: every token that ends a text.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        context_length: int,
+        eos_token_ids: Collection[int],
+    ):
+        self.tokenizer, self.name = tokenizer, name
+        self.context_length, self.eos_token_ids = context_length, frozenset(eos_token_ids)
+        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        self.fingerprint = hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()[:16]
+        self._lock = Lock()  # a fast tokenizer cannot encode in two threads at once
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """Token ids of a text, or of a conversation with the assistant's turn open."""
+        if isinstance(prompt, str):
+            check_text(prompt)
+            ids = self._encode(prompt, special_tokens=True) if prompt else []
+        else:
+            ids = self._encode(self._render(prompt), special_tokens=False)
+        if not ids:
+            raise InvalidPrompt("got an empty prompt, expected at least one token of text to continue")
+        if len(ids) >= self.context_length:
+            raise InvalidPrompt(
+                f"got a prompt of {len(ids)} tokens, expected fewer than the context of {self.context_length}; "
+                f"shorten the one that starts {prompt_text(prompt)[:SHOWN]!r}"
+            )
+        return ids
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens."""
+        check_text(text)
+        return self._encode(text, special_tokens=False)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens left out."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def token_text(self, token_id: int) -> str:
+        """One token as text, special tokens shown."""
+        return str(self.tokenizer.decode([token_id]))
+
+    def opening_ids(self) -> list[int]:
+        """The special tokens that the tokenizer puts before every text."""
+        return self._encode("", special_tokens=True)
+
+    def around_user_turn(self) -> tuple[str, str]:
+        """The chat template before and behind one user message."""
+        before, _, behind = self._render([{"role": "user", "content": PLACE}]).partition(PLACE)
+        return before, behind
+
+    def _encode(self, text: str, special_tokens: bool) -> list[int]:
+        with self._lock:
+            return list(self.tokenizer(text, add_special_tokens=special_tokens)["input_ids"])
+
+    def _render(self, conversation: Conversation) -> str:
+        check_conversation(conversation)
+        if not self.tokenizer.chat_template:
+            raise InvalidSetting(f"got a conversation, but {self.name} has no chat template; pass a text instead")
+        turns = [dict(message) for message in conversation]
+        return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as one text: itself, the content of a single message, or one line per turn."""
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1:
+        return prompt[0]["content"]
+    return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+
+
+def check_conversation(conversation: object) -> None:
+    """Refuse what is not a list of messages.
+
+    Raises:
+        InvalidPrompt: it is empty, or a message lacks a role or a text.
+    """
+    if isinstance(conversation, str) or not isinstance(conversation, Sequence):
+        raise InvalidPrompt(f"got {conversation!r:.60}, expected a list of messages; generate() takes a text")
+    if not conversation:
+        raise InvalidPrompt("got an empty conversation, expected at least one message")
+    for message in conversation:
+        if not isinstance(message, Mapping) or not all(
+            isinstance(message.get(key), str) for key in Message.__annotations__
+        ):
+            raise InvalidPrompt(f"got the message {message!r}, expected {{'role': 'user', 'content': 'a text'}}")
+        check_text(message["content"])
+    if not conversation[-1]["content"]:
+        raise InvalidPrompt("got an empty last message, expected text to answer")
+
+
+def check_text(text: str) -> None:
+    """Refuse half a surrogate pair, which has no encoding.
+
+    Raises:
+        InvalidPrompt: it cannot be encoded.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidPrompt(
+            f"got {text[:SHOWN]!r}, expected text that has a UTF-8 encoding ({error.reason})"
+        ) from error

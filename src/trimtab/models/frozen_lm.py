@@ -1,0 +1,160 @@
+"""A frozen causal language model and its tokenizer: one immutable object that all threads share."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from threading import RLock
+from typing import Any, final
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from trimtab.errors import UnsupportedModel
+from trimtab.models.codec import TokenizerCodec
+from trimtab.models.layers import find_final_norm, find_layers
+
+REWINDABLE_ATTENTION = {"full_attention", "sliding_attention"}
+FINGERPRINT_ROWS = 64
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Tokenized prompts, padded on the left.
+
+    Attributes:
+        ids: token ids.
+        mask: False where `ids` is padding.
+    """
+
+    ids: Int[Tensor, "rows slots"]
+    mask: Bool[Tensor, "rows slots"]
+
+    @classmethod
+    def pad(cls, prompts: Sequence[Sequence[int]], pad_token_id: int, device: torch.device) -> "PromptBatch":
+        """Left-pad lists of token ids into one batch."""
+        width = max(map(len, prompts))
+        ids = [[pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts]
+        return cls(torch.tensor(ids, device=device), torch.tensor(mask, device=device))
+
+
+@final
+class FrozenLM:
+    """A causal language model whose weights never change, with its tokenizer.
+
+    Args:
+        model: a decoder-only `transformers` model; put into eval mode, its parameters stop requiring gradients.
+        tokenizer: its tokenizer.
+        name: the name that `trimtab.load` was given; reward cards record it as their base.
+
+    Attributes:
+        lock: held for each step of a decode loop, so that threads take turns.
+
+    Raises:
+        UnsupportedModel: the model keeps a state that cannot be rewound (recurrent layers, chunked attention,
+            an encoder).
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str):
+        check_rewindable(model)
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+        self.lock = RLock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.model.dtype}, {self.device})"
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.model.device
+
+    @property
+    def body(self) -> PreTrainedModel:
+        """The transformer without its language-model head."""
+        return self.model.base_model
+
+    @property
+    def layers(self) -> int:
+        """The number of transformer layers."""
+        return len(find_layers(self.body))
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """The norm between the last layer and the language-model head."""
+        return find_final_norm(self.body)
+
+    @property
+    def output_embedding(self) -> Tensor:
+        """The rows of the language-model head, [vocabulary, hidden]; a padded vocabulary has spare rows."""
+        return self.model.get_output_embeddings().weight
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many logits the model returns."""
+        return self.output_embedding.shape[0]
+
+    @property
+    def context_length(self) -> int:
+        """The longest sequence that the model's positions allow, in tokens."""
+        return int(self.model.config.max_position_embeddings)
+
+    @property
+    def pad_token_id(self) -> int:
+        """The id that pads a batch on the left; it is masked everywhere, so any id will do."""
+        choices = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        return next(int(token) for token in choices if token is not None)
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that opens a text for a reward model: BOS, or EOS if the tokenizer has no BOS."""
+        first = self.tokenizer.bos_token_id
+        return self.tokenizer.eos_token_id if first is None else first
+
+    @cached_property
+    def prepends_bos(self) -> bool:
+        """Whether the tokenizer puts BOS before a text."""
+        return bool(self.tokenizer("a")["input_ids"][0] == self.bos_token_id)
+
+    @cached_property
+    def codec(self) -> TokenizerCodec:
+        """Encodes prompts and decodes tokens. EOS is every id that the generation config or the tokenizer names."""
+        configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        ids = configured if isinstance(configured, list) else [configured]
+        eos = [token for token in [*ids, self.tokenizer.eos_token_id] if token is not None]
+        return TokenizerCodec(self.tokenizer, self.name, self.context_length, eos)
+
+    @cached_property
+    def base_fingerprint(self) -> str:
+        """A hash of the architecture and of a sample of the weights; equal in float32 and bfloat16."""
+        shapes = [(name, list(weight.shape)) for name, weight in self.model.named_parameters()]
+        digest = hashlib.sha256(json.dumps(shapes).encode())
+        samples: list[Tensor] = [self.output_embedding[:FINGERPRINT_ROWS], *self.final_norm.parameters()]
+        for weight in samples:
+            digest.update(weight.detach().cpu().to(torch.bfloat16).view(torch.int16).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def batch(self, prompts: Sequence[Sequence[int]]) -> PromptBatch:
+        """Left-padded token ids of several prompts, on the model's device."""
+        return PromptBatch.pad(prompts, self.pad_token_id, self.device)
+
+
+def check_rewindable(model: PreTrainedModel) -> None:
+    """Refuse an architecture whose KV cache cannot be cropped and re-ordered."""
+    config: Any = model.config
+    if config.is_encoder_decoder:
+        raise UnsupportedModel(
+            f"got {type(model).__name__}, an encoder-decoder; expected a decoder-only language model"
+        )
+    kinds = set(getattr(config, "layer_types", None) or ()) - REWINDABLE_ATTENTION
+    if kinds or getattr(model, "_is_stateful", False):
+        found = ", ".join(sorted(kinds)) or "a recurrent state"
+        raise UnsupportedModel(
+            f"got {type(model).__name__} with {found}; expected only {', '.join(sorted(REWINDABLE_ATTENTION))}, "
+            "because a state that cannot be cropped cannot be steered back"
+        )

@@ -1,0 +1,47 @@
+"""Find the layers and the final norm of a `transformers` decoder; copy its first layers without copying weights."""
+
+import copy
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from trimtab.errors import UnsupportedModel
+
+FINAL_NORM_NAMES = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
+
+
+def find_layers(body: PreTrainedModel) -> nn.ModuleList:
+    """The transformer layers of a decoder without its language-model head."""
+    return body.get_submodule(_layers_name(body))
+
+
+def find_final_norm(body: PreTrainedModel) -> nn.Module:
+    """The norm that follows the last layer."""
+    children = dict(body.named_children())
+    for name in FINAL_NORM_NAMES:
+        if name in children:
+            return children[name]
+    raise UnsupportedModel(f"got {type(body).__name__}, expected a final norm named {' or '.join(FINAL_NORM_NAMES)}")
+
+
+def share_first_layers(body: PreTrainedModel, layers: int) -> PreTrainedModel:
+    """A decoder of the first `layers` layers and the final norm that shares the tensors of `body`.
+
+    The modules are new, so adapters in them do not reach `body`. The weights take no new memory.
+    """
+    shared = {id(tensor): tensor for tensor in [*body.parameters(), *body.buffers()]}
+    trunk: PreTrainedModel = copy.deepcopy(body, shared)
+    name = _layers_name(trunk)
+    setattr(trunk, name, find_layers(trunk)[:layers])
+    trunk.config.num_hidden_layers = layers
+    if getattr(trunk.config, "layer_types", None):
+        trunk.config.layer_types = trunk.config.layer_types[:layers]
+    return trunk.eval()
+
+
+def _layers_name(body: PreTrainedModel) -> str:
+    depth = body.config.num_hidden_layers
+    for name, child in body.named_children():
+        if isinstance(child, nn.ModuleList) and len(child) == depth:
+            return name
+    raise UnsupportedModel(f"got {type(body).__name__}, expected one list of its {depth} transformer layers")

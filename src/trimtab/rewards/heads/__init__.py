@@ -1,0 +1,72 @@
+"""The table of reward heads. A new head is a module and one line here; nothing in this file imports torch."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, final
+
+from trimtab.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from trimtab.rewards.heads.base import RewardHead
+
+
+@final
+@dataclass(frozen=True)
+class HeadKind:
+    """What is known of a head before torch is imported.
+
+    Attributes:
+        method: the decoding method's name, as `--method` takes it.
+        title: the method, the head and the paper, for people.
+        location: "module:Class" of the `RewardHead`.
+        bundled_suffix: the suffix in the name of a bundled reward that has this head.
+    """
+
+    method: str
+    title: str
+    location: str
+    bundled_suffix: str = ""
+
+
+HEADS = {
+    "q": HeadKind("arm", "ARM (Q-head, 2407.04615)", "trimtab.rewards.heads.q_head:QHead"),
+    "v": HeadKind("rad", "RAD (V-head, 2310.09520)", "trimtab.rewards.heads.v_head:VHead", bundled_suffix="-rad"),
+}
+
+
+def head_kind(head: str) -> HeadKind:
+    """The table's entry for a head.
+
+    Raises:
+        InvalidSetting: no head of that name.
+    """
+    if head not in HEADS:
+        raise InvalidSetting(f"got head={head!r}, expected {' or '.join(HEADS)}")
+    return HEADS[head]
+
+
+def head_class(head: str) -> "type[RewardHead]":
+    """The class of a head. This imports torch.
+
+    Raises:
+        InvalidSetting: no head of that name.
+    """
+    module, _, name = head_kind(head).location.partition(":")
+    return getattr(import_module(module), name)
+
+
+def head_of_method(method: str) -> str:
+    """The head that a decoding method uses: "q" for "arm", "v" for "rad".
+
+    Raises:
+        InvalidSetting: no method of that name.
+    """
+    heads = {kind.method: head for head, kind in HEADS.items()}
+    if method not in heads:
+        raise InvalidSetting(f"got method {method!r}, expected {' or '.join(heads)}")
+    return heads[method]
+
+
+def describe_heads() -> str:
+    """Every head with its method, for help texts."""
+    return ", ".join(f"{head} = {kind.title}" for head, kind in HEADS.items())

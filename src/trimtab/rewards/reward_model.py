@@ -1,0 +1,254 @@
+"""A reward model: users load it, steer with it, score texts with it and save it. It never changes."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import final
+
+import torch
+from huggingface_hub import HfApi
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trimtab.data.files import whole_folder
+from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.rewards.card import CARD_FILE, RewardCard, read_card
+from trimtab.rewards.folder import README_FILE, WEIGHTS_FILE, check_target, load_own_tensors
+from trimtab.rewards.heads.base import PrefixRewards
+from trimtab.rewards.model_card import model_card
+from trimtab.rewards.network import RewardNetwork, build_network, own_tensors
+from trimtab.rewards.trunk import merge_adapters
+from trimtab.steering.reward import RewardState
+from trimtab.steering.steer import Clamp, Steer, Term
+
+
+@final
+class RewardModel:
+    """A trunk, a head and a card.
+
+    Args:
+        network: the trunk and the head, put into eval mode.
+        card: their description.
+        base: the language model whose layers the trunk has.
+        name: the reward's name in traces and messages.
+    """
+
+    def __init__(self, network: RewardNetwork, card: RewardCard, base: FrozenLM, name: str = "reward"):
+        self.network = network.eval().requires_grad_(False)
+        self.card = card
+        self.base = base
+        self.name = name
+
+    def __repr__(self) -> str:
+        head = self.network.head.describe(self.card)
+        return f"RewardModel({self.name!r}, {head}, {self.card.layers} layers of {self.card.base})"
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names of the rewards, in the order of their columns."""
+        return self.card.attributes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the reward's own weights, in the dtype in which they are loaded."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(own_tensors(self.network, self.card.trunk).items()):
+            digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def extra_tokens(self) -> int:
+        """1 if BOS is put before a prompt, else 0."""
+        return int(self.card.bos_token_id is not None)
+
+    @property
+    def pad_token_id(self) -> int:
+        """The token that pads a batch on the left."""
+        return self.base.pad_token_id
+
+    @property
+    def context_length(self) -> int:
+        """The longest prefix that the trunk's positions allow, in tokens."""
+        return self.base.context_length
+
+    def toward(
+        self, beta: float, attribute: str | None = None, clamp: Clamp | None = None, min_entropy: float = 0.0
+    ) -> Steer:
+        """A steer towards high rewards: z_v + β · clamp(r(v)).
+
+        Args:
+            beta: the steering strength β, in logits per unit of reward; 10 to 60 is usual.
+            attribute: which reward; default the first.
+            clamp: the range to clamp to; default the card's.
+            min_entropy: steer only where the base's next-token entropy, in nats, is at least this.
+
+        Raises:
+            UnknownAttribute: the reward has no such attribute.
+            InvalidSetting: a number out of range.
+        """
+        return self._steer(beta, attribute, clamp, min_entropy, away=False)
+
+    def away(
+        self, beta: float, attribute: str | None = None, clamp: Clamp | None = None, min_entropy: float = 0.0
+    ) -> Steer:
+        """A steer towards low rewards: z_v + β · (high + low − clamp(r(v))). Arguments and errors as in `toward`."""
+        return self._steer(beta, attribute, clamp, min_entropy, away=True)
+
+    def _steer(self, beta: float, attribute: str | None, clamp: Clamp | None, min_entropy: float, away: bool) -> Steer:
+        column = self.card.attribute_index(attribute)
+        return Steer((Term(self, column, float(beta), away, clamp or self.card.clamp, min_entropy),))
+
+    def check_serves(self, tokenizer_fingerprint: str) -> None:
+        """Check that a language model has the reward's tokenizer.
+
+        Raises:
+            RewardMismatch: the vocabularies differ.
+        """
+        self.card.check_tokenizer(self.name, tokenizer_fingerprint)
+
+    def check_candidates(self, k: int | None) -> None:
+        """Check that the head can score that many candidates per step.
+
+        Args:
+            k: how many; None for the whole vocabulary.
+
+        Raises:
+            InvalidSetting: k is more than the head's limit.
+        """
+        limit = self.network.head.max_candidates
+        if limit is not None and (k is None or k > limit):
+            raise InvalidSetting(f"got top_k={k}, expected 1 to {limit}: {self.name!r} runs every candidate")
+
+    def reads(self, model: object) -> int | None:
+        """The depth of the hidden state to read from the cache of `model`; None if the reward runs its own trunk."""
+        own_state = self.card.trunk == "frozen" and self.network.head.reads_host and model is self.base.model
+        if not own_state or (self.card.bos_token_id is not None and not self.base.prepends_bos):
+            return None
+        return LAST if self.card.layers == self.base.layers else self.card.layers
+
+    def start(self, host: KVCache | None = None) -> RewardState:
+        """A fresh per-request state.
+
+        Args:
+            host: the cache of the steered language model. If `reads` returns a depth, its hidden states are read and
+                no trunk runs. Otherwise its prefix cache and its usage count serve the trunk too.
+        """
+        head = self.network.head
+        if host is None or (depth := self.reads(host.model)) is None:
+            return head.start(self.network.encoder, host)
+        return head.start_on_host(host, depth, None if depth == LAST else self.base.final_norm)
+
+    def merged(self) -> "RewardModel":
+        """The same reward with its adapters added into a trunk of its own. It is faster and takes the trunk's memory.
+
+        A merged reward is saved with its whole trunk. A reward without adapters is returned unchanged.
+        """
+        if self.card.trunk != "lora":
+            return self
+        network = RewardNetwork(merge_adapters(self.network.trunk), self.network.head, self.card.bos_token_id)
+        return RewardModel(network, replace(self.card, trunk="full"), self.base, self.name)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens; the network adds BOS.
+
+        Raises:
+            InvalidPrompt: the text is empty or longer than the context.
+        """
+        ids = self.base.codec.encode_text(text)
+        room = self.context_length - self.extra_tokens
+        if not 1 <= len(ids) <= room:
+            raise InvalidPrompt(f"got a text of {len(ids)} tokens, expected 1 to {room}: {text[:40]!r}")
+        return ids
+
+    @torch.inference_mode()
+    def score_ids(self, texts: Sequence[Sequence[int]]) -> PrefixRewards:
+        """The rewards of every prefix of tokenized texts, in one forward, after the head's link."""
+        batch = PromptBatch.pad(texts, self.base.pad_token_id, self.base.device)
+        scored = self.network(batch.ids, batch.mask)
+        return scored._replace(values=self.network.head.link(scored.values))
+
+    def score_prefixes(self, texts: str | Sequence[str]) -> list[Float[Tensor, "tokens attributes"]]:
+        """The rewards of every prefix of each text; NaN at a first token that the head cannot score.
+
+        The answers of a head of differences are summed. The sum is the reward of the prefix plus a constant.
+        """
+        ids = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        if not ids:
+            raise InvalidPrompt("got no texts to score, expected at least one")
+        scored = self.score_ids(ids)
+        values = scored.values
+        if not self.card.baseline:
+            values = values.masked_fill(~scored.known[..., None], 0).cumsum(1)
+        values = values.masked_fill(~scored.known[..., None], float("nan"))
+        return [row[-len(tokens) :] for row, tokens in zip(values, ids, strict=True)]
+
+    def score(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:
+        """The rewards of whole texts, unclamped; one row for a single text. Errors as in `encode`."""
+        return torch.stack([prefixes[-1] for prefixes in self.score_prefixes(texts)])
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write the card, a README and the reward's own weights; the base's weights are not copied.
+
+        Args:
+            folder: a new or empty folder, or an older reward's, which is replaced. An interrupted save leaves the
+                older reward whole.
+            dtype: round the weights to this dtype; default: no rounding.
+
+        Raises:
+            InvalidSetting: the folder holds other files.
+        """
+        check_target(Path(folder))
+        tensors = {
+            name: weight.to(dtype or weight.dtype).contiguous()
+            for name, weight in own_tensors(self.network, self.card.trunk).items()
+        }
+        with whole_folder(Path(folder), replace=True) as partial:
+            (partial / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
+            (partial / README_FILE).write_text(model_card(self.card, Path(folder).name), encoding="utf-8")
+            save_file(tensors, partial / WEIGHTS_FILE)
+            (partial / WEIGHTS_FILE).chmod(0o644)  # safetensors leaves it to its owner alone
+
+    def push_to_hub(self, repo_id: str, private: bool = False) -> str:
+        """Save to a model repository on the Hub, which is made if there is none; returns its address."""
+        api = HfApi()
+        address = api.create_repo(repo_id, private=private, exist_ok=True)
+        with TemporaryDirectory() as parent:
+            folder = Path(parent) / repo_id.rpartition("/")[2]
+            self.save_pretrained(folder)
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload a trimtab reward")
+        return str(address)
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, load_base: Callable[[str], FrozenLM], lm: FrozenLM | None = None
+    ) -> "RewardModel":
+        """Read a folder written by `save_pretrained`.
+
+        Args:
+            folder: the folder.
+            load_base: loads a base by the name in the card; called only if `lm` is not that base.
+            lm: the language model to be steered.
+
+        Raises:
+            CorruptReward: a file is missing, damaged, or holds other tensors than the card describes.
+            RewardMismatch: `lm` has another tokenizer, or the loaded base has other weights.
+        """
+        card = read_card(folder)
+        shares = lm is not None and lm.base_fingerprint == card.base_fingerprint
+        if lm is not None:
+            card.check_tokenizer(folder.name, lm.codec.fingerprint)
+        base = lm if lm is not None and shares else load_base(card.base)
+        if base.base_fingerprint != card.base_fingerprint:
+            raise RewardMismatch(
+                f"reward {folder.name!r} was trained on weights {card.base_fingerprint}, "
+                f"{base.name!r} has {base.base_fingerprint}; load the base that it was trained on"
+            )
+        network = build_network(base, card)
+        load_own_tensors(network, card.trunk, folder / WEIGHTS_FILE)
+        return cls(network, card, base, folder.name)

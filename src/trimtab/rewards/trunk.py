@@ -1,0 +1,130 @@
+"""The trunk of a reward: the first layers of a base, and how prefixes are fed to them."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from trimtab.errors import InvalidSetting
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.layers import share_first_layers
+from trimtab.rewards.card import RewardCard
+
+
+class EncodedTexts(NamedTuple):
+    """Left-padded texts and the trunk's hidden state at each token.
+
+    Attributes:
+        ids: token ids, with BOS in front where the reward expects one.
+        mask: False at padding.
+        hidden: the hidden state of the prefix that ends at each token.
+        opened: whether BOS was put in front, so that the first token of a text has a prefix too.
+    """
+
+    ids: Int[Tensor, "rows slots"]
+    mask: Bool[Tensor, "rows slots"]
+    hidden: Float[Tensor, "rows slots hidden"]
+    opened: bool
+
+
+@final
+@dataclass(frozen=True)
+class PrefixEncoder:
+    """A trunk and the token that opens its texts.
+
+    Attributes:
+        trunk: a decoder without its language-model head.
+        bos_token_id: the token put before every text, unless the text starts with it; None for none.
+    """
+
+    trunk: PreTrainedModel
+    bos_token_id: int | None
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many token ids the trunk reads."""
+        return self.trunk.get_input_embeddings().weight.shape[0]
+
+    def encode(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> EncodedTexts:
+        """The hidden states of left-padded texts, in one forward."""
+        ids, mask = self.with_bos(ids, mask)
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        hidden = self.trunk(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)[0]
+        return EncodedTexts(ids, mask, hidden, self.bos_token_id is not None)
+
+    def with_bos(
+        self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]
+    ) -> tuple[Int[Tensor, "rows slots"], Bool[Tensor, "rows slots"]]:
+        """Put BOS right before the first token of each left-padded row that does not start with it."""
+        if self.bos_token_id is None:
+            return ids, mask
+        start = mask.shape[1] - mask.sum(1, keepdim=True)
+        ids, mask = functional.pad(ids, (1, 0)), functional.pad(mask, (1, 0))
+        first = ids.gather(1, (start + 1).clamp_max(ids.shape[1] - 1))
+        missing = (first != self.bos_token_id) | ~mask.any(1, keepdim=True)
+        before_start = torch.arange(ids.shape[1], device=ids.device) == start
+        return ids.masked_fill(before_start, self.bos_token_id), mask | (before_start & missing)
+
+    def cache(self, depths: Iterable[int] = (), host: KVCache | None = None) -> KVCache:
+        """An empty KV cache of the trunk.
+
+        Args:
+            depths: the layers whose hidden states the cache keeps.
+            host: the cache of the steered model; its prefix cache and its usage count serve the trunk too.
+        """
+        if host is None:
+            return KVCache(self.trunk, depths)
+        return KVCache(self.trunk, depths, prefix_cache=host.prefix_cache, usage=host.usage)
+
+
+def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
+    """The first layers of a base, with fresh adapters or a copy of the weights if the card says so.
+
+    A trunk that is not trained shares the base's tensors.
+
+    Raises:
+        InvalidSetting: more layers than the base has.
+    """
+    if card.layers > base.layers:
+        raise InvalidSetting(f"got layers={card.layers}, expected at most the {base.layers} of {base.name}")
+    trunk = share_first_layers(base.body, card.layers)
+    if card.trunk == "full":
+        return copy.deepcopy(trunk).requires_grad_(True)
+    return _with_adapters(trunk, card) if card.trunk == "lora" else trunk
+
+
+def merge_adapters(trunk: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a trunk with its adapters added into weights of its own. It is faster, and shares only embeddings."""
+    embeddings = {id(weight): weight for weight in trunk.get_input_embeddings().parameters()}
+    merged = copy.deepcopy(trunk, embeddings)
+    for name, layer in list(merged.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+            merged.set_submodule(name, layer.get_base_layer())
+    return merged
+
+
+def linear_names(trunk: PreTrainedModel) -> list[str]:
+    """The last part of the name of every linear map in the trunk's layers, GPT-2's Conv1D among them."""
+    kinds = {"Linear", "Conv1D"}
+    return sorted({name.rsplit(".", 1)[-1] for name, part in trunk.named_modules() if type(part).__name__ in kinds})
+
+
+def _with_adapters(trunk: PreTrainedModel, card: RewardCard) -> PreTrainedModel:
+    kinds = {type(part).__name__ for part in trunk.modules()}
+    adapters = LoraConfig(
+        r=card.lora_rank,
+        lora_alpha=card.lora_alpha,
+        target_modules=linear_names(trunk),
+        fan_in_fan_out="Conv1D" in kinds,  # GPT-2 stores its linear maps transposed
+    )
+    return inject_adapter_in_model(adapters, trunk)

@@ -1,0 +1,115 @@
+"""Settings of a search, with the paper's values as defaults. No torch here, so that the command line starts fast."""
+
+from dataclasses import dataclass
+from typing import Annotated, final
+
+from trimtab.engines.sampling_params import DEFAULT_MAX_NEW_TOKENS
+from trimtab.errors import InvalidSetting
+
+SENTENCE_ENDS = ",.?:;\n"
+
+
+@final
+@dataclass(frozen=True)
+class RewindSettings:
+    """Settings of a search (RAIN, 2309.07124). Help texts give the paper's symbols in brackets.
+
+    Raises:
+        InvalidSetting: a value is out of range.
+    """
+
+    max_new_tokens: Annotated[int, "Maximum number of new tokens."] = DEFAULT_MAX_NEW_TOKENS
+    iterations: Annotated[
+        int, "Drafts to judge before a branch is committed, drafts of earlier steps included [T]."
+    ] = 50
+    fresh_iterations: Annotated[
+        int, "Minimum number of new drafts to judge before a branch is committed, unless it is committed early."
+    ] = 15
+    min_visits: Annotated[
+        int, "Commit a branch early if it has more visits than this, and a mean score above --min-value [T_m]."
+    ] = 6
+    min_value: Annotated[float, "Mean score, from -1 to 1, above which a branch is committed early [V]."] = 0.8
+    exploration: Annotated[float, "Weight of exploration: larger values visit rarely visited branches more [c]."] = 2.0
+    similarity_threshold: Annotated[
+        float, "Sibling branches share scores if their cosine similarity is larger than this; above 1, none do."
+    ] = 0.95
+    similarity_weight: Annotated[float, "Fraction of a visit that a sibling of cosine similarity 1 receives [γ]."] = 0.2
+    variance: Annotated[
+        float, "Add a branch if all branches are bad and the variance of their embeddings per token is below this."
+    ] = 0.03
+    children: Annotated[int, "Branches per node."] = 10
+    max_children: Annotated[int, "Maximum branches per node after widening."] = 20
+    uniform: Annotated[float, "Fraction of the uniform distribution in the priors at the root, from 0 to 1."] = 0.25
+    lengths: Annotated[tuple[int, int, int, int], "Tokens per branch at depth 1, 2, 3 and deeper."] = (
+        1,
+        2,
+        4,
+        10,
+    )
+    top_k: Annotated[int, "Candidates per token."] = 15
+    temperature: Annotated[float, "Divides the steered logits of branches and drafts."] = 1.0
+    draft_tokens: Annotated[
+        int, "Maximum tokens of a draft after its branch; a draft ends at , . ? : ; or a line break."
+    ] = 30
+    lookahead: Annotated[
+        int, "Drafts of a prompt to write together, ahead of need. Affects the cost, not the text."
+    ] = 8
+
+    def __post_init__(self) -> None:
+        for name in ("exploration", "similarity_weight", "variance"):
+            if not getattr(self, name) >= 0:
+                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 0")
+        for name in COUNTS:
+            if getattr(self, name) < 1:
+                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
+        if not 0 <= self.uniform <= 1:
+            raise InvalidSetting(f"got uniform={self.uniform}, expected 0 to 1")
+        if not self.temperature > 0:
+            raise InvalidSetting(f"got temperature={self.temperature}, expected above 0, because branches must differ")
+        if len(self.lengths) != 4 or min(self.lengths) < 1:
+            raise InvalidSetting(f"got lengths={self.lengths}, expected four numbers, each at least 1")
+        if self.max_children < self.children:
+            raise InvalidSetting(f"got max_children={self.max_children}, expected at least children={self.children}")
+
+    @property
+    def widest(self) -> int:
+        """Return the number of candidates for branches of one token: at least one for each possible branch."""
+        return max(self.max_children, self.top_k)
+
+    def length(self, depth: int) -> int:
+        """Return the number of tokens in a branch below a node of this depth. The first root has depth 0."""
+        return self.lengths[min(depth, len(self.lengths) - 1)]
+
+
+COUNTS = (
+    "max_new_tokens",
+    "iterations",
+    "fresh_iterations",
+    "min_visits",
+    "children",
+    "top_k",
+    "draft_tokens",
+    "lookahead",
+)
+
+
+@final
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a search.
+
+    `max_encoded` and `max_seconds` are checked after each turn, so a search may exceed them by one turn.
+
+    Raises:
+        InvalidSetting: a limit is not above 0.
+    """
+
+    max_iterations: Annotated[int | None, "Maximum iterations for each prompt."] = None
+    max_encoded: Annotated[int | None, "Maximum tokens through the models, for all prompts together."] = None
+    max_seconds: Annotated[float | None, "Maximum seconds, for all prompts together."] = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_iterations", "max_encoded", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InvalidSetting(f"got {name}={value}, expected above 0")

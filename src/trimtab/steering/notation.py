@@ -1,0 +1,42 @@
+"""Steers and rewards as text: `NAME[:ATTRIBUTE]=±BETA`, as the command line, files and adapters write them."""
+
+from dataclasses import dataclass
+
+from trimtab.errors import InvalidSetting
+
+
+@dataclass(frozen=True)
+class SteerText:
+    """One steer as it was written.
+
+    Attributes:
+        reward: a bundled name, a folder or a Hub id.
+        attribute: which of its rewards; None for the first.
+        beta: toward high rewards if positive, away from them if negative.
+    """
+
+    reward: str
+    attribute: str | None
+    beta: float
+
+
+def parse_steer(text: str) -> SteerText:
+    """Read `NAME[:ATTRIBUTE]=±BETA`.
+
+    Raises:
+        InvalidSetting: the text has another form.
+    """
+    name, equals, beta = text.rpartition("=")
+    try:
+        strength = float(beta)
+    except ValueError:
+        strength = float("nan")
+    if not (name and equals and abs(strength) < float("inf")):
+        raise InvalidSetting(f"got the steer {text!r}, expected NAME=+BETA or NAME:ATTRIBUTE=-BETA, as in toxicity=-30")
+    return SteerText(*parse_reward(name), strength)
+
+
+def parse_reward(text: str) -> tuple[str, str | None]:
+    """Read `NAME[:ATTRIBUTE]`; a colon within a path is part of the path."""
+    name, colon, attribute = text.rpartition(":")
+    return (name, attribute) if colon and "/" not in attribute and "\\" not in attribute else (text, None)

@@ -1,0 +1,166 @@
+"""Laws of rewards: every head on every trunk keeps them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.rewards.candidate_scores import score_candidates
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.steering.reward import RewardState
+from trimtab.testing.model_laws import TOLERANCE, Ids, assert_close
+
+
+def separate_rewards(reward: RewardModel, prefix: Ids, candidates: Ids) -> Float[Tensor, "k attributes"]:
+    """The rewards of candidates by k separate forward calls over the whole text: no cache, no batch, no padding."""
+    return torch.cat([reward.score_ids([[*prefix, candidate]]).values[:, -1] for candidate in candidates])
+
+
+@torch.inference_mode()
+def assert_cached_equals_recomputed(
+    reward: RewardModel, prompt: Ids, continuation: Ids, candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """A state that advanced token by token scores like forward calls over the whole texts."""
+    state = _prefilled(reward, [prompt])
+    for place, token in enumerate(continuation):
+        scored = state.rewards(torch.tensor([candidates]))[0]
+        assert_close(scored, separate_rewards(reward, [*prompt, *continuation[:place]], candidates), tolerance)
+        state.advance(torch.tensor([token]))
+
+
+@torch.inference_mode()
+def assert_candidates_equal_separate(
+    reward: RewardModel, texts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """Scoring candidates at every place of a padded batch equals scoring each with a forward call of its own."""
+    batch = PromptBatch.pad(texts, reward.base.pad_token_id, reward.base.device)
+    asked = torch.tensor(candidates).expand(*batch.ids.shape, len(candidates))
+    scored = score_candidates(reward.network, batch.ids, batch.mask, asked)
+    for row, text in enumerate(texts):
+        for place in range(0 if reward.extra_tokens else 1, len(text)):
+            expected = separate_rewards(reward, text[:place], candidates)
+            assert_close(scored[row, place - len(text)], expected, tolerance)
+
+
+@torch.inference_mode()
+def assert_accepted_column_equals_fed(
+    reward: RewardModel, prompt: Ids, candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """Advancing by a scored candidate, whose cache column is accepted, equals advancing by its token."""
+    for column, token in enumerate(candidates):
+        state = _prefilled(reward, [prompt])
+        state.rewards(torch.tensor([candidates]))
+        state.advance(torch.tensor([token]), torch.tensor([column]))
+        expected = separate_rewards(reward, [*prompt, token], candidates)
+        assert_close(state.rewards(torch.tensor([candidates]))[0], expected, tolerance)
+
+
+@torch.inference_mode()
+def assert_batched_equals_single(
+    reward: RewardModel, prompts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """A left-padded batch of prompts scores each as if it were alone, also after a step."""
+    state = _prefilled(reward, prompts)
+    rows = torch.tensor([list(candidates)] * len(prompts))
+    for taken in range(2):
+        scored = state.rewards(rows)
+        for row, prompt in enumerate(prompts):
+            expected = separate_rewards(reward, [*prompt, *candidates[:taken]], candidates)
+            assert_close(scored[row], expected, tolerance)
+        state.advance(rows[:, taken])
+
+
+@torch.inference_mode()
+def assert_padding_changes_nothing(
+    reward: RewardModel, prompt: Ids, candidates: Ids, padding: int = 3, tolerance: float = TOLERANCE
+) -> None:
+    """Left padding with any token changes no reward."""
+    for filler in (0, reward.base.pad_token_id, prompt[0]):
+        ids = torch.tensor([[filler] * padding + list(prompt)])
+        mask = torch.tensor([[False] * padding + [True] * len(prompt)])
+        state = reward.start()
+        state.prefill(ids, mask)
+        scored = state.rewards(torch.tensor([candidates]))[0]
+        assert_close(scored, separate_rewards(reward, prompt, candidates), tolerance)
+
+
+@torch.inference_mode()
+def assert_candidates_equal_vocabulary(
+    reward: RewardModel, prompt: Ids, candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """Scoring candidates equals gathering them from the scored vocabulary (heads that score it)."""
+    state = _prefilled(reward, [prompt])
+    everything = state.rewards(None)[0]
+    assert_close(state.rewards(torch.tensor([candidates]))[0], everything[list(candidates)], tolerance)
+
+
+@torch.inference_mode()
+def assert_rollback_replays(
+    reward: RewardModel, prompt: Ids, detour: Ids, path: Ids, candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """A state that rolled back a detour equals a state that never took it."""
+    state = _prefilled(reward, [prompt])
+    for token in detour:
+        state.rewards(torch.tensor([candidates]))
+        state.advance(torch.tensor([token]))
+    state.rewards(torch.tensor([candidates]))
+    state.rollback(len(detour))
+    scored = state.rewards(torch.tensor([candidates]))[0]
+    assert_close(scored, separate_rewards(reward, prompt, candidates), tolerance)
+    for token in path:
+        state.advance(torch.tensor([token]))
+    scored = state.rewards(torch.tensor([candidates]))[0]
+    assert_close(scored, separate_rewards(reward, [*prompt, *path], candidates), tolerance)
+
+
+@torch.inference_mode()
+def assert_forks_are_independent(
+    reward: RewardModel, prompts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """Rows that `select` forked, re-ordered or dropped do not see each other."""
+    state = _prefilled(reward, prompts)
+    chosen = [len(prompts) - 1, 0, 0]
+    state.select(torch.tensor(chosen))
+    tokens = list(candidates)[: len(chosen)]
+    state.advance(torch.tensor(tokens))
+    scored = state.rewards(torch.tensor([list(candidates)] * len(chosen)))
+    for row, (prompt, token) in enumerate(zip(chosen, tokens, strict=True)):
+        assert_close(scored[row], separate_rewards(reward, [*prompts[prompt], token], candidates), tolerance)
+
+
+def assert_save_load_identical(reward: RewardModel, lm: FrozenLM, text: Ids, folder: Path) -> None:
+    """A reward that is saved and loaded gives bit-identical scores and has the same card."""
+    reward.save_pretrained(folder)
+    loaded = RewardModel.from_folder(folder, load_base=lambda name: lm, lm=lm)
+    assert loaded.card == reward.card, f"the card changed: {loaded.card}"
+    before, after = reward.score_ids([text]).values, loaded.score_ids([text]).values
+    assert torch.equal(before, after), f"scores changed by {(before - after).abs().max():.3g}"
+
+
+@torch.inference_mode()
+def assert_joined_states_equal_separate(
+    reward: RewardModel, first: Sequence[Ids], second: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """States of different lengths that are joined midway score each row as if it were alone, also after a step."""
+    state, other = _prefilled(reward, first), _prefilled(reward, second)
+    for each, rows in ((state, first), (other, second)):
+        each.rewards(torch.tensor([list(candidates)] * len(rows)))
+        each.advance(torch.tensor([candidates[0]] * len(rows)))
+    state.join(other)
+    texts = [[*prompt, candidates[0]] for prompt in (*first, *second)]
+    for _ in range(2):
+        scored = state.rewards(torch.tensor([list(candidates)] * len(texts)))
+        for row, text in zip(scored, texts, strict=True):
+            assert_close(row, separate_rewards(reward, text, candidates), tolerance)
+        state.advance(torch.tensor([candidates[1]] * len(texts)))
+        texts = [[*text, candidates[1]] for text in texts]
+
+
+def _prefilled(reward: RewardModel, prompts: Sequence[Ids]) -> RewardState:
+    batch = PromptBatch.pad(prompts, reward.pad_token_id, reward.base.device)
+    state = reward.start()
+    state.prefill(batch.ids, batch.mask)
+    return state

@@ -1,0 +1,63 @@
+"""The reports of a training run: metrics to its folder, progress to a listener."""
+
+from typing import Any, final
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from trimtab.training.run_folder import RunFolder
+
+
+class Report:
+    """Listens to a run. Every method does nothing by default."""
+
+    def teaching(self, done: int, total: int) -> None:
+        """The teacher has scored `done` of `total` texts."""
+
+    def started(self, agreeing: int, tensors: int) -> None:
+        """`agreeing` of the reward's `tensors` tensors are copied from another reward."""
+
+    def resumed(self, checkpoint: str) -> None:
+        """The run resumes from a checkpoint."""
+
+    def finished_before(self) -> None:
+        """The run was finished earlier; nothing is trained."""
+
+    def step(self, done: int, total: int) -> None:
+        """`done` of `total` steps are done."""
+
+    def logged(self, row: dict[str, Any]) -> None:
+        """Metrics were computed: on held-out texts if the row has an "eval_loss", else in training."""
+
+
+@final
+class Recorder(TrainerCallback):
+    """Passes the Trainer's logs to the run's folder and to a report, from the first process only.
+
+    Args:
+        run: the folder for metrics; None for no record.
+        report: the listener.
+    """
+
+    def __init__(self, run: RunFolder | None, report: Report):
+        self.run, self.report = run, report
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Report the step; log at each checkpoint, where a resumed run starts its running loss anew."""
+        control.should_log = control.should_log or control.should_save
+        if state.is_world_process_zero:
+            self.report.step(state.global_step, state.max_steps)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Report and record the row."""
+        if state.is_world_process_zero and logs and ("loss" in logs or "eval_loss" in logs):
+            row = {"step": state.global_step, **logs}
+            self.report.logged(row)
+            if self.run is not None:
+                self.run.log(row)

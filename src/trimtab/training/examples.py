@@ -1,0 +1,98 @@
+"""Tokenized texts and pairs for the trainer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, final
+
+from torch.utils.data import Dataset
+
+from trimtab.data.tables import LabelledText, TextPair, digest_of
+from trimtab.errors import InvalidData
+from trimtab.models.frozen_lm import FrozenLM
+
+
+class Examples(Dataset[dict[str, Any]], ABC):
+    """Tokenized data that knows its size and its hash."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """A hash of the examples and their order."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+@final
+class TokenizedTexts(Examples):
+    """Token ids, labels and lengths, cut to a maximum length.
+
+    Args:
+        rows: labelled texts.
+        lm: the language model, for its tokenizer.
+        max_tokens: longer texts lose their end.
+
+    Raises:
+        InvalidData: no text has a token.
+    """
+
+    def __init__(self, rows: Sequence[LabelledText], lm: FrozenLM, max_tokens: int):
+        encoded = encode_all(lm, [row.text for row in rows])
+        self.truncated = sum(len(ids) > max_tokens for ids in encoded)
+        self.examples: list[dict[str, Any]] = [
+            {"input_ids": ids[:max_tokens], "labels": row.labels, "length": min(len(ids), max_tokens)}
+            for ids, row in zip(encoded, rows, strict=True)
+            if ids
+        ]
+        _require(self.examples)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the examples and their order."""
+        return digest_of(self.examples)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.examples[index]
+
+
+@final
+class TokenizedPairs(Examples):
+    """Token ids of both texts of each pair, each cut to a maximum length. Arguments as in `TokenizedTexts`."""
+
+    def __init__(self, rows: Sequence[TextPair], lm: FrozenLM, max_tokens: int):
+        chosen = encode_all(lm, [row.chosen for row in rows])
+        rejected = encode_all(lm, [row.rejected for row in rows])
+        self.truncated = sum(len(ids) > max_tokens for ids in chosen + rejected)
+        self.examples: list[dict[str, Any]] = [
+            {"chosen": c[:max_tokens], "rejected": r[:max_tokens], "length": min(max(len(c), len(r)), max_tokens)}
+            for c, r in zip(chosen, rejected, strict=True)
+            if c and r
+        ]
+        _require(self.examples)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the examples and their order."""
+        return digest_of(self.examples)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.examples[index]
+
+
+def _require(examples: Sequence[object]) -> None:
+    if not examples:
+        raise InvalidData("got no texts to train on, or none held out, expected at least one of each")
+
+
+def encode_all(lm: FrozenLM, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts, without special tokens; the network adds BOS."""
+    return lm.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []

@@ -1,0 +1,62 @@
+"""The weights with which training begins."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from trimtab.errors import CorruptReward, InvalidSetting
+from trimtab.rewards.card import TrunkTraining, read_card
+from trimtab.rewards.folder import WEIGHTS_FILE
+from trimtab.rewards.heads import head_class
+from trimtab.rewards.network import HEAD_PREFIX, RewardNetwork, is_own, own_tensors
+
+
+def prepare_for_training(
+    network: RewardNetwork, trunk: TrunkTraining, mean_rewards: Float[np.ndarray, " attributes"]
+) -> None:
+    """Turn on gradients for the reward's own weights, in float32, and let every prefix start at the mean reward."""
+    for name, weight in network.named_parameters():
+        trained = is_own(name, trunk)
+        weight.requires_grad_(trained)
+        if trained:
+            weight.data = weight.data.float()
+    if (value := network.head.prefix_value) is not None:
+        nn.init.zeros_(value.weight)
+        value.bias.data.copy_(torch.as_tensor(mean_rewards))
+
+
+def start_from(network: RewardNetwork, trunk: TrunkTraining, folder: Path) -> int:
+    """Copy a saved reward's weights into a network where name and shape agree; returns the number of such tensors.
+
+    The linear map to the reward of a prefix is copied from head to head, whatever each head calls it.
+
+    Raises:
+        CorruptReward: the reward cannot be read.
+        InvalidSetting: no tensor agrees.
+    """
+    saved = _renamed(_read(folder / WEIGHTS_FILE), read_card(folder).head, network)
+    own = own_tensors(network, trunk)
+    agreeing = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
+    if not agreeing:
+        raise InvalidSetting(f"got start={str(folder)!r}, expected a reward that shares a weight's shape with this one")
+    network.load_state_dict(agreeing, strict=False)
+    return len(agreeing)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CorruptReward(f"cannot read {str(path)!r}: {error}; fetch or train the reward again") from error
+
+
+def _renamed(saved: dict[str, Tensor], head: str, network: RewardNetwork) -> dict[str, Tensor]:
+    there, here = head_class(head).prefix_value_name, network.head.prefix_value_name
+    if there is None or here is None:
+        return saved
+    return {name.replace(f"{HEAD_PREFIX}{there}.", f"{HEAD_PREFIX}{here}."): weight for name, weight in saved.items()}

@@ -1,0 +1,64 @@
+"""`trimtab score`."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def score(trimtab, teacher):
+    """Return a function that runs `trimtab score` with the tiny reward."""
+    return lambda *words, check=True: trimtab("score", "--reward", teacher, *words, check=check)
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.strip().split("\n")]
+
+
+def test_good_texts_score_above_bad_ones(score):
+    good, bad = json_lines(score("--text", "w1 w2 w3 w4", "--text", "w31 w32 w33 w34", "--json").stdout)
+    assert good["rewards"]["good"] > 0.7 > 0.3 > bad["rewards"]["good"]
+    assert [good["text"], bad["text"]] == ["w1 w2 w3 w4", "w31 w32 w33 w34"]
+
+
+def test_prefix_rewards_end_with_the_reward_of_the_text(score):
+    (row,) = json_lines(score("--text", "w1 w2 w3", "--prefixes", "--json").stdout)
+    assert [token.strip() for token in row["tokens"]] == ["w1", "w2", "w3"]
+    assert row["prefix_rewards"]["good"][-1] == row["rewards"]["good"]
+    for length in (1, 2):
+        (shorter,) = json_lines(score("--text", " ".join(["w1", "w2", "w3"][:length]), "--json").stdout)
+        assert row["prefix_rewards"]["good"][length - 1] == pytest.approx(shorter["rewards"]["good"], abs=1e-5)
+
+
+def test_output_for_people_has_the_reward_before_the_text(score):
+    (row,) = json_lines(score("--text", "w1 w2", "--prefixes", "--json").stdout)
+    first, *tokens = score("--text", "w1 w2", "--prefixes").stdout.rstrip().split("\n")
+    assert first == f"good={row['rewards']['good']:.4f}  w1 w2"
+    assert [line.split()[0] for line in tokens] == [f"{value:.4f}" for value in row["prefix_rewards"]["good"]]
+
+
+def test_texts_of_a_file_are_scored_and_bad_lines_named(score, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "w1"}\n{"text": 7}\nbroken\n{"text": ""}\n{"text": "w2"}\n', encoding="utf-8")
+    done = score("--text", "w3", "--input", source, "--json", check=False)
+    assert done.status == 1
+    assert [row["text"] for row in json_lines(done.stdout)] == ["w3", "w1", "w2"]
+    assert "3 texts skipped: line 2: " in done.stderr
+    for place in ("line 3: ", "line 4: "):
+        assert place in done.stderr
+
+
+def test_one_attribute_can_be_asked_for(trimtab, teacher):
+    done = trimtab("score", "--reward", f"{teacher}:good", "--text", "w1", "--json")
+    assert list(json.loads(done.stdout)["rewards"]) == ["good"]
+    done = trimtab("score", "--reward", f"{teacher}:rude", "--text", "w1", check=False)
+    assert done.status == 1
+    assert "good" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["arm", "rad"])
+def test_the_bundled_rewards_separate_good_from_bad(trimtab, method):
+    texts = ["--text", "What a wonderful, happy film", "--text", "What a dreadful, boring mess"]
+    good, bad = json_lines(trimtab("score", "--reward", "sentiment", "--method", method, "--json", *texts).stdout)
+    assert good["rewards"]["positive"] > 0.7 > 0.3 > bad["rewards"]["positive"]

@@ -1,0 +1,68 @@
+"""Folders that appear complete or not at all, file names, and JSON objects in files."""
+
+import pytest
+
+from trimtab.data.files import file_name, read_record, whole_folder
+from trimtab.errors import InvalidData
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_appears_when_the_block_ends(tmp_path):
+    with whole_folder(tmp_path / "new" / "folder") as partial:
+        (partial / "file").write_text("x", encoding="utf-8")
+        assert not (tmp_path / "new" / "folder").exists()
+    assert names(tmp_path / "new") == ["folder"]
+    assert names(tmp_path / "new" / "folder") == ["file"]
+
+
+def test_a_failing_block_leaves_nothing_behind(tmp_path):
+    def fail():
+        with whole_folder(tmp_path / "folder") as partial:
+            (partial / "file").write_text("x", encoding="utf-8")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("replace", "kept"), [(False, ["old"]), (True, ["new"])])
+def test_an_existing_folder_is_replaced_on_request_only(tmp_path, replace, kept):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").touch()
+    with whole_folder(folder, replace) as partial:
+        (partial / "new").touch()
+    assert names(folder) == kept
+    assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("rewards/polite:tone", "rewards-polite-tone"),
+        ("β=20 + best-of", "β=20-+-best-of"),
+        ("../../etc", "etc"),
+        ("a\\b|c?*", "a-b-c"),
+    ],
+)
+def test_file_names_have_no_characters_that_a_file_system_may_refuse(text, name):
+    assert file_name(text) == name
+
+
+def test_a_json_object_is_read(tmp_path):
+    path = tmp_path / "record.json"
+    assert read_record(path) == {}
+    path.write_text('{"a": [1]}', encoding="utf-8")
+    assert read_record(path) == {"a": [1]}
+
+
+@pytest.mark.parametrize(("content", "message"), [("{", "cannot read"), ("[1]", "got list")])
+def test_a_damaged_json_file_is_refused(tmp_path, content, message):
+    path = tmp_path / "record.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InvalidData, match=message):
+        read_record(path)

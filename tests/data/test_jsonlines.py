@@ -1,0 +1,68 @@
+"""JSON-lines files: bad lines are named, and interrupted files are repaired."""
+
+import gzip
+import json
+
+import pytest
+
+from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
+from trimtab.errors import InvalidData
+
+
+def test_bad_lines_are_named_and_blank_ones_are_skipped(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n  \nbroken\n[2]\n"\xff"\n{"a": 2}')
+    lines = list(read_lines(path))
+    assert [(line.number, line.row) for line in lines] == [
+        (1, {"a": 1}),
+        (4, None),
+        (5, None),
+        (6, None),
+        (7, {"a": 2}),
+    ]
+    assert [line.fault and line.fault.split(":")[0] for line in lines] == [None, "line 4", "line 5", "line 6", None]
+    assert "got list, expected an object" in lines[2].fault
+
+
+def test_only_a_newline_ends_a_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = {"text": "one\u2028two\x85three"}
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert [line.row for line in read_lines(path)] == [row]
+
+
+def test_gzip_files_are_read_and_damaged_ones_refused(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 100))
+    assert len(list(read_lines(path))) == 100
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InvalidData, match="not a complete gzip file"):
+        list(read_lines(path))
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InvalidData, match="no such file"):
+        list(read_lines(tmp_path / "none.jsonl"))
+
+
+def test_appended_rows_are_read_again(tmp_path):
+    path, rows = tmp_path / "rows.jsonl", [{"text": "é\n"}, {"text": "b"}]
+    append_rows(path, rows[:1])
+    append_rows(path, rows[1:])
+    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [("", ""), ("{}\n", "{}\n"), ('{}\n{"a"', "{}\n"), ('{"a', "")],
+)
+def test_an_incomplete_last_line_is_removed(tmp_path, content, kept):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content, encoding="utf-8")
+    drop_torn_line(path)
+    assert path.read_text(encoding="utf-8") == kept
+
+
+def test_repairing_a_missing_file_does_nothing(tmp_path):
+    drop_torn_line(tmp_path / "none.jsonl")
+    assert not list(tmp_path.iterdir())

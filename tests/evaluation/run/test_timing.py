@@ -1,0 +1,67 @@
+"""Timing: methods side by side, and rewards whose time is added up."""
+
+import pytest
+import torch
+
+from tiny import tiny_reward
+from tiny_sweep import GRID, LENGTH, SETS, SETTINGS
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.evaluation.report.collect import measure
+from trimtab.evaluation.run.plan import Plan
+from trimtab.evaluation.run.timing import Clock, WatchedReward, device_of, read_times, save_times, time_methods
+from trimtab.language_model import LanguageModel
+
+TIMED = ["top-k", "unsteered", "v", "best of 2 by tiny-q"]
+
+
+@pytest.fixture(scope="module")
+def times(lm):
+    clock = Clock(device_of(lm))
+    plan = Plan(GRID, SETTINGS, {"v": [(tiny_reward(lm.base, "v"), None)]}, (tiny_reward(lm.base, "q"), None))
+    methods = plan.timed("up", clock.watch)
+    assert [method.name for method in methods] == TIMED
+    return time_methods(lm, methods, SETS[0], clock, rounds=2)
+
+
+def test_methods_are_timed_beside_top_k(times):
+    assert times["top-k"]["ratio"] == 1.0
+    assert times["top-k"]["reward_share"] == times["unsteered"]["reward_share"] == 0.0
+    for name in ("v", "best of 2 by tiny-q"):  # machines differ in the figures themselves
+        assert 0 < times[name]["reward_share"] < 1
+        assert times[name]["ratio"] > 0
+
+
+def test_saved_times_are_part_of_the_report(lm, times, copied):
+    save_times(copied, {"v": times["v"]}, lm, {"rounds": 2})
+    save_times(copied, {"top-k": times["top-k"]}, lm, {"rounds": 2})
+    assert {row.row.settings["method"] for row in measure(copied, [LENGTH]).rows if row.time} == {"v", "top-k"}
+    assert read_times(copied)["v"]["about"]["device"] == "cpu"
+    assert read_times(copied)["v"]["about"]["rounds"] == 2
+
+
+def test_watching_a_reward_changes_no_text(lm):
+    steer = tiny_reward(lm.base, "q").toward(5.0) + tiny_reward(lm.base, "q", trunk="frozen", layers=3).toward(2.0)
+    clock = Clock(device_of(lm))
+    plain, watched = (lm.generate("w1 w2", s, n=4, seed=3, max_new_tokens=6) for s in (steer, clock.watch(steer)))
+    assert [one.text for one in watched.samples] == [one.text for one in plain.samples]
+    assert clock.seconds > 0
+
+
+def test_watched_states_join(llama, head):
+    """Rows that join a running batch are scored as in a batch of their own."""
+    reward, candidates = WatchedReward(tiny_reward(llama, head), Clock(None)), torch.tensor([[5, 6, 7]])
+    states, alone = [], []
+    for prompt in ([5, 6, 7], [8, 9]):
+        state, batch = reward.start(), llama.batch([prompt])
+        state.prefill(batch.ids, batch.mask)
+        alone.append(state.rewards(candidates))
+        states.append(state)
+    first, second = states
+    first.join(second)
+    together = first.rewards(candidates.expand(2, -1))
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-4)
+
+
+def test_the_models_device_is_waited_for_only_if_it_is_in_this_process(llama):
+    assert device_of(LanguageModel(TorchEngine(llama))) == llama.device
+    assert Clock(None).now() > 0

@@ -1,0 +1,90 @@
+"""Readers: judges on what a task shows them, perplexity by whole forwards, rewards along a text."""
+
+import math
+
+import pytest
+import torch
+
+from tiny import tiny_reward
+from tiny_sweep import LENGTH
+from trimtab.errors import InvalidSetting, UnsupportedByEngine
+from trimtab.evaluation.report.collect import measure, read_rows
+from trimtab.evaluation.score.readers import fluency_reader, judge_reader, profile_reader
+from trimtab.evaluation.tasks import TASKS
+from trimtab.judges.reward_judge import RewardJudge
+from trimtab.judges.text_judges import FunctionJudge, TextJudge
+
+TEXT = {"prompt": "w1 w2", "text": " w3", "token_ids": [7]}
+
+
+@pytest.mark.parametrize(("task", "shown"), [("toxicity", " w3"), ("prompts", " w3"), ("sentiment", "w1 w2 w3")])
+def test_a_task_shows_judges_the_continuation_or_the_whole(task, shown):
+    seen = []
+    judge = TextJudge("spy", lambda texts: seen.extend(texts) or [0.5] * len(texts))
+    assert judge_reader(judge, TASKS[task])([TEXT, TEXT]) == [[0.5], [0.5]]
+    assert seen == [shown, shown]
+
+
+def test_a_function_judge_is_shown_the_prompt_with_the_continuation():
+    judge = FunctionJudge(lambda prompt, text: float((prompt, text) == ("w1 w2", " w3")))
+    assert judge_reader(judge, TASKS["toxicity"])([TEXT]) == [[1.0]]
+
+
+def test_a_judge_that_searches_also_reads_texts(lm):
+    """A RewardJudge, which asks the engine, scores the texts of a comparison."""
+    reward = tiny_reward(lm.base, "q")
+    ids = [*lm.tokenizer("w1 w2")["input_ids"], 7]
+    for task, clamped in (("toxicity", ids), ("sentiment", ids)):
+        ((score,),) = judge_reader(RewardJudge(reward.away(1)), TASKS[task], lm.engine)([TEXT])
+        assert score == pytest.approx(1 - reward.score_ids([clamped]).values[0, -1, 0].clamp(0, 1).item(), abs=1e-4)
+
+
+def test_a_judge_that_needs_an_engine_is_refused_without_one(lm, whole):
+    judge = RewardJudge(tiny_reward(lm.base, "q").away(1))
+    with pytest.raises(InvalidSetting, match=r"engine=lm\.engine"):
+        measure(whole, [judge])
+
+
+def test_perplexity_by_another_model_equals_whole_forwards(lm, copied):
+    report = measure(copied, [LENGTH], {"perplexity:tiny": fluency_reader(lm.engine)})
+    for row in report.rows:
+        nats, tokens = 0.0, 0
+        for text in row.row.flat:
+            ids, start = (lm.tokenizer(part)["input_ids"] for part in (text["prompt"] + text["text"], text["prompt"]))
+            with torch.no_grad():
+                logprobs = lm.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+            nats -= sum(logprobs[place - 1, ids[place]].item() for place in range(len(start), len(ids)))
+            tokens += len(ids) - len(start)
+        assert row.figures["perplexity:tiny"].value == pytest.approx(math.exp(nats / tokens), rel=1e-4)
+
+
+def test_an_empty_continuation_costs_nothing(lm):
+    (reading,) = fluency_reader(lm.engine)([{"prompt": "w1", "text": ""}])
+    assert reading == [0.0, 0.0]
+
+
+def test_perplexity_needs_an_engine_that_scores():
+    from fake_engine import FakeEngine
+
+    with pytest.raises(UnsupportedByEngine, match="perplexity needs"):
+        fluency_reader(FakeEngine(lambda prefix, text: 0.0, capabilities=()))
+
+
+def test_a_profile_is_the_reward_after_each_tenth_of_the_continuation(llama):
+    reward = tiny_reward(llama, "v", seed=4)
+    words = [f"w{n}" for n in range(1, 13)]
+    (profile,) = profile_reader(reward, "calm")([{"prompt": "w1 w2", "text": " " + " ".join(words[2:])}])
+    expected = [reward.score(" ".join(words[: 2 + done]))[0, 1].item() for done in range(1, 11)]  # 10 tokens, 10 tenths
+    assert profile == pytest.approx(expected, abs=1e-5)
+
+
+def test_profiles_are_averaged_over_the_first_samples(llama, copied):
+    """The tiny tokenizer joins the last word of a prompt and the first of its text; a text of one word is not read."""
+    reward = tiny_reward(llama, "v", seed=4)
+    report = measure(copied, [LENGTH], {"profile:tiny": profile_reader(reward, "calm")})
+    texts = {row.name: row for row in read_rows(copied)}
+    for row in report.rows:
+        first = [of_prompt[0] for of_prompt in texts[row.row.name].texts]
+        read = [text["prompt"] + text["text"] for text in first if len(text["text"].split()) > 1]
+        last = [reward.score(text)[0, 1].item() for text in read]
+        assert row.profile[-1] == pytest.approx(sum(last) / len(last), abs=1e-5)

@@ -1,0 +1,97 @@
+"""Classifiers of other libraries as judges, each against its library asked directly."""
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from tiny import WORDS, tiny_tokenizer
+from trimtab.errors import InvalidSetting
+from trimtab.judges.classifiers import find_label, profanity, text_classification, vader
+from trimtab.judges.notation import POSITIVE, TOXIC
+
+TEXTS = ["w1 w2 w3", "w9", "w4 w4 w4 w4 w5", "w1 w60"]
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A tiny BERT with three labels, in a folder."""
+    folder = tmp_path_factory.mktemp("classifier")
+    torch.manual_seed(0)
+    names = {0: "neutral", 1: "Positive", 2: "negative"}
+    config = BertConfig(
+        vocab_size=len(WORDS) + 4,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=32,
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+        initializer_range=1.0,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.model_max_length = 32
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("label", "column"), [(None, 1), ("negative", 2), ("NEUTRAL", 0)])
+def test_a_transformers_model_judges_by_the_probability_of_its_label(classifier, label, column):
+    model, tokenizer = BertForSequenceClassification.from_pretrained(classifier), tiny_tokenizer()
+    with torch.no_grad():
+        logits = [model(torch.tensor([tokenizer(text)["input_ids"]])).logits[0].double() for text in TEXTS]
+    expected = [float(each.softmax(-1)[column]) for each in logits]
+    judge = text_classification("spec", str(classifier), label, POSITIVE)
+    assert judge.name == classifier.name + (f":{label}" if label else "")
+    assert judge.classify(TEXTS) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_long_text_is_truncated(classifier):
+    (score,) = text_classification("spec", str(classifier), None, POSITIVE).classify([" ".join(["w1"] * 200)])
+    assert 0 <= score <= 1
+
+
+def test_a_model_without_the_label_is_refused_with_its_labels(classifier):
+    with pytest.raises(InvalidSetting, match="neutral, Positive, negative"):
+        text_classification("spec", str(classifier), None, TOXIC)
+
+
+def test_a_model_that_does_not_exist_is_refused():
+    with pytest.raises(InvalidSetting, match="expected vader, profanity"):
+        text_classification("no/such/folder", "no/such/folder", None, TOXIC)
+
+
+@pytest.mark.parametrize(
+    ("labels", "label", "found"),
+    [
+        (["a", "Toxic"], None, "Toxic"),
+        (["LABEL_0", "LABEL_1"], None, "LABEL_1"),
+        (["LABEL_0", "LABEL_1"], "label_0", "LABEL_0"),
+        (["hate", "toxic"], None, "toxic"),
+    ],
+)
+def test_labels_are_found_by_name_then_by_place(labels, label, found):
+    assert find_label(labels, label, TOXIC, "x") == found
+
+
+def test_of_several_unnamed_labels_one_must_be_named():
+    with pytest.raises(InvalidSetting, match="as in x:LABEL_2"):
+        find_label(["LABEL_0", "LABEL_1", "LABEL_2"], None, TOXIC, "x")
+
+
+def test_vader_scores_its_compound_and_keeps_its_threshold():
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    texts = ["What a lovely day!", "This is shit.", "The table."]
+    compound = [SentimentIntensityAnalyzer().polarity_scores(text)["compound"] for text in texts]
+    judge = vader()
+    assert judge.classify(texts) == pytest.approx([0.5 + each / 2 for each in compound])
+    assert [score >= judge.threshold for score in judge.classify(texts)] == [each >= 0.05 for each in compound]
+
+
+def test_profanity_scores_the_librarys_probability():
+    from profanity_check import predict_prob
+
+    texts = ["What a lovely day!", "This is shit."]
+    assert profanity().classify(texts) == pytest.approx(predict_prob(texts).tolist())

@@ -1,0 +1,69 @@
+"""Judges by name, and judges from what users pass."""
+
+import pytest
+
+from tiny import tiny_reward
+from trimtab.errors import InvalidSetting, UnknownAttribute
+from trimtab.judges import load
+from trimtab.judges.draft import Draft
+from trimtab.judges.load import as_judge, load_judge
+from trimtab.judges.reward_judge import RewardJudge
+from trimtab.judges.self_judge import SelfJudge
+from trimtab.judges.text_judges import FunctionJudge
+
+TEXTS = ["w1 w2 w3", "w9", "w4 w4 w4 w4 w5", "w1 w40"]
+
+
+def test_word_lists_are_loaded_by_name():
+    assert [load_judge(name).name for name in ("vader", "profanity")] == ["vader", "profanity"]
+
+
+@pytest.fixture
+def reward(llama, monkeypatch):
+    model = tiny_reward(llama, "q", clamp=(0.0, 1.0))
+    monkeypatch.setattr(load, "load_reward", lambda name: model)
+    return model
+
+
+@pytest.mark.parametrize(("spec", "column"), [("reward:mine", 0), ("reward:mine:calm", 1)])
+def test_a_reward_judges_texts_on_its_own_base(reward, spec, column):
+    judge = load_judge(spec)
+    assert judge.name == spec
+    expected = [reward.score(text)[0, column].clamp(0, 1).item() for text in TEXTS]
+    assert judge.score([Draft("not read", (), (), text) for text in TEXTS], None) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_unknown_attribute_is_refused(reward):
+    with pytest.raises(UnknownAttribute):
+        load_judge("reward:mine:loud")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"), [("profanty", "did you mean 'profanity'"), ("no/such/folder", "expected vader, profanity")]
+)
+def test_unknown_names_are_refused_with_a_suggestion(spec, message):
+    with pytest.raises(InvalidSetting, match=message):
+        load_judge(spec)
+
+
+def test_what_users_pass_becomes_a_judge(llama):
+    function = as_judge(lambda prompt, text: len(text.split()) / 10)
+    assert isinstance(function, FunctionJudge)
+    assert as_judge(function) is function
+    assert isinstance(as_judge(tiny_reward(llama, "q").away(1)), RewardJudge)
+    question = as_judge("self:sentiment")
+    assert isinstance(question, SelfJudge)
+    assert question.name == "self:sentiment"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"), [(3, "got judge=3"), (None, "got judge=None"), ("me", "got the judge 'me'")]
+)
+def test_other_things_are_refused(wrong, message):
+    with pytest.raises(InvalidSetting, match=message):
+        as_judge(wrong)
+
+
+def test_a_reward_without_a_direction_is_refused(llama):
+    with pytest.raises(InvalidSetting, match=r"\.toward\(1\) or \.away\(1\)"):
+        as_judge(tiny_reward(llama, "q"))

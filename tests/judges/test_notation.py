@@ -1,0 +1,84 @@
+"""Judges of searches as text."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tiny import tiny_reward
+from trimtab.errors import InvalidSetting, RewardNotFound
+from trimtab.judges.draft import Draft
+from trimtab.judges.notation import JudgeText, judge_from_text, parse_judge
+from trimtab.judges.reward_judge import RewardJudge
+from trimtab.judges.self_judge import SelfJudge
+from trimtab.judges.text_judges import TextJudge
+from trimtab.rewards import registry
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("self", JudgeText("self", None)),
+        ("self:sentiment", JudgeText("self:sentiment", None)),
+        ("toxicity=-1", JudgeText("toxicity", -1)),
+        ("toxicity:toxicity=+1", JudgeText("toxicity:toxicity", 1)),
+        ("onnx:some/folder:toxic=1", JudgeText("onnx:some/folder:toxic", 1)),
+    ],
+)
+def test_judges_are_read_from_text(text, parsed):
+    assert parse_judge(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("toxicity", "as in toxicity=-1"),
+        ("toxicity=-30", "as in toxicity=-1"),
+        ("=+1", "as in toxicity=-1"),
+        ("self:nothing", "harmlessness"),
+        ("toxicty=-1", "did you mean toxicity=-1"),
+        ("vadr=+1", r"did you mean vader=\+1"),
+    ],
+)
+def test_other_texts_are_refused(text, message):
+    with pytest.raises(InvalidSetting, match=message):
+        parse_judge(text)
+
+
+def test_a_self_judge_is_made_with_its_settings():
+    judge = judge_from_text("self:truthfulness", chat=True, soft=True)
+    assert isinstance(judge, SelfJudge)
+    assert (judge.question.name, judge.chat, judge.soft) == ("truthfulness", True, True)
+
+
+@pytest.mark.parametrize(("text", "name"), [("mine=+1", "tiny-q:kind=+1"), ("mine:calm=-1", "tiny-q:calm=-1")])
+def test_a_reward_judges_toward_or_away(llama, monkeypatch, text, name):
+    monkeypatch.setattr(registry, "load_reward", lambda name, base=None: tiny_reward(llama, "q"))
+    judge = judge_from_text(text, llama)
+    assert isinstance(judge, RewardJudge)
+    assert judge.name == name
+
+
+def test_a_classifier_judges_toward_or_away():
+    shown = [Draft("", (), (), "What a lovely day!")]
+    toward, away = judge_from_text("vader=+1"), judge_from_text("vader=-1")
+    assert isinstance(toward, TextJudge)
+    assert isinstance(away, TextJudge)
+    (high,), (low,) = toward.score(shown, None), away.score(shown, None)
+    assert high > 0.7
+    assert low == pytest.approx(1 - high)
+    assert (toward.threshold, away.threshold) == pytest.approx((0.525, 0.475))
+
+
+def test_a_name_that_is_no_rewards_is_a_classifiers(monkeypatch):
+    def missing(name, base=None):
+        raise RewardNotFound("none")
+
+    monkeypatch.setattr(registry, "load_reward", missing)
+    with pytest.raises(InvalidSetting, match="text-classification"):
+        judge_from_text("no/such/model=-1")
+
+
+def test_reading_a_judge_imports_no_torch():
+    code = "import sys, trimtab.judges.notation as n; n.parse_judge('toxicity=-1'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,84 @@
+"""Classifiers and Python functions as judges."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from transformers import Pipeline
+
+from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.judges.draft import Draft
+from trimtab.judges.text_judges import FunctionJudge, TextJudge
+
+DRAFTS = [Draft("Why?", (1,), (2,), "a short text"), Draft("", (), (3,), "no")]
+
+
+class FixedPipeline(Pipeline):
+    """A transformers pipeline of two labels, without a model."""
+
+    def __init__(self):
+        self.model = SimpleNamespace(config=SimpleNamespace(id2label={0: "kind", 1: "rude"}))
+
+    def __call__(self, texts, truncation, top_k):
+        assert truncation
+        assert top_k is None
+        return [[{"label": "rude", "score": 0.75}, {"label": "kind", "score": 0.25}] for _ in texts]
+
+    def preprocess(self, *inputs):
+        raise NotImplementedError
+
+    _forward = postprocess = _sanitize_parameters = preprocess
+
+
+def test_a_text_judge_reads_the_continuation_alone():
+    seen = []
+
+    def classify(texts):
+        seen.append(list(texts))
+        return [len(text) / 16 for text in texts]
+
+    assert TextJudge("length", classify).score(DRAFTS, None) == [12 / 16, 2 / 16]
+    assert seen == [["a short text", "no"]]
+
+
+def test_a_text_judge_that_avoids_is_mirrored():
+    judge = TextJudge("length", lambda texts: [len(text) / 16 for text in texts], avoid=True)
+    assert judge.score(DRAFTS, None) == [4 / 16, 14 / 16]
+
+
+def test_a_text_judge_may_fail_on_a_text():
+    judge = TextJudge("half", lambda texts: [math.nan, 0.5])
+    nan, half = judge.score(DRAFTS, None)
+    assert math.isnan(nan)
+    assert half == 0.5
+
+
+@pytest.mark.parametrize(
+    ("label", "avoid", "score"), [("rude", True, 0.25), ("kind", False, 0.25), ("rude", False, 0.75)]
+)
+def test_a_pipeline_judges_by_the_probability_of_a_label(label, avoid, score):
+    judge = TextJudge.from_pipeline(FixedPipeline(), label, avoid)
+    assert judge.name == label
+    assert judge.score(DRAFTS, None) == [score, score]
+
+
+def test_a_pipeline_without_the_label_is_refused():
+    with pytest.raises(InvalidSetting, match="kind, rude"):
+        TextJudge.from_pipeline(FixedPipeline(), "polite")
+
+
+def test_a_function_judge_is_given_prompt_and_continuation():
+    judge = FunctionJudge(lambda prompt, text: len(prompt + text) / 16)
+    assert judge.score(DRAFTS, None) == [1.0, 2 / 16]
+    assert judge.name == "<lambda>"
+    assert FunctionJudge(lambda prompt, text: 0.0, "mine").name == "mine"
+
+
+def test_a_function_must_take_two_texts():
+    with pytest.raises(InvalidSetting, match="two texts"):
+        FunctionJudge(lambda text: 1.0)
+
+
+def test_a_function_must_return_a_number_from_0_to_1():
+    with pytest.raises(InvalidData, match="got -1"):
+        FunctionJudge(lambda prompt, text: -1.0).score(DRAFTS, None)

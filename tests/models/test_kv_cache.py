@@ -1,0 +1,174 @@
+"""The KV cache of a batch, against forward calls over whole texts: no cache, no batch, no padding."""
+
+import pytest
+import torch
+
+from trimtab.errors import InvalidSetting
+from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.prefix_cache import PrefixCache
+from trimtab.models.usage import Usage
+
+LONG = [10, 20, 30, 40, 11, 21, 31]  # longer than the tiny Gemma's sliding window
+
+
+@pytest.fixture(autouse=True)
+def _inference():
+    with torch.inference_mode():
+        yield
+
+
+def fed(lm, texts, depths=(), **options):
+    """Return a cache that holds these texts, and the logits of the last tokens."""
+    batch = lm.batch(texts)
+    cache = KVCache(lm.model, depths, **options)
+    return cache, cache.feed(batch.ids, batch.mask).logits[:, -1]
+
+
+def assert_rows(lm, cache, texts, logits, depths=()):
+    """The logits and hidden states of each row are those of a forward call over its text."""
+    for row, text in enumerate(texts):
+        whole = lm.model(torch.tensor([text]), use_cache=False, output_hidden_states=True)
+        torch.testing.assert_close(logits[row], whole.logits[0, -1], atol=1e-4, rtol=1e-4)
+        for depth in depths:
+            torch.testing.assert_close(
+                cache.hidden(depth)[row], whole.hidden_states[depth][0, -1], atol=1e-4, rtol=1e-4
+            )
+
+
+def feed_one(cache, texts, tokens):
+    """Feed a token to every row; returns the longer texts and their logits."""
+    logits = cache.feed(torch.tensor(tokens)[:, None]).logits[:, -1]
+    return [[*text, token] for text, token in zip(texts, tokens, strict=True)], logits
+
+
+@pytest.mark.parametrize("depths", [(), (2,), (LAST,), (1, LAST)])
+def test_a_padded_batch_has_the_states_of_each_text_alone(frozen, depths):
+    texts = [LONG, [50, 51], [12, 13, 14, 15]]
+    cache, logits = fed(frozen, texts, depths)
+    assert_rows(frozen, cache, texts, logits, depths)
+    texts, logits = feed_one(cache, texts, [5, 6, 7])
+    assert_rows(frozen, cache, texts, logits, depths)
+    assert (cache.rows, cache.slots) == (3, 8)
+
+
+@pytest.mark.parametrize("first", [[LONG, [50, 51]], [[50, 51]], [LONG]])
+@pytest.mark.parametrize("second", [[[12, 13, 14, 15]], [LONG, [33]], [[9], [8]]])
+def test_joined_rows_have_the_states_of_each_text_alone(frozen, first, second):
+    """The caches have different lengths and padding; each is fed a token before and two tokens after."""
+    cache, _ = fed(frozen, first, (2, LAST))
+    other, _ = fed(frozen, second, (2, LAST))
+    first, _ = feed_one(cache, first, [60] * len(first))
+    second, _ = feed_one(other, second, [61] * len(second))
+    cache.join(other)
+    texts = [*first, *second]
+    assert (cache.rows, cache.slots) == (len(texts), max(map(len, texts)))
+    for depth in (2, LAST):
+        for row, text in enumerate(texts):
+            whole = frozen.model(torch.tensor([text]), use_cache=False, output_hidden_states=True)
+            torch.testing.assert_close(
+                cache.hidden(depth)[row], whole.hidden_states[depth][0, -1], atol=1e-4, rtol=1e-4
+            )
+    for token in (5, 7):
+        texts, logits = feed_one(cache, texts, list(range(token, token + len(texts))))
+        assert_rows(frozen, cache, texts, logits, (2, LAST))
+
+
+def test_joined_rows_can_be_proposed_accepted_selected_and_rolled_back(frozen):
+    cache, _ = fed(frozen, [LONG])
+    cache.join(fed(frozen, [[50, 51], [12, 13, 14]])[0])
+    cache.propose(torch.tensor([[5, 6], [7, 8], [9, 10]]))
+    cache.accept(torch.tensor([1, 0, 1]))
+    texts = [[*LONG, 6], [50, 51, 7], [12, 13, 14, 10]]
+    texts, logits = feed_one(cache, texts, [20, 21, 22])
+    assert_rows(frozen, cache, texts, logits)
+    cache.select(torch.tensor([2, 0, 2]))
+    texts = [texts[2], texts[0], texts[2]]
+    cache.rollback(2)
+    texts, logits = feed_one(cache, [text[:-2] for text in texts], [30, 31, 32])
+    assert_rows(frozen, cache, texts, logits)
+
+
+def test_joining_keeps_the_depths_of_both_caches(llama):
+    cache, _ = fed(llama, [LONG], (2,))
+    other, _ = fed(llama, [[50, 51]], (LAST,))
+    cache.join(other)
+    assert set(cache.depths) == {2, LAST}
+    assert cache.hidden(2)[1].abs().max() == cache.hidden(LAST)[0].abs().max() == 0
+    texts, logits = feed_one(cache, [LONG, [50, 51]], [5, 6])
+    assert_rows(llama, cache, texts, logits, (2, LAST))
+
+
+def test_joining_drops_what_either_cache_proposed(llama):
+    cache, _ = fed(llama, [LONG])
+    other, _ = fed(llama, [[50, 51]])
+    cache.propose(torch.tensor([[5, 6]]))
+    other.propose(torch.tensor([[7, 8, 9]]))
+    cache.join(other)
+    texts, logits = feed_one(cache, [LONG, [50, 51]], [5, 6])
+    assert_rows(llama, cache, texts, logits)
+
+
+def test_an_empty_cache_takes_the_rows_that_join_it(llama):
+    cache, (other, _) = KVCache(llama.model), fed(llama, [[50, 51], LONG])
+    cache.join(KVCache(llama.model))
+    assert cache.rows == 0
+    cache.join(other)
+    cache.join(KVCache(llama.model))
+    texts, logits = feed_one(cache, [[50, 51], LONG], [5, 6])
+    assert_rows(llama, cache, texts, logits)
+
+
+def test_joined_rows_go_into_the_prefix_cache_whole(llama):
+    prefix_cache = PrefixCache()
+    cache, _ = fed(llama, [LONG], prefix_cache=prefix_cache)
+    cache.join(fed(llama, [[50, 51]], prefix_cache=prefix_cache)[0])
+    texts, _ = feed_one(cache, [LONG, [50, 51]], [5, 6])
+    cache.remember()
+    assert [len(prefix_cache.of(llama.model).find(text)) for text in texts] == [8, 3]
+    again, logits = fed(llama, [[*text, 7] for text in texts], prefix_cache=prefix_cache)
+    assert_rows(llama, again, [[*text, 7] for text in texts], logits)
+
+
+def test_trimming_drops_padding_columns_and_changes_no_state(frozen):
+    cache, _ = fed(frozen, [LONG, [50, 51], [12, 13, 14, 15]], (2,))
+    cache.select(torch.tensor([1, 2]))
+    assert cache.slots == 7
+    cache.trim()
+    assert cache.slots == 4
+    texts, logits = feed_one(cache, [[50, 51], [12, 13, 14, 15]], [5, 6])
+    assert_rows(frozen, cache, texts, logits, (2,))
+    cache.trim()
+    assert cache.slots == 5
+
+
+def test_trimming_an_empty_cache_does_nothing(llama):
+    cache = KVCache(llama.model)
+    cache.trim()
+    assert (cache.rows, cache.slots) == (0, 0)
+
+
+def test_proposed_candidates_do_not_see_each_other(frozen):
+    texts, candidates = [LONG, [50, 51]], torch.tensor([[5, 6, 7], [8, 5, 9]])
+    cache, batch = KVCache(frozen.body), frozen.batch(texts)
+    cache.feed(batch.ids, batch.mask)
+    states = cache.propose(candidates).last_hidden_state
+    for row, text in enumerate(texts):
+        for column, token in enumerate(candidates[row].tolist()):
+            whole = frozen.body(torch.tensor([[*text, token]]), use_cache=False).last_hidden_state[0, -1]
+            torch.testing.assert_close(states[row, column], whole, atol=1e-4, rtol=1e-4)
+
+
+def test_a_rollback_past_the_shortest_row_is_refused(llama):
+    cache, _ = fed(llama, [LONG, [50, 51]])
+    cache.rollback(1)
+    with pytest.raises(InvalidSetting, match="got a rollback of 1 tokens, expected 0 to 0"):
+        cache.rollback(1)
+
+
+def test_usage_counts_the_tokens_and_calls_of_the_cache(llama):
+    usage = Usage()
+    cache, _ = fed(llama, [LONG, [50, 51]], usage=usage)
+    cache.propose(torch.tensor([[5, 6], [7, 8]]))
+    assert usage == Usage(2 * 7 + 2 * 2, 2)
+    prefix_cache = PrefixCache()
+    assert KVCache(llama.model, prefix_cache=prefix_cache).usage is prefix_cache.usage

@@ -1,0 +1,52 @@
+"""Settings and limits of a search."""
+
+from dataclasses import replace
+
+import pytest
+
+from trimtab.errors import InvalidSetting
+from trimtab.rewind.rewind_settings import Budget, RewindSettings
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"exploration": -1},
+        {"similarity_weight": float("nan")},
+        {"variance": -0.1},
+        {"uniform": 1.5},
+        {"uniform": -0.1},
+        {"temperature": 0},
+        {"max_children": 9},
+        {"lengths": (1, 2, 0, 4)},
+        {"iterations": 0},
+        {"fresh_iterations": 0},
+        {"min_visits": 0},
+        {"children": 0},
+        {"top_k": 0},
+        {"draft_tokens": 0},
+        {"lookahead": 0},
+        {"max_new_tokens": 0},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(InvalidSetting, match=name):
+        replace(RewindSettings(), **wrong)
+
+
+@pytest.mark.parametrize("name", ["max_iterations", "max_encoded", "max_seconds"])
+@pytest.mark.parametrize("limit", [0, -1])
+def test_limits_have_to_be_above_0(name, limit):
+    with pytest.raises(InvalidSetting, match=name):
+        Budget(**{name: limit})
+
+
+def test_the_last_length_holds_for_all_deeper_branches():
+    settings = RewindSettings(lengths=(1, 2, 4, 10))
+    assert [settings.length(depth) for depth in range(6)] == [1, 2, 4, 10, 10, 10]
+
+
+def test_there_are_candidates_for_every_branch_of_one_token():
+    assert RewindSettings(top_k=5, children=3, max_children=8).widest == 8
+    assert RewindSettings(top_k=30).widest == 30

@@ -1,0 +1,46 @@
+import pytest
+
+from tiny import tiny_reward
+from trimtab.errors import InvalidSetting
+from trimtab.steering.steer import Steer, Term, distinct_rewards
+from trimtab.testing import WordCodec, WordReward
+
+WORDS = WordCodec(["a"])
+
+
+def reward():
+    return WordReward(WORDS, {"a": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beta": float("nan")}, "got beta=nan, expected a finite number"),
+        ({"beta": float("inf")}, "got beta=inf"),
+        ({"beta": 1e30}, r"got beta=1e\+30"),
+        ({"beta": 1.0, "clamp": (1.0, 0.0)}, r"got clamp=\(1.0, 0.0\), expected \(low, high\)"),
+        ({"beta": 1.0, "clamp": (0.0, float("inf"))}, "got clamp=.*both finite"),
+        ({"beta": 1.0, "min_entropy": -1.0}, "got min_entropy=-1.0, expected a finite number of nats"),
+        ({"beta": 1.0, "min_entropy": float("nan")}, "got min_entropy=nan"),
+    ],
+)
+def test_a_term_out_of_range_is_refused(settings, message):
+    with pytest.raises(InvalidSetting, match=message):
+        Term(reward(), 0, **settings)
+
+
+def test_steers_add_up_in_order():
+    one, other = reward().toward(1.0), reward().toward(2.0)
+    assert (one + other).terms == one.terms + other.terms
+
+
+def test_the_rewards_of_steers_are_listed_once_in_order():
+    first, second = reward(), reward()
+    steers = [None, second.toward(1.0), first.toward(1.0) + second.toward(2.0)]
+    assert [id(each) for each in distinct_rewards(steers)] == [id(second), id(first)]
+    assert distinct_rewards([None, Steer(())]) == []
+
+
+def test_the_representation_is_the_notation_of_the_command_line(llama):
+    arm = tiny_reward(llama, "q")
+    assert repr(arm.toward(2.5) + arm.away(30, "calm")) == "tiny-q:kind=+2.5 + tiny-q:calm=-30"

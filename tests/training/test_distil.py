@@ -1,0 +1,91 @@
+"""Rewards from a teacher: every target, every head, and what a student cannot learn."""
+
+import pytest
+import torch
+
+from good_words import good_words, quick
+from tiny import tiny_lm
+from trimtab import errors
+from trimtab.data.tables import LabelledText
+from trimtab.training.distil import train_from_teacher
+from trimtab.training.fit import RunOptions
+from trimtab.training.labels import train_from_labels
+from trimtab.training.recipe import DistilSettings
+
+TRAIN, HELD_OUT = good_words(320), good_words(80, seed=1)
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return tiny_lm("llama", seed=3)
+
+
+@pytest.fixture(scope="module")
+def teacher(lm):
+    return train_from_labels(lm, ["good"], TRAIN, HELD_OUT, quick(head="v"), options=RunOptions(name="teacher"))
+
+
+@pytest.mark.parametrize("target", ["orig", "delta", "candidates"])
+def test_a_student_learns_every_target(lm, teacher, target):
+    settings = DistilSettings(target, candidates=6)
+    student = train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(regulariser=0.1, epochs=6), settings)
+    quality = student.card.quality
+    assert quality["auc:good"] > (0.7 if target == "delta" else 0.95)  # delta has no target for the first word
+    assert student.attributes == ("good",)
+    assert (student.card.clamp is None) == (target == "delta")
+    assert student.card.baseline == (target != "delta")
+    assert ("accuracy:good" in quality) == (target != "delta")
+    if target == "candidates":
+        assert student.card.provenance["objective"] == "distil, candidates of 6"
+
+
+def test_a_student_of_candidates_ranks_them_as_its_teacher_does(lm, teacher):
+    """After a good and after a bad text, w1 … w4 score above w31 … w34, by at least half the teacher's margin."""
+    student = train_from_teacher(
+        lm, teacher, TRAIN, HELD_OUT, quick(regulariser=0.0, epochs=6), DistilSettings("candidates", 30)
+    )
+    asked = torch.tensor([[5, 6, 7, 8, 35, 36, 37, 38]] * 2)
+    margins = {}
+    for reward in (teacher, student):
+        state = reward.start()
+        prompts = lm.batch([[5, 6], [36, 37]])
+        state.prefill(prompts.ids, prompts.mask)
+        rewards = state.rewards(asked)[..., 0]
+        margins[reward] = rewards[:, :4].mean() - rewards[:, 4:].mean()
+    assert margins[teacher] > 0.05
+    assert margins[student] > 0.5 * margins[teacher]
+
+
+def test_texts_without_labels_are_not_measured_against_labels(lm, teacher):
+    bare = [LabelledText(row.text) for row in HELD_OUT]
+    student = train_from_teacher(lm, teacher, TRAIN[:40], bare, quick(epochs=1), DistilSettings("orig"))
+    assert not any(":" in name for name in student.card.quality)
+    assert student.card.quality["texts"] == 80
+
+
+def test_held_out_labels_that_do_not_fit_the_teacher_are_refused(lm, teacher):
+    rows = [LabelledText("w1 w2", (1.0, 0.0))]
+    with pytest.raises(errors.InvalidData, match="for each of good"):
+        train_from_teacher(lm, teacher, TRAIN[:40], rows, quick(epochs=1), DistilSettings("orig"))
+
+
+def test_a_v_head_student_learns_orig_only(lm, teacher):
+    recipe = quick(head="v", layers=2)
+    student = train_from_teacher(lm, teacher, TRAIN, HELD_OUT, recipe, DistilSettings("orig"))
+    assert student.card.quality["accuracy:good"] > 0.9
+    for target in ("delta", "candidates"):
+        with pytest.raises(errors.InvalidSetting, match=f"got target='{target}' with head='v'.*expected head=q"):
+            train_from_teacher(lm, teacher, TRAIN, HELD_OUT, recipe, DistilSettings(target))
+
+
+def test_differences_sum_to_the_reward_of_a_text_and_cannot_teach(lm, teacher):
+    student = train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(epochs=1), DistilSettings("delta"))
+    each = student.score_ids([lm.codec.encode_text("w1 w2 w3")]).values[0]
+    assert torch.allclose(student.score_prefixes("w1 w2 w3")[0], each.cumsum(0), atol=1e-6)
+    with pytest.raises(errors.InvalidSetting, match="of differences"):
+        train_from_teacher(lm, student, TRAIN, HELD_OUT, quick(), DistilSettings("orig"))
+
+
+def test_more_candidates_than_tokens_are_refused(lm, teacher):
+    with pytest.raises(errors.InvalidSetting, match="got candidates=65, expected at most 64"):
+        train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(), DistilSettings("candidates", 65))

@@ -1,0 +1,59 @@
+"""The measures on held-out texts, against counts by hand and forwards place by place."""
+
+import numpy as np
+import pytest
+import torch
+
+from tiny import tiny_reward
+from trimtab.testing import separate_rewards
+from trimtab.training.measure import FlipProbe, PairMeasure, at, label_quality, reliability, reward_range
+
+
+def test_label_quality_equals_counts_by_hand():
+    rewards = [np.array([0.9, 0.2, 0.8]), np.array([0.1, 0.7]), np.array([0.4]), np.array([0.6, 0.6, 0.6, 0.1])]
+    found = label_quality(rewards, np.array([1.0, 1.0, 0.0, 0.0]), "a", absolute=True)
+    assert found["accuracy:a"] == 1.0
+    assert found["auc:a"] == 1.0
+    assert found["accuracy_by_prefix:a"]["50%"] == pytest.approx(1 / 4)  # 0.2, 0.1, 0.4, 0.6: only 0.4 is right
+    assert "accuracy:a" not in label_quality(rewards, np.array([1.0, 1.0, 0.0, 0.0]), "a", absolute=False)
+
+
+def test_a_fraction_of_a_text_is_rounded_up_to_whole_tokens():
+    assert [at(np.arange(5.0), f) for f in (0.01, 0.2, 0.5, 1.0)] == [0, 0, 2, 4]
+
+
+def test_calibration_counts_rewards_outside_the_range_in_the_outermost_tenths():
+    found = reliability(np.array([-0.5, 0.05, 0.55, 0.59, 1.7]), np.array([0.0, 1.0, 1.0, 0.0, 1.0]))
+    assert [(row["from"], row["texts"], row["label"]) for row in found] == [(0, 2, 0.5), (0.5, 2, 0.5), (0.9, 1, 1.0)]
+
+
+@torch.inference_mode()
+def test_the_share_of_flips_equals_a_count_place_by_place(frozen, head):
+    reward, texts, beta = tiny_reward(frozen, head), [[10, 20, 30, 40, 15, 16, 33, 47], [50, 51], [12, 13, 14, 60]], 1.0
+    flips = []
+    for ids in texts:
+        for place in range(1, len(ids)):
+            top = frozen.model(torch.tensor([ids[:place]])).logits[0, -1].topk(20)
+            rewards = separate_rewards(reward, ids[:place], top.indices.tolist())[:, 0].clamp(0, 1)
+            flips.append(int((top.values + beta * rewards).argmax()) != 0)
+    assert sum(flips) > 0
+    assert FlipProbe(frozen, texts, beta, (0.0, 1.0))(reward.network) == pytest.approx(np.mean(flips))
+
+
+@torch.inference_mode()
+def test_the_accuracy_of_pairs_equals_a_count_of_separate_texts(llama):
+    reward = tiny_reward(llama, "v")
+    chosen, rejected = [[10, 20, 30], [50, 51], [12], [33, 34]], [[11], [40, 41, 42], [12], [9, 8, 7]]
+    probe = FlipProbe(llama, chosen, 1.0, None)
+    found = PairMeasure(chosen, rejected, "kind", probe, llama.pad_token_id)(reward.network)
+    above = [
+        float(reward.score_ids([c]).values[0, -1, 0]) > float(reward.score_ids([r]).values[0, -1, 0])
+        for c, r in zip(chosen[:2] + chosen[3:], rejected[:2] + rejected[3:], strict=True)
+    ]
+    assert found["accuracy:kind"] == pytest.approx(sum(above) / 4)  # equal texts count as wrong
+    assert found["texts"] == 4
+
+
+def test_the_range_of_rewards_is_over_all_prefixes():
+    found = reward_range([np.array([[0.0], [1.0]]), np.array([[2.0], [3.0], [4.0]])])
+    assert (found["min"], found["median"], found["max"]) == (0.0, 2.0, 4.0)

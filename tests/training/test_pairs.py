@@ -1,0 +1,27 @@
+"""Rewards from pairs of texts."""
+
+import pytest
+
+from good_words import good_pairs, quick
+from tiny import tiny_lm
+from trimtab.training.pairs import train_from_pairs
+from trimtab.training.recipe import PairSettings
+
+
+@pytest.mark.parametrize("head", ["q", "v"])
+@pytest.mark.parametrize("prefixes", [False, True])
+def test_a_reward_of_pairs_learns_to_prefer_the_chosen_text(head, prefixes):
+    recipe = quick(head=head, epochs=8)
+    lm = tiny_lm("llama", seed=3)
+    reward = train_from_pairs(lm, "kind", good_pairs(160), good_pairs(40, 1), recipe, PairSettings(prefixes))
+    assert reward.card.quality["accuracy:kind"] > 0.95
+    scores = reward.score(["w2 w3 w4", "w32 w33 w34"])[:, 0].tolist()
+    assert scores[0] > scores[1]
+    assert reward.card.provenance["objective"] == ("pairs, with prefixes" if prefixes else "pairs")
+
+
+def test_the_clamp_is_the_range_of_the_held_out_rewards():
+    reward = train_from_pairs(tiny_lm("llama"), "kind", good_pairs(40), good_pairs(20, 1), quick(epochs=1))
+    spread = reward.card.quality["reward_range"]
+    assert reward.card.clamp == (spread["1%"], spread["99%"])
+    assert spread["min"] <= spread["1%"] < spread["99%"] <= spread["max"]
