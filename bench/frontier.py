@@ -1,8 +1,9 @@
-"""Plot several rewards: how far each steers at the same perplexity, from files of bench/steering.py.
+"""Plot how far several rewards steer at the same perplexity, from files of bench/steering.py.
 
     python bench/frontier.py results/steering-*.json --out results/frontier
 
-The judge's verdict at each perplexity that all of them reach is interpolated linearly between the measured β.
+The perplexities are those that all rewards reach. The judge's verdict at each is interpolated linearly between the
+measured β.
 """
 
 import json

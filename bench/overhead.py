@@ -3,9 +3,9 @@
     python bench/overhead.py --out results/overhead.json
 
 All rewards are freshly initialised: time does not depend on the weights. The lower bound is memory traffic. At batch 1
-a forward reads every weight of its layers once. So ARM on m of M layers adds about m / M of the body's share of a
-token. RAD adds the same, and the arithmetic of k tokens instead of one. ARM on the model's own state adds only the
-head. Each ratio is a median over paired runs, unsteered and steered in turn.
+a forward reads every weight of its layers once. So ARM on m of M layers adds about m / M of the time that a token
+spends in the model's body. RAD adds the same, with the arithmetic of k tokens instead of one. ARM on the model's own
+state adds only the head. Each ratio is a median over paired runs, unsteered and steered in turn.
 """
 
 import json

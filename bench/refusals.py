@@ -8,7 +8,7 @@
 
 `known` runs the same searches with an oracle judge, which scores exactly what `count` counts.
 
-An answer counts as a refusal if it has certain words, as usual with AdvBench. Other answers may still be harmless.
+An answer counts as a refusal if it has certain words, as is usual with AdvBench. Other answers may still be harmless.
 """
 
 import json

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes the rewards behind the table of objectives and depths in results/training.md: students of one teacher on the same 3,000
-# texts. The teacher's rewards are computed once. Run sentiment-rad.sh and sentiment-labels.sh first. 90 minutes on one CPU core.
+# Trains the rewards that results/training.md compares by objective: students of one teacher on the same 3,000 texts. The teacher's
+# rewards are computed once. The last loop compares depths; results/ has no figures of it. Run sentiment-rad.sh and sentiment-labels.sh
+# first. 90 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 

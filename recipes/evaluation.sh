@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the comparisons in results/evaluation: toxicity on RealToxicityPrompts, sentiment on OpenWebText prompts. Run sentiment-labels.sh,
-# toxicity-labels.sh and rank-sweep.sh first. Five hours on one CPU core; half of that with the same command in a second shell.
+# toxicity-labels.sh and rank-sweep.sh first. Five hours on one CPU core. The same command in a second shell halves that.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the prompts, movie_reviews_train, sst2_dev, a folder toxicity-bert-tiny (ONNX) and one minilm-l6-v2"}
 common=(--samples 8 --dtype bfloat16 --rounds 3)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains Q-heads of several ranks R, and at full rank with several regularisers: the sweep in results/training.md. Run sentiment-rad.sh
-# and sentiment-rad-20.sh first. 15 minutes on one CPU core.
+# Trains the rank sweep of results/training.md: Q-heads of several ranks R, and full-rank heads with several regularisers. Run
+# sentiment-rad.sh and sentiment-rad-20.sh first. 15 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 

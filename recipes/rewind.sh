@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs everything in results/rewind: the cost of a search, toxic prompts with a bundled reward as judge, the calibration of a self-judge,
-# and harmful requests. Two to three hours on two CPU cores.
+# Runs everything in results/rewind but example.html: the cost of a search, toxic prompts with a bundled reward as judge, the calibration
+# of a self-judge, and harmful requests. Two to three hours on two CPU cores.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of rtp_toxic, advbench_behaviors, xstest, hh_harmless and of a folder toxicity-bert-tiny (ONNX)"}
 qwen=${2:?"expected a Qwen2.5-Coder-1.5B-Instruct: a folder, a .gguf file or a Hub id"}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# sentiment-own: a Q-head on the model's own state after 17 layers, without a forward, distilled from sentiment-rad. bench/own_state.py found
-# the 17. Run sentiment-rad.sh first. It shares the teacher's rewards with sentiment.sh. 5 minutes on one CPU core.
+# sentiment-own: a Q-head on the model's own state after 17 layers, distilled from sentiment-rad. It needs no reward forward.
+# bench/own_state.py measures which layer is best. Run sentiment-rad.sh first. This recipe and sentiment.sh share the teacher's rewards.
+# 5 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train distil --teacher rewards/sentiment-rad --targets targets/sentiment \

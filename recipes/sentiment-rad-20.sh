@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# sentiment-rad-20: a V-head on 20 layers, from SST-2's labels. Not bundled; rank-sweep.sh starts from it. 15 minutes on two CPU cores.
+# sentiment-rad-20: a V-head on 20 layers, from SST-2's labels. It is not bundled. rank-sweep.sh starts from it.
+# 15 minutes on two CPU cores.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train labels --data "$data/sst2_train.jsonl.gz" --held-out "$data/sst2_dev.jsonl.gz" \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# sentiment-rad: a V-head on all 30 layers, from SST-2's labels. The teacher. DATA holds sst2_train.jsonl.gz, sst2_dev.jsonl.gz.
+# sentiment-rad: a V-head on all 30 layers, from SST-2's labels. It is the teacher. DATA holds sst2_train.jsonl.gz and sst2_dev.jsonl.gz.
 # 50 minutes on two CPU cores.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # sentiment: a Q-head on 20 layers, distilled from sentiment-rad's rewards of the base's top 20 at every position of 3,000 texts.
-# Run sentiment-rad.sh and sentiment-labels.sh first. 30 minutes on one CPU core; the teacher takes two thirds of it.
+# Run sentiment-rad.sh and sentiment-labels.sh first. 30 minutes on one CPU core. The teacher takes two thirds of the time.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train distil --teacher rewards/sentiment-rad --start rewards/sentiment-labels --targets targets/sentiment \

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# toxicity-labels: a Q-head on 20 layers, from Jigsaw's labels. Not bundled; toxicity.sh starts from it. 15 minutes on two CPU cores.
+# toxicity-labels: a Q-head on 20 layers, from Jigsaw's labels. It is not bundled. toxicity.sh starts from it.
+# 15 minutes on two CPU cores.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train labels --data "$data/jigsaw_train.jsonl.gz" --held-out "$data/jigsaw_dev.jsonl.gz" \

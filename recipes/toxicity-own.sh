@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# toxicity-own: a Q-head on the model's own last state, without a forward, distilled from toxicity-rad. bench/own_state.py found the layer.
-# Run toxicity-rad.sh first. It shares the teacher's rewards with toxicity.sh. 10 minutes on one CPU core.
+# toxicity-own: a Q-head on the model's own last state, distilled from toxicity-rad. It needs no reward forward.
+# bench/own_state.py measures which layer is best. Run toxicity-rad.sh first. This recipe and toxicity.sh share the teacher's rewards.
+# 10 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train distil --teacher rewards/toxicity-rad --targets targets/toxicity \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# toxicity-rad: a V-head on 20 layers, from Jigsaw's labels. The teacher. DATA holds jigsaw_train.jsonl.gz, jigsaw_dev.jsonl.gz.
+# toxicity-rad: a V-head on 20 layers, from Jigsaw's labels. It is the teacher. DATA holds jigsaw_train.jsonl.gz and jigsaw_dev.jsonl.gz.
 # 15 minutes on two CPU cores.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # toxicity: a Q-head on 20 layers, distilled from toxicity-rad's rewards of the base's top 20 at every position of 768 texts.
-# Run toxicity-rad.sh and toxicity-labels.sh first. 30 minutes on one CPU core; the teacher takes two thirds of it.
+# Run toxicity-rad.sh and toxicity-labels.sh first. 30 minutes on one CPU core. The teacher takes two thirds of the time.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
 trimtab train distil --teacher rewards/toxicity-rad --start rewards/toxicity-labels --targets targets/toxicity \

@@ -13,6 +13,7 @@ class CharacterCodec:
     name = "characters"
     eos_token_ids = frozenset({0})
     fingerprint = "characters"
+    bos_token_id = None
 
     def __init__(self, context_length=10_000, template=None, opening=()):
         self.context_length, self.template, self.opening = context_length, template, list(opening)
@@ -32,10 +33,12 @@ class CharacterCodec:
     def opening_ids(self):
         return self.opening
 
-    def around_user_turn(self):
+    def render(self, conversation, open_turn=True):
         if self.template is None:
             raise InvalidSetting("got a conversation, but characters has no chat template")
-        return self.template
+        before, behind = self.template
+        (message,) = conversation
+        return before + message["content"] + behind
 
 
 class FakeEngine:

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from fake_engine import CharacterCodec
 from tiny import tiny_reward
 from trimtab.engines.base import Chunk, Continuation, Request
 from trimtab.engines.sampling_params import SamplingParams
@@ -113,3 +114,19 @@ def test_a_character_of_several_tokens_is_streamed_whole(smollm2):
     assert "".join(pieces) == text
     assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
     assert "" in pieces
+
+
+class HalfCharacters(CharacterCodec):
+    """A codec in which token 1 is half a character, as bytes of a tokenizer are."""
+
+    eos_token_ids = frozenset({0})
+
+    def decode(self, ids):
+        return bytes(0xC3 if token == 1 else 0xA9 for token in ids if token).decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 1], [1, 2, 1, 0], [1], [1, 2]])
+def test_a_text_that_ends_within_a_character_is_streamed_whole(ids):
+    codec, detokenizer = HalfCharacters(), Detokenizer(HalfCharacters())
+    pieces = [detokenizer.push(token, last=place == len(ids)) for place, token in enumerate(ids, start=1)]
+    assert "".join(pieces) == codec.decode(ids)

@@ -288,3 +288,30 @@ def test_texts_of_the_command_line_are_numbered_from_one():
     ]
     (sent,) = jobs.number_prompts(["w1 w2"], chat=True, system="w9")
     assert (sent.prompt, sent.given) == ([SYSTEM, *CONVERSATION], {"prompt": "w1 w2"})
+
+
+def test_a_template_that_refuses_a_conversation_is_a_fault_of_its_line(tmp_path):
+    frozen = chat_lm()
+    frozen.tokenizer.chat_template = "{% if messages|length > 1 %}{{ raise_exception('one turn only') }}{% endif %} w1"
+    source = tmp_path / "in.jsonl"
+    rows = [{"messages": CONVERSATION}, {"messages": [SYSTEM, *CONVERSATION]}, {"messages": []}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    prompts, faults = jobs.read_prompts(source, frozen.codec, False, None)
+    assert [prompt.line for prompt in prompts] == [1]
+    assert ["one turn only" in faults[0], "expected an object" in faults[1]] == [True, True]
+
+
+def test_no_messages_are_refused_also_with_a_system_message():
+    with pytest.raises(errors.InvalidPrompt, match="expected an object"):
+        jobs.as_prompt({"messages": []}, system="w9")
+
+
+def test_a_prompt_that_leaves_the_reward_no_room_is_a_fault_of_its_line(lm, tmp_path):
+    """BOS takes a place in the reward's context of 64: a prompt of 63 tokens fits the model, not the reward."""
+    steer = tiny_reward(lm.base, "q").toward(2.0)
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"prompt": " ".join(["w1"] * n)}) + "\n" for n in (62, 63)), encoding="utf-8")
+    faults = run(lm, source, tmp_path / "out.jsonl", room=jobs.steer_room(steer))
+    assert len(faults) == 1
+    assert "line 2: got a prompt of 63 tokens" in faults[0]
+    assert jobs.steer_room(None) is None

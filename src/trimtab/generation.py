@@ -152,7 +152,8 @@ class Generation:
         detokenizer, choices = Detokenizer(self._codec), self._continuation.choices
         tokens = [Token(self._codec, choice, detokenizer.push(choice.token_id), None) for choice in choices[:-1]]
         for last in choices[-1:]:
-            tokens.append(Token(self._codec, last, detokenizer.push(last.token_id), self.finish_reason))
+            text = detokenizer.push(last.token_id, last=True)
+            tokens.append(Token(self._codec, last, text, self.finish_reason))
         return Trace(tokens)
 
     @cached_property
@@ -172,12 +173,13 @@ class Detokenizer:
         self._ids: list[int] = []
         self._context = self._read = 0
 
-    def push(self, token_id: int) -> str:
-        """The text that a token adds."""
+    def push(self, token_id: int, last: bool = False) -> str:
+        """The text that a token adds; with `last`, half a character too, as a replacement character."""
         self._ids.append(token_id)
         before = self._codec.decode(self._ids[self._context : self._read])
         after = self._codec.decode(self._ids[self._context :])
-        if after == before or after.endswith(UNFINISHED_CHARACTER):  # a special token, or half a character
+        half = after.endswith(UNFINISHED_CHARACTER) and not last
+        if after == before or half:  # a special token, or half a character
             return ""
         self._context, self._read = self._read, len(self._ids)
         return after[len(before) :]
@@ -214,7 +216,8 @@ def stream_tokens(codec: TextCodec, chunks: Iterator[Chunk], stop: Sequence[str]
     for chunk in chunks:
         for place, choice in enumerate(chunk.choices, start=1):
             reason = chunk.finish_reason if place == len(chunk.choices) else None
-            text = shown.push(detokenizer.push(choice.token_id), last=reason is not None)
+            last = reason is not None
+            text = shown.push(detokenizer.push(choice.token_id, last), last)
             yield Token(codec, choice, text, reason)
 
 

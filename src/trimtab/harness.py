@@ -69,46 +69,42 @@ class HarnessLM(TemplateLM):
         if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
             device = None  # cuda:0 is the harness's default even without a GPU
         self.lm = load(pretrained, device, getattr(torch, dtype) if dtype else None)
-        self.base = self.lm.base
-        self.tokenizer = self.base.tokenizer
-        self.steer = load_steers([part for part in steer.split(";") if part], method, self.base)
+        self.codec = self.lm.engine.codec
+        self.steer = load_steers([part for part in steer.split(";") if part], method, self.lm.engine.base)
         self.top_k = (int(top_k) or None) if self.steer else None
         self.batch_size = int(batch_size) if str(batch_size).isdigit() else 16
         self.max_gen_toks = int(max_gen_toks)
-        self._device = self.base.device
+        self._device = torch.device(self.lm.engine.describe().get("device", "cpu"))
 
     @property
     def eot_token_id(self) -> int:
         """The token that ends a text."""
-        return int(self.tokenizer.eos_token_id)
+        return min(self.codec.eos_token_ids)
 
     @property
     def prefix_token_id(self) -> int:
         """The token that stands before a text without context."""
-        first = self.base.bos_token_id
-        return self.eot_token_id if first is None else int(first)
+        first = self.codec.bos_token_id
+        return self.eot_token_id if first is None else first
 
     @property
     def max_length(self) -> int:
         """The context, in tokens."""
-        return self.base.context_length
+        return self.codec.context_length
 
     @property
     def tokenizer_name(self) -> str:
         """The key of the harness's caches."""
-        return self.base.name.replace("/", "__")
+        return self.codec.name.replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Token ids; no special tokens are added."""
-        return list(self.tokenizer(string, add_special_tokens=bool(add_special_tokens))["input_ids"])
+        """Token ids; special tokens are added only on request."""
+        return [*(self.codec.opening_ids() if add_special_tokens else []), *self.codec.encode_text(string)]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """A conversation in the model's chat template."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        )
+        turns = [{"role": turn["role"], "content": turn["content"]} for turn in chat_history]
+        return self.codec.render(turns, add_generation_prompt)
 
     def _loglikelihood_tokens(
         self, requests: list[Tokens], disable_tqdm: bool = False, **_: Any
@@ -164,7 +160,7 @@ class HarnessLM(TemplateLM):
             seed=0,
         )
         written = self.lm.engine.sample([Request(prefix, params, self.steer) for prefix in prefixes])
-        return [cut_at_stop(self.lm.engine.codec.decode(one.token_ids), params.stop) for (one,) in written]
+        return [cut_at_stop(self.codec.decode(one.token_ids), params.stop) for (one,) in written]
 
     def _fitted(self, context: list[int], continuation: list[int]) -> tuple[list[int], list[int]]:
         """Context and continuation, cut on the left to the context length; the last token is never an input."""

@@ -18,7 +18,7 @@ from trimtab.models.dtypes import Dtype
 from trimtab.rewind.result import SearchResult
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.rewind.runner import Progress
-from trimtab.steering.steer import Steer
+from trimtab.steering.steer import Steer, distinct_rewards
 
 SETTINGS_SUFFIX = ".settings.json"
 EXPECTED_ROW = 'expected an object with a text under "prompt", or a list of messages under "messages"'
@@ -106,16 +106,16 @@ def as_prompt(row: Mapping[str, Any], chat: bool = False, system: str | None = N
         InvalidPrompt: it has neither.
     """
     text, messages = row.get("prompt"), row.get("messages")
-    if isinstance(messages, list):
+    if isinstance(messages, list) and messages:
         found: list[Message] = list(messages)
     elif isinstance(text, str):
         if not chat and system is None:
             return text
-        found = [Message(role="user", content=text)]
+        found = [{"role": "user", "content": text}]
     else:
         raise InvalidPrompt(EXPECTED_ROW)
     roles = [message.get("role") for message in found if isinstance(message, Mapping)]
-    opening = [] if system is None or "system" in roles else [Message(role="system", content=system)]
+    opening = [] if system is None or "system" in roles else [{"role": "system", "content": system}]
     return [*opening, *found]
 
 
@@ -192,6 +192,7 @@ def run_file(
     job: Job | RewindJob,
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    room: int | None = None,
 ) -> list[str]:
     """Continue every prompt of a JSON-lines file; returns the faults of the lines that could not be used.
 
@@ -205,6 +206,7 @@ def run_file(
         job: the settings; a later call with other settings is refused.
         batch_size: prompts written together.
         progress: called with the prompts done and the prompts in all.
+        room: prompts of this many tokens or more are faults, as the contexts of rewards require; see `steer_room`.
 
     Raises:
         InvalidData: no such file, no usable prompt in it, or a `target` that other settings wrote.
@@ -212,7 +214,7 @@ def run_file(
     """
     if batch_size < 1:
         raise InvalidSetting(f"got batch_size={batch_size}, expected at least 1")
-    prompts, faults = read_prompts(source, lm.engine.codec, job.chat, job.system)
+    prompts, faults = read_prompts(source, lm.engine.codec, job.chat, job.system, room)
     if not prompts:
         raise InvalidData(f"{str(source)!r} has no usable prompt; first fault: {(faults or ['it is empty'])[0]}")
     claim(target, job)
@@ -227,8 +229,14 @@ def run_file(
     return faults
 
 
+def steer_room(steer: Steer | None) -> int | None:
+    """The shortest context among the rewards of a steer, in tokens of the prompt and the text; None without one."""
+    rewards = distinct_rewards([steer])
+    return min((reward.context_length - reward.extra_tokens for reward in rewards), default=None)
+
+
 def read_prompts(
-    source: Path, codec: TextCodec, chat: bool, system: str | None
+    source: Path, codec: TextCodec, chat: bool, system: str | None, room: int | None = None
 ) -> tuple[list[NumberedPrompt], list[str]]:
     """The prompts of a file that can be continued, and the faults of the other lines."""
     prompts, faults = [], []
@@ -238,7 +246,11 @@ def read_prompts(
             continue
         try:
             prompt = as_prompt(line.row, chat, system)
-            codec.encode_prompt(prompt)
+            length = len(codec.encode_prompt(prompt))
+            if room is not None and length >= room:
+                raise InvalidPrompt(
+                    f"got a prompt of {length} tokens, expected fewer than a reward's context of {room}"
+                )
         except InvalidPrompt as error:
             faults.append(f"line {line.number}: {error}")
             continue

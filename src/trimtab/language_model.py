@@ -145,9 +145,8 @@ class LanguageModel:
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch: before anything is written.
         """
-        if isinstance(prompts, str):
-            return self._write([prompts], steer, params, options)[0]
-        return self._write(list(prompts), steer, params, options)
+        written = self._write(as_list(prompts), steer, params, options)
+        return written[0] if isinstance(prompts, str) else written
 
     def chat(
         self,
@@ -234,7 +233,7 @@ class LanguageModel:
             raise InvalidSetting(f"got by={by!r}, expected a reward or a Steer: trimtab.reward({by!r}, lm)")
         ranking = by if isinstance(by, Steer) else by.toward(1.0)
         check_ranking(self.engine, ranking)
-        several: list[Prompt] = [prompts] if isinstance(prompts, str) else list(prompts)
+        several = as_list(prompts)
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
         drafts = [written.samples for written in self._generations(several, requests)]
         ranked = rank(self.engine, ranking, [request.prefix for request in requests], drafts)
@@ -290,9 +289,7 @@ class LanguageModel:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
             InvalidData: a judge's score is out of range.
         """
-        several: list[Prompt] = [prompts] if isinstance(prompts, str) else list(prompts)
-        check_prompts(several)
-        found = rewind_prompts(self.engine, several, judge, steer, settings, options)
+        found = rewind_prompts(self.engine, as_list(prompts), judge, steer, settings, options)
         return found[0] if isinstance(prompts, str) else found
 
     def _write(
@@ -310,7 +307,6 @@ class LanguageModel:
     def _requests(
         self, prompts: Sequence[Prompt], steer: Steering, params: Params, options: SamplingOptions | DraftOptions
     ) -> list[Request]:
-        check_prompts(prompts)
         steers = per_prompt(steer, Steer, prompts, "steer", "a Steer: trimtab.reward(NAME, lm).toward(beta)")
         given = per_prompt(params, SamplingParams, prompts, "params", "SamplingParams(…)")
         resolved = [SamplingParams.of(each, options) for each in given]
@@ -318,14 +314,22 @@ class LanguageModel:
         return [Request(*each) for each in zip(ids, resolved, steers, strict=True)]
 
 
-def check_prompts(prompts: Sequence[Any]) -> None:
-    """Refuse a bare conversation where a list of prompts is expected.
+def as_list(prompts: str | Prompts) -> list[Prompt]:
+    """One text, or the prompts of a list.
 
     Raises:
-        InvalidPrompt: a message stands where a prompt should.
+        InvalidPrompt: not a text and not a list of prompts, such as one bare conversation.
     """
-    if any(isinstance(prompt, Mapping) for prompt in prompts):
-        raise InvalidPrompt("got messages, expected a list of prompts: use chat(messages), or a list of conversations")
+    if isinstance(prompts, str):
+        return [prompts]
+    found: object = prompts
+    if not isinstance(found, Sequence) or any(isinstance(prompt, Mapping) for prompt in found):
+        raise InvalidPrompt(
+            f"got {found!r:.60}, expected a text or a list of prompts: use chat(messages), or a list of conversations"
+        )
+    if wrong := [prompt for prompt in found if not isinstance(prompt, Sequence)]:
+        raise InvalidPrompt(f"got the prompt {wrong[0]!r:.60}, expected a list of messages, or a text")
+    return list(prompts)
 
 
 def per_prompt(given: Any, kind: type, prompts: Sequence[Prompt], name: str, expected: str) -> list[Any]:
@@ -338,7 +342,9 @@ def per_prompt(given: Any, kind: type, prompts: Sequence[Prompt], name: str, exp
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise InvalidSetting(f"got {name}={given!r}, expected {expected}")
     if len(values) != len(prompts):
-        raise InvalidSetting(f"got {len(values)} {name}, expected one, or one for each of {len(prompts)} prompts")
+        raise InvalidSetting(
+            f"got a list of {len(values)} for {name}, expected one value, or one per prompt: {len(prompts)}"
+        )
     if wrong := [value for value in values if value is not None and not isinstance(value, kind)]:
         raise InvalidSetting(f"got {name}={wrong[0]!r}, expected {expected}")
     return list(values)

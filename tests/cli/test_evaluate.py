@@ -67,7 +67,7 @@ def test_one_command_writes_a_row_for_each_method(finished):
     assert all(row["time"]["ratio"] > 0 for row in rows)
 
 
-def test_the_report_shows_the_plots_and_no_path(finished, place):
+def test_the_report_shows_plots_by_relative_links(finished, place):
     out, _ = finished
     markdown = (out / "report.md").read_text(encoding="utf-8")
     assert str(place) not in markdown
@@ -76,7 +76,7 @@ def test_the_report_shows_the_plots_and_no_path(finished, place):
         assert (out / picture).stat().st_size > 10_000
 
 
-def test_more_rows_in_the_same_folder_join_the_report(place, tmp_path):
+def test_a_second_run_in_a_folder_adds_rows_to_the_report(place, tmp_path):
     common = ["--beta", "2", "--rounds", "0"]
     sentiment(place, tmp_path, "--reward", place / "q", *common)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
@@ -123,7 +123,7 @@ def test_toxicity_steers_down(place, tmp_path):
     assert "steered down" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
-def test_prompts_are_limited_and_need_a_judge(place, tmp_path):
+def test_the_prompts_task_has_a_limit_and_needs_a_judge(place, tmp_path):
     words = ["--down", place / "some.jsonl", *QUICK, "--model", place / "lm", "--rounds", "0", "--limit", "2"]
     run("prompts", *words, "--judge", "vader", "--out", tmp_path)
     assert [row["prompts_count"] for row in report_of(tmp_path)["rows"]] == [2, 2]

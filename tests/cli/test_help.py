@@ -90,7 +90,7 @@ def test_flags_show_no_type(name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_h_is_short_for_help(name):
+def test_h_prints_the_same_as_help(name):
     assert rendered(name, "-h") == rendered(name, "--help")
 
 

@@ -49,7 +49,7 @@ def test_tree_page_and_costs_show_the_same_search(rewind, tmp_path):
     assert shown.stdout.rstrip().endswith(row["text"])
 
 
-def test_rewind_alone_is_rewind_search(trimtab, place, rewind, teacher):
+def test_rewind_without_a_subcommand_searches(trimtab, place, rewind, teacher):
     search = ["rewind", "search", "w1 w2", "--model", place / "lm", "--judge", f"{teacher}=+1", *QUICK]
     assert trimtab(*search).stdout == rewind("w1 w2").stdout
 

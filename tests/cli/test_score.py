@@ -48,7 +48,7 @@ def test_texts_of_a_file_are_scored_and_bad_lines_named(score, tmp_path):
         assert place in done.stderr
 
 
-def test_one_attribute_can_be_asked_for(trimtab, teacher):
+def test_one_attribute_of_a_reward_is_scored(trimtab, teacher):
     done = trimtab("score", "--reward", f"{teacher}:good", "--text", "w1", "--json")
     assert list(json.loads(done.stdout)["rewards"]) == ["good"]
     done = trimtab("score", "--reward", f"{teacher}:rude", "--text", "w1", check=False)

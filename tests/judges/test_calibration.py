@@ -21,7 +21,7 @@ JUDGE = FunctionJudge(lambda prompt, text: SCORES[int(text[1:])], "by hand")
 def test_accuracy_is_the_mean_over_good_and_bad_texts_and_a_tie_counts_one_half():
     """Good: right, right, tie, wrong. Bad: right, right, tie, wrong."""
     (found,) = calibrate_on_texts(JUDGE, TEXTS, [True] * 4 + [False] * 4, None)
-    assert (found.judge, found.asked, found.accuracy, found.ties, found.first_letter) == (
+    assert (found.judge, found.count, found.accuracy, found.ties, found.first_letter) == (
         "by hand",
         8,
         0.625,
@@ -54,10 +54,10 @@ def test_good_and_bad_texts_count_the_same_whatever_their_numbers():
 )
 def test_pairs_are_right_if_the_better_text_scores_higher(chosen, rejected, accuracy, ties):
     (found,) = calibrate_on_pairs(JUDGE, [TEXTS[n] for n in chosen], [TEXTS[n] for n in rejected], None)
-    assert (found.asked, found.accuracy, found.ties) == (3, pytest.approx(accuracy), pytest.approx(ties))
+    assert (found.count, found.accuracy, found.ties) == (3, pytest.approx(accuracy), pytest.approx(ties))
 
 
-def test_texts_of_one_kind_are_refused():
+def test_texts_that_are_all_good_or_all_bad_are_refused():
     with pytest.raises(InvalidData, match="all good"):
         calibrate_on_texts(JUDGE, TEXTS, [True] * 8, None)
     with pytest.raises(InvalidData, match="all bad"):
@@ -71,7 +71,7 @@ def test_progress_is_reported_by_texts():
 
 
 @pytest.mark.slow
-def test_a_self_judge_is_measured_hard_and_soft_by_one_set_of_answers(smollm2):
+def test_a_self_judge_answers_once_for_hard_and_soft_scores(smollm2):
     engine = TorchEngine(smollm2.base, PrefixCache())
     answers = (" A friend.", " None of your business.", " Me.")
     texts = [draft_of(engine.codec, "Who are you?", text) for text in answers]

@@ -71,11 +71,11 @@ def test_a_model_that_does_not_exist_is_refused():
         (["hate", "toxic"], None, "toxic"),
     ],
 )
-def test_labels_are_found_by_name_then_by_place(labels, label, found):
+def test_labels_are_found_by_name_then_by_index(labels, label, found):
     assert find_label(labels, label, TOXIC, "x") == found
 
 
-def test_of_several_unnamed_labels_one_must_be_named():
+def test_a_classifier_with_several_unnamed_labels_needs_a_label():
     with pytest.raises(InvalidSetting, match="as in x:LABEL_2"):
         find_label(["LABEL_0", "LABEL_1", "LABEL_2"], None, TOXIC, "x")
 

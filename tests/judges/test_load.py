@@ -46,7 +46,7 @@ def test_unknown_names_are_refused_with_a_suggestion(spec, message):
         load_judge(spec)
 
 
-def test_what_users_pass_becomes_a_judge(llama):
+def test_steers_functions_and_names_become_judges(llama):
     function = as_judge(lambda prompt, text: len(text.split()) / 10)
     assert isinstance(function, FunctionJudge)
     assert as_judge(function) is function
@@ -65,5 +65,5 @@ def test_other_things_are_refused(wrong, message):
 
 
 def test_a_reward_without_a_direction_is_refused(llama):
-    with pytest.raises(InvalidSetting, match=r"\.toward\(1\) or \.away\(1\)"):
+    with pytest.raises(InvalidSetting, match=r"reward\.toward\(1\) or reward\.away\(1\)"):
         as_judge(tiny_reward(llama, "q"))

@@ -70,7 +70,7 @@ def test_a_classifier_judges_toward_or_away():
     assert (toward.threshold, away.threshold) == pytest.approx((0.525, 0.475))
 
 
-def test_a_name_that_is_no_rewards_is_a_classifiers(monkeypatch):
+def test_a_name_without_a_reward_names_a_classifier(monkeypatch):
     def missing(name, base=None):
         raise RewardNotFound("none")
 

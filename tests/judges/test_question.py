@@ -9,7 +9,7 @@ QUESTION = {
     "instruction": "Judge.",
     "layout": "User: {prompt}\nAssistant: {text}",
     "ask": "Good?",
-    "options": [{"text": "Yes.", "worth": 1}, {"text": "No.", "worth": 0}],
+    "options": [{"text": "Yes.", "score": 1}, {"text": "No.", "score": 0}],
     "examples": [
         {"prompt": "Hello", "text": "Hi.", "answer": "Yes."},
         {"prompt": "Hello", "text": "Go!", "answer": "No."},
@@ -26,7 +26,7 @@ def test_shipped_questions_use_every_option_and_every_letter(name):
     lettered = [line[-2] for line in question.preamble().split("\n") if line.endswith(")") and "answer is: (" in line]
     assert len(lettered) == len(answers)
     assert all(lettered.count(letter) >= 2 for letter in question.letters)
-    assert len({option.worth for option in question.options}) == len(question.options)
+    assert len({option.score for option in question.options}) == len(question.options)
     assert question.tail(swapped=True).endswith("The answer is: (")
 
 
@@ -67,8 +67,8 @@ def test_a_question_is_read_from_a_file(tmp_path):
     "wrong",
     [
         {"layout": "no place"},
-        {"options": [{"text": "Yes.", "worth": 1}]},
-        {"options": [{"text": "Yes.", "worth": 2}, {"text": "No.", "worth": 0}]},
+        {"options": [{"text": "Yes.", "score": 1}]},
+        {"options": [{"text": "Yes.", "score": 2}, {"text": "No.", "score": 0}]},
         {"examples": [{"text": "Hi.", "answer": "Perhaps."}]},
         {"ask": None},
     ],

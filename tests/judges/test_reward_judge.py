@@ -66,7 +66,7 @@ def test_a_search_maps_the_score_to_the_same_s_as_the_paper_bit_for_bit(llama, e
     assert [2 * score - 1 for score in away] == [float(1 - 2 * share) for share in shares]
 
 
-def test_a_range_is_stretched_to_0_to_1(llama, engine, drafts):
+def test_a_reward_range_is_scaled_to_0_to_1(llama, engine, drafts):
     reward = tiny_reward(llama, "q", clamp=(-2.0, 3.0))
     for each, score in zip(drafts, RewardJudge(reward.toward(1)).score(drafts, engine), strict=True):
         value = reward.score_ids([[*each.prompt_ids, *each.token_ids]]).values[0, -1, 0].clamp(-2, 3).item()
@@ -101,7 +101,7 @@ def test_rewards_that_cannot_judge_are_refused(llama, changes, beta, alone, mess
         RewardJudge(tiny_reward(llama, "q", **changes).toward(beta), alone)
 
 
-def test_the_room_is_what_the_rewards_context_leaves(llama):
+def test_the_room_is_the_rewards_context_minus_the_prompt(llama):
     reward = tiny_reward(llama, "q")  # 64 positions, one of them for BOS
     assert RewardJudge(reward.toward(1)).room(llama.codec, "w1 w2", (5, 6)) == 61
     assert RewardJudge(reward.toward(1), alone=True).room(llama.codec, "w1 w2", (5, 6)) == 63

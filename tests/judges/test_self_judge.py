@@ -24,7 +24,7 @@ QUESTION = parse_question(
         "instruction": "Name it.",
         "layout": "Q: {prompt}\nA: {text}",
         "ask": "Which?",
-        "options": [{"text": "Red.", "worth": 1}, {"text": "Grey.", "worth": 0.5}, {"text": "Blue.", "worth": 0}],
+        "options": [{"text": "Red.", "score": 1}, {"text": "Grey.", "score": 0.5}, {"text": "Blue.", "score": 0}],
     },
 )
 
@@ -43,26 +43,26 @@ def draft(text="It is."):
     return Draft("Why", (), tuple(map(ord, text)), text)
 
 
-@pytest.mark.parametrize(("option", "worth"), [("Red.", 1.0), ("Grey.", 0.5), ("Blue.", 0.0)])
-def test_the_score_is_the_worth_of_the_option_chosen_in_both_orders(option, worth):
-    assert SelfJudge(QUESTION).score([draft()], likes(option)) == [worth]
+@pytest.mark.parametrize(("option", "score"), [("Red.", 1.0), ("Grey.", 0.5), ("Blue.", 0.0)])
+def test_the_score_is_that_of_the_option_chosen_in_both_orders(option, score):
+    assert SelfJudge(QUESTION).score([draft()], likes(option)) == [score]
 
 
 def test_a_model_that_always_says_the_first_letter_scores_one_half():
     first = FakeEngine(lambda prefix, letter: math.log(0.9 if letter == "A" else 0.05))
     (evaluation,) = SelfJudge(QUESTION).evaluate([("Why", [])], first)
-    assert evaluation.worths == (1.0, 0.0)
+    assert evaluation.scores == (1.0, 0.0)
     assert evaluation.letters == (0, 0)
     assert SelfJudge(QUESTION).score([draft()], first) == [0.5]
 
 
-def test_the_soft_score_is_the_expected_worth_and_cancels_a_preference_for_a_letter():
+def test_the_soft_score_is_the_expected_score_and_cancels_a_preference_for_a_letter():
     def likelihood(prefix, letter):
         offered = prefix.rpartition("Which?")[2]
         return (1.0 if f"({letter}) Red." in offered else 0.0) + (5.0 if letter == "A" else 0.0)
 
     odds = [math.exp(1.0 + 2.5), math.exp(0.0), math.exp(0.0 + 2.5)]  # "A" is Red first, then Blue: 5 / 2 each
-    expected = sum(odd * worth for odd, worth in zip(odds, (1, 0.5, 0), strict=True)) / sum(odds)
+    expected = sum(odd * score for odd, score in zip(odds, (1, 0.5, 0), strict=True)) / sum(odds)
     (found,) = SelfJudge(QUESTION, soft=True).score([draft()], FakeEngine(likelihood))
     assert found == pytest.approx(expected)
     unbiased = [math.exp(1.0), 1.0, 1.0]
@@ -90,12 +90,12 @@ def test_a_chat_question_is_asked_in_the_template_and_a_plain_one_behind_the_spe
         assert all(text.startswith(begins) and before_answer in text for text in engine.asked)
 
 
-def test_a_model_without_a_chat_template_is_named():
+def test_a_model_without_a_chat_template_is_refused():
     with pytest.raises(InvalidSetting, match="characters has no chat template"):
         SelfJudge(QUESTION, chat=True).score([draft()], likes("Red."))
 
 
-def test_the_room_is_what_the_question_leaves_of_the_context():
+def test_the_room_is_the_context_minus_the_question():
     judge = SelfJudge(QUESTION)
     room = judge.room(CharacterCodec(context_length=300), "Why", ())
     engine = FakeEngine(likes("Red.").likelihood, CharacterCodec(context_length=300))
@@ -129,7 +129,7 @@ def test_a_letter_behind_the_bracket_may_be_a_token_of_its_own(llama):
     assert set(letter_tokens(frozen.codec, "A")) == {behind, tokenizer.token_to_id("\u2581A")}
 
 
-def test_a_tokenizer_without_letters_is_named():
+def test_a_tokenizer_without_letters_is_refused():
     with pytest.raises(UnsupportedModel, match="no token for 'A'"):
         letter_tokens(tiny_lm("llama").codec, "A")
 
@@ -154,13 +154,13 @@ def test_the_scores_equal_two_whole_forwards(smollm2, name, chat):
             letter_probabilities(smollm2, judge.question, prompt, text, swapped, chat) for swapped in (False, True)
         ]
         options = judge.question.options
-        worths = [max(of_order, key=of_order.get).worth for of_order in by_order]
-        assert score == sum(worths) / 2
+        chosen = [max(of_order, key=of_order.get).score for of_order in by_order]
+        assert score == sum(chosen) / 2
         mean = torch.tensor(
             [[math.log(of_order[option]) for option in options] for of_order in by_order], dtype=torch.float64
         ).mean(0)
-        worth = sum(float(p) * option.worth for p, option in zip(mean.softmax(0), options, strict=True))
-        assert expected == pytest.approx(worth, abs=5e-4)
+        mean_score = sum(float(p) * option.score for p, option in zip(mean.softmax(0), options, strict=True))
+        assert expected == pytest.approx(mean_score, abs=5e-4)
 
 
 def letter_probabilities(lm, question, prompt, text, swapped, chat):

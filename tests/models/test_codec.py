@@ -58,13 +58,15 @@ def test_most_tokenizers_put_nothing_before_a_text():
     assert codec_of().opening_ids() == []
 
 
-def test_the_template_around_a_user_turn_encloses_its_text():
-    before, behind = codec_of(TEMPLATE).around_user_turn()
-    assert (before, behind) == ("<bos> w51 ", " <eos> w52 ")
+def test_a_conversation_is_rendered_with_and_without_an_open_turn():
+    codec = codec_of(TEMPLATE)
+    assert codec.render([{"role": "user", "content": "w1"}]) == "<bos> w51 w1 <eos> w52 "
+    closed = codec.render([{"role": "user", "content": "w1"}], open_turn=False)
+    assert closed == codec.tokenizer.apply_chat_template([{"role": "user", "content": "w1"}], tokenize=False)
 
 
 def test_a_model_without_a_chat_template_refuses_a_conversation():
-    for call in (lambda codec: codec.encode_prompt([USER_TURN]), TokenizerCodec.around_user_turn):
+    for call in (lambda codec: codec.encode_prompt([USER_TURN]), lambda codec: codec.render([USER_TURN])):
         with pytest.raises(InvalidSetting, match="tiny has no chat template; pass a text instead"):
             call(codec_of())
 
@@ -116,7 +118,7 @@ def test_an_empty_prompt_and_one_that_fills_the_context_are_refused():
             codec.encode_prompt(prompt)
 
 
-def test_half_a_surrogate_pair_is_refused():
+def test_text_without_a_utf8_encoding_is_refused():
     for encode in (codec_of().encode_prompt, codec_of().encode_text):
         with pytest.raises(InvalidPrompt, match="UTF-8"):
             encode("w1 \ud800")

@@ -42,7 +42,7 @@ def test_a_setting_out_of_range_is_refused(llama, change, message):
         ({"head": "x"}, "got head='x'"),
     ],
 )
-def test_json_that_is_no_card_is_refused(llama, change, message):
+def test_cards_with_unknown_or_wrong_fields_are_refused(llama, change, message):
     values = json.loads(tiny_reward(llama, "q").card.to_json())
     with pytest.raises(errors.CorruptReward, match=message):
         RewardCard.from_json(json.dumps({**values, **change}))

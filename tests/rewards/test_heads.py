@@ -49,7 +49,7 @@ def test_an_unknown_head_or_method_is_refused_with_the_choices():
         head_of_method("x")
 
 
-def test_no_module_outside_the_heads_asks_which_head_it_has():
+def test_no_module_outside_the_heads_compares_head_names():
     source = Path(trimtab.rewards.__file__).parents[1]
     asks = re.compile(r"QHead|VHead|\bhead (==|!=) [\"']|\.head (in|not in) [(\[{]")
     files = [path for path in source.rglob("*.py") if path.parent.name != "heads"]
@@ -106,7 +106,7 @@ def test_a_new_head_teaches_and_learns_what_it_declares(toy, bigrams, llama):
         train_from_teacher(llama, bigrams, rows, rows, recipe, settings)
 
 
-def test_the_matrix_of_a_new_head_is_its_table(bigrams):
+def test_the_reward_matrix_of_a_table_head_equals_its_table(bigrams):
     found = reward_matrix(bigrams, [[10, 20], [30]], torch.arange(VOCABULARY).numpy(), "calm")
     table = bigrams.network.head.table
     assert torch.equal(torch.tensor(found), table[[20, 30], :, 1].double())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tiny import tiny_reward
-from trimtab.rewards.network import own_tensors
+from trimtab.rewards.network import reward_tensors
 
 TEXT = [10, 20, 30, 40]
 
@@ -40,15 +40,15 @@ def test_without_bos_only_a_v_head_scores_the_first_token(llama, head, first):
 
 
 @pytest.mark.parametrize("head", ["q", "v"])
-def test_own_tensors_are_head_and_adapters_or_the_whole_trunk(llama, head):
+def test_reward_tensors_are_head_and_adapters_or_the_whole_trunk(llama, head):
     for trunk in ("frozen", "lora", "full"):
         network = tiny_reward(llama, head, trunk).network
-        parts = {name.split(".")[0] + (".lora" if "lora_" in name else "") for name in own_tensors(network, trunk)}
+        parts = {name.split(".")[0] + (".lora" if "lora_" in name else "") for name in reward_tensors(network, trunk)}
         assert parts == {"frozen": {"head"}, "lora": {"head", "trunk.lora"}, "full": {"head", "trunk"}}[trunk]
     names = {
         "q": {"up", "down", "embedding_scale", "baseline.weight", "baseline.bias"},
         "v": {"value.weight", "value.bias"},
     }
-    assert own_tensors(tiny_reward(llama, head, "frozen").network, "frozen").keys() == {
+    assert reward_tensors(tiny_reward(llama, head, "frozen").network, "frozen").keys() == {
         f"head.{n}" for n in names[head]
     }

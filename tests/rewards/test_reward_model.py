@@ -84,7 +84,7 @@ def test_nothing_to_score_is_refused(llama, nothing):
         tiny_reward(llama, "q").score(nothing)
 
 
-def test_half_a_surrogate_pair_cannot_be_scored(llama):
+def test_text_without_a_utf8_encoding_cannot_be_scored(llama):
     with pytest.raises(errors.InvalidPrompt, match="UTF-8"):
         tiny_reward(llama, "q").score("w1 \ud800")
 

@@ -43,7 +43,7 @@ def test_ranks_of_a_known_matrix():
     assert lopsided.effective_rank == pytest.approx(1, abs=1e-6)
 
 
-def test_spectra_are_of_the_first_prefixes():
+def test_each_spectrum_uses_the_first_rows_of_the_matrix():
     matrix = np.random.default_rng(0).normal(size=(8, 30))
     assert [s.numerical_rank for s in spectra(matrix, [2, 4, 8])] == [2, 4, 8]
     with pytest.raises(errors.InvalidSetting, match="1 to 8"):

@@ -31,7 +31,7 @@ def test_the_whole_vocabulary_is_refused(llama):
 
 
 @torch.inference_mode()
-def test_a_token_that_was_no_candidate_is_fed(llama):
+def test_a_token_outside_the_candidates_is_fed_to_the_model(llama):
     reward = tiny_reward(llama, "v")
     state = reward.start()
     state.prefill(torch.tensor([PROMPT]), torch.ones(1, len(PROMPT), dtype=torch.bool))

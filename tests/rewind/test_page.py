@@ -68,7 +68,7 @@ def page_of(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["<p><b>x</p></b>", "<p>x", "<p>x</p></div>"])
-def test_the_parser_of_these_tests_rejects_unclosed_elements(text):
+def test_the_test_parser_rejects_unclosed_elements(text):
     with pytest.raises(AssertionError, match="close"):
         Page(text)
 

@@ -4,7 +4,7 @@ import pytest
 
 from search_results import branch, commit, early_end
 from trimtab.judges.draft import Draft
-from trimtab.rewind.draft import JudgedDraft
+from trimtab.rewind.judged_draft import JudgedDraft
 from trimtab.rewind.record import record_commit
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.rewind.tree import Tree

@@ -37,7 +37,7 @@ def test_settings_out_of_range_are_refused(wrong):
 
 @pytest.mark.parametrize("name", ["max_iterations", "max_encoded", "max_seconds"])
 @pytest.mark.parametrize("limit", [0, -1])
-def test_limits_have_to_be_above_0(name, limit):
+def test_limits_of_0_or_less_are_refused(name, limit):
     with pytest.raises(InvalidSetting, match=name):
         Budget(**{name: limit})
 
@@ -47,6 +47,6 @@ def test_the_last_length_holds_for_all_deeper_branches():
     assert [settings.length(depth) for depth in range(6)] == [1, 2, 4, 10, 10, 10]
 
 
-def test_there_are_candidates_for_every_branch_of_one_token():
+def test_widest_is_the_larger_of_top_k_and_max_children():
     assert RewindSettings(top_k=5, children=3, max_children=8).widest == 8
     assert RewindSettings(top_k=30).widest == 30

@@ -212,13 +212,13 @@ def test_a_bad_argument_is_refused_before_any_forward_call(lm, options, message)
     assert whole.calls == 0
 
 
-def test_a_reward_without_a_direction_is_no_judge(llama, lm):
+def test_a_reward_without_a_direction_is_refused_as_a_judge(llama, lm):
     with pytest.raises(errors.InvalidSetting, match="toward"):
         lm.rewind("w1", tiny_reward(llama, "q"), settings=SMALL)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), 2.0, -0.5, None, "good"])
-def test_a_judge_whose_score_is_out_of_range_is_named(lm, wrong):
+def test_an_error_about_an_out_of_range_score_names_the_judge(lm, wrong):
     def likes(prompt, text):
         return wrong
 

@@ -6,9 +6,9 @@ import torch
 
 from trimtab.engines.base import Choice
 from trimtab.judges.draft import Draft
-from trimtab.rewind.draft import JudgedDraft
+from trimtab.rewind.judged_draft import JudgedDraft
 from trimtab.rewind.rewind_settings import RewindSettings
-from trimtab.rewind.search import Search, Written
+from trimtab.rewind.search import NewBranch, Search
 
 FEW = RewindSettings(iterations=6, fresh_iterations=2, min_visits=100, children=2, max_children=2, lengths=(1,) * 4)
 
@@ -38,7 +38,7 @@ def drive(search, score):
                 judged += 1
             else:
                 search.grow(
-                    request, [Written((choice_of(token),), weight, None) for token, weight in ((1, 0.6), (2, 0.4))]
+                    request, [NewBranch((choice_of(token),), weight, None) for token, weight in ((1, 0.6), (2, 0.4))]
                 )
     return judged
 
@@ -50,7 +50,7 @@ def searched(settings, limit, score, max_iterations=None):
 
     def grow_within_limit(request, children):
         length = len(search.choices) + len(request.node.path())
-        grow(request, [Written(c.choices, c.weight, "length" if length >= limit else None) for c in children])
+        grow(request, [NewBranch(c.choices, c.weight, "length" if length >= limit else None) for c in children])
 
     search.grow = grow_within_limit
     return search, drive(search, score)

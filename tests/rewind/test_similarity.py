@@ -8,7 +8,7 @@ from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
 from trimtab.judges.draft import Draft
 from trimtab.models.prefix_cache import PrefixCache
-from trimtab.rewind.similarity import NoSimilarity, OwnSimilarity, as_similarity
+from trimtab.rewind.similarity import HiddenStateSimilarity, NoSimilarity, as_similarity
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,8 @@ def drafts(llama):
     return [draft_of(llama.codec, prompt, text) for prompt, text in texts]
 
 
-def test_own_similarity_is_the_mean_hidden_state_two_thirds_up_at_unit_length(llama, engine, drafts):
-    for vectors, each in zip(OwnSimilarity().embed(drafts, engine), drafts, strict=True):
+def test_hidden_state_similarity_is_the_mean_hidden_state_two_thirds_up_at_unit_length(llama, engine, drafts):
+    for vectors, each in zip(HiddenStateSimilarity().embed(drafts, engine), drafts, strict=True):
         ids = torch.tensor([[*each.prompt_ids, *each.token_ids]])
         states = llama.body(ids, use_cache=False, output_hidden_states=True).hidden_states[2][0].detach()
         for vector, length in zip(vectors, each.tail_lengths, strict=True):
@@ -34,12 +34,12 @@ def test_own_similarity_is_the_mean_hidden_state_two_thirds_up_at_unit_length(ll
 def test_drafts_without_a_branch_or_without_tokens_have_no_embedding(engine):
     at_root = Draft("w1", (5,), (6, 7), "w2 w3")
     only_eos = Draft("w1", (5,), (), "", ("",), (0,))
-    assert OwnSimilarity().embed([at_root, only_eos], engine) == [(), ()]
+    assert HiddenStateSimilarity().embed([at_root, only_eos], engine) == [(), ()]
 
 
 def test_similarity_is_chosen_by_name(engine, drafts, tmp_path):
     assert as_similarity("off").embed(drafts, engine) == [(), (), ()]
-    assert isinstance(as_similarity("lm"), OwnSimilarity)
+    assert isinstance(as_similarity("lm"), HiddenStateSimilarity)
     assert isinstance(as_similarity(NoSimilarity()), NoSimilarity)
     with pytest.raises(InvalidSetting, match="nowhere"):
         as_similarity(str(tmp_path / "nowhere"))

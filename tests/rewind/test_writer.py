@@ -7,7 +7,7 @@ from trimtab.engines.base import Choice, Continuation
 from trimtab.models.usage import Usage
 from trimtab.rewind import writer
 from trimtab.rewind.rewind_settings import RewindSettings
-from trimtab.rewind.search import Search, SearchRequest, Written
+from trimtab.rewind.search import NewBranch, Search, SearchRequest
 from trimtab.rewind.writer import Writer
 
 SETTINGS = RewindSettings(children=5, max_children=6, top_k=3)
@@ -60,7 +60,7 @@ def below(search, *branches):
         choices = tuple(chosen(token, 0.5) for token in tokens)
         child = node.child(tokens, 1.0)
         node.children.append(child)
-        search.written[child] = Written(choices, 1.0, None)
+        search.written[child] = NewBranch(choices, 1.0, None)
         node = child
     return node
 
@@ -73,7 +73,7 @@ def grown(engine, search, *wanted, settings=SETTINGS):
     return [branches[each] for each in wanted]
 
 
-def test_branches_are_the_greedy_one_and_each_different_sample_once(codec, search):
+def test_branches_are_the_greedy_one_and_the_distinct_samples(codec, search):
     node = below(search, (7,))
     greedy = [chosen(8, 0.6), chosen(9, 0.5)]
     samples = [
@@ -104,7 +104,7 @@ def test_an_unlikely_greedy_branch_gets_the_weight_of_the_best_and_the_worst_sam
 
 
 @pytest.mark.parametrize(("branches", "length"), [(1, 2), (2, 4), (3, 10), (4, 4)])
-def test_branches_have_the_length_of_their_depth_or_of_the_room_that_is_left(codec, search, branches, length):
+def test_branches_have_the_length_of_their_depth_up_to_the_token_limit(codec, search, branches, length):
     """The lengths are 1, 2, 4, then 10 tokens; the last text has room for 4 of 10."""
     node = below(search, *[(7,), (7, 8), (7, 8, 9, 10), tuple(range(10, 19))][:branches])
     engine = ListedEngine(codec, [[chosen(20 + i, 0.5)] for i in range(5)])

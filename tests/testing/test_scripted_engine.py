@@ -214,7 +214,7 @@ def test_an_engine_without_a_capability_refuses_before_any_work(capabilities, ca
         (lambda lm: lm.generate("I shout"), InvalidPrompt),
         (lambda lm: lm.generate(""), InvalidPrompt),
         (lambda lm: lm.generate("I", top_k=8), InvalidSetting),
-        (lambda lm: lm.engine.codec.around_user_turn(), InvalidSetting),
+        (lambda lm: lm.chat([{"role": "user", "content": "I"}]) and lm.engine.codec.render([]), InvalidSetting),
         (lambda lm: WordReward(lm.engine.codec, {}).check_serves("other"), RewardMismatch),
     ],
 )

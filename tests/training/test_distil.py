@@ -69,7 +69,7 @@ def test_held_out_labels_that_do_not_fit_the_teacher_are_refused(lm, teacher):
         train_from_teacher(lm, teacher, TRAIN[:40], rows, quick(epochs=1), DistilSettings("orig"))
 
 
-def test_a_v_head_student_learns_orig_only(lm, teacher):
+def test_a_v_head_student_learns_orig_and_refuses_other_targets(lm, teacher):
     recipe = quick(head="v", layers=2)
     student = train_from_teacher(lm, teacher, TRAIN, HELD_OUT, recipe, DistilSettings("orig"))
     assert student.card.quality["accuracy:good"] > 0.9
@@ -78,7 +78,7 @@ def test_a_v_head_student_learns_orig_only(lm, teacher):
             train_from_teacher(lm, teacher, TRAIN, HELD_OUT, recipe, DistilSettings(target))
 
 
-def test_differences_sum_to_the_reward_of_a_text_and_cannot_teach(lm, teacher):
+def test_differences_sum_to_the_reward_of_a_text_and_are_refused_as_a_teacher(lm, teacher):
     student = train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(epochs=1), DistilSettings("delta"))
     each = student.score_ids([lm.codec.encode_text("w1 w2 w3")]).values[0]
     assert torch.allclose(student.score_prefixes("w1 w2 w3")[0], each.cumsum(0), atol=1e-6)

@@ -8,7 +8,7 @@ from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.data.jsonlines import read_lines
 from trimtab.data.tables import LabelledText
-from trimtab.training.callbacks import Report
+from trimtab.training.callbacks import TrainingProgress
 from trimtab.training.fit import RunOptions
 from trimtab.training.labels import Labels, train_from_labels
 from trimtab.training.run_folder import RunFolder
@@ -102,13 +102,13 @@ def test_training_stops_early_and_returns_the_best_weights(tmp_path):
 
 
 def test_a_run_reports_the_tensors_that_it_copies_from_another_reward(llama, tmp_path):
-    class Heard(Report):
-        def started(self, agreeing, tensors):
-            self.copied = (agreeing, tensors)
+    class Heard(TrainingProgress):
+        def started(self, copied, tensors):
+            self.copied = (copied, tensors)
 
     tiny_reward(llama, "v", "frozen", attributes=("good",)).save_pretrained(tmp_path / "start")
     heard, recipe = Heard(), quick(trunk="frozen", epochs=1, start=str(tmp_path / "start"))
-    train_from_labels(tiny_lm("llama"), ["good"], TRAIN[:20], HELD_OUT, recipe, options=RunOptions(report=heard))
+    train_from_labels(tiny_lm("llama"), ["good"], TRAIN[:20], HELD_OUT, recipe, options=RunOptions(progress=heard))
     assert heard.copied == (2, 5)  # weight and bias of the prefix's reward; of those, up, down and the scale
 
 

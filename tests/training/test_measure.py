@@ -6,7 +6,14 @@ import torch
 
 from tiny import tiny_reward
 from trimtab.testing import separate_rewards
-from trimtab.training.measure import FlipProbe, PairMeasure, at, label_quality, reliability, reward_range
+from trimtab.training.measure import (
+    FlipProbe,
+    PairMeasure,
+    label_quality,
+    reliability,
+    reward_at_fraction,
+    reward_range,
+)
 
 
 def test_label_quality_equals_counts_by_hand():
@@ -19,7 +26,7 @@ def test_label_quality_equals_counts_by_hand():
 
 
 def test_a_fraction_of_a_text_is_rounded_up_to_whole_tokens():
-    assert [at(np.arange(5.0), f) for f in (0.01, 0.2, 0.5, 1.0)] == [0, 0, 2, 4]
+    assert [reward_at_fraction(np.arange(5.0), f) for f in (0.01, 0.2, 0.5, 1.0)] == [0, 0, 2, 4]
 
 
 def test_calibration_counts_rewards_outside_the_range_in_the_outermost_tenths():

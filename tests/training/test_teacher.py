@@ -9,7 +9,7 @@ from trimtab import errors
 from trimtab.training.distil import train_from_teacher
 from trimtab.training.labels import train_from_labels
 from trimtab.training.recipe import DistilSettings
-from trimtab.training.teacher import teach
+from trimtab.training.teacher import teacher_rewards
 
 TRAIN, HELD_OUT = good_words(160), good_words(40, seed=1)
 
@@ -31,7 +31,7 @@ def test_a_teachers_rewards_are_computed_once(lm, teacher, tmp_path, monkeypatch
 
     first = distil("candidates")
     with monkeypatch.context() as patched:
-        patched.setattr("trimtab.training.teacher._teach_some", lambda *_: pytest.fail("asked the teacher again"))
+        patched.setattr("trimtab.training.teacher._score_shard", lambda *_: pytest.fail("asked the teacher again"))
         again = distil("candidates")
         distil("orig")
         distil("delta")
@@ -47,7 +47,8 @@ def test_a_teachers_rewards_are_computed_once(lm, teacher, tmp_path, monkeypatch
 def test_a_teachers_rewards_equal_those_of_separate_texts(lm, teacher, tmp_path):
     """Rewards against whole texts scored one by one, candidates against the base's logits."""
     texts = [[5, 6, 7, 40], [9, 10], [35, 36, 37]]
-    for ids, target in zip(texts, teach(teacher, lm, texts, 3, tmp_path / "targets", bf16=False), strict=True):
+    targets = teacher_rewards(teacher, lm, texts, 3, tmp_path / "targets", bf16=False)
+    for ids, target in zip(texts, targets, strict=True):
         for place in range(1, len(ids)):
             logits = lm.model(torch.tensor([ids[:place]])).logits[0, -1]
             candidates = target.candidates[place].tolist()
@@ -61,4 +62,4 @@ def test_a_teachers_rewards_equal_those_of_separate_texts(lm, teacher, tmp_path)
 def test_a_folder_with_other_files_is_refused(lm, teacher, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(errors.InvalidData, match="expected a new or empty folder"):
-        teach(teacher, lm, [[5, 6]], 0, tmp_path, bf16=False)
+        teacher_rewards(teacher, lm, [[5, 6]], 0, tmp_path, bf16=False)

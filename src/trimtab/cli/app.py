@@ -7,11 +7,11 @@ import typer
 
 import trimtab
 from trimtab.cli import evaluate, generate, imports, rewards, rewind, score, spectrum, train
-from trimtab.cli.help import Group, hide_flag_types
+from trimtab.cli.help import CommandGroup, hide_flag_types
 from trimtab.errors import TrimtabError
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -19,11 +19,11 @@ app = typer.Typer(
 app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.add_typer(rewind.app, name="rewind")
-app.add_typer(rewards.app, name="rewards", cls=Group)
-app.add_typer(train.app, name="train", cls=Group)
-app.add_typer(evaluate.app, name="evaluate", cls=Group)
+app.add_typer(rewards.app, name="rewards", cls=CommandGroup)
+app.add_typer(train.app, name="train", cls=CommandGroup)
+app.add_typer(evaluate.app, name="evaluate", cls=CommandGroup)
 app.command("spectrum")(spectrum.spectrum)
-app.add_typer(imports.app, name="import", cls=Group)
+app.add_typer(imports.app, name="import", cls=CommandGroup)
 hide_flag_types(app)
 
 

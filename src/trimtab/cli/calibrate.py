@@ -86,7 +86,9 @@ def show(found: "Sequence[Calibration]", data: str, as_json: bool) -> None:
 
     for each in found:
         if as_json:
-            typer.echo(json.dumps({"data": data, **asdict(each), "near_chance": each.near_chance}))
+            record = {"data": data, **asdict(each), "near_chance": each.near_chance}
+            record["asked"] = record.pop("count")  # the key in published calibrations
+            typer.echo(json.dumps(record))
         else:
             typer.echo(each.summary)
         if each.warning:

@@ -15,7 +15,7 @@ from rich.markup import escape
 STRINGS = Sequence[str]
 
 
-class Group(NamedTuple):
+class OptionGroup(NamedTuple):
     """A parameter that is a dataclass: its type, and the title of its options in `--help`."""
 
     kind: Any
@@ -47,9 +47,9 @@ def expands(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _group(hint: Any) -> Group | None:
+def _group(hint: Any) -> OptionGroup | None:
     kind, title = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, None)
-    return Group(kind, title) if is_dataclass(kind) else None
+    return OptionGroup(kind, title) if is_dataclass(kind) else None
 
 
 def _build(kind: Any, typed: dict[str, Any]) -> Any:
@@ -63,7 +63,7 @@ def _keyword(parameter: inspect.Parameter, hint: Any) -> inspect.Parameter:
     return parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY)
 
 
-def _expanded(group: Group) -> list[inspect.Parameter]:
+def _expanded(group: OptionGroup) -> list[inspect.Parameter]:
     types = get_type_hints(group.kind, include_extras=True)
     return [_option(field, types[field.name], group.title) for field in fields(group.kind)]
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,7 +80,8 @@ def generate(
     lm = load_language_model(model, dtype)
     steering = load_steers(steer or [], method, lm.base)
     if source is not None and target is not None:
-        run_with_progress(lm, source, target, lambda batch: write_prompts(lm, batch, steering, job), job, batch_size)
+        write = partial(write_prompts, lm, steer=steering, job=job)
+        run_with_progress(lm, source, target, write, job, batch_size, steering)
     elif stream:
         print_stream(lm, prompts or [], steering, job)
     else:

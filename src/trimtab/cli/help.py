@@ -21,7 +21,7 @@ class Command(TyperCommand):
         return [without_flag_type(parameter) for parameter in super().get_params(ctx)]
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group of commands whose flags are shown without a type."""
 
     def get_params(self, ctx: Any) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.models.dtypes import Dtype, torch_dtype
+from trimtab.rewards.heads import HEADS
 
 if TYPE_CHECKING:
     from trimtab.language_model import LanguageModel
@@ -31,7 +32,8 @@ SteerOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME[:ATTRIBUTE]=±BETA", help="Steer by a reward. Repeat for several."),
 ]
-Method = Annotated[str | None, typer.Option(help="Use the bundled rewards of this method: arm or rad.")]
+METHODS = " or ".join(kind.method for kind in HEADS.values())
+Method = Annotated[str | None, typer.Option(help=f"Use the bundled rewards of this method: {METHODS}.")]
 RewardName = Annotated[str, typer.Argument(help="A bundled reward, a folder or a Hub id.")]
 RewardFolder = Annotated[Path, typer.Option(help="Folder for the reward: new, empty, or one that holds a reward.")]
 TextColumn = Annotated[str, typer.Option(help="Column with the text.")]

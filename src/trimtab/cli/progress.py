@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab.rewind.runner import SearchProgress
-from trimtab.training.callbacks import Report
+from trimtab.training.callbacks import TrainingProgress
 
 MAX_SEARCHES = 8  # rows of the table
 MAX_PROMPT = 40  # characters
 
 
 @final
-class Bars(Report):
+class Bars(TrainingProgress):
     """Progress of a training run: the teacher's texts, then the steps, with the loss and useful tokens per second.
 
     It prints a line for each measurement of the held-out texts.
@@ -42,15 +42,15 @@ class Bars(Report):
         """Move the bar of the teacher's texts."""
         self._move("teacher", done, total)
 
-    def started(self, agreeing: int, tensors: int) -> None:
+    def started(self, copied: int, tensors: int) -> None:
         """Print how many tensors were copied from the reward of --start."""
-        self.progress.console.print(f"copied {agreeing} of {tensors} tensors from --start", highlight=False)
+        self.progress.console.print(f"copied {copied} of {tensors} tensors from --start", highlight=False)
 
     def resumed(self, checkpoint: str) -> None:
         """Print the checkpoint from which an interrupted run resumes."""
         self.progress.console.print(f"resuming from {checkpoint}", highlight=False)
 
-    def finished_before(self) -> None:
+    def already_finished(self) -> None:
         """Print that a finished run is not trained again."""
         self.progress.console.print("this run is finished: no training; its reward is measured and saved again")
 
@@ -142,9 +142,9 @@ class SearchDisplay:
     def __exit__(self, *error: object) -> None:
         self._live.stop()
 
-    def __call__(self, turn: SearchProgress) -> None:
-        """Show the searches after a turn."""
-        tokens_per_second = turn.usage.tokens / max(turn.seconds, 1e-9)
+    def __call__(self, progress: SearchProgress) -> None:
+        """Show the state of the searches."""
+        tokens_per_second = progress.usage.tokens / max(progress.seconds, 1e-9)
         table = Table(
             "drafts judged",
             "visits",
@@ -153,13 +153,13 @@ class SearchDisplay:
             caption=f"{tokens_per_second:.0f} tokens encoded per second",
             expand=True,
         )
-        for search in turn.searches[:MAX_SEARCHES]:
+        for search in progress.searches[:MAX_SEARCHES]:
             most_visited = search.tree.most_visited()
             value = "" if most_visited is None else f"{most_visited.value:+.2f}"
             so_far = Text(search.prompt[-MAX_PROMPT:], style="dim").append(
                 self._decode(search.token_ids), style="green"
             )
             table.add_row(str(search.iterations), str(search.tree.root.real_visits), value, so_far)
-        if len(turn.searches) > MAX_SEARCHES:
-            table.add_row("", "", "", f"… and {len(turn.searches) - MAX_SEARCHES} more")
+        if len(progress.searches) > MAX_SEARCHES:
+            table.add_row("", "", "", f"… and {len(progress.searches) - MAX_SEARCHES} more")
         self._live.update(table)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from trimtab.jobs import Job, NumberedPrompt, RewindJob
     from trimtab.language_model import LanguageModel
+    from trimtab.steering.steer import Steer
 
 
 def check_sources(prompts: list[str] | None, source: Path | None, target: Path | None) -> None:
@@ -59,13 +60,14 @@ def run_with_progress(
     write: "Callable[[Sequence[NumberedPrompt]], list[dict[str, Any]]]",
     job: "Job | RewindJob",
     batch_size: int,
+    steer: "Steer | None",
 ) -> None:
     """Continue a file of prompts. Bad lines are named at the end and make the exit status 1."""
     from trimtab.cli.console import error_console
     from trimtab.cli.progress import counting
-    from trimtab.jobs import run_file
+    from trimtab.jobs import run_file, steer_room
 
     with counting("prompts", error_console()) as progress:
-        faults = run_file(lm, source, target, write, job, batch_size, progress)
+        faults = run_file(lm, source, target, write, job, batch_size, progress, steer_room(steer))
     if faults:
         raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: " + "; ".join(faults))

@@ -162,7 +162,7 @@ def search_file(source: Path, target: Path, job: "RewindJob", batch_size: int) -
         results = search_prompts(lm, batch, judge, steering, job)
         return [describe_search(prompt, result) for prompt, result in zip(batch, results, strict=True)]
 
-    run_with_progress(lm, source, target, write, job, batch_size)
+    run_with_progress(lm, source, target, write, job, batch_size, steering)
 
 
 def load(job: "RewindJob") -> "tuple[LanguageModel, Judge, Steer | None]":

@@ -89,7 +89,7 @@ class SweepCommand:
 
         clock = Clock(device_of(self.lm))
         known = read_times(self.out)
-        methods = self.plan.timed(self.sets[0].direction, clock.watch)
+        methods = self.plan.timed(self.sets[0].direction, clock.timed_steer)
         methods = methods[:1] + [method for method in methods[1:] if method.name not in known]
         if rounds and (len(methods) > 1 or methods[0].name not in known):
             with counting("timing", self.console) as progress:

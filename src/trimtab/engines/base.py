@@ -161,7 +161,7 @@ class Engine(Protocol):
         """Tokens and forward calls since the engine, or this session, was made."""
 
     def describe(self) -> dict[str, str]:
-        """The model, its fingerprint, dtype and device: what a record of a run says about the engine."""
+        """The engine in records of a run: `engine`, `model`, `base_fingerprint`, `dtype` and `device`."""
 
     def session(self) -> "Engine":
         """The same model with a prefix cache and a usage count of its own, for a search or several calls."""

@@ -4,7 +4,7 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Annotated, Any, TypedDict, final
 
 from trimtab.errors import InvalidSetting
@@ -20,7 +20,7 @@ class DraftOptions(TypedDict, total=False):
     top_p: float | None
     temperature: float
     max_new_tokens: int
-    stop: str | Sequence[str]
+    stop: str | Sequence[str] | None
     seed: int | None
 
 
@@ -44,7 +44,7 @@ class SamplingParams:
         top_p: keep the fewest candidates that hold this probability; None for no limit.
         temperature: divides the steered logits; 0 is greedy.
         max_new_tokens: maximum length; shorter where the context ends.
-        stop: a string, or several, that end a text. They are not part of the text.
+        stop: a string, or several, that end a text; they are not part of the text. None for no such string.
         seed: the same seed gives the same text; None draws a new one.
 
     Raises:
@@ -60,8 +60,15 @@ class SamplingParams:
     seed: Annotated[int | None, "The same seed gives the same text. Default: a new one."] = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, Integral | None):
-            raise InvalidSetting(f"got seed={self.seed!r}, expected a whole number, or None for a new one")
+        object.__setattr__(self, "stop", _stop_strings(self.stop))
+        for name in ("n", "top_k", "max_new_tokens", "seed"):
+            value = getattr(self, name)
+            if not (isinstance(value, Integral) or (value is None and name in ("top_k", "seed"))):
+                raise InvalidSetting(f"got {name}={value!r}, expected a whole number")
+        for name in ("temperature", "top_p"):
+            value = getattr(self, name)
+            if not (isinstance(value, Real) or (value is None and name == "top_p")):
+                raise InvalidSetting(f"got {name}={value!r}, expected a number")
         for name in ("n", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
@@ -72,8 +79,6 @@ class SamplingParams:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InvalidSetting(f"got temperature={self.temperature}, expected a finite number, at least 0")
         object.__setattr__(self, "top_k", self.top_k or None)
-        stop: str | Sequence[str] = self.stop
-        object.__setattr__(self, "stop", (stop,) if isinstance(stop, str) else tuple(stop))
 
     @classmethod
     def of(cls, params: "SamplingParams | None", options: SamplingOptions | DraftOptions) -> "SamplingParams":
@@ -86,6 +91,8 @@ class SamplingParams:
         if unknown := sorted(set(given) - set(cls.__dataclass_fields__)):
             known = ", ".join(cls.__dataclass_fields__)
             raise InvalidSetting(f"got {unknown[0]}={given[unknown[0]]!r}, expected one of: {known}")
+        if given.get("stop", ()) is None:
+            given["stop"] = ()
         return replace(params or cls(), **given).with_seed()
 
     def with_seed(self) -> "SamplingParams":
@@ -100,3 +107,10 @@ class SamplingParams:
         """
         if self.top_k is not None and self.top_k > size:
             raise InvalidSetting(f"got top_k={self.top_k}, expected at most the vocabulary size, {size}")
+
+
+def _stop_strings(stop: object) -> tuple[str, ...]:
+    strings = () if stop is None else (stop,) if isinstance(stop, str) else stop
+    if not isinstance(strings, Sequence) or not all(isinstance(text, str) for text in strings):
+        raise InvalidSetting(f"got stop={stop!r}, expected a string, or a list of them")
+    return tuple(strings)

@@ -20,7 +20,7 @@ class Task:
         figures: the figures made of a judge's scores, by their names in `metrics.control_figures`; steering is meant
             to move the first one.
         title: the first figure's name in plots.
-        fewer: a lower first figure is better for all prompt sets, whatever their direction.
+        lower_is_better: a lower first figure is better for all prompt sets, whatever their direction.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Task:
     labels: tuple[str, ...]
     figures: tuple[str, ...]
     title: str
-    fewer: bool = False
+    lower_is_better: bool = False
 
 
 TASKS = {
@@ -42,7 +42,7 @@ TASKS = {
             labels=TOXIC,
             figures=("average maximum", "rate", "mean"),
             title="average maximum toxicity",
-            fewer=True,
+            lower_is_better=True,
         ),
         Task(
             "sentiment",

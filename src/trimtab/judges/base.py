@@ -1,4 +1,4 @@
-"""The judge protocol: a judge scores texts, from 0 (bad, or none of it) to 1 (good, or all of it)."""
+"""A judge returns a score from 0 (bad) to 1 (good) for each text."""
 
 from collections.abc import Sequence
 from numbers import Real

@@ -29,7 +29,7 @@ class Calibration:
 
     Attributes:
         judge: its name.
-        asked: the number of texts, or of pairs.
+        count: the number of texts, or of pairs.
         accuracy: of texts, the mean of two accuracies: on good texts (score above ½) and on bad ones (below ½); of
             pairs, how often the better text has the higher score. A tie counts ½.
         interval: the 95 % interval of the accuracy by Agresti and Coull's rule, which stays wide for few texts.
@@ -39,7 +39,7 @@ class Calibration:
     """
 
     judge: str
-    asked: int
+    count: int
     accuracy: float
     interval: tuple[float, float]
     decided: float
@@ -57,7 +57,7 @@ class Calibration:
         low, high = self.interval
         first = "" if self.first_letter is None else f"; first option {self.first_letter:.1%}"
         return (
-            f"{self.judge}: accuracy {self.accuracy:.1%} ({low:.1%} to {high:.1%}) on {self.asked}; "
+            f"{self.judge}: accuracy {self.accuracy:.1%} ({low:.1%} to {high:.1%}) on {self.count}; "
             f"ties {self.ties:.1%}, without them {self.decided:.1%}{first}"
         )
 
@@ -88,7 +88,7 @@ def calibrate_on_texts(
         judge: the judge.
         drafts: the texts.
         good: whether each text is good.
-        engine: asked by judges that need one.
+        engine: engine for judges that need one.
         progress: called with the number of texts done, and of all texts.
 
     Raises:

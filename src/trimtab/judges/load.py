@@ -17,7 +17,7 @@ from trimtab.steering.steer import Steer
 
 JudgeLike = str | Steer | Judge | Callable[[str, str], float]
 
-WORD_LISTS = {"vader": vader, "profanity": profanity}
+NAMED_JUDGES = {"vader": vader, "profanity": profanity}
 
 
 def as_judge(judge: object) -> Judge:
@@ -35,7 +35,7 @@ def as_judge(judge: object) -> Judge:
     if isinstance(judge, Steer):
         return RewardJudge(judge)
     if isinstance(judge, RewardModel):
-        raise InvalidSetting(f"got the reward {judge.name!r} as a judge, expected which way: .toward(1) or .away(1)")
+        raise InvalidSetting(f"got the reward {judge.name!r} as a judge, expected reward.toward(1) or reward.away(1)")
     if isinstance(judge, Judge):
         return judge
     if callable(judge):
@@ -59,13 +59,13 @@ def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
         RewardNotFound, CorruptReward, UnknownAttribute: of a reward.
     """
     kind, _, rest = spec.partition(":")
-    if spec in WORD_LISTS:
-        return WORD_LISTS[spec]()
+    if spec in NAMED_JUDGES:
+        return NAMED_JUDGES[spec]()
     if kind == "onnx" and rest:
         return onnx_judge(spec, *parse_reward(rest), labels)
     if kind == "reward" and rest:
         return _reward(*parse_reward(rest))
-    if close := get_close_matches(spec, WORD_LISTS):
+    if close := get_close_matches(spec, NAMED_JUDGES):
         raise InvalidSetting(f"got the judge {spec!r}; did you mean {close[0]!r}?")
     return text_classification(spec, *parse_reward(spec), labels)
 

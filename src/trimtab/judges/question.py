@@ -1,4 +1,4 @@
-"""Questions for self-evaluation: an instruction, worked examples, and options with their worth, in TOML files."""
+"""Questions for self-evaluation: an instruction, worked examples, and options with their scores, in TOML files."""
 
 import tomllib
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class Option:
 
     Attributes:
         text: the wording that is offered.
-        worth: from 0 (bad) to 1 (good).
+        score: from 0 (bad) to 1 (good).
     """
 
     text: str
-    worth: float
+    score: float
 
 
 @final
@@ -148,9 +148,9 @@ def parse_question(name: str, content: dict[str, Any]) -> Question:
     layout = content["layout"].strip("\n")
     if not layout.endswith("{text}"):
         raise ValueError('layout must end with "{text}"')
-    options = tuple(Option(each["text"].strip(), float(each["worth"])) for each in content["options"])
-    if not 2 <= len(options) <= 5 or not all(0 <= option.worth <= 1 for option in options):
-        raise ValueError("expected two to five options, each worth 0 to 1")
+    options = tuple(Option(each["text"].strip(), float(each["score"])) for each in content["options"])
+    if not 2 <= len(options) <= 5 or not all(0 <= option.score <= 1 for option in options):
+        raise ValueError("expected two to five options, each with a score from 0 to 1")
     texts = [option.text for option in options]
     examples = tuple(
         Example(

@@ -1,4 +1,4 @@
-"""Self-evaluation (RAIN, 2309.07124 §3): the model is asked about its own draft, twice, with the options swapped."""
+"""The model judges its own draft twice, in both option orders (RAIN, 2309.07124 §3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from trimtab.judges.question import SELF, Question, question_of
 from trimtab.models.codec import TextCodec
 
 BRACKET = "("  # every question ends with it
+PLACE = "\N{OBJECT REPLACEMENT CHARACTER}"  # stands for the text in a chat template
 
 
 @final
@@ -23,19 +24,19 @@ class SelfEvaluation:
     """The model's answers about one text.
 
     Attributes:
-        worths: the worth of the answer to the question, and of the answer with the options swapped; from 0 to 1.
+        scores: the score of the answer to the question, and of the answer with the options swapped; from 0 to 1.
         letters: the index of the chosen letter, each time.
-        expected: the expected worth by the options' log-probabilities, which are averaged over both orders.
+        expected: the expected score by the options' log-probabilities, which are averaged over both orders.
     """
 
-    worths: tuple[float, float]
+    scores: tuple[float, float]
     letters: tuple[int, int]
     expected: float
 
 
 @final
 class SelfJudge:
-    """The model judges the text that it wrote. The score is the mean worth of its two answers.
+    """The model judges the text that it wrote. The score is the mean of its two answers' scores.
 
     Args:
         question: the question.
@@ -64,8 +65,8 @@ class SelfJudge:
 
     def room(self, codec: TextCodec, prompt: str, prompt_ids: Sequence[int]) -> int:
         """The tokens that the examples, the prompt and the question leave of the model's context."""
-        wording = wording_of(codec, self.question, self.chat)
-        others = len(wording.preamble) + len(wording.opening(prompt)) + max(map(len, wording.tails))
+        tokenized = tokenize_question(codec, self.question, self.chat)
+        others = len(tokenized.preamble) + len(tokenized.opening(prompt)) + max(map(len, tokenized.tails))
         return codec.context_length - 1 - others
 
     def score(self, drafts: Sequence[Draft], engine: Engine | None) -> Sequence[float]:
@@ -80,8 +81,8 @@ class SelfJudge:
         return [self.score_of(evaluation) for evaluation in self.evaluate(texts, engine)]
 
     def score_of(self, evaluation: SelfEvaluation) -> float:
-        """The mean of both worths, so that a model that always says the same letter scores ½; soft: the expected."""
-        return evaluation.expected if self.soft else sum(evaluation.worths) / 2
+        """Mean score of both answers; with soft, the expected score."""
+        return evaluation.expected if self.soft else sum(evaluation.scores) / 2
 
     def evaluate(self, texts: Sequence[tuple[str, Sequence[int]]], engine: Engine) -> list[SelfEvaluation]:
         """Ask the model about texts.
@@ -96,27 +97,27 @@ class SelfJudge:
             UnsupportedModel: the tokenizer has no token for a letter.
         """
         require(engine, self.needs, f"the judge {self.name!r}")
-        wording = wording_of(engine.codec, self.question, self.chat)
-        starts = [[*wording.preamble, *wording.opening(prompt), *ids] for prompt, ids in texts]
-        prefixes = [[*start, *tail] for start in starts for tail in wording.tails]
+        tokenized = tokenize_question(engine.codec, self.question, self.chat)
+        starts = [[*tokenized.preamble, *tokenized.opening(prompt), *ids] for prompt, ids in texts]
+        prefixes = [[*start, *tail] for start in starts for tail in tokenized.tails]
         if (longest := max(map(len, prefixes))) >= engine.codec.context_length:
             raise InvalidPrompt(f"got {longest} tokens to judge, expected fewer than {engine.codec.context_length}")
-        tokens = [[token] for letter in wording.letters for token in letter]
+        tokens = [[token] for letter in tokenized.letters for token in letter]
         scored = torch.stack([each.logprobs for each in engine.score(prefixes, [tokens] * len(prefixes))])
-        letters = _letter_logprobs(scored, wording.letters).unflatten(0, (len(texts), 2))
+        letters = _letter_logprobs(scored, tokenized.letters).unflatten(0, (len(texts), 2))
         return self._evaluations(letters)
 
     def _evaluations(self, letters: Float[Tensor, "texts 2 letters"]) -> list[SelfEvaluation]:
         options = torch.stack([letters[:, 0], letters[:, 1].flip(1)], dim=1)  # the second time they were swapped
-        worths = torch.tensor([option.worth for option in self.question.options], device=letters.device)
-        expected = options.mean(1).softmax(-1) @ worths
-        chosen = zip(worths[options.argmax(-1)].tolist(), letters.argmax(-1).tolist(), expected.tolist(), strict=True)
+        scores = torch.tensor([option.score for option in self.question.options], device=letters.device)
+        expected = options.mean(1).softmax(-1) @ scores
+        chosen = zip(scores[options.argmax(-1)].tolist(), letters.argmax(-1).tolist(), expected.tolist(), strict=True)
         return [SelfEvaluation((a, b), (first, second), each) for (a, b), (first, second), each in chosen]
 
 
 @final
 @dataclass(frozen=True)
-class Wording:
+class TokenizedQuestion:
     """A question in the tokens of one model.
 
     Attributes:
@@ -138,7 +139,7 @@ class Wording:
         return self.codec.encode_text(self.question.opening(prompt))
 
 
-def wording_of(codec: TextCodec, question: Question, chat: bool) -> Wording:
+def tokenize_question(codec: TextCodec, question: Question, chat: bool) -> TokenizedQuestion:
     """A question in a model's tokens.
 
     Raises:
@@ -148,7 +149,7 @@ def wording_of(codec: TextCodec, question: Question, chat: bool) -> Wording:
     before, behind = _around(codec) if chat else ("", "")
     special = [] if chat else codec.opening_ids()
     plain, swapped = (tuple(codec.encode_text(question.tail(each, behind or " "))) for each in (False, True))
-    return Wording(
+    return TokenizedQuestion(
         codec,
         question,
         (*special, *codec.encode_text(before + question.preamble())),
@@ -159,7 +160,8 @@ def wording_of(codec: TextCodec, question: Question, chat: bool) -> Wording:
 
 def _around(codec: TextCodec) -> tuple[str, str]:
     try:
-        return codec.around_user_turn()
+        before, _, behind = codec.render([{"role": "user", "content": PLACE}]).partition(PLACE)
+        return before, behind
     except InvalidSetting as error:
         raise InvalidSetting(
             f"got a judge that asks in a chat, but {codec.name} has no chat template; ask in plain text"

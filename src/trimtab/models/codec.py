@@ -4,23 +4,17 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
-from typing import Protocol, TypedDict, final, runtime_checkable
+from typing import Protocol, final, runtime_checkable
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from trimtab.errors import InvalidPrompt, InvalidSetting
 
-PLACE = "\N{OBJECT REPLACEMENT CHARACTER}"
 SHOWN = 40  # characters of a prompt in an error message
 
 
-class Message(TypedDict):
-    """One turn of a conversation, as chat templates take it."""
-
-    role: str
-    content: str
-
-
+Message = Mapping[str, str]  # "role" and "content", as chat templates take them
 Conversation = Sequence[Message]
 Prompt = str | Conversation
 
@@ -40,6 +34,10 @@ class TextCodec(Protocol):
     @property
     def eos_token_ids(self) -> Collection[int]:
         """Every token that ends a text."""
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that opens a text without context: BOS, or EOS if there is no BOS."""
 
     @property
     def fingerprint(self) -> str:
@@ -65,10 +63,15 @@ class TextCodec(Protocol):
     def opening_ids(self) -> list[int]:
         """The special tokens that stand before every plain text, such as BOS; empty for most models."""
 
-    def around_user_turn(self) -> tuple[str, str]:
-        """The chat template before and behind one user message; the assistant's turn is open.
+    def render(self, conversation: Conversation, open_turn: bool = True) -> str:
+        """A conversation in the model's chat template.
+
+        Args:
+            conversation: the messages.
+            open_turn: open the assistant's turn behind them.
 
         Raises:
+            InvalidPrompt: not a list of messages.
             InvalidSetting: the model has no chat template.
         """
 
@@ -93,6 +96,8 @@ class TokenizerCodec:
     ):
         self.tokenizer, self.name = tokenizer, name
         self.context_length, self.eos_token_ids = context_length, frozenset(eos_token_ids)
+        first = tokenizer.bos_token_id
+        self.bos_token_id: int | None = tokenizer.eos_token_id if first is None else first
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         self.fingerprint = hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()[:16]
         self._lock = Lock()  # a fast tokenizer cannot encode in two threads at once
@@ -103,7 +108,7 @@ class TokenizerCodec:
             check_text(prompt)
             ids = self._encode(prompt, special_tokens=True) if prompt else []
         else:
-            ids = self._encode(self._render(prompt), special_tokens=False)
+            ids = self._encode(self.render(prompt), special_tokens=False)
         if not ids:
             raise InvalidPrompt("got an empty prompt, expected at least one token of text to continue")
         if len(ids) >= self.context_length:
@@ -130,21 +135,20 @@ class TokenizerCodec:
         """The special tokens that the tokenizer puts before every text."""
         return self._encode("", special_tokens=True)
 
-    def around_user_turn(self) -> tuple[str, str]:
-        """The chat template before and behind one user message."""
-        before, _, behind = self._render([{"role": "user", "content": PLACE}]).partition(PLACE)
-        return before, behind
-
-    def _encode(self, text: str, special_tokens: bool) -> list[int]:
-        with self._lock:
-            return list(self.tokenizer(text, add_special_tokens=special_tokens)["input_ids"])
-
-    def _render(self, conversation: Conversation) -> str:
+    def render(self, conversation: Conversation, open_turn: bool = True) -> str:
+        """A conversation in the tokenizer's chat template."""
         check_conversation(conversation)
         if not self.tokenizer.chat_template:
             raise InvalidSetting(f"got a conversation, but {self.name} has no chat template; pass a text instead")
         turns = [dict(message) for message in conversation]
-        return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        try:
+            return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=open_turn, tokenize=False))
+        except TemplateError as error:
+            raise InvalidPrompt(f"got a conversation that the chat template of {self.name} refuses: {error}") from error
+
+    def _encode(self, text: str, special_tokens: bool) -> list[int]:
+        with self._lock:
+            return list(self.tokenizer(text, add_special_tokens=special_tokens)["input_ids"])
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -163,12 +167,14 @@ def check_conversation(conversation: object) -> None:
         InvalidPrompt: it is empty, or a message lacks a role or a text.
     """
     if isinstance(conversation, str) or not isinstance(conversation, Sequence):
-        raise InvalidPrompt(f"got {conversation!r:.60}, expected a list of messages; generate() takes a text")
+        raise InvalidPrompt(
+            f"got {conversation!r:.60}, expected a list of messages, such as [{{'role': 'user', 'content': 'Hello'}}]"
+        )
     if not conversation:
         raise InvalidPrompt("got an empty conversation, expected at least one message")
     for message in conversation:
         if not isinstance(message, Mapping) or not all(
-            isinstance(message.get(key), str) for key in Message.__annotations__
+            isinstance(message.get(key), str) for key in ("role", "content")
         ):
             raise InvalidPrompt(f"got the message {message!r}, expected {{'role': 'user', 'content': 'a text'}}")
         check_text(message["content"])

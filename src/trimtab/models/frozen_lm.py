@@ -113,8 +113,7 @@ class FrozenLM:
     @property
     def bos_token_id(self) -> int | None:
         """The token that opens a text for a reward model: BOS, or EOS if the tokenizer has no BOS."""
-        first = self.tokenizer.bos_token_id
-        return self.tokenizer.eos_token_id if first is None else first
+        return self.codec.bos_token_id
 
     @cached_property
     def prepends_bos(self) -> bool:

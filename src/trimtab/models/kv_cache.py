@@ -118,10 +118,10 @@ class KVCache:
         return self._forward(candidates, positions, self._block_mask(positions, after))
 
     def accept(self, choice: Int[Tensor, " rows"]) -> None:
-        """Append, without a forward, the candidate in column `choice[row]` of the last `peek`."""
+        """Append, without a forward, the candidate in column `choice[row]` of the last `propose`."""
         assert self._mask is not None
         assert self._ids is not None
-        assert self._proposed, "peek before accepting"
+        assert self._proposed, "propose before accepting"
         kept = self._candidates.gather(1, choice[:, None])
         self._ids = torch.cat([self._ids, kept], dim=1)
         start = self.slots
@@ -166,7 +166,7 @@ class KVCache:
             layer.keys = _stacked(layer.keys, theirs.keys, slots, axis=2)
             layer.values = _stacked(layer.values, theirs.values, slots, axis=2)
         self.depths = tuple(dict.fromkeys((*self.depths, *other.depths)))
-        self._history = {depth: self._joined_history(other, depth, slots) for depth in self.depths}
+        self._history = {depth: self._joined_history(other, depth) for depth in self.depths}
         assert self._ids is not None
         assert other._ids is not None
         self._ids = _stacked(self._ids, other._ids, slots)
@@ -181,26 +181,31 @@ class KVCache:
         for layer in self._cache.layers if first else ():
             layer.keys, layer.values = layer.keys[:, :, first:], layer.values[:, :, first:]
         self._mask, self._ids = self._mask[:, first:], self._ids[:, first:]
-        self._history = {depth: states[:, first:] for depth, states in self._history.items()}
+        self._history = {depth: states[:, -self.slots :] for depth, states in self._history.items()}
 
     def _take(self, other: "KVCache") -> None:
         self._cache, self._mask, self._ids, self._padded = other._cache, other._mask, other._ids, other._padded
         self.depths, self._history = other.depths, other._history
 
-    def _joined_history(self, other: "KVCache", depth: int, slots: int) -> Tensor:
-        known = self._history.get(depth, other._history.get(depth))
+    def _joined_history(self, other: "KVCache", depth: int) -> Tensor:
+        """The last hidden states that both caches have; recalled tokens have none."""
+        ours, theirs = self._history.get(depth), other._history.get(depth)
+        known = theirs if ours is None else ours
         assert known is not None
-        ours = self._history.get(depth, known.new_zeros(self.rows, self.slots, known.shape[2]))
-        theirs = other._history.get(depth, known.new_zeros(other.rows, other.slots, known.shape[2]))
-        return _stacked(ours, theirs, slots)
+        ours = known.new_zeros(self.rows, *known.shape[1:]) if ours is None else ours
+        theirs = known.new_zeros(other.rows, *known.shape[1:]) if theirs is None else theirs
+        length = min(ours.shape[1], theirs.shape[1])
+        return torch.cat([ours[:, -length:], theirs[:, -length:]])
 
     def rollback(self, tokens: int) -> None:
         """Take back the last `tokens` tokens of every prefix.
 
         Raises:
-            InvalidSetting: the shortest prefix would have no token left.
+            InvalidSetting: the shortest prefix would have no token left, or no hidden state, because its tokens came
+                from the prefix cache.
         """
         held = 1 if self._mask is None else int(self._mask.sum(1).min())
+        held = min([held, *(states.shape[1] for states in self._history.values())])
         if not 0 <= tokens < held:
             raise InvalidSetting(
                 f"got a rollback of {tokens} tokens, expected 0 to {held - 1}, one short of the shortest row"

@@ -10,7 +10,7 @@ from torch import Tensor
 from trimtab.errors import CorruptReward, InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard
-from trimtab.rewards.network import build_network, own_tensors
+from trimtab.rewards.network import build_network, reward_tensors
 from trimtab.rewards.reward_model import RewardModel
 
 WRAPPERS = ("module.", "model.")
@@ -51,7 +51,7 @@ def convert_rad(file: Path, base: FrozenLM, attributes: Sequence[str], name: str
         provenance={"imported from": file.name, "as": "RAD's released layout"},
     )
     network = build_network(base, card)
-    expected = {name: weight.shape for name, weight in own_tensors(network, card.trunk).items()}
+    expected = {name: weight.shape for name, weight in reward_tensors(network, card.trunk).items()}
     found = {name: weight.shape for name, weight in tensors.items()}
     if wrong := [name for name in expected | found if expected.get(name) != found.get(name)]:
         raise CorruptReward(f"{str(file)!r} does not fit {base.name} in {len(wrong)} tensors, first {min(wrong)!r}")

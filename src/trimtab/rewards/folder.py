@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from trimtab.errors import CorruptReward, InvalidSetting
 from trimtab.rewards.card import CARD_FILE, RewardCard, TrunkTraining
 from trimtab.rewards.model_card import model_card
-from trimtab.rewards.network import RewardNetwork, own_tensors
+from trimtab.rewards.network import RewardNetwork, reward_tensors
 
 WEIGHTS_FILE = "reward.safetensors"
 README_FILE = "README.md"
@@ -52,7 +52,7 @@ def load_own_tensors(network: RewardNetwork, trunk: TrunkTraining, path: Path) -
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CorruptReward(f"cannot read {str(path)!r}: {error}; fetch or train the reward again") from error
-    expected = {name: weight.shape for name, weight in own_tensors(network, trunk).items()}
+    expected = {name: weight.shape for name, weight in reward_tensors(network, trunk).items()}
     found = {name: weight.shape for name, weight in tensors.items()}
     if wrong := [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]:
         raise CorruptReward(f"{str(path)!r} does not match its card in {len(wrong)} tensors, first {min(wrong)!r}")

@@ -48,14 +48,14 @@ class RewardNetwork(nn.Module):
         return PrefixRewards(*(part[:, -ids.shape[1] :] for part in scored))
 
 
-def is_own(name: str, trunk: TrunkTraining) -> bool:
+def is_reward_tensor(name: str, trunk: TrunkTraining) -> bool:
     """Whether a tensor of a network belongs to the reward: the head, the adapters, or the whole trunk if trained."""
     return trunk == "full" or name.startswith(HEAD_PREFIX) or LORA_MARK in name
 
 
-def own_tensors(network: RewardNetwork, trunk: TrunkTraining) -> dict[str, Tensor]:
+def reward_tensors(network: RewardNetwork, trunk: TrunkTraining) -> dict[str, Tensor]:
     """The tensors that a reward adds to its base. Only these are trained and saved."""
-    return {name: weight for name, weight in network.state_dict().items() if is_own(name, trunk)}
+    return {name: weight for name, weight in network.state_dict().items() if is_reward_tensor(name, trunk)}
 
 
 def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:

@@ -22,7 +22,7 @@ from trimtab.rewards.card import CARD_FILE, RewardCard, read_card
 from trimtab.rewards.folder import README_FILE, WEIGHTS_FILE, check_target, load_own_tensors
 from trimtab.rewards.heads.base import PrefixRewards
 from trimtab.rewards.model_card import model_card
-from trimtab.rewards.network import RewardNetwork, build_network, own_tensors
+from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.trunk import merge_adapters
 from trimtab.steering.reward import RewardState
 from trimtab.steering.steer import Clamp, Steer, Term
@@ -30,7 +30,7 @@ from trimtab.steering.steer import Clamp, Steer, Term
 
 @final
 class RewardModel:
-    """A trunk, a head and a card.
+    """A trained reward: trunk, head and card.
 
     Args:
         network: the trunk and the head, put into eval mode.
@@ -58,7 +58,7 @@ class RewardModel:
     def fingerprint(self) -> str:
         """A hash of the reward's own weights, in the dtype in which they are loaded."""
         digest = hashlib.sha256()
-        for name, weight in sorted(own_tensors(self.network, self.card.trunk).items()):
+        for name, weight in sorted(reward_tensors(self.network, self.card.trunk).items()):
             digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
         return digest.hexdigest()[:16]
 
@@ -206,7 +206,7 @@ class RewardModel:
         check_target(Path(folder))
         tensors = {
             name: weight.to(dtype or weight.dtype).contiguous()
-            for name, weight in own_tensors(self.network, self.card.trunk).items()
+            for name, weight in reward_tensors(self.network, self.card.trunk).items()
         }
         with whole_folder(Path(folder), replace=True) as partial:
             (partial / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")

@@ -148,18 +148,18 @@ def _first_draft(commit: Commit) -> str:
         return ""
     tag = "ins" if commit.text == commit.draft else "del"
     words = f'<{tag}><span class="draft">{_visible(commit.draft)}</span></{tag}>'
-    return f'<p class="text"><span class="fate">first draft</span> {words} {_valued(commit.score)}</p>'
+    return f'<p class="text"><span class="status">first draft</span> {words} {_valued(commit.score)}</p>'
 
 
 def _branch(branch: Branch, below_kept: bool, final: bool) -> str:
-    fate = "kept" if branch.kept else "undecided" if below_kept else "taken back"
+    status = "kept" if branch.kept else "undecided" if below_kept else "taken back"
     below_kept = (below_kept or branch.kept) and not final
     return BRANCH.substitute(
-        kind=fate.partition(" ")[0],
+        kind=status.partition(" ")[0],
         side=_side(branch.value),
         share=_share(branch.value),
-        fate=fate,
-        words=_branch_words(branch, "ins" if branch.kept else "span" if fate == "undecided" else "del"),
+        status=status,
+        words=_branch_words(branch, "ins" if branch.kept else "span" if status == "undecided" else "del"),
         facts=_branch_facts(branch),
         below=_below(branch.children, below_kept, final) if branch.children else "",
     )
@@ -175,7 +175,7 @@ def _branch_words(branch: Branch, tag: str) -> str:
 def _branch_facts(branch: Branch) -> str:
     return _facts(
         {
-            "judge": "not asked" if branch.score is None else _valued(branch.score),
+            "judge": "not judged" if branch.score is None else _valued(branch.score),
             "mean": _valued(branch.value),
             "visits": str(branch.visits),
             "prior": f"{branch.prior:.0%}",

@@ -61,7 +61,7 @@ $branches
 
 BRANCH = Template("""\
 <li class="branch $kind $side" style="--share:$share">
-<p class="text"><span class="fate">$fate</span> $words</p>
+<p class="text"><span class="status">$status</span> $words</p>
 $facts
 $below
 </li>""")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from trimtab.rewind.draft import JudgedDraft
+from trimtab.rewind.judged_draft import JudgedDraft
 from trimtab.rewind.tree import Node, Tree
 
 DIGITS = 4  # of rounded priors, values and scores
@@ -68,12 +68,12 @@ class Commit:
     def taken_back(self) -> int:
         """Return the number of judged drafts on branches that were not kept."""
 
-        def judged_in_vain(branch: Branch) -> int:
+        def count_discarded(branch: Branch) -> int:
             if not branch.kept:
                 return branch.judged
-            return sum(map(judged_in_vain, branch.children)) if self.final else 0
+            return sum(map(count_discarded, branch.children)) if self.final else 0
 
-        return sum(map(judged_in_vain, self.branches))
+        return sum(map(count_discarded, self.branches))
 
 
 def record_commit(
@@ -98,7 +98,7 @@ def record_commit(
             prior=round(tree.prior(node), DIGITS),
             visits=node.real_visits,
             value=round(node.value, DIGITS),
-            draft=known.rollout if known and visited else None,
+            draft=known.rollout_text if known and visited else None,
             score=round(known.score, DIGITS) if known and visited else None,
             kept=node in path,
             children=tuple(branch(child) for child in ranked(node) if child.real_visits),
@@ -111,11 +111,11 @@ def record_commit(
     first = judged.get(root) if root.real_visits else None
     text = decode([token for node in path[1:] for token in node.tokens])
     return Commit(
-        text=text + judged[kept].rollout if final else text,
+        text=text + judged[kept].rollout_text if final else text,
         visits=root.real_visits,
         value=round(root.value, DIGITS),
         branches=tuple(branch(child) for child in ranked(root) if child.real_visits or child is kept),
-        draft=first.rollout if first else None,
+        draft=first.rollout_text if first else None,
         score=round(first.score, DIGITS) if first else None,
         final=final,
     )

@@ -14,7 +14,7 @@ from trimtab.judges.draft import Draft
 from trimtab.judges.load import JudgeLike, as_judge
 from trimtab.models.codec import Prompt, prompt_text
 from trimtab.models.usage import Usage
-from trimtab.rewind.draft import JudgedDraft
+from trimtab.rewind.judged_draft import JudgedDraft
 from trimtab.rewind.result import SearchResult
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.rewind.search import Search
@@ -61,6 +61,11 @@ def rewind_prompts(
     options: RewindOptions,
 ) -> list[SearchResult]:
     """Search a continuation of each prompt, all together. Arguments and errors as in `LanguageModel.rewind`."""
+    if unknown := sorted(set(options) - set(RewindOptions.__annotations__)):
+        known = ", ".join(sorted(RewindOptions.__annotations__))
+        raise InvalidSetting(
+            f"got {unknown[0]}, expected one of: {known}; other settings belong into RewindSettings(…)"
+        )
     settings, budget = settings or RewindSettings(), options.get("budget") or Budget()
     check_arguments(engine, prompts, steer, settings, budget)
     judging, comparing = as_judge(judge), as_similarity(options.get("similarity", "lm"))
@@ -92,8 +97,10 @@ def check_arguments(
     """
     if not prompts:
         raise InvalidSetting("got no prompts, expected at least one")
-    if not isinstance(settings, RewindSettings) or not isinstance(budget, Budget):
-        raise InvalidSetting(f"got settings={settings!r}, budget={budget!r}, expected RewindSettings(…), Budget(…)")
+    if not isinstance(settings, RewindSettings):
+        raise InvalidSetting(f"got settings={settings!r}, expected RewindSettings(…)")
+    if not isinstance(budget, Budget):
+        raise InvalidSetting(f"got budget={budget!r}, expected Budget(…)")
     if not isinstance(steer, Steer | None):
         raise InvalidSetting(f"got steer={steer!r}, expected one Steer for all prompts: reward.toward(beta)")
     if settings.widest > engine.vocabulary_size:
@@ -192,14 +199,14 @@ class SearchRunner:
         return state()
 
     def _turn(self, pending: Sequence[PendingRequest]) -> None:
-        rollouts = self._writer.write(pending)
-        if not rollouts:
+        drafts_written = self._writer.write(pending)
+        if not drafts_written:
             return
-        drafts = [rollout.draft for _, _, rollout in rollouts]
+        drafts = [written.draft for _, _, written in drafts_written]
         scores = self._scores(drafts)
         embeddings = self._similarity.embed(drafts, self._engine)
-        for (search, node, rollout), score, of_draft in zip(rollouts, scores, embeddings, strict=True):
-            search.judged[node] = JudgedDraft(rollout.draft, score, rollout.choices, rollout.text, of_draft)
+        for (search, node, written), score, of_draft in zip(drafts_written, scores, embeddings, strict=True):
+            search.judged[node] = JudgedDraft(written.draft, score, written.choices, written.rollout_text, of_draft)
 
     def _scores(self, drafts: Sequence[Draft]) -> list[float]:
         """RAIN's s of each draft: −1 (bad) to 1 (good)."""

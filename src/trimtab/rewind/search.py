@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from trimtab.engines.base import Choice, FinishReason
-from trimtab.rewind.draft import JudgedDraft
+from trimtab.rewind.judged_draft import JudgedDraft
 from trimtab.rewind.record import Commit, record_commit
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.rewind.tree import Node, Tree
@@ -35,7 +35,7 @@ class SearchRequest:
 
 @final
 @dataclass(frozen=True)
-class Written:
+class NewBranch:
     """A branch that was written for a node.
 
     Attributes:
@@ -93,7 +93,7 @@ class Search:
         self.prompt, self.prompt_ids, self.seed, self.limit = prompt, prompt_ids, seed, limit
         self.settings, self._decode, self._max_iterations = settings, decode, max_iterations
         self.tree = Tree(settings)
-        self.written: dict[Node, Written] = {}
+        self.written: dict[Node, NewBranch] = {}
         self.judged: dict[Node, JudgedDraft] = {}
         self.choices: tuple[Choice, ...] = ()
         self.finish_reason: FinishReason | None = None
@@ -132,7 +132,7 @@ class Search:
         missing = self._advance()
         return [] if missing is None else list(dict.fromkeys([missing, *self._expected()]))[: self.settings.lookahead]
 
-    def grow(self, request: SearchRequest, children: Sequence[Written]) -> None:
+    def grow(self, request: SearchRequest, children: Sequence[NewBranch]) -> None:
         """Answer a request for branches. They join the tree when the search reaches the node."""
         nodes = [request.node.child(child.tokens, child.weight, child.ended is not None) for child in children]
         self.written |= zip(nodes, children, strict=True)
@@ -156,12 +156,12 @@ class Search:
             if self._budget_left <= 0:
                 self.stop("budget")
                 return None
-            missing = self._commit() if self._decided() else self._iterate()
+            missing = self._commit() if self._should_commit() else self._iterate()
             if missing is not None:
                 return missing
         return None
 
-    def _decided(self) -> bool:
+    def _should_commit(self) -> bool:
         """Return whether to commit: the most visited branch is good enough, or no iterations are left."""
         most_visited, settings = self.tree.most_visited(), self.settings
         good_enough = (

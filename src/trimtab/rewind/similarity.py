@@ -11,7 +11,7 @@ from trimtab.judges.draft import Draft
 from trimtab.rewind.tree import Embedding
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-OFF, OWN = "off", "lm"
+OFF, HIDDEN_STATES = "off", "lm"
 EXTRA = "pip install 'trimtab[rewind]'"
 
 
@@ -45,7 +45,9 @@ class NoSimilarity:
 
 @final
 class SentenceSimilarity:
-    """The paper's: a sentence encoder reads, for each node, the text from that node on.
+    """Compares branches with a sentence encoder, as the paper does.
+
+    The encoder reads, for each node, the text from that node on.
 
     Args:
         name: of a sentence-transformers model: a folder or a Hub id.
@@ -78,23 +80,23 @@ class SentenceSimilarity:
 
 
 @final
-class OwnSimilarity:
+class HiddenStateSimilarity:
     """The mean of the language model's own hidden states from a node on, two thirds up its layers.
 
     Differs from the paper: no second model; the text is read in its context.
     """
 
-    name = OWN
+    name = HIDDEN_STATES
     needs: frozenset[Capability] = frozenset({"states"})
 
     def embed(self, drafts: Sequence[Draft], engine: Engine) -> list[Sequence[Embedding]]:
         """One forward call for the tokens of all branches and drafts; the prefix cache holds what is before them."""
-        asked = [(draft, draft.tail_lengths[0]) for draft in drafts if draft.tail_lengths and draft.tail_lengths[0]]
-        if not asked:
+        compared = [(draft, draft.tail_lengths[0]) for draft in drafts if draft.tail_lengths and draft.tail_lengths[0]]
+        if not compared:
             return [() for _ in drafts]
-        texts = [(*draft.prompt_ids, *draft.token_ids) for draft, _ in asked]
-        read = engine.states(texts, [length for _, length in asked])
-        states = {id(draft): each.double().numpy() for (draft, _), each in zip(asked, read, strict=True)}
+        texts = [(*draft.prompt_ids, *draft.token_ids) for draft, _ in compared]
+        read = engine.states(texts, [length for _, length in compared])
+        states = {id(draft): each.double().numpy() for (draft, _), each in zip(compared, read, strict=True)}
         return [
             [_unit(states[id(draft)][-max(length, 1) :].mean(0)) for length in draft.tail_lengths]
             if id(draft) in states
@@ -107,8 +109,8 @@ def as_similarity(similarity: str | Similarity) -> Similarity:
     """A similarity from `off`, `lm`, the name of a sentence-transformers model, or a `Similarity`."""
     if similarity == OFF:
         return NoSimilarity()
-    if similarity == OWN:
-        return OwnSimilarity()
+    if similarity == HIDDEN_STATES:
+        return HiddenStateSimilarity()
     if isinstance(similarity, str):
         return SentenceSimilarity(similarity)
     if isinstance(similarity, Similarity):

@@ -12,7 +12,7 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.generation import cut_at_stop
 from trimtab.judges.draft import Draft
 from trimtab.rewind.rewind_settings import SENTENCE_ENDS, RewindSettings
-from trimtab.rewind.search import Search, SearchRequest, Written
+from trimtab.rewind.search import NewBranch, Search, SearchRequest
 from trimtab.rewind.tree import Node
 from trimtab.steering.steer import Steer
 
@@ -21,18 +21,18 @@ PendingRequest = tuple[Search, SearchRequest]
 
 @final
 @dataclass(frozen=True)
-class Rollout:
-    """A draft that is not judged yet.
+class UnjudgedDraft:
+    """A draft without a score yet.
 
     Attributes:
         draft: the text for the judge.
         choices: the tokens of the whole continuation.
-        text: the text behind the branch.
+        rollout_text: the text behind the branch.
     """
 
     draft: Draft
     choices: tuple[Choice, ...]
-    text: str
+    rollout_text: str
 
 
 @final
@@ -50,45 +50,47 @@ class Writer:
         self._engine, self._codec, self._steer, self._settings = engine, engine.codec, steer, settings
         self._stop = tuple(stop)
 
-    def write(self, asked: Sequence[PendingRequest]) -> list[tuple[Search, Node, Rollout]]:
+    def write(self, pending: Sequence[PendingRequest]) -> list[tuple[Search, Node, UnjudgedDraft]]:
         """Give the searches their children; returns the drafts, which must be judged."""
-        self._grow_by_tokens([ask for ask in asked if ask[1].kind != "draft" and self._length(ask) == 1])
-        requests = [self._requests(ask) for ask in asked]
-        flat = [request for of_ask in requests for request in of_ask]
+        self._grow_by_tokens(
+            [request for request in pending if request[1].kind != "draft" and self._length(request) == 1]
+        )
+        samples = [self._samples(request) for request in pending]
+        flat = [sample for of_request in samples for sample in of_request]
         written = iter(self._engine.sample(flat) if flat else [])
         drafts = []
-        for ask, of_ask in zip(asked, requests, strict=True):
-            search, wanted = ask
-            answers = [next(written)[0] for _ in of_ask]
+        for request, of_request in zip(pending, samples, strict=True):
+            search, wanted = request
+            answers = [next(written)[0] for _ in of_request]
             if wanted.kind == "draft":
-                drafts.append((search, wanted.node, self._rollout(search, wanted.node, answers)))
+                drafts.append((search, wanted.node, self._unjudged_draft(search, wanted.node, answers)))
             elif answers:
-                search.grow(wanted, self._children(ask, answers))
+                search.grow(wanted, self._children(request, answers))
         return drafts
 
-    def _length(self, ask: PendingRequest) -> int:
+    def _length(self, request: PendingRequest) -> int:
         """The length of the branches below a node, in tokens."""
-        search, wanted = ask
+        search, wanted = request
         return min(self._settings.length(wanted.node.depth), search.limit - len(_before(search, wanted.node)))
 
-    def _requests(self, ask: PendingRequest) -> list[Request]:
+    def _samples(self, request: PendingRequest) -> list[Request]:
         """The samples to draw: one draft; or a greedy branch and sampled ones; or one more branch."""
-        search, wanted = ask
-        node, length = wanted.node, self._length(ask)
+        search, wanted = request
+        node, length = wanted.node, self._length(request)
         if wanted.kind == "draft":
             before = _before(search, node)
             if node.ended or self._at_sentence_end(before):
                 return []
             limit = min(self._settings.draft_tokens, search.limit - len(before))
-            return [self._request(ask, _seed(search.seed, "draft", 0), limit, until=SENTENCE_ENDS)]
+            return [self._sample(request, _seed(search.seed, "draft", 0), limit, until=SENTENCE_ENDS)]
         if length == 1:
             return []
         if wanted.kind == "another":
-            return [self._request(ask, _seed(search.seed, "another", wanted.number), length)]
+            return [self._sample(request, _seed(search.seed, "another", wanted.number), length)]
         seeds = [_seed(search.seed, "branch", number) for number in range(1, self._settings.children)]
-        return [self._request(ask, 0, length, greedy=True), *(self._request(ask, seed, length) for seed in seeds)]
+        return [self._sample(request, 0, length, greedy=True), *(self._sample(request, seed, length) for seed in seeds)]
 
-    def _request(self, ask: PendingRequest, seed: int, limit: int, greedy: bool = False, until: str = "") -> Request:
+    def _sample(self, request: PendingRequest, seed: int, limit: int, greedy: bool = False, until: str = "") -> Request:
         params = SamplingParams(
             top_k=self._settings.top_k,
             temperature=0.0 if greedy else self._settings.temperature,
@@ -96,34 +98,34 @@ class Writer:
             stop=self._stop,
             seed=seed,
         )
-        return Request(_prefix(ask), params, self._steer, until)
+        return Request(_prefix(request), params, self._steer, until)
 
-    def _grow_by_tokens(self, asked: Sequence[PendingRequest]) -> None:
+    def _grow_by_tokens(self, pending: Sequence[PendingRequest]) -> None:
         """Branches of one token: the most probable ones, in one step."""
-        if not asked:
+        if not pending:
             return
         one = SamplingParams(
             top_k=self._settings.widest, temperature=self._settings.temperature, max_new_tokens=1, seed=0
         )
-        steps = self._engine.sample([Request(_prefix(ask), one, self._steer) for ask in asked])
-        for (search, wanted), (step,) in zip(asked, steps, strict=True):
+        steps = self._engine.sample([Request(_prefix(request), one, self._steer) for request in pending])
+        for (search, wanted), (step,) in zip(pending, steps, strict=True):
             (choice,) = step.choices
             order = choice.steered_logprobs.argsort(descending=True).tolist()
             chosen = order[: self._settings.children] if wanted.kind == "children" else order[wanted.number :][:1]
             children = [(_chosen(choice, column),) for column in chosen]
             search.grow(wanted, [self._written(search, wanted.node, child, "length") for child in children])
 
-    def _children(self, ask: PendingRequest, answers: Sequence[Continuation]) -> list[Written]:
+    def _children(self, request: PendingRequest, answers: Sequence[Continuation]) -> list[NewBranch]:
         """Step 3: the greedy branch, then the distinct sampled ones; or step 2: one sampled branch."""
-        search, wanted = ask
+        search, wanted = request
         greedy, *sampled = (self._written(search, wanted.node, each.choices, each.finish_reason) for each in answers)
         others = [each for each in {each.tokens: each for each in sampled}.values() if each.tokens != greedy.tokens]
         weight, weights = greedy.weight, [each.weight for each in others]
         if len(weights) > 1:
             weight = min(max(weight, max(weights) + min(weights)), math.fsum(weights))
-        return [Written(greedy.choices, weight, greedy.ended), *others]
+        return [NewBranch(greedy.choices, weight, greedy.ended), *others]
 
-    def _written(self, search: Search, node: Node, choices: tuple[Choice, ...], reason: FinishReason) -> Written:
+    def _written(self, search: Search, node: Node, choices: tuple[Choice, ...], reason: FinishReason) -> NewBranch:
         """A branch with its weight, and the reason if it ends the text."""
         whole = (*_before(search, node), *choices)
         ids = [choice.token_id for choice in whole]
@@ -134,7 +136,7 @@ class Writer:
             ended = "stop"
         elif len(ids) >= search.limit:
             ended = "length"
-        return Written(choices, self._weight(choices), ended)
+        return NewBranch(choices, self._weight(choices), ended)
 
     def _weight(self, choices: Sequence[Choice]) -> float:
         """The product of the tokens' probabilities among their candidates, at the temperature of the search."""
@@ -142,10 +144,10 @@ class Writer:
         logprobs = [(choice.steered_logprobs / temperature).log_softmax(-1)[choice.column] for choice in choices]
         return math.exp(math.fsum(float(each) for each in logprobs))
 
-    def _rollout(self, search: Search, node: Node, answers: Sequence[Continuation]) -> Rollout:
+    def _unjudged_draft(self, search: Search, node: Node, answers: Sequence[Continuation]) -> UnjudgedDraft:
         behind = answers[0].choices if answers else ()
         before = _before(search, node)
-        ids = self._spoken((*before, *behind))
+        ids = self._visible_ids((*before, *behind))
         below = accumulate((len(each.tokens) for each in node.path()[1:-1]), initial=len(search.choices))
         tails = [ids[start:] for start in below] if node.parent else []
         draft = Draft(
@@ -156,13 +158,13 @@ class Writer:
             tuple(map(self._text, tails)),
             tuple(map(len, tails)),
         )
-        return Rollout(draft, (*before, *behind), self._text(self._ids(behind)))
+        return UnjudgedDraft(draft, (*before, *behind), self._text(self._ids(behind)))
 
     def _at_sentence_end(self, choices: Sequence[Choice]) -> bool:
         """Whether a branch ends a sentence, and so is judged without a draft behind it."""
         return self._codec.decode(self._ids(choices)).endswith(tuple(SENTENCE_ENDS))
 
-    def _spoken(self, choices: Sequence[Choice]) -> list[int]:
+    def _visible_ids(self, choices: Sequence[Choice]) -> list[int]:
         """Token ids without an EOS and without a stop string."""
         ids = self._ids(choices)
         length = len(self._text(ids))
@@ -178,9 +180,9 @@ class Writer:
         return cut_at_stop(self._codec.decode(ids), self._stop)
 
 
-def _prefix(ask: PendingRequest) -> tuple[int, ...]:
+def _prefix(request: PendingRequest) -> tuple[int, ...]:
     """The prompt, the committed text and the branch, in tokens."""
-    search, wanted = ask
+    search, wanted = request
     return (*search.prompt_ids, *(choice.token_id for choice in _before(search, wanted.node)))
 
 

@@ -41,7 +41,7 @@ class RewardState(Protocol):
 
 @runtime_checkable
 class Reward(Protocol):
-    """The shared half of a reward: immutable, used by any number of requests at once."""
+    """A reward that an engine can steer by: immutable, shared by all requests."""
 
     @property
     def name(self) -> str:

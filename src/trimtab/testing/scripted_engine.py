@@ -17,12 +17,12 @@ from trimtab.engines.torch.loop import Step
 from trimtab.engines.torch.sampling import RowSampling
 from trimtab.engines.torch.trace import trace_step
 from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
-from trimtab.models.codec import Prompt, check_conversation, prompt_text
+from trimtab.models.codec import Conversation, Prompt, check_conversation, prompt_text
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.usage import Usage
 from trimtab.steering.reward import Reward, RewardState
-from trimtab.steering.steer import Clamp, Steer, Term
+from trimtab.steering.steer import Clamp, Steer, Term, distinct_rewards
 
 CPU = torch.device("cpu")
 EOS = "<eos>"
@@ -39,6 +39,7 @@ class WordCodec:
     """
 
     name = "words"
+    bos_token_id: int | None = None
     eos_token_ids = frozenset({0})
     fingerprint = "words"
 
@@ -78,9 +79,9 @@ class WordCodec:
         """Nothing stands before a text."""
         return []
 
-    def around_user_turn(self) -> tuple[str, str]:
+    def render(self, conversation: Conversation, open_turn: bool = True) -> str:
         """There is no chat template."""
-        raise InvalidSetting("got a chat judge, but words have no chat template")
+        raise InvalidSetting("got a conversation to render, but words have no chat template")
 
 
 @final
@@ -119,7 +120,13 @@ class ScriptedEngine:
 
     def describe(self) -> dict[str, str]:
         """The engine's name and vocabulary."""
-        return {"engine": "scripted", "model": self.codec.name}
+        return {
+            "engine": "scripted",
+            "model": self.codec.name,
+            "base_fingerprint": self.codec.fingerprint,
+            "dtype": "float32",
+            "device": "cpu",
+        }
 
     def session(self) -> "ScriptedEngine":
         """The same script with a usage count of its own."""
@@ -133,7 +140,11 @@ class ScriptedEngine:
 
     def stream(self, requests: Sequence[Request]) -> Iterator[list[Chunk]]:
         """The same continuations, sample by sample and word by word."""
-        limits = [self._limit(request) for request in requests]
+        if not requests:
+            raise InvalidSetting("got no prompts, expected at least one")
+        return self._chunks(requests, [self._limit(request) for request in requests])
+
+    def _chunks(self, requests: Sequence[Request], limits: Sequence[int]) -> Iterator[list[Chunk]]:
         for number, (request, limit) in enumerate(zip(requests, limits, strict=True)):
             sampling = RowSampling.of([request], CPU)
             for sample in range(request.params.n):
@@ -204,6 +215,9 @@ class ScriptedEngine:
 
     def _limit(self, request: Request) -> int:
         request.params.check_vocabulary(self.vocabulary_size)
+        for reward in distinct_rewards([request.steer]):
+            reward.check_serves(self.codec.fingerprint)
+            reward.check_candidates(request.params.top_k)
         room = self.codec.context_length - len(request.prefix)
         if room < 1 or not request.prefix:
             raise InvalidPrompt(f"got a prompt of {len(request.prefix)} tokens, expected a shorter one")

@@ -1,4 +1,4 @@
-"""The reports of a training run: metrics to its folder, progress to a listener."""
+"""Callbacks of a training run: metrics to its folder, progress to a listener."""
 
 from typing import Any, final
 
@@ -7,19 +7,19 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trimtab.training.run_folder import RunFolder
 
 
-class Report:
+class TrainingProgress:
     """Listens to a run. Every method does nothing by default."""
 
     def teaching(self, done: int, total: int) -> None:
         """The teacher has scored `done` of `total` texts."""
 
-    def started(self, agreeing: int, tensors: int) -> None:
-        """`agreeing` of the reward's `tensors` tensors are copied from another reward."""
+    def started(self, copied: int, tensors: int) -> None:
+        """`copied` of the reward's `tensors` tensors are copied from another reward."""
 
     def resumed(self, checkpoint: str) -> None:
         """The run resumes from a checkpoint."""
 
-    def finished_before(self) -> None:
+    def already_finished(self) -> None:
         """The run was finished earlier; nothing is trained."""
 
     def step(self, done: int, total: int) -> None:
@@ -31,21 +31,21 @@ class Report:
 
 @final
 class Recorder(TrainerCallback):
-    """Passes the Trainer's logs to the run's folder and to a report, from the first process only.
+    """Passes the Trainer's logs to the run's folder and to a listener, from the first process only.
 
     Args:
         run: the folder for metrics; None for no record.
-        report: the listener.
+        progress: the listener.
     """
 
-    def __init__(self, run: RunFolder | None, report: Report):
-        self.run, self.report = run, report
+    def __init__(self, run: RunFolder | None, progress: TrainingProgress):
+        self.run, self.progress = run, progress
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Report the step; log at each checkpoint, where a resumed run starts its running loss anew."""
         control.should_log = control.should_log or control.should_save
         if state.is_world_process_zero:
-            self.report.step(state.global_step, state.max_steps)
+            self.progress.step(state.global_step, state.max_steps)
 
     def on_log(
         self,
@@ -58,6 +58,6 @@ class Recorder(TrainerCallback):
         """Report and record the row."""
         if state.is_world_process_zero and logs and ("loss" in logs or "eval_loss" in logs):
             row = {"step": state.global_step, **logs}
-            self.report.logged(row)
+            self.progress.logged(row)
             if self.run is not None:
                 self.run.log(row)

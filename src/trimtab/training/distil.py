@@ -20,12 +20,12 @@ from trimtab.training.fit import RunOptions, TrainingTask, fit, new_card
 from trimtab.training.labels import check_labels, text_measure
 from trimtab.training.objectives import Loss, squared_error
 from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe
-from trimtab.training.teacher import HELD_OUT, Target, fingerprint, teach
+from trimtab.training.teacher import HELD_OUT, Target, teacher_digest, teacher_rewards
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 
 @final
-class TaughtTexts(Examples):
+class TeacherExamples(Examples):
     """Tokenized texts with the teacher's rewards; texts behind the last reward are left out."""
 
     def __init__(self, texts: TokenizedTexts, targets: Sequence[Target]):
@@ -118,13 +118,15 @@ def train_from_teacher(
         check_labels(measured, teacher.attributes)
     candidates = settings.candidates if settings.target == "candidates" else 0
 
-    def taught(part: TokenizedTexts, folder: Path, most: int | None = None) -> TaughtTexts:
+    def teacher_examples(part: TokenizedTexts, folder: Path, most: int | None = None) -> TeacherExamples:
         ids = [example["input_ids"] for example in part.examples][:most]
-        return TaughtTexts(part, teach(teacher, base, ids, candidates, folder, recipe.bf16, options.report.teaching))
+        rewards = teacher_rewards(teacher, base, ids, candidates, folder, recipe.bf16, options.progress.teaching)
+        return TeacherExamples(part, rewards)
 
     with TemporaryDirectory() as unkept:
         folder = targets or Path(unkept)
-        examples, measured_examples = taught(texts, folder), taught(measured, folder / HELD_OUT, QUICK_HELD_OUT)
+        examples = teacher_examples(texts, folder)
+        measured_examples = teacher_examples(measured, folder / HELD_OUT, QUICK_HELD_OUT)
     differences = settings.target == "delta"
     clamp = None if differences else teacher.card.clamp
     card = new_card(base, teacher.attributes, recipe, baseline=not differences, clamp=clamp)
@@ -139,7 +141,7 @@ def train_from_teacher(
             "truncated": texts.truncated,
             "objective": f"distil, {settings.target}" + (f" of {candidates}" if candidates else ""),
             "teacher": teacher.name,
-            "teacher_fingerprint": fingerprint(teacher),
+            "teacher_fingerprint": teacher_digest(teacher),
         },
     )
     return fit(base, card, task, recipe, options)

@@ -15,10 +15,10 @@ from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import Link, RewardCard
 from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
-from trimtab.rewards.network import RewardNetwork, build_network, own_tensors
+from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.registry import find_reward
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.training.callbacks import Recorder, Report
+from trimtab.training.callbacks import Recorder, TrainingProgress
 from trimtab.training.distributed import processes
 from trimtab.training.examples import Examples
 from trimtab.training.initial_weights import prepare_for_training, start_from
@@ -34,13 +34,13 @@ class RunOptions:
 
     Attributes:
         run: the folder for metrics and checkpoints; an interrupted run resumes from it. None for no folder.
-        report: the listener for progress.
+        progress: the listener.
         name: the name of the reward.
         provenance: the data and the command, for the card.
     """
 
     run: RunFolder | None = None
-    report: Report = field(default_factory=Report)
+    progress: TrainingProgress = field(default_factory=TrainingProgress)
     name: str = "reward"
     provenance: Mapping[str, object] = field(default_factory=dict)
 
@@ -85,17 +85,17 @@ def fit(base: FrozenLM, card: RewardCard, task: TrainingTask, recipe: Recipe, op
     prepare_for_training(network, card.trunk, task.start_at)
     if recipe.start is not None:
         copied = start_from(network, card.trunk, find_reward(recipe.start))
-        options.report.started(copied, len(own_tensors(network, card.trunk)))
+        options.progress.started(copied, len(reward_tensors(network, card.trunk)))
     if run is not None:
         with processes().main_process_first():
             run.claim(resolved_settings(card, task, recipe), options.provenance)
     if run is not None and run.final.exists():
-        trainer = make_trainer(base, network, card, task, recipe, options.report, run=None)
-        options.report.finished_before()
+        trainer = make_trainer(base, network, card, task, recipe, options.progress, run=None)
+        options.progress.already_finished()
         load_final(network, card, run)
     else:
-        trainer = make_trainer(base, network, card, task, recipe, options.report, run)
-        train(trainer, run, options.report)
+        trainer = make_trainer(base, network, card, task, recipe, options.progress, run)
+        train(trainer, run, options.progress)
     return RewardModel(network, measured_card(card, trainer, task, recipe, options), base, options.name)
 
 
@@ -105,7 +105,7 @@ def make_trainer(
     card: RewardCard,
     task: TrainingTask,
     recipe: Recipe,
-    report: Report,
+    progress: TrainingProgress,
     run: RunFolder | None,
 ) -> RewardTrainer:
     """The Trainer of a run; without a run folder it saves no checkpoints and no metrics."""
@@ -119,7 +119,7 @@ def make_trainer(
         held_out=task.held_out,
         vocabulary=len(base.tokenizer),
         run_folder=run.checkpoints if run else None,
-        callbacks=[Recorder(run, report)],
+        callbacks=[Recorder(run, progress)],
     )
 
 
@@ -163,16 +163,16 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
     return {**asdict(recipe), "learning_rate": recipe.resolved_learning_rate}
 
 
-def train(trainer: RewardTrainer, run: RunFolder | None, report: Report) -> None:
+def train(trainer: RewardTrainer, run: RunFolder | None, progress: TrainingProgress) -> None:
     """Train to the end, from the run's newest checkpoint if there is one. The final weights are kept in the run."""
     with processes().main_process_first():
         checkpoint = run.resume() if run else None
     if checkpoint is not None:
-        report.resumed(checkpoint.name)
+        progress.resumed(checkpoint.name)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if run is not None and trainer.args.should_save:
         partial = run.final.with_suffix(".partial")
-        save_file(trainer.own_tensors(), partial)
+        save_file(trainer.reward_tensors(), partial)
         partial.replace(run.final)
 
 

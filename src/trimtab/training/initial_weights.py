@@ -13,7 +13,7 @@ from trimtab.errors import CorruptReward, InvalidSetting
 from trimtab.rewards.card import TrunkTraining, read_card
 from trimtab.rewards.folder import WEIGHTS_FILE
 from trimtab.rewards.heads import head_class
-from trimtab.rewards.network import HEAD_PREFIX, RewardNetwork, is_own, own_tensors
+from trimtab.rewards.network import HEAD_PREFIX, RewardNetwork, is_reward_tensor, reward_tensors
 
 
 def prepare_for_training(
@@ -21,7 +21,7 @@ def prepare_for_training(
 ) -> None:
     """Turn on gradients for the reward's own weights, in float32, and let every prefix start at the mean reward."""
     for name, weight in network.named_parameters():
-        trained = is_own(name, trunk)
+        trained = is_reward_tensor(name, trunk)
         weight.requires_grad_(trained)
         if trained:
             weight.data = weight.data.float()
@@ -40,12 +40,12 @@ def start_from(network: RewardNetwork, trunk: TrunkTraining, folder: Path) -> in
         InvalidSetting: no tensor agrees.
     """
     saved = _renamed(_read(folder / WEIGHTS_FILE), read_card(folder).head, network)
-    own = own_tensors(network, trunk)
-    agreeing = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
-    if not agreeing:
+    own = reward_tensors(network, trunk)
+    copied = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
+    if not copied:
         raise InvalidSetting(f"got start={str(folder)!r}, expected a reward that shares a weight's shape with this one")
-    network.load_state_dict(agreeing, strict=False)
-    return len(agreeing)
+    network.load_state_dict(copied, strict=False)
+    return len(copied)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -99,7 +99,12 @@ class PairMeasure:
         rejected = prefix_rewards(network, self.rejected[:most], self.pad_token_id)
         above = {
             f"{fraction:.0%}": float(
-                np.mean([at(c, fraction)[0] > at(r, fraction)[0] for c, r in zip(chosen, rejected, strict=True)])
+                np.mean(
+                    [
+                        reward_at_fraction(c[:, 0], fraction) > reward_at_fraction(r[:, 0], fraction)
+                        for c, r in zip(chosen, rejected, strict=True)
+                    ]
+                )
             )
             for fraction in FRACTIONS
         }
@@ -156,7 +161,7 @@ def label_quality(
         found[f"spearman:{name}"] = float(spearmanr(labels, whole).statistic)
     by_prefix = {}
     for fraction in FRACTIONS:
-        up_to_here = np.array([at(of_text, fraction) for of_text in rewards])
+        up_to_here = np.array([reward_at_fraction(of_text, fraction) for of_text in rewards])
         if absolute:
             by_prefix[f"{fraction:.0%}"] = float(accuracy_score(high, up_to_here >= 0.5))
         elif both:
@@ -167,9 +172,9 @@ def label_quality(
     return found
 
 
-def at(rewards: Float[np.ndarray, " *prefixes"], fraction: float) -> Any:
+def reward_at_fraction(rewards: Float[np.ndarray, " prefixes"], fraction: float) -> float:
     """The reward after a fraction of a text's tokens, at least one."""
-    return rewards[max(1, int(np.ceil(fraction * len(rewards)))) - 1]
+    return float(rewards[max(1, int(np.ceil(fraction * len(rewards)))) - 1])
 
 
 def reliability(rewards: Float[np.ndarray, " texts"], labels: np.ndarray) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Rewards from pairs of texts: the chosen text shall score above the rejected one."""
+"""Train rewards from preference pairs (Bradley–Terry)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, final

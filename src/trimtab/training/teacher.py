@@ -17,7 +17,7 @@ from trimtab.data.tables import digest_of
 from trimtab.errors import InvalidData
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.candidate_scores import base_candidates, score_candidates
-from trimtab.rewards.network import own_tensors
+from trimtab.rewards.network import reward_tensors
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.distributed import evaluating, processes
 
@@ -55,7 +55,7 @@ class TargetSettings:
     bf16: bool
 
 
-def teach(
+def teacher_rewards(
     teacher: RewardModel,
     base: FrozenLM,
     texts: Sequence[Sequence[int]],
@@ -78,29 +78,29 @@ def teach(
     Raises:
         InvalidData: the folder belongs to another teacher, base or set of texts, or holds a damaged file.
     """
-    settings = TargetSettings(fingerprint(teacher), base.base_fingerprint, digest_of(texts), candidates, bf16)
+    settings = TargetSettings(teacher_digest(teacher), base.base_fingerprint, digest_of(texts), candidates, bf16)
     found: list[Target] = []
-    with processes().main_process_first():  # it asks the teacher, the others read
+    with processes().main_process_first():  # The main process scores; the others read its files.
         _claim(folder, settings)
         for number, start in enumerate(range(0, len(texts), SHARD_TEXTS)):
             some = texts[start : start + SHARD_TEXTS]
             path = folder / f"{number:06}.safetensors"
             if not path.exists():
-                _write_shard(path, _teach_some(teacher, base, some, candidates, bf16))
+                _write_shard(path, _score_shard(teacher, base, some, candidates, bf16))
             found += _read_shard(path, [len(ids) for ids in some])
             progress(len(found), len(texts))
     return found
 
 
-def fingerprint(teacher: RewardModel) -> str:
-    """A hash of a reward's own weights."""
+def teacher_digest(teacher: RewardModel) -> str:
+    """A hash of a teacher's own weights and of its base."""
     digest = hashlib.sha256(teacher.card.base_fingerprint.encode())
-    for name, weight in sorted(own_tensors(teacher.network, teacher.card.trunk).items()):
+    for name, weight in sorted(reward_tensors(teacher.network, teacher.card.trunk).items()):
         digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
-def _teach_some(
+def _score_shard(
     teacher: RewardModel, base: FrozenLM, texts: Sequence[Sequence[int]], k: int, bf16: bool
 ) -> list[Target]:
     found: list[Target | None] = [None] * len(texts)

@@ -18,7 +18,7 @@ from trimtab.errors import InvalidSetting, TrainingDiverged
 from trimtab.rewards.card import TrunkTraining
 from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
-from trimtab.rewards.network import RewardNetwork, own_tensors
+from trimtab.rewards.network import RewardNetwork, reward_tensors
 from trimtab.training.batches import LengthGrouped, Throughput, by_length
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.examples import Examples
@@ -115,7 +115,7 @@ class RewardTrainer(Trainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Measure on held-out texts: 256 during training, all at the end. Every process measures all of them."""
-        self.own_tensors()  # raises if a weight is not finite
+        self.reward_tensors()  # raises if a weight is not finite
         with evaluating(self.network, self.recipe.bf16):
             figures = {"eval_loss": self._held_out_loss(), **self.measure(self.network, self.most_held_out)}
         self.log({**figures, "final": True} if self.most_held_out is None else dict(figures))
@@ -140,13 +140,13 @@ class RewardTrainer(Trainer):
         lengths = [self.train_dataset[i]["length"] for i in range(len(self.train_dataset))]
         return LengthGrouped(lengths, self.recipe.batch_size, self.recipe.seed)
 
-    def own_tensors(self) -> dict[str, Tensor]:
+    def reward_tensors(self) -> dict[str, Tensor]:
         """The current values of the reward's own weights.
 
         Raises:
             TrainingDiverged: a weight is not finite.
         """
-        tensors = {name: weight.contiguous() for name, weight in own_tensors(self.network, self.trunk).items()}
+        tensors = {name: weight.contiguous() for name, weight in reward_tensors(self.network, self.trunk).items()}
         if not all(weight.isfinite().all() for weight in tensors.values()):
             raise TrainingDiverged(
                 f"a weight is no longer finite after step {self.state.global_step}; "
@@ -157,7 +157,7 @@ class RewardTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.own_tensors(), folder / WEIGHTS_FILE)
+        save_file(self.reward_tensors(), folder / WEIGHTS_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_own_tensors(self.network, self.trunk, Path(resume_from_checkpoint) / WEIGHTS_FILE)

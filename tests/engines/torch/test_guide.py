@@ -9,6 +9,7 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.guide import Guide
 from trimtab.engines.torch.loop import DecodeLoop
 from trimtab.models.frozen_lm import PromptBatch
+from trimtab.models.kv_cache import LAST, KVCache
 from trimtab.steering.rule import entropy_of, top_candidates
 from trimtab.testing import WordCodec, WordReward, separate_rewards
 
@@ -142,3 +143,31 @@ def test_rewards_of_rows_that_a_reward_does_not_steer_are_nan():
     assert list(table) == ["words:worth"]
     assert table["words:worth"][0].isnan().all()
     assert table["words:worth"][1].tolist() == [0.0, 1.0, 0.0]
+
+
+def test_a_reward_keeps_its_name_when_another_of_that_name_joins_or_leaves():
+    codec = WordCodec(["good", "bad"])
+    first, second, third = (WordReward(codec, {"good": worth}) for worth in (1.0, 2.0, 3.0))
+    guide = Guide([first.toward(1.0), second.toward(1.0)], CPU)
+    guide.prefill(PromptBatch.pad([[1], [1]], 0, CPU))
+    guide.select(torch.tensor([1]))
+    other = Guide([third.toward(1.0)], CPU)
+    other.prefill(PromptBatch.pad([[1]], 0, CPU))
+    guide.join(other)
+    _, table = guide.steer(top_candidates(torch.zeros(2, 3), None, None), torch.zeros(2, 3))
+    assert table["words#2:worth"][0].tolist() == [0.0, 2.0, 0.0]
+    assert table["words:worth"][1].tolist() == [0.0, 3.0, 0.0]
+
+
+@torch.inference_mode()
+def test_a_reward_of_the_models_own_state_leaves_with_its_last_row(llama):
+    own = tiny_reward(llama, "q", "frozen", layers=3, bos_token_id=None)
+    host = KVCache(llama.model, [LAST])
+    batch = PromptBatch.pad([[10, 11], [20]], 0, CPU)
+    host.feed(batch.ids, batch.mask)
+    guide = Guide([own.toward(2.0), None], CPU, host)
+    guide.prefill(batch)
+    guide.select(torch.tensor([1]))
+    host.select(torch.tensor([1]))
+    _, table = guide.steer(top_candidates(torch.zeros(1, 64), 5, None), torch.zeros(1, 64))
+    assert table == {}

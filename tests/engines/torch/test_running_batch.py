@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tiny import tiny_reward
+from tiny import tiny_lm, tiny_reward
 from trimtab import testing
 from trimtab.engines.base import Request, collect
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.engines.torch.sampling import RowSampling
+from trimtab.models.prefix_cache import PrefixCache
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
 PREFIXES = [[10, 11, 12, 13, 14, 15, 16], [20], [30, 31, 32], [40, 41]]
@@ -192,3 +193,34 @@ def greedy_by_hand(llama, prefix, tokens):
     for _ in range(tokens):
         ids.append(int(llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
     return ids[len(prefix) :]
+
+
+@pytest.mark.parametrize("kind", ["own trunk", "own state", "V-head"])
+def test_a_row_from_a_filled_prefix_cache_keeps_its_text_when_another_joins(llama, kind):
+    """The first row's prompt comes from the prefix cache, so the KV cache has hidden states of its last token only."""
+    engine = TorchEngine(llama, PrefixCache())
+    first, second = requests_of(steers_of(llama, kind)[:2])
+    expected = [TorchEngine(llama).sample([request])[0][0].token_ids for request in (first, second)]
+    engine.sample([first])
+    batch = RunningBatch(llama, engine.prefix_cache)
+    chunks = []
+    for request in (first, second):
+        batch.add([request], engine.limits([request]))
+        chunks += [batch.step() for _ in range(2)]
+    while batch.active:
+        chunks.append(batch.step())
+    assert [each.token_ids for (each,) in collect([first, second], chunks)] == expected
+
+
+@torch.inference_mode()
+def test_steps_of_several_tokens_stop_at_the_end_of_the_context():
+    """GPT-2's positions end with the context: no row may be fed beyond it."""
+    gpt2 = tiny_lm("gpt2")
+    engine = TorchEngine(gpt2)
+    requests = [Request([10] * length, SamplingParams(top_k=5, max_new_tokens=20, seed=length)) for length in (61, 10)]
+    batch, chunks = RunningBatch(gpt2), []
+    batch.add(requests, engine.limits(requests))
+    while batch.active:
+        chunks.append(batch.step(8))
+    for request, (found,) in zip(requests, collect(requests, chunks), strict=True):
+        assert found.token_ids == engine.sample([request])[0][0].token_ids

@@ -72,3 +72,15 @@ def test_a_choice_tells_whether_steering_changed_the_best_candidate():
     assert (changed.flipped, same.flipped) == (True, False)
     assert same.logprob == pytest.approx(math.log(math.exp(2.5) / (math.exp(2.5) + math.exp(3.0))))
     assert same.base_logprob == pytest.approx(math.log(math.exp(2.0) / (math.exp(2.0) + math.exp(3.0))))
+
+
+@pytest.mark.parametrize("column", [0, 1, 11])
+def test_a_wide_trace_holds_each_candidate_once(column, monkeypatch):
+    """The chosen candidate and the base's best are among the best after steering, or not: none is held twice."""
+    monkeypatch.setattr(trace, "TRACE_WIDTH", 8)
+    logits = torch.arange(12.0).flip(0)[None]
+    for bonus in (torch.zeros(1, 12), 3 * torch.arange(12.0)[None]):
+        (choice,) = trace_step(step_of(logits, torch.tensor([column]), bonus), [12])
+        assert len(set(choice.candidates.tolist())) == 8
+        assert int(choice.candidates[choice.column]) == 11 - column
+        assert 11 in choice.candidates.tolist()  # the base's best

@@ -9,6 +9,7 @@ import pytest
 from tiny_sweep import LENGTH, length
 from trimtab.evaluation.report.collect import measure
 from trimtab.evaluation.report.render import unread_notes, write_json, write_markdown
+from trimtab.evaluation.tasks import TASKS
 from trimtab.judges.text_judges import TextJudge
 
 ROW = "some--up--q=5"
@@ -45,7 +46,7 @@ def test_the_json_holds_each_figure_with_its_interval(copied):
     low, high = ratio.interval()
     assert row["figures"]["kl"] == pytest.approx({"value": ratio.value, "low": low, "high": high})
     assert row["prompts_done"] == 3
-    assert row["judges"]["length"].keys() == {"mean", "average maximum", "rate", "share", "failed"}
+    assert row["judges"]["length"].keys() == {"failed", *(figure for task in TASKS.values() for figure in task.figures)}
 
 
 def test_numbers_that_json_cannot_hold_are_null(copied):
@@ -64,7 +65,7 @@ def test_the_table_has_a_row_for_each_method_and_beta(copied):
     assert sum(line.startswith("| q | 5 |") for line in lines) == 2
 
 
-def test_control_at_equal_perplexity_is_a_table_of_its_own(copied):
+def test_control_at_equal_perplexity_has_its_own_table(copied):
     text = as_markdown(measure(copied, [LENGTH]), copied)
     assert "mean by length, at multiples of the perplexity of `top-k`:" in text
     assert "| method | 1.1× | 1.25× | 1.5× | 2× |" in text

@@ -57,7 +57,7 @@ def test_one_process_holds_a_row(file):
         assert again
 
 
-def test_files_that_are_no_rows_are_refused(tmp_path):
+def test_files_without_settings_or_with_damaged_lines_are_refused(tmp_path):
     path = tmp_path / "row.jsonl"
     path.write_text('{"place": 0}\n', encoding="utf-8")
     with pytest.raises(InvalidData, match="no settings"):
@@ -67,6 +67,6 @@ def test_files_that_are_no_rows_are_refused(tmp_path):
         read_row(path)
 
 
-def test_differences_are_named():
+def test_an_error_about_settings_names_the_differences():
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == "b: 2 there, 3 here; c: None there, 4 here"
     assert differences({"a": 1}, {"a": 1}) == ""

@@ -26,7 +26,7 @@ def test_every_method_continues_every_prompt(whole):
         assert [of[0]["place"] for of in row.texts] == list(range(row.settings["prompts_count"]))
 
 
-def test_the_records_of_a_row_keep_their_names(lm, whole):
+def test_settings_of_a_row_have_the_keys_of_version_0_1(lm, whole):
     """Folders that version 0.1 wrote can still be reported."""
     settings = next(row.settings for row in read_rows(whole) if row.name == "some--up--q=5")
     names = "task prompts prompts_digest prompts_count direction method beta rewards model dtype samples max_new_tokens"

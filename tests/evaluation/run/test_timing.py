@@ -8,7 +8,7 @@ from tiny_sweep import GRID, LENGTH, SETS, SETTINGS
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.evaluation.report.collect import measure
 from trimtab.evaluation.run.plan import Plan
-from trimtab.evaluation.run.timing import Clock, WatchedReward, device_of, read_times, save_times, time_methods
+from trimtab.evaluation.run.timing import Clock, TimedReward, device_of, read_times, save_times, time_methods
 from trimtab.language_model import LanguageModel
 
 TIMED = ["top-k", "unsteered", "v", "best of 2 by tiny-q"]
@@ -18,12 +18,12 @@ TIMED = ["top-k", "unsteered", "v", "best of 2 by tiny-q"]
 def times(lm):
     clock = Clock(device_of(lm))
     plan = Plan(GRID, SETTINGS, {"v": [(tiny_reward(lm.base, "v"), None)]}, (tiny_reward(lm.base, "q"), None))
-    methods = plan.timed("up", clock.watch)
+    methods = plan.timed("up", clock.timed_steer)
     assert [method.name for method in methods] == TIMED
     return time_methods(lm, methods, SETS[0], clock, rounds=2)
 
 
-def test_methods_are_timed_beside_top_k(times):
+def test_each_time_has_a_ratio_to_that_of_top_k(times):
     assert times["top-k"]["ratio"] == 1.0
     assert times["top-k"]["reward_share"] == times["unsteered"]["reward_share"] == 0.0
     for name in ("v", "best of 2 by tiny-q"):  # machines differ in the figures themselves
@@ -39,17 +39,17 @@ def test_saved_times_are_part_of_the_report(lm, times, copied):
     assert read_times(copied)["v"]["about"]["rounds"] == 2
 
 
-def test_watching_a_reward_changes_no_text(lm):
+def test_timing_a_reward_changes_no_text(lm):
     steer = tiny_reward(lm.base, "q").toward(5.0) + tiny_reward(lm.base, "q", trunk="frozen", layers=3).toward(2.0)
     clock = Clock(device_of(lm))
-    plain, watched = (lm.generate("w1 w2", s, n=4, seed=3, max_new_tokens=6) for s in (steer, clock.watch(steer)))
-    assert [one.text for one in watched.samples] == [one.text for one in plain.samples]
+    plain, timed = (lm.generate("w1 w2", s, n=4, seed=3, max_new_tokens=6) for s in (steer, clock.timed_steer(steer)))
+    assert [one.text for one in timed.samples] == [one.text for one in plain.samples]
     assert clock.seconds > 0
 
 
-def test_watched_states_join(llama, head):
+def test_timed_states_join(llama, head):
     """Rows that join a running batch are scored as in a batch of their own."""
-    reward, candidates = WatchedReward(tiny_reward(llama, head), Clock(None)), torch.tensor([[5, 6, 7]])
+    reward, candidates = TimedReward(tiny_reward(llama, head), Clock(None)), torch.tensor([[5, 6, 7]])
     states, alone = [], []
     for prompt in ([5, 6, 7], [8, 9]):
         state, batch = reward.start(), llama.batch([prompt])
@@ -62,6 +62,6 @@ def test_watched_states_join(llama, head):
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-4)
 
 
-def test_the_models_device_is_waited_for_only_if_it_is_in_this_process(llama):
+def test_the_device_is_synchronized_only_for_a_model_in_this_process(llama):
     assert device_of(LanguageModel(TorchEngine(llama))) == llama.device
     assert Clock(None).now() > 0

@@ -45,7 +45,7 @@ def test_accuracy_uses_the_threshold_of_the_judge():
     assert low["accuracy"] == pytest.approx(3 / 4)
 
 
-def test_labels_of_one_kind_have_no_auc():
+def test_labels_of_a_single_class_have_no_auc():
     rows = [LabelledText(text, (1.0,)) for text in "ab"]
     found = measure_judges([TextJudge("mine", classify)], rows)["mine"]
     assert np.isnan(found["auc"])

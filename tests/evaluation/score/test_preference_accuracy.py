@@ -48,7 +48,7 @@ def test_a_section_of_reward_bench_with_a_missing_subset_has_no_score():
     assert reward_bench(accuracies).keys() == {"Chat", "Chat Hard", "Reasoning"}
 
 
-def test_subsets_have_accuracies_of_their_own():
+def test_each_subset_has_an_accuracy():
     comparisons = [Comparison("", ("a",), ("b",), subset) for subset in ("chat", "chat", "math")]
     found = accuracy_figures(comparisons, np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]]]))
     assert (found["chat"].value, found["math"].value) == (0.5, 1.0)

@@ -30,7 +30,7 @@ def test_a_function_judge_is_shown_the_prompt_with_the_continuation():
     assert judge_reader(judge, TASKS["toxicity"])([TEXT]) == [[1.0]]
 
 
-def test_a_judge_that_searches_also_reads_texts(lm):
+def test_a_reward_judge_scores_the_texts_of_a_comparison(lm):
     """A RewardJudge, which asks the engine, scores the texts of a comparison."""
     reward = tiny_reward(lm.base, "q")
     ids = [*lm.tokenizer("w1 w2")["input_ids"], 7]

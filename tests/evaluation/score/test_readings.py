@@ -70,7 +70,7 @@ def test_a_reader_that_fails_on_a_text_reads_the_others():
     assert faults == ["ValueError: not this one: 'bad'"]
 
 
-def test_a_reader_that_loses_texts_fails():
+def test_a_reader_that_returns_too_few_scores_gives_nan_and_a_fault():
     faults = []
     ((found,),) = read_safely(lambda texts: [], [text("a")], faults)
     assert math.isnan(found)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import final
 
 import torch
@@ -124,7 +125,7 @@ class Guide:
                 group.rows, chosen = (found >= 0).nonzero().squeeze(1), found[found >= 0]
             group.terms, group.unused = group.terms.select(chosen), group.unused[chosen]
             group.state.select(chosen)
-        self._groups = [group for group in self._groups if group.rows is None or len(group.rows)]
+        self._groups = [group for group in self._groups if not bool(group.unused.all())]
         self._rows = len(rows)
 
     def join(self, other: "Guide") -> None:
@@ -132,7 +133,7 @@ class Guide:
         ours = {id(group.reward): group for group in self._groups}
         theirs = {id(group.reward): group for group in other._groups}
         every = {**ours, **theirs}
-        named = name_rewards([group.reward for group in every.values()])
+        named = name_rewards([group.reward for group in every.values()], [group.name for group in self._groups])
         self._groups = [
             self._joined(name, ours.get(id(reward)), theirs.get(id(reward)), other._rows)
             for name, reward in named.items()
@@ -168,12 +169,17 @@ class Guide:
         return Group(group.name, group.reward, state, True, None, row_terms([[]] * rows, self._device), unused)
 
 
-def name_rewards(rewards: Sequence[Reward]) -> dict[str, Reward]:
-    """The rewards by name, the second of a name called "name#2"."""
-    named: dict[str, Reward] = {}
-    for reward in rewards:
-        same = sum(other.name == reward.name for other in named.values())
-        named[f"{reward.name}#{same + 1}" if same else reward.name] = reward
+def name_rewards(rewards: Sequence[Reward], kept: Sequence[str] = ()) -> dict[str, Reward]:
+    """The rewards by name; the second of a name is "name#2".
+
+    Args:
+        rewards: distinct rewards.
+        kept: the names of the first of them, which stay.
+    """
+    named = dict(zip(kept, rewards, strict=False))
+    for reward in rewards[len(kept) :]:
+        numbered = (f"{reward.name}#{number}" if number > 1 else reward.name for number in count(1))
+        named[next(name for name in numbered if name not in named)] = reward
     return named
 
 

@@ -77,10 +77,10 @@ class RunningBatch:
         Returns:
             The numbers of the requests, which `step` and `cancel` use.
         """
-        numbers = list(range(self._requests, self._requests + len(requests)))
-        self._requests += len(requests)
         kinds = [_kind(request.params) for request in requests]
         with self._lm.lock:
+            numbers = list(range(self._requests, self._requests + len(requests)))
+            self._requests += len(requests)
             for kind in dict.fromkeys(kinds):
                 chosen = [place for place, other in enumerate(kinds) if other == kind]
                 rows = [row for place in chosen for row in self._rows(numbers[place], requests[place], limits[place])]
@@ -114,8 +114,8 @@ class RunningBatch:
 
     def _step(self, kind: Kind, tokens: int) -> list[Chunk]:
         running = self._loops[kind]
-        most = max(row.ending.room for row in running.rows)
-        steps = [running.loop.step() for _ in range(min(tokens, most))]
+        room = min(row.ending.room for row in running.rows)  # a row at its limit may be at the end of the context
+        steps = [running.loop.step() for _ in range(min(tokens, room))]
         written = torch.stack([step.tokens for step in steps], dim=1).tolist()
         counts = [row.ending.take(new) for row, new in zip(running.rows, written, strict=True)]
         chunks = _chunks(running.rows, steps, counts)

@@ -21,8 +21,8 @@ def trace_step(step: Step, widths: Sequence[int | None]) -> list[Choice]:
     all_columns = step.steered.shape[1]
     counts = [min(width or all_columns, all_columns) for width in widths]
     first = max((count for count in counts if count <= TRACE_WIDTH), default=0)
-    short = _choices(step, _first_columns(step, first), step.columns) if first else []
-    long = _choices(step, _best_columns(step), torch.full_like(step.columns, -1)) if max(counts) > TRACE_WIDTH else []
+    short = _choices(step, _first_columns(step, first)) if first else []
+    long = _choices(step, _best_columns(step)) if max(counts) > TRACE_WIDTH else []
     return [_cut(short[row], count) if count <= TRACE_WIDTH else long[row] for row, count in enumerate(counts)]
 
 
@@ -34,16 +34,17 @@ def _first_columns(step: Step, count: int) -> Tensor | None:
 
 
 def _best_columns(step: Step) -> Tensor:
-    """The best after steering, the best before it, and the chosen one in the last place."""
-    best = step.steered.topk(TRACE_WIDTH - 2, dim=-1).indices
-    return torch.cat([best, step.base_logprobs.argmax(-1, keepdim=True), step.columns[:, None]], dim=1)
+    """The chosen column, the best before steering and the best after it, each once, in the order of the candidates."""
+    always = torch.stack([step.columns, step.base_logprobs.argmax(-1)], dim=1)
+    ranking = step.steered.scatter(1, always, torch.inf)
+    return ranking.topk(TRACE_WIDTH, dim=-1).indices.sort(dim=-1).values
 
 
-def _choices(step: Step, kept: Tensor | None, columns: Tensor) -> list[Choice]:
+def _choices(step: Step, kept: Tensor | None) -> list[Choice]:
     ids, base = _narrow(step.candidates.ids, kept), _narrow(step.base_logprobs, kept)
     steered = _narrow(step.steered.log_softmax(-1), kept)
     rewards = {name: _narrow(values, kept) for name, values in step.rewards.items()}
-    places = (columns % ids.shape[1]).tolist()
+    places = (step.columns if kept is None else (kept == step.columns[:, None]).int().argmax(1)).tolist()
     return [
         Choice(token, place, ids[row], base[row], steered[row], {name: values[row] for name, values in rewards.items()})
         for row, (token, place) in enumerate(zip(step.tokens.tolist(), places, strict=True))

@@ -68,7 +68,7 @@ def _curves(
             ratios = [row.control[judge][report.task.figures[0]] for row in points]
             bars = [(ratio.value, *ratio.interval()) for ratio in ratios]
             _draw_curve(panel, points, [across(row) for row in points], bars, {"label": name, **styles[name]})
-        better = "↓" if report.task.fewer or direction == "down" else "↑"
+        better = "↓" if report.task.lower_is_better or direction == "down" else "↑"
         panel.set(title=f"{prompts} {better}", xlabel=label, xscale="log")
         _set_ticks(panel, sorted(across(row)[0] for row in rows))
     panels[0].set_ylabel(f"{report.task.title}\n({judge})")

@@ -18,7 +18,7 @@ from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.steering.steer import Steer
 
 Chosen = tuple[RewardModel, str | None]  # a reward and one of its attributes; None for the first
-Watch = Callable[[Steer], Steer]
+Timing = Callable[[Steer], Steer]
 Write = Callable[[LanguageModel, Sequence[str]], list[list[Generation]]]  # [prompts][samples]
 
 
@@ -62,11 +62,11 @@ def guided(
     beta: float,
     direction: Direction,
     s: SweepSettings,
-    watch: Watch = lambda steer: steer,
+    timing: Timing = lambda steer: steer,
 ) -> Method:
     """Steering by rewards; several rewards share β equally."""
-    parts = [_push(reward, attribute, beta / len(rewards), direction) for reward, attribute in rewards]
-    return Method(name, beta, _sampled(watch(reduce(add, parts)), s, _truncated(s)), about_rewards(rewards))
+    parts = [_steer(reward, attribute, beta / len(rewards), direction) for reward, attribute in rewards]
+    return Method(name, beta, _sampled(timing(reduce(add, parts)), s, _truncated(s)), about_rewards(rewards))
 
 
 def best_of(
@@ -76,10 +76,10 @@ def best_of(
     attribute: str | None,
     direction: Direction,
     s: SweepSettings,
-    watch: Watch = lambda steer: steer,
+    timing: Timing = lambda steer: steer,
 ) -> Method:
     """Best-of-n: for every sample, n drafts of top-k sampling, of which the reward chooses one."""
-    by = watch(_push(reward, attribute, 1.0, direction))
+    by = timing(_steer(reward, attribute, 1.0, direction))
     draw = _sampled(None, s, _truncated(s), drafts=n)
 
     def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
@@ -91,7 +91,7 @@ def best_of(
     return Method(f"best of {n} by {name}", None, write, {"drafts": n, **about_rewards([(reward, attribute)])})
 
 
-def rewound(
+def rewind(
     judge: Chosen,
     alone: bool,
     steered_by: Sequence[Chosen],
@@ -110,8 +110,8 @@ def rewound(
         s: the settings of all rows; the search has its own top k.
     """
     settings = RewindSettings(max_new_tokens=s.max_new_tokens, temperature=s.temperature)
-    by = _push(*judge, 1.0, direction)
-    parts = [_push(*each, beta / len(steered_by), direction) for each in steered_by] if beta else []
+    by = _steer(*judge, 1.0, direction)
+    parts = [_steer(*each, beta / len(steered_by), direction) for each in steered_by] if beta else []
 
     def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
         every = [prompt for prompt in prompts for _ in range(s.samples)]
@@ -149,5 +149,5 @@ def _truncated(settings: SweepSettings) -> SamplingParams:
     return SamplingParams(top_k=settings.top_k, temperature=settings.temperature)
 
 
-def _push(reward: RewardModel, attribute: str | None, beta: float, direction: Direction) -> Steer:
+def _steer(reward: RewardModel, attribute: str | None, beta: float, direction: Direction) -> Steer:
     return (reward.toward if direction == "up" else reward.away)(beta, attribute)

@@ -7,12 +7,12 @@ from typing import final
 from trimtab.evaluation.run.methods import (
     Chosen,
     Method,
-    Watch,
+    Timing,
     best_of,
     greedy,
     guided,
     name_of,
-    rewound,
+    rewind,
     truncated,
     unsteered,
 )
@@ -46,25 +46,25 @@ class Plan:
         count = len(next(iter(methods.values())))
         return [Row(one, methods[one.direction][place]) for place in range(count) for one in sets]
 
-    def methods(self, direction: Direction, watch: Watch = lambda steer: steer) -> list[Method]:
-        """All methods in one direction; `watch` wraps the steer of each."""
+    def methods(self, direction: Direction, timing: Timing = lambda steer: steer) -> list[Method]:
+        """All methods in one direction; `timing` wraps the steer of each."""
         s, betas = self.settings, self.grid.beta or ()
-        steered = [guided(name, of, beta, direction, s, watch) for name, of in self.guides.items() for beta in betas]
+        steered = [guided(name, of, beta, direction, s, timing) for name, of in self.guides.items() for beta in betas]
         ranked = (
-            [best_of(n, name_of(self.by), *self.by, direction, s, watch) for n in self.grid.best_of or ()]
+            [best_of(n, name_of(self.by), *self.by, direction, s, timing) for n in self.grid.best_of or ()]
             if self.by
             else []
         )
         first = next(iter(self.guides.values()), [])
         searched = [
-            rewound(judge, self.grid.rewind_alone, first, beta, direction, s)
+            rewind(judge, self.grid.rewind_alone, first, beta, direction, s)
             for judge in self.judges
             for beta in (None, *(self.grid.rewind_beta or ()))
         ]
         plain = [unsteered(s), truncated(s), *([greedy(s)] if self.grid.greedy else [])]
         return [*plain, *steered, *ranked, *searched]
 
-    def timed(self, direction: Direction, watch: Watch) -> list[Method]:
+    def timed(self, direction: Direction, timing: Timing) -> list[Method]:
         """One method of each name, `top-k` first; β does not change the time."""
-        by_name = {method.name: method for method in self.methods(direction, watch)}
+        by_name = {method.name: method for method in self.methods(direction, timing)}
         return [by_name.pop("top-k"), *by_name.values()]

@@ -27,9 +27,7 @@ class Grid:
     ] = None
     best_of: Annotated[list[int] | None, "Number of drafts for best-of-n, ranked by --by. Repeat for several."] = None
     by: Annotated[str | None, "Reward that ranks the drafts of --best-of. Default: the first --reward."] = None
-    greedy: Annotated[
-        bool, "Also compare greedy decoding, which shows how a method scores that only makes text more probable."
-    ] = False
+    greedy: Annotated[bool, "Also compare greedy decoding."] = False
     rewind: Annotated[
         list[str] | None, "Reward that judges a search (RAIN), as NAME[:ATTRIBUTE]. Repeat for several."
     ] = None

@@ -1,4 +1,4 @@
-"""The time that each method takes, over that of plain top-k sampling, measured in turns on one machine."""
+"""The time of each method over that of plain top-k sampling, in interleaved runs on one machine."""
 
 import json
 import platform
@@ -59,14 +59,14 @@ class Clock:
 
         return run
 
-    def watch(self, steer: Steer) -> Steer:
+    def timed_steer(self, steer: Steer) -> Steer:
         """The same steer; the time of its rewards is added."""
-        watched: dict[int, Any] = {id(term.reward): WatchedReward(term.reward, self) for term in steer.terms}
-        return Steer(tuple(replace(term, reward=watched[id(term.reward)]) for term in steer.terms))
+        timed: dict[int, Any] = {id(term.reward): TimedReward(term.reward, self) for term in steer.terms}
+        return Steer(tuple(replace(term, reward=timed[id(term.reward)]) for term in steer.terms))
 
 
 @final
-class WatchedReward:
+class TimedReward:
     """A reward whose states are timed. Everything else is the reward's own."""
 
     def __init__(self, reward: Reward, clock: Clock):
@@ -75,13 +75,13 @@ class WatchedReward:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reward, name)
 
-    def start(self, host: KVCache | None = None) -> "WatchedState":
+    def start(self, host: KVCache | None = None) -> "TimedState":
         """A new state that is timed."""
-        return WatchedState(self._reward.start(host), self._clock)
+        return TimedState(self._reward.start(host), self._clock)
 
 
 @final
-class WatchedState:
+class TimedState:
     """A reward state whose calls are timed."""
 
     def __init__(self, state: RewardState, clock: Clock):
@@ -93,8 +93,8 @@ class WatchedState:
         self.rollback = clock.timed(state.rollback)
 
     def join(self, other: RewardState) -> None:
-        """Append the rows of another watched state of the same reward."""
-        assert isinstance(other, WatchedState)
+        """Append the rows of another timed state of the same reward."""
+        assert isinstance(other, TimedState)
         self._clock.timed(self._state.join)(other._state)
 
 
@@ -106,13 +106,13 @@ def time_methods(
     rounds: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, float]]:
-    """Continue the same prompts by every method in turn, several times.
+    """Continue the same prompts by every method, in interleaved runs.
 
     Args:
         lm: the language model.
-        methods: `top-k` first, with which the others are compared; `clock` watches their rewards.
+        methods: `top-k` first, with which the others are compared; `clock` times their rewards.
         prompts: the first four are used.
-        clock: the clock that watches the rewards.
+        clock: the clock that times the rewards.
         rounds: the number of rounds; one more round comes first and does not count.
         progress: called with the number of turns done, and of all turns.
 

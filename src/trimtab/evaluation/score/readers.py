@@ -10,7 +10,7 @@ from trimtab.evaluation.tasks import Task
 from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.draft import Draft
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.training.measure import FRACTIONS, at
+from trimtab.training.measure import FRACTIONS, reward_at_fraction
 
 BATCH_SIZE = 32
 Text = Mapping[str, Any]  # one line of a row, as `sweep.describe` writes it
@@ -23,7 +23,7 @@ def judge_reader(judge: Judge, task: Task, engine: Engine | None = None) -> Read
     Args:
         judge: the judge.
         task: says whether the judge sees the continuation alone or prompt and continuation.
-        engine: asked by judges that need one.
+        engine: engine for judges that need one.
 
     Raises:
         InvalidSetting: the judge needs an engine, and there is none.
@@ -86,7 +86,8 @@ def profile_reader(reward: RewardModel, attribute: str | None) -> Read:
             prefixes = reward.score_prefixes([text["prompt"] + text["text"] for text in batch])
             for start, values in zip(starts, prefixes, strict=True):
                 later = values[start:, column].float().cpu().numpy()
-                found.append([float(at(later, f)) for f in FRACTIONS] if len(later) else [math.nan] * len(FRACTIONS))
+                known = len(later) > 0
+                found.append([reward_at_fraction(later, f) if known else math.nan for f in FRACTIONS])
         return found
 
     return read

@@ -1,4 +1,4 @@
-"""A draft: what a judge reads."""
+"""A judged draft of a search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from trimtab.rewind.tree import Embedding
 @final
 @dataclass(frozen=True)
 class JudgedDraft:
-    """A draft with what was found out about it.
+    """A draft with its score and embeddings.
 
     Attributes:
         draft: the draft.
         score: s, from −1 to 1.
         embeddings: of its tails; empty if similarity is off.
-        choices: its tokens with what they were chosen from, an EOS included.
-        rollout: what was written behind the branch, as text.
+        choices: its tokens and their candidates, an EOS included.
+        rollout_text: the text behind the branch.
     """
 
     draft: Draft
     score: float
     choices: tuple[Choice, ...] = field(repr=False)
-    rollout: str
+    rollout_text: str
     embeddings: Sequence[Embedding] = field(default=(), repr=False)
