@@ -104,7 +104,11 @@ def test_texts_without_a_seed_differ(lm):
         ({"prompts": " ".join(["w1"] * 64)}, InvalidPrompt, "64 tokens"),
         ({"prompts": []}, InvalidSetting, "no prompts"),
         ({"prompts": "w1", "steer": [None, None]}, InvalidSetting, "got a list of 2 for steer, expected one"),
-        ({"prompts": ["w1", "w2"], "params": [SamplingParams()]}, InvalidSetting, "got a list of 1 for params, expected one"),
+        (
+            {"prompts": ["w1", "w2"], "params": [SamplingParams()]},
+            InvalidSetting,
+            "got a list of 1 for params, expected one",
+        ),
         ({"prompts": "w1", "top_k": 65}, InvalidSetting, "vocabulary size, 64"),
         ({"prompts": "w1", "top_k": -1}, InvalidSetting, "top_k=-1"),
         ({"prompts": "w1", "n": 0}, InvalidSetting, "n=0"),
