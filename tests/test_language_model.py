@@ -135,6 +135,7 @@ def test_an_unfinite_beta_is_refused(llama):
 
 
 WRONG_CALLS = """
+import trimtab
 from tiny import tiny_lm, tiny_reward
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidPrompt, InvalidSetting
@@ -154,6 +155,8 @@ calls = [
     (lambda: lm.generate("w1", seed=1.5), InvalidSetting, "seed"),
     (lambda: lm.generate("w1", seed="x"), InvalidSetting, "seed"),
     (lambda: lm.generate("w1", seed=[1, 2]), InvalidSetting, "seed"),
+    (lambda: trimtab.reward("sentiment", "smollm2"), InvalidSetting, "lm='smollm2', expected the language model"),
+    (lambda: trimtab.SteeringProcessor(kind), InvalidSetting, "expected a Steer: reward.toward(beta)"),
     (lambda: lm.generate("w1", n=1.5), InvalidSetting, "n=1.5, expected a whole number"),
     (lambda: lm.generate("w1", n="2"), InvalidSetting, "n='2', expected a whole number"),
     (lambda: lm.generate("w1", top_k=2.5), InvalidSetting, "top_k=2.5, expected a whole number"),

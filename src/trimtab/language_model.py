@@ -67,10 +67,13 @@ def reward(name: str, lm: "LanguageModel | None" = None) -> RewardModel:
         lm: the language model to steer; default: the reward's own base, which is loaded.
 
     Raises:
+        InvalidSetting: `lm` is no language model.
         RewardNotFound: nothing of that name.
         RewardMismatch: the reward was made for another tokenizer.
         CorruptReward: the folder is damaged.
     """
+    if not isinstance(lm, LanguageModel | None):
+        raise InvalidSetting(f"got lm={lm!r}, expected the language model to steer: trimtab.load({lm!r})")
     return load_reward(name, lm.base if lm else None)
 
 

@@ -42,6 +42,8 @@ class SteeringProcessor(LogitsProcessor):
         top_p: float | None = None,
         pad_token_id: int | None = None,
     ):
+        if not isinstance(steer, Steer):
+            raise InvalidSetting(f"got steer={steer!r}, expected a Steer: reward.toward(beta)")
         if not steer.terms:
             raise InvalidSetting("got a steer without terms, expected at least one")
         self._steer = steer
