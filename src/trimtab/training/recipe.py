@@ -44,7 +44,9 @@ class Recipe:
         100
     )
     clip: Annotated[float, "Maximum norm of the gradient; 0 for no limit."] = 2.0
-    regulariser: Annotated[float, "Weight of the zero-delta term in the loss of a Q-head."] = 1.0
+    regulariser: Annotated[
+        float, "Weight of the regulariser of a Q-head: a token that training never shows gets its prefix's reward."
+    ] = 1.0
     max_tokens: Annotated[int, "Maximum tokens per text; longer texts are cut at the end."] = 128
     bf16: Annotated[bool, "Compute in bfloat16; trained weights stay in float32."] = True
     checkpoints: Annotated[int, "Number of checkpoints; each measures the held-out texts."] = 4

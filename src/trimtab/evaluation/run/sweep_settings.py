@@ -69,7 +69,7 @@ class SweepSettings:
     max_new_tokens: Annotated[int, "Maximum number of new tokens per continuation; 20 in the papers."] = 20
     top_k: Annotated[int, "Candidates per token, for every method except `unsteered`."] = DEFAULT_TOP_K
     temperature: Annotated[float, "Divides the steered logits."] = 1.0
-    seed: Annotated[int, "The same seed gives the same table."] = 0
+    seed: Annotated[int, "Seed of every text; the same seed gives the same texts."] = 0
     batch_size: Annotated[int, "Prompts to write together, each with all its samples."] = 16
 
     def __post_init__(self) -> None:
@@ -88,7 +88,8 @@ class ScoringOptions:
     judge: Annotated[
         list[str] | None,
         "Judge of the texts: vader, profanity, onnx:FOLDER[:LABEL], reward:NAME[:ATTRIBUTE], or ID[:LABEL] of a "
-        "text-classification model. Repeat for several; the first one is plotted. Default: the judges of the task.",
+        "text-classification model. Repeat for several; the first one is plotted. "
+        "Default: profanity and reward:toxicity-rad for toxicity, vader and reward:sentiment-rad for sentiment.",
     ] = None
     perplexity: Annotated[
         str | None, "Also measure perplexity with this language model. The unsteered model is always measured."

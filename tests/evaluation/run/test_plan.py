@@ -1,0 +1,43 @@
+from dataclasses import replace
+
+from tiny import tiny_reward
+from tiny_sweep import GRID, SETS, SETTINGS
+from trimtab.evaluation.run.plan import Plan
+
+
+def plan_of(llama, **changes):
+    q, v = ((tiny_reward(llama, head), None) for head in "qv")
+    return Plan(replace(GRID, **changes), SETTINGS, {"q": [q], "v": [v]}, q, [v])
+
+
+def test_plain_methods_come_first_then_each_reward_with_each_strength(llama):
+    methods = plan_of(llama, greedy=True, rewind=["v"], rewind_beta=[3.0]).methods("up")
+    assert [(method.name, method.beta) for method in methods] == [
+        ("unsteered", None),
+        ("top-k", 0.0),
+        ("greedy", None),
+        ("q", 2.0),
+        ("q", 5.0),
+        ("v", 2.0),
+        ("v", 5.0),
+        ("best of 2 by tiny-q", None),
+        ("rewound by tiny-v", None),
+        ("rewound by tiny-v", 3.0),
+    ]
+
+
+def test_each_method_runs_on_all_prompt_sets_before_the_next(llama):
+    rows = plan_of(llama).rows(SETS)
+    assert [(row.prompts.name, row.method.name) for row in rows[:4]] == [
+        ("some", "unsteered"),
+        ("more", "unsteered"),
+        ("some", "top-k"),
+        ("more", "top-k"),
+    ]
+    assert len(rows) == len(SETS) * len(plan_of(llama).methods("up"))
+
+
+def test_one_method_of_each_name_is_timed_and_top_k_is_the_first(llama):
+    names = [method.name for method in plan_of(llama).timed("up", lambda steer: steer)]
+    assert names[0] == "top-k"
+    assert sorted(names) == sorted(set(names))
