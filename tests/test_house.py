@@ -37,6 +37,8 @@ ORDER = [
     "models",
     "data",
     "lazy",
+    "checking",
+    "versions",
     "errors",
 ]
 LAZY_PACKAGES = [

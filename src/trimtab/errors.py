@@ -8,8 +8,11 @@
     ├── RewardMismatch          the reward does not belong to this language model
     ├── UnknownAttribute        the reward has no attribute of that name
     ├── InvalidSetting          a number or a choice out of its range (also a ValueError)
+    │   └── WrongType           an argument of another type (also a TypeError)
     ├── InvalidPrompt           empty, or longer than the context
     ├── InvalidData             an input file or data set that cannot be used
+    ├── InvalidOutput           an output path that cannot be written, or must not be replaced
+    ├── NonFiniteReward         a reward that is NaN or infinite while it steers
     ├── TrainingDiverged        training left the finite numbers
     ├── CorruptReward           a reward folder that is damaged or incomplete
     └── CorruptCheckpoint       a training run's checkpoint that is damaged
@@ -50,12 +53,24 @@ class InvalidSetting(TrimtabError, ValueError):
     """A number or a choice out of its range."""
 
 
+class WrongType(InvalidSetting, TypeError):
+    """An argument of another type."""
+
+
 class InvalidPrompt(TrimtabError):
     """A prompt that is empty, or longer than the context."""
 
 
 class InvalidData(TrimtabError):
     """An input file or data set that cannot be used."""
+
+
+class InvalidOutput(TrimtabError):
+    """An output path that cannot be written, or must not be replaced."""
+
+
+class NonFiniteReward(TrimtabError):
+    """A reward that is NaN or infinite while it steers."""
 
 
 class TrainingDiverged(TrimtabError):

@@ -68,7 +68,7 @@ def load_reward(name: str, lm: "FrozenLM | None" = None) -> "RewardModel":
     def load_base(base: str) -> "FrozenLM":
         return load_frozen_lm(base, str(lm.device) if lm else None, lm.model.dtype if lm else None)
 
-    return RewardModel.from_folder(find_reward(name), load_base, lm)
+    return RewardModel.from_folder(find_reward(name), load_base, lm, name)
 
 
 def load_by_method(name: str, method: str | None, base: "FrozenLM | None" = None) -> "RewardModel":

@@ -37,13 +37,17 @@ class RewardModel:
         card: their description.
         base: the language model whose layers the trunk has.
         name: the reward's name in traces and messages.
+        source: the name, folder or Hub id that it was loaded by; default: its name.
     """
 
-    def __init__(self, network: RewardNetwork, card: RewardCard, base: FrozenLM, name: str = "reward"):
+    def __init__(
+        self, network: RewardNetwork, card: RewardCard, base: FrozenLM, name: str = "reward", source: str | None = None
+    ):
         self.network = network.eval().requires_grad_(False)
         self.card = card
         self.base = base
         self.name = name
+        self.source = name if source is None else source
 
     def __repr__(self) -> str:
         head = self.network.head.describe(self.card)
@@ -61,6 +65,10 @@ class RewardModel:
         for name, weight in sorted(reward_tensors(self.network, self.card.trunk).items()):
             digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def describe(self) -> dict[str, str]:
+        """The reward in records of a run: its name, what loads it, and the hash of its weights."""
+        return {"reward": self.name, "source": self.source, "fingerprint": self.fingerprint}
 
     @property
     def extra_tokens(self) -> int:
@@ -152,7 +160,7 @@ class RewardModel:
         if self.card.trunk != "lora":
             return self
         network = RewardNetwork(merge_adapters(self.network.trunk), self.network.head, self.card.bos_token_id)
-        return RewardModel(network, replace(self.card, trunk="full"), self.base, self.name)
+        return RewardModel(network, replace(self.card, trunk="full"), self.base, self.name, self.source)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens; the network adds BOS.
@@ -226,7 +234,11 @@ class RewardModel:
 
     @classmethod
     def from_folder(
-        cls, folder: Path, load_base: Callable[[str], FrozenLM], lm: FrozenLM | None = None
+        cls,
+        folder: Path,
+        load_base: Callable[[str], FrozenLM],
+        lm: FrozenLM | None = None,
+        source: str | None = None,
     ) -> "RewardModel":
         """Read a folder written by `save_pretrained`.
 
@@ -234,6 +246,7 @@ class RewardModel:
             folder: the folder.
             load_base: loads a base by the name in the card; called only if `lm` is not that base.
             lm: the language model to be steered.
+            source: the name by which the reward was found; default: the folder.
 
         Raises:
             CorruptReward: a file is missing, damaged, or holds other tensors than the card describes.
@@ -251,4 +264,4 @@ class RewardModel:
             )
         network = build_network(base, card)
         load_own_tensors(network, card.trunk, folder / WEIGHTS_FILE)
-        return cls(network, card, base, folder.name)
+        return cls(network, card, base, folder.name, source or str(folder))

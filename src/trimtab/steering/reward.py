@@ -51,6 +51,9 @@ class Reward(Protocol):
     def attributes(self) -> tuple[str, ...]:
         """The names of its columns."""
 
+    def describe(self) -> dict[str, str]:
+        """The reward in records of a run: `reward`, `source` (what loads it) and `fingerprint` (of its weights)."""
+
     @property
     def extra_tokens(self) -> int:
         """Tokens that it puts before a prompt: 1 if it prepends BOS, else 0."""

@@ -53,6 +53,20 @@ class Steer:
     def __add__(self, other: "Steer") -> "Steer":
         return Steer(self.terms + other.terms)
 
+    def describe(self) -> list[dict[str, object]]:
+        """The terms in records of a run: each reward with its fingerprint, its direction, β and the other settings."""
+        return [
+            {
+                **term.reward.describe(),
+                "attribute": term.reward.attributes[term.attribute],
+                "direction": "away" if term.away else "toward",
+                "beta": term.beta,
+                "clamp": term.clamp,
+                "min_entropy": term.min_entropy,
+            }
+            for term in self.terms
+        ]
+
     def __repr__(self) -> str:
         return " + ".join(
             f"{t.reward.name}:{t.reward.attributes[t.attribute]}={-t.beta if t.away else t.beta:+g}" for t in self.terms

@@ -247,6 +247,10 @@ class WordReward:
         """A steer toward worthy words."""
         return Steer((Term(self, 0, beta, clamp=clamp),))
 
+    def describe(self) -> dict[str, str]:
+        """The reward in records of a run."""
+        return {"reward": self.name, "source": self.name, "fingerprint": type(self).__name__}
+
     def check_serves(self, tokenizer_fingerprint: str) -> None:
         """Refuse another vocabulary."""
         if tokenizer_fingerprint != self._fingerprint:

@@ -1,0 +1,123 @@
+"""Check the types of what users pass, so that a wrong type is our error and names the argument."""
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from trimtab.errors import InvalidSetting, WrongType
+
+SHOWN = 60  # characters of a value in a message
+WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", type(None): "None"}
+ARRAY_LIBRARIES = ("numpy", "torch")
+
+Target = TypeVar("Target", bound=Callable[..., Any])
+
+
+def checked(target: Target, skip: Collection[str] = ()) -> Target:
+    """Make a function, or the constructor of a class, refuse arguments of another type than its hints say.
+
+    numpy's numbers and tensors of one element become plain numbers. The values of `**options: Unpack[Options]` are
+    checked too.
+
+    Args:
+        target: a function, a method, or a class.
+        skip: arguments that the function checks itself.
+
+    Raises:
+        WrongType: when it is called: an argument of another type, a missing one, or one too many.
+        InvalidSetting: when it is called: a keyword that is no option.
+    """
+    if isinstance(target, type):
+        target.__init__ = checked(target.__init__, skip)  # type: ignore[misc]
+        return target
+    signature = inspect.signature(target)
+
+    @functools.wraps(target)
+    def call(*given: Any, **named: Any) -> Any:
+        bound = _bind(signature, target.__name__, given, named)
+        hints = _hints(target)
+        for name, value in bound.arguments.items():
+            if name in hints and name not in skip:
+                bound.arguments[name] = _argument(signature.parameters[name], value, hints[name])
+        return target(*bound.args, **bound.kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def check_type(name: str, value: Any, hint: Any) -> Any:
+    """Return a value of the type that a hint names; a number of an array library as a plain number.
+
+    Raises:
+        WrongType: the value has another type.
+    """
+    import typeguard
+
+    plain = _plain(value)
+    try:
+        every = typeguard.CollectionCheckStrategy.ALL_ITEMS
+        return typeguard.check_type(plain, hint, collection_check_strategy=every)
+    except typeguard.TypeCheckError as error:
+        raise WrongType(f"got {name}={_shown(value)}, expected {describe(hint)}") from error
+
+
+def describe(hint: Any) -> str:
+    """Return a type hint in words, as messages show it."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint in WORDS:
+        return WORDS[hint]
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(describe(each) for each in inner))
+    if origin is not None and inner and hasattr(hint, "__metadata__"):
+        return describe(inner[0])
+    if origin is tuple and Ellipsis not in inner:
+        return f"({', '.join(describe(each) for each in inner)})"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"a mapping from {describe(inner[0])} to {describe(inner[1])}"
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return f"a list, each {describe(inner[0])}"
+    if origin is Callable:
+        return "a function"
+    return getattr(hint, "__name__", str(hint))
+
+
+def _bind(
+    signature: inspect.Signature, name: str, given: Sequence[Any], named: Mapping[str, Any]
+) -> inspect.BoundArguments:
+    try:
+        return signature.bind(*given, **named)
+    except TypeError as error:
+        expected = ", ".join(each for each in signature.parameters if each != "self")
+        what = "the arguments" if name == "__init__" else f"the arguments of {name}"
+        raise WrongType(f"{error}; {what} are: {expected}") from error
+
+
+@functools.cache
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(target, include_extras=False)
+
+
+def _argument(parameter: inspect.Parameter, value: Any, hint: Any) -> Any:
+    if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+        return check_type(parameter.name, value, hint)
+    options = get_type_hints(get_args(hint)[0])
+    if unknown := sorted(set(value) - set(options)):
+        raise InvalidSetting(f"got {unknown[0]}={_shown(value[unknown[0]])}, expected one of: {', '.join(options)}")
+    return {name: check_type(name, each, options[name]) for name, each in value.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or torch as a number of Python; anything else as it is."""
+    is_array = type(value).__module__.partition(".")[0] in ARRAY_LIBRARIES
+    return value.item() if is_array and getattr(value, "ndim", 1) == 0 else value
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # a value of any class may fail to describe itself
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

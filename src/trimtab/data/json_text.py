@@ -1,0 +1,52 @@
+"""JSON as all records and rows are written and read: finite numbers only, text that always has an encoding."""
+
+import json
+import math
+from typing import Any
+
+from trimtab.errors import InvalidData
+
+
+def dump_json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON, without a line break at its end. NaN and infinite numbers become null."""
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair can only be written as an escape
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    return text
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        InvalidData: it is no JSON, is nested too deeply, or has a number that is not finite or has too many digits.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+    except RecursionError as error:
+        raise InvalidData("not JSON that can be read: it is nested too deeply") from error
+    except ValueError as error:
+        raise InvalidData(f"not JSON: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"got {constant}, expected a finite number")
+
+
+def _finite_float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"got {digits[:20]}, expected a finite number")
+    return value
