@@ -2,8 +2,8 @@
 
     python examples/picture.py docs/images/steering.svg
 
-Only β differs: the same model, prompt, candidates and seed. The prompt and the seed were picked by eye from seven
-everyday prompts with seeds 0 to 3, because the three texts read well.
+Only β differs: the same model, prompt, candidates and seed. The prompt was picked by eye from the sixteen of
+examples/showcase.py at seed 0, because its three texts read best; results/showcase.md has them all.
 """
 
 import io
@@ -13,12 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
-from rich.text import Text
 
 import trimtab
-from trimtab.cli.console import colour, legend
+from trimtab.cli.reward_text import coloured_text
 
-PROMPT = "My first day at work was"
+PROMPT = "After ten years in this city, I feel"
 BETAS = [-20, 0, 20]
 WIDTH = 84
 # Rich's own template loads a font from another host.
@@ -54,9 +53,9 @@ def main(out: Path) -> None:
     written = lm.generate([PROMPT] * len(BETAS), steer=steers, seed=0, max_new_tokens=24)
     table = Table(box=None, show_header=False, padding=(0, 1, 1, 0))
     for beta, generation in zip(BETAS, written, strict=True):
-        rewards = [next(iter(token.rewards.values())) for token in generation.trace]
-        tokens = [(token.text, f"black on {colour(r)}") for token, r in zip(generation.trace, rewards, strict=True)]
-        text = Text.assemble(PROMPT, *tokens, "\n", legend("sentiment reward", rewards))
+        rewards = [token.rewards["sentiment:positive"] for token in generation.trace]
+        text = coloured_text(PROMPT, [token.text for token in generation.trace], rewards)
+        text.append(f"\nmean sentiment reward {sum(rewards) / len(rewards):.2f}", style="dim")
         table.add_row(f"β = {beta:+d}".replace("-", "−") if beta else "β = 0", text)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(table)

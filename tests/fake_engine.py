@@ -24,6 +24,8 @@ class CharacterCodec:
     def encode_text(self, text):
         return [ord(character) for character in text]
 
+    encode_literal = encode_text
+
     def decode(self, ids):
         return "".join(map(chr, ids))
 

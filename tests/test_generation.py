@@ -1,12 +1,18 @@
+import copy
+import json
 import math
+import pickle
 
 import pytest
 
-from fake_engine import CharacterCodec
+import trimtab
 from tiny import tiny_reward
+from tiny_chat import chat_lm
 from trimtab.engines.base import Chunk, Continuation, Request
 from trimtab.engines.sampling_params import SamplingParams
-from trimtab.generation import Detokenizer, Generation, StreamedText, cut_at_stop, stream_tokens
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.generation import Generation, stream_tokens
+from trimtab.language_model import LanguageModel
 
 
 def streamed(lm, prompt, steer=None, **options):
@@ -40,21 +46,6 @@ def test_one_stop_string_equals_a_list_of_it(lm):
     plain = lm.generate("w1 w2", **options)
     stop = plain.text[len(plain.text) // 2 :][:4]
     assert lm.generate("w1 w2", stop=stop, **options).text == lm.generate("w1 w2", stop=[stop], **options).text != ""
-
-
-def test_text_that_may_start_a_stop_string_is_held_back():
-    text = StreamedText(["END"])
-    assert [text.push(piece, last) for piece, last in [("ab", False), ("cE", False), ("Nx", False), ("E", True)]] == [
-        "",
-        "ab",
-        "cE",
-        "NxE",
-    ]
-
-
-def test_a_text_is_cut_at_the_first_of_several_stop_strings():
-    assert cut_at_stop("one two three", ["three", " two"]) == "one"
-    assert cut_at_stop("one", ["", "x"]) == "one"
 
 
 def test_the_trace_has_the_candidates_of_each_token_and_their_rewards(lm):
@@ -105,28 +96,72 @@ def request_of(prompt, **params):
     return Request([4 + int(word[1:]) for word in prompt.split()], SamplingParams(seed=0, **params))
 
 
-@pytest.mark.slow
-def test_a_character_of_several_tokens_is_streamed_whole(smollm2):
-    text = "naïve 🙂 日本語 done"
-    ids = smollm2.tokenizer(text)["input_ids"]
-    detokenizer = Detokenizer(smollm2.engine.codec)
-    pieces = [detokenizer.push(token) for token in ids]
-    assert "".join(pieces) == text
-    assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
-    assert "" in pieces
+def test_a_generation_says_what_made_it(lm):
+    """Enough to write it again: model, weights, rewards, sampling with the seed, dtype, device and versions."""
+    steer = tiny_reward(lm.base, "q").away(3.0, "calm")
+    generation = lm.generate("w1 w2", steer, n=2, top_k=5, max_new_tokens=3)
+    made_by = generation.provenance
+    assert made_by["base_fingerprint"] == lm.base.base_fingerprint
+    assert (made_by["dtype"], made_by["device"], made_by["trimtab"]) == ("float32", "cpu", trimtab.__version__)
+    (term,) = made_by["steer"]
+    assert (term["attribute"], term["direction"], term["beta"]) == ("calm", "away", 3.0)
+    assert term["fingerprint"] == steer.terms[0].reward.fingerprint
+    again = lm.generate("w1 w2", steer, **made_by["sampling"])
+    assert [sample.token_ids for sample in again.samples] == [sample.token_ids for sample in generation.samples]
+    assert [sample.provenance for sample in generation.samples] == [made_by, made_by]
+    assert [sample.sample for sample in generation.samples] == [0, 1]
 
 
-class HalfCharacters(CharacterCodec):
-    """A codec in which token 1 is half a character, as bytes of a tokenizer are."""
+def test_the_fingerprint_tells_rewards_of_one_name_apart(lm):
+    first, second = (
+        lm.generate("w1", tiny_reward(lm.base, "q", seed=seed).toward(1), max_new_tokens=1) for seed in (0, 1)
+    )
+    names = [[term["reward"] for term in each.provenance["steer"]] for each in (first, second)]
+    prints = [[term["fingerprint"] for term in each.provenance["steer"]] for each in (first, second)]
+    assert names[0] == names[1]
+    assert prints[0] != prints[1]
 
-    eos_token_ids = frozenset({0})
 
-    def decode(self, ids):
-        return bytes(0xC3 if token == 1 else 0xA9 for token in ids if token).decode("utf-8", "replace")
+def test_a_dictionary_holds_the_whole_trace_and_is_json(lm):
+    steer = tiny_reward(lm.base, "q").toward(3.0)
+    generation = lm.generate("w1 w2", steer, top_k=5, max_new_tokens=4, seed=1)
+    found = json.loads(json.dumps(generation.as_dict(), allow_nan=False))
+    assert (found["prompt"], found["text"], found["token_ids"]) == ("w1 w2", generation.text, generation.token_ids)
+    assert [token["token_id"] for token in found["trace"]] == generation.token_ids
+    for token, written in zip(found["trace"], generation.trace, strict=True):
+        assert len(token["candidates"]) == 5
+        (chosen,) = [each for each in token["candidates"] if each["chosen"]]
+        assert chosen["token_id"] == token["token_id"]
+        assert token["logprob"] == written.choice.logprob
+        assert set(token["rewards"]) == {"tiny-q:kind", "tiny-q:calm"}
+    assert found["provenance"]["sampling"]["seed"] == 1
 
 
-@pytest.mark.parametrize("ids", [[1, 2, 1], [1, 2, 1, 0], [1], [1, 2]])
-def test_a_text_that_ends_within_a_character_is_streamed_whole(ids):
-    codec, detokenizer = HalfCharacters(), Detokenizer(HalfCharacters())
-    pieces = [detokenizer.push(token, last=place == len(ids)) for place, token in enumerate(ids, start=1)]
-    assert "".join(pieces) == codec.decode(ids)
+def test_a_conversation_is_kept_as_messages_in_the_dictionary():
+    lm = LanguageModel(TorchEngine(chat_lm()))
+    messages = [{"role": "user", "content": "w1"}]
+    found = lm.chat(messages, max_new_tokens=2).as_dict()
+    assert found["messages"] == messages
+    assert "prompt" not in found
+
+
+@pytest.mark.parametrize("copied", [lambda each: pickle.loads(pickle.dumps(each)), copy.deepcopy])
+def test_a_pickled_generation_keeps_its_trace(lm, copied):
+    steer = tiny_reward(lm.base, "q").toward(3.0)
+    generation = lm.generate("w1 w2", steer, n=2, top_k=6, top_p=0.7, max_new_tokens=5)
+    again = copied(generation)
+    assert again.as_dict() == generation.as_dict()
+    assert str(again.trace) == str(generation.trace)
+    assert [sample.text for sample in again.samples] == [sample.text for sample in generation.samples]
+    kept, original = again.trace[0].choice, generation.trace[0].choice
+    assert kept.steered_logprobs.equal(original.steered_logprobs)
+    assert kept.candidates.dtype == original.candidates.dtype
+
+
+def test_a_pickled_generation_is_small_in_any_batch(lm):
+    """Neither the model, nor the tokenizer, nor the other rows of its batch are in it."""
+    alone = lm.generate("w1 w2", top_k=5, max_new_tokens=5, seed=1)
+    batched = lm.generate(["w1 w2"] * 40, top_k=5, max_new_tokens=5, seed=1)[0]
+    size = len(pickle.dumps(alone))
+    assert size < 8_000
+    assert abs(len(pickle.dumps(batched)) - size) < 100

@@ -100,6 +100,16 @@ def test_the_import_test_sees_imports_in_functions_and_lazy_names():
     assert {room_of(module) for module in modules_of(ast.parse(code))} == {"cli", "jobs", "data"}
 
 
+def test_json_is_written_and_read_in_one_place():
+    """So that no output holds NaN, and no input ends in a foreign error."""
+    users = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if re.search(r"^\s*(import json|from json)\b", path.read_text(encoding="utf-8"), flags=re.M)
+    }
+    assert users == {"data/json_text.py"}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_exported_names_are_sorted(package):
     """Constants first, then classes, then functions, as ruff sorts them."""

@@ -9,13 +9,14 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from trimtab.errors import InvalidSetting, WrongType
 
 SHOWN = 60  # characters of a value in a message
+LISTS = {str: "a list of texts", int: "a list of whole numbers", float: "a list of numbers"}
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", type(None): "None"}
 ARRAY_LIBRARIES = ("numpy", "torch")
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
 
-def checked(target: Target, skip: Collection[str] = ()) -> Target:
+def checked(target: Target) -> Target:
     """Make a function, or the constructor of a class, refuse arguments of another type than its hints say.
 
     numpy's numbers and tensors of one element become plain numbers. The values of `**options: Unpack[Options]` are
@@ -23,14 +24,22 @@ def checked(target: Target, skip: Collection[str] = ()) -> Target:
 
     Args:
         target: a function, a method, or a class.
-        skip: arguments that the function checks itself.
 
     Raises:
         WrongType: when it is called: an argument of another type, a missing one, or one too many.
         InvalidSetting: when it is called: a keyword that is no option.
     """
+    return _checked(target, ())
+
+
+def checked_except(*skip: str) -> Callable[[Target], Target]:
+    """As `checked`, but these arguments are left to the function, which checks them itself."""
+    return lambda target: _checked(target, skip)
+
+
+def _checked(target: Target, skip: Collection[str]) -> Target:
     if isinstance(target, type):
-        target.__init__ = checked(target.__init__, skip)  # type: ignore[misc]
+        target.__init__ = _checked(target.__init__, skip)  # type: ignore[misc]
         return target
     signature = inspect.signature(target)
 
@@ -52,14 +61,27 @@ def check_type(name: str, value: Any, hint: Any) -> Any:
     Raises:
         WrongType: the value has another type.
     """
-    import typeguard
-
-    plain = _plain(value)
+    typeguard, plain = _typeguard(), _plain(value)
     try:
         every = typeguard.CollectionCheckStrategy.ALL_ITEMS
-        return typeguard.check_type(plain, hint, collection_check_strategy=every)
-    except typeguard.TypeCheckError as error:
-        raise WrongType(f"got {name}={_shown(value)}, expected {describe(hint)}") from error
+        typeguard.check_type(plain, hint, collection_check_strategy=every)
+        _check_number(plain, hint)
+    except (typeguard.TypeCheckError, OverflowError) as error:
+        raise WrongType(f"got {name}={shown(value)}, expected {describe(hint)}") from error
+    return plain
+
+
+def _check_number(value: Any, hint: Any) -> None:
+    """Refuse True and False where a number is expected, and whole numbers that no float can hold.
+
+    Raises:
+        OverflowError: one of these.
+    """
+    kinds = [hint, *get_args(hint)]
+    if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
+        raise OverflowError("True and False are no numbers")
+    if isinstance(value, int) and float in kinds and int not in kinds:
+        float(value)
 
 
 def describe(hint: Any) -> str:
@@ -78,10 +100,27 @@ def describe(hint: Any) -> str:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"a mapping from {describe(inner[0])} to {describe(inner[1])}"
     if isinstance(origin, type) and issubclass(origin, Sequence):
-        return f"a list, each {describe(inner[0])}"
+        return LISTS.get(inner[0]) or f"a list, each {describe(inner[0])}"
     if origin is Callable:
         return "a function"
     return getattr(hint, "__name__", str(hint))
+
+
+@functools.cache
+def _typeguard() -> Any:
+    """The type checker, imported on demand. Our protocols are checked by `isinstance`, which sees through wrappers."""
+    import typeguard
+
+    def by_instance(value: Any, protocol: Any, args: tuple[Any, ...], memo: Any) -> None:
+        if not isinstance(value, protocol):
+            raise typeguard.TypeCheckError(f"is no {protocol.__name__}")
+
+    def lookup(origin: Any, args: tuple[Any, ...], extras: tuple[Any, ...]) -> Any:
+        ours = getattr(origin, "__module__", "").startswith("trimtab.") and getattr(origin, "_is_protocol", False)
+        return by_instance if ours else None
+
+    typeguard.checker_lookup_functions.insert(0, lookup)
+    return typeguard
 
 
 def _bind(
@@ -105,7 +144,7 @@ def _argument(parameter: inspect.Parameter, value: Any, hint: Any) -> Any:
         return check_type(parameter.name, value, hint)
     options = get_type_hints(get_args(hint)[0])
     if unknown := sorted(set(value) - set(options)):
-        raise InvalidSetting(f"got {unknown[0]}={_shown(value[unknown[0]])}, expected one of: {', '.join(options)}")
+        raise InvalidSetting(f"got {unknown[0]}={shown(value[unknown[0]])}, expected one of: {', '.join(options)}")
     return {name: check_type(name, each, options[name]) for name, each in value.items()}
 
 
@@ -115,9 +154,11 @@ def _plain(value: Any) -> Any:
     return value.item() if is_array and getattr(value, "ndim", 1) == 0 else value
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as messages show it: its `repr`, cut."""
     try:
         text = repr(value)
     except Exception:  # a value of any class may fail to describe itself
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    line = " ".join(text[: 4 * SHOWN].split())
+    return line if len(line) <= SHOWN else line[:SHOWN] + "…"

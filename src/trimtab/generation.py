@@ -1,15 +1,17 @@
 """The result of a call: a continuation, its tokens, and for each token the candidates and their rewards."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import final, overload
+from typing import Any, final, overload
+
+import torch
 
 from trimtab.engines.base import Choice, Chunk, Continuation, FinishReason
 from trimtab.models.codec import Prompt, TextCodec
+from trimtab.models.detokenizer import Detokenizer, StreamedText, cut_at_stop
 
-UNFINISHED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 SHOWN_CANDIDATES = 3
 
 
@@ -53,6 +55,25 @@ class Token:
 
     def __repr__(self) -> str:
         return f"Token({self.text!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: the texts of the candidates instead of the tokenizer, numbers instead of tensors."""
+        kept = {"text": self.text, "finish_reason": self.finish_reason, "candidates": self.candidates}
+        return {**kept, "choice": _plain_choice(self.choice)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= {**state, "choice": _choice_of(state["choice"])}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The token with its candidates, ready for JSON."""
+        return {
+            "text": self.text,
+            "token_id": self.token_id,
+            "base_logprob": self.choice.base_logprob,
+            "logprob": self.choice.logprob,
+            "rewards": self.rewards,
+            "candidates": [asdict(candidate) for candidate in self.candidates],
+        }
 
     @property
     def token_id(self) -> int:
@@ -119,27 +140,62 @@ class Generation:
         text: the continuation, without the stop string that may have ended it.
         token_ids: its tokens, EOS included.
         finish_reason: "eos", "stop" or "length"; a search may also end by "budget" or "interrupted".
+        provenance: what wrote it, ready for JSON: versions, model, rewards with their fingerprints and β, sampling
+            and seed, dtype and device.
+        sample: its number among the samples of the prompt, from 0.
 
     Args:
         codec: decodes the tokens.
         prompt: the prompt.
         continuations: one per sample.
         stop: the strings that end a text.
+        provenance: see above; empty if unknown.
+        sample: the number of the first continuation.
     """
 
     def __init__(
-        self, codec: TextCodec, prompt: Prompt, continuations: Sequence[Continuation], stop: Sequence[str] = ()
+        self,
+        codec: TextCodec,
+        prompt: Prompt,
+        continuations: Sequence[Continuation],
+        stop: Sequence[str] = (),
+        provenance: Mapping[str, object] | None = None,
+        sample: int = 0,
     ):
         first, *others = continuations
         self._codec, self._continuation = codec, first
         self.prompt = prompt
+        self.provenance = dict(provenance or {})
+        self.sample = sample
         self.token_ids = first.token_ids
         self.finish_reason = first.finish_reason
         self.text = cut_at_stop(codec.decode(self.token_ids), stop)
-        self._others = tuple(Generation(codec, prompt, [other], stop) for other in others)
+        self._others = tuple(
+            Generation(codec, prompt, [other], stop, self.provenance, number)
+            for number, other in enumerate(others, start=sample + 1)
+        )
 
     def __repr__(self) -> str:
         return f"Generation({self.text!r}, {self.finish_reason!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: the trace, and neither the model nor the tokenizer."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_codec", "_continuation")}
+        return {**kept, "trace": self.trace}
+
+    def as_dict(self) -> dict[str, object]:
+        """This sample with its whole trace and its provenance, ready for JSON."""
+        given = "prompt" if isinstance(self.prompt, str) else "messages"
+        return {
+            given: self.prompt if isinstance(self.prompt, str) else [dict(message) for message in self.prompt],
+            "sample": self.sample,
+            "text": self.text,
+            "token_ids": self.token_ids,
+            "finish_reason": self.finish_reason,
+            "mean_rewards": self.mean_rewards,
+            "trace": [token.as_dict() for token in self.trace],
+            "provenance": self.provenance,
+        }
 
     @property
     def samples(self) -> tuple["Generation", ...]:
@@ -164,52 +220,6 @@ class Generation:
         return {name: sum(row[name] for row in rows) / len(rows) for name in names}
 
 
-@final
-class Detokenizer:
-    """Turns token ids into text, as soon as a character is complete."""
-
-    def __init__(self, codec: TextCodec):
-        self._codec = codec
-        self._ids: list[int] = []
-        self._context = self._read = 0
-
-    def push(self, token_id: int, last: bool = False) -> str:
-        """The text that a token adds; with `last`, half a character too, as a replacement character."""
-        self._ids.append(token_id)
-        before = self._codec.decode(self._ids[self._context : self._read])
-        after = self._codec.decode(self._ids[self._context :])
-        half = after.endswith(UNFINISHED_CHARACTER) and not last
-        if after == before or half:  # a special token, or half a character
-            return ""
-        self._context, self._read = self._read, len(self._ids)
-        return after[len(before) :]
-
-
-@final
-class StreamedText:
-    """Text that may end in a stop string: holds back what could be the start of one."""
-
-    def __init__(self, stop: Sequence[str]):
-        self._stop = [s for s in stop if s]
-        self._held = ""
-
-    def push(self, text: str, last: bool) -> str:
-        """Take new text and return the text that is safe to show; with `last`, everything up to the stop string."""
-        self._held += text
-        if last:
-            return cut_at_stop(self._held, self._stop)
-        keep = max((len(s) - 1 for s in self._stop), default=0)
-        safe = len(self._held) - keep if keep else len(self._held)
-        shown, self._held = self._held[: max(safe, 0)], self._held[max(safe, 0) :]
-        return shown
-
-
-def cut_at_stop(text: str, stop: Sequence[str]) -> str:
-    """The text before the first stop string in it."""
-    places = [place for s in stop if s and (place := text.find(s)) >= 0]
-    return text[: min(places)] if places else text
-
-
 def stream_tokens(codec: TextCodec, chunks: Iterator[Chunk], stop: Sequence[str]) -> Iterator[Token]:
     """The tokens of one sample as they come; their texts joined are the text of its `Generation`."""
     detokenizer, shown = Detokenizer(codec), StreamedText(stop)
@@ -219,6 +229,28 @@ def stream_tokens(codec: TextCodec, chunks: Iterator[Chunk], stop: Sequence[str]
             last = reason is not None
             text = shown.push(detokenizer.push(choice.token_id, last), last)
             yield Token(codec, choice, text, reason)
+
+
+def _plain_choice(choice: Choice) -> dict[str, Any]:
+    """A choice as numbers: a tensor of one row would be pickled with the whole batch."""
+    rewards = {name: _plain_values(values) for name, values in choice.rewards.items()}
+    names = ("candidates", "base_logprobs", "steered_logprobs")
+    tensors = {name: _plain_values(getattr(choice, name)) for name in names}
+    return {"token_id": choice.token_id, "column": choice.column, "rewards": rewards, **tensors}
+
+
+def _choice_of(plain: dict[str, Any]) -> Choice:
+    tensors = {name: _tensor(*plain[name]) for name in ("candidates", "base_logprobs", "steered_logprobs")}
+    rewards = {name: _tensor(*values) for name, values in plain["rewards"].items()}
+    return Choice(token_id=plain["token_id"], column=plain["column"], rewards=rewards, **tensors)
+
+
+def _plain_values(values: torch.Tensor) -> tuple[list[Any], torch.dtype]:
+    return values.tolist(), values.dtype
+
+
+def _tensor(values: list[Any], dtype: torch.dtype) -> torch.Tensor:
+    return torch.tensor(values, dtype=dtype)
 
 
 def _trace_line(token: Token) -> str:

@@ -8,7 +8,7 @@ is `lm_eval` with one more model. Model arguments: `pretrained`, `steer` (severa
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, cast, final
 
 import torch
 
@@ -25,8 +25,9 @@ from rich.progress import track
 
 from trimtab.engines.base import Request
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
-from trimtab.generation import cut_at_stop
 from trimtab.language_model import load
+from trimtab.models.detokenizer import cut_at_stop
+from trimtab.models.dtypes import Dtype
 from trimtab.rewards.registry import load_steers
 
 Item = TypeVar("Item")
@@ -46,7 +47,7 @@ class HarnessLM(TemplateLM):
         steer: NAME[:ATTRIBUTE]=±β, several joined by ";"; empty for the unsteered model over its whole vocabulary.
         method: arm or rad, for a bundled reward that has both.
         top_k: the candidates of a steered step; 0 for the whole vocabulary (Q-heads only).
-        dtype: float32, bfloat16 …; default as in `trimtab.load`.
+        dtype: float32 or bfloat16; default as in `trimtab.load`.
         device: a torch device.
         batch_size: texts in one batch.
         max_gen_toks: maximum new tokens, if a task does not say.
@@ -68,7 +69,7 @@ class HarnessLM(TemplateLM):
         super().__init__()
         if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
             device = None  # cuda:0 is the harness's default even without a GPU
-        self.lm = load(pretrained, device, getattr(torch, dtype) if dtype else None)
+        self.lm = load(pretrained, device, cast(Dtype | None, dtype or None))
         self.codec = self.lm.engine.codec
         self.steer = load_steers([part for part in steer.split(";") if part], method, self.lm.engine.base)
         self.top_k = (int(top_k) or None) if self.steer else None

@@ -1,5 +1,6 @@
 """The public face: load a frozen language model, steer it, read the result."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Unpack, cast, final, overload
 
@@ -7,13 +8,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trimtab.best_of import RankedDrafts, check_ranking, rank
+from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Engine, Request, require_base
+from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
-from trimtab.errors import InvalidPrompt, InvalidSetting
+from trimtab.errors import InvalidPrompt, InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
 from trimtab.judges.load import JudgeLike
 from trimtab.models.codec import Conversation, Prompt, check_conversation
+from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
 from trimtab.rewards.registry import load_reward
@@ -28,21 +32,33 @@ Params = SamplingParams | None | Sequence[SamplingParams]
 Prompts = Sequence[Prompt]
 
 
-def load(name: str = "smollm2", device: str | None = None, dtype: torch.dtype | None = None) -> "LanguageModel":
+@checked
+def load(
+    name: str | os.PathLike[str] = "smollm2",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | Dtype | None = None,
+    batch_invariant: bool = False,
+) -> "LanguageModel":
     """Load a language model.
 
     Args:
         name: "smollm2" (SmolLM2-135M-Instruct), a local folder, a .gguf file, or a Hub id.
         device: a torch device; default: the GPU if there is one, else the CPU.
-        dtype: default: float32 on a CPU, else the dtype of the saved weights.
+        dtype: a torch dtype or its name; default: float32 on a CPU, else the dtype of the saved weights.
+        batch_invariant: write each row alone, so that in bfloat16, too, no text depends on its batch. Slower: see Speed
+            in the docs.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
         UnsupportedModel: it loads, but its KV cache cannot be rewound.
+        InvalidSetting: torch cannot use the device.
     """
-    return LanguageModel(TorchEngine(load_frozen_lm(name, device, dtype)))
+    wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
+    base = load_frozen_lm(os.fspath(name), device, wanted)
+    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
 
 
+@checked
 def from_transformers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | None = None
 ) -> "LanguageModel":
@@ -59,7 +75,8 @@ def from_transformers(
     return LanguageModel(TorchEngine(FrozenLM(model, tokenizer, name or str(model.config._name_or_path))))
 
 
-def reward(name: str, lm: "LanguageModel | None" = None) -> RewardModel:
+@checked_except("lm")
+def reward(name: str | os.PathLike[str], lm: "LanguageModel | None" = None) -> RewardModel:
     """Load a reward model.
 
     Args:
@@ -73,8 +90,8 @@ def reward(name: str, lm: "LanguageModel | None" = None) -> RewardModel:
         CorruptReward: the folder is damaged.
     """
     if not isinstance(lm, LanguageModel | None):
-        raise InvalidSetting(f"got lm={lm!r}, expected the language model to steer: trimtab.load({lm!r})")
-    return load_reward(name, lm.base if lm else None)
+        raise WrongType(f"got lm={shown(lm)}, expected the language model to steer: trimtab.load(…)")
+    return load_reward(os.fspath(name), lm.base if lm else None)
 
 
 @final
@@ -88,6 +105,7 @@ class LanguageModel:
         engine: writes and scores. `trimtab.load` and `trimtab.from_transformers` make the torch engine.
     """
 
+    @checked
     def __init__(self, engine: Engine):
         self.engine = engine
 
@@ -131,6 +149,7 @@ class LanguageModel:
         self, prompts: Prompts, steer: Steering = None, params: Params = None, **options: Unpack[SamplingOptions]
     ) -> list[Generation]: ...
 
+    @checked_except("prompts", "steer", "params")
     def generate(
         self, prompts: str | Prompts, steer: Steering = None, params: Params = None, **options: Unpack[SamplingOptions]
     ) -> Generation | list[Generation]:
@@ -151,6 +170,7 @@ class LanguageModel:
         written = self._write(as_list(prompts), steer, params, options)
         return written[0] if isinstance(prompts, str) else written
 
+    @checked_except("messages", "steer", "params")
     def chat(
         self,
         messages: Conversation,
@@ -171,6 +191,7 @@ class LanguageModel:
         check_conversation(messages)
         return self._write([messages], steer, params, options)[0]
 
+    @checked_except("prompt", "steer", "params")
     def stream(
         self,
         prompt: Prompt,
@@ -211,6 +232,7 @@ class LanguageModel:
         **options: Unpack[DraftOptions],
     ) -> list[RankedDrafts]: ...
 
+    @checked_except("prompts", "by", "steer", "params")
     def best_of(
         self,
         prompts: str | Prompts,
@@ -233,7 +255,7 @@ class LanguageModel:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
         """
         if not isinstance(by, RewardModel | Steer):
-            raise InvalidSetting(f"got by={by!r}, expected a reward or a Steer: trimtab.reward({by!r}, lm)")
+            raise WrongType(f"got by={shown(by)}, expected a reward or a Steer: trimtab.reward(NAME, lm)")
         ranking = by if isinstance(by, Steer) else by.toward(1.0)
         check_ranking(self.engine, ranking)
         several = as_list(prompts)
@@ -262,6 +284,7 @@ class LanguageModel:
         **options: Unpack[RewindOptions],
     ) -> list[SearchResult]: ...
 
+    @checked_except("prompts", "judge", "steer")
     def rewind(
         self,
         prompts: str | Prompts,
@@ -303,7 +326,13 @@ class LanguageModel:
     def _generations(self, prompts: Sequence[Prompt], requests: Sequence[Request]) -> list[Generation]:
         written = self.engine.sample(requests)
         return [
-            Generation(self.engine.codec, prompt, continuations, request.params.stop)
+            Generation(
+                self.engine.codec,
+                prompt,
+                continuations,
+                request.params.stop,
+                provenance(self.engine, request.steer, request.params),
+            )
             for prompt, continuations, request in zip(prompts, written, requests, strict=True)
         ]
 
@@ -328,10 +357,10 @@ def as_list(prompts: str | Prompts) -> list[Prompt]:
     found: object = prompts
     if not isinstance(found, Sequence) or any(isinstance(prompt, Mapping) for prompt in found):
         raise InvalidPrompt(
-            f"got {found!r:.60}, expected a text or a list of prompts: use chat(messages), or a list of conversations"
+            f"got {shown(found)}, expected a text or a list of prompts: use chat(messages), or a list of conversations"
         )
     if wrong := [prompt for prompt in found if not isinstance(prompt, Sequence)]:
-        raise InvalidPrompt(f"got the prompt {wrong[0]!r:.60}, expected a list of messages, or a text")
+        raise InvalidPrompt(f"got the prompt {shown(wrong[0])}, expected a list of messages, or a text")
     return list(prompts)
 
 
@@ -343,11 +372,11 @@ def per_prompt(given: Any, kind: type, prompts: Sequence[Prompt], name: str, exp
     """
     values = [given] * len(prompts) if given is None or isinstance(given, kind) else given
     if isinstance(values, str) or not isinstance(values, Sequence):
-        raise InvalidSetting(f"got {name}={given!r}, expected {expected}")
+        raise WrongType(f"got {name}={shown(given)}, expected {expected}")
     if len(values) != len(prompts):
         raise InvalidSetting(
             f"got a list of {len(values)} for {name}, expected one value, or one per prompt: {len(prompts)}"
         )
     if wrong := [value for value in values if value is not None and not isinstance(value, kind)]:
-        raise InvalidSetting(f"got {name}={wrong[0]!r}, expected {expected}")
+        raise WrongType(f"got {name}={shown(wrong[0])}, expected {expected}")
     return list(values)

@@ -1,5 +1,6 @@
 """The command line as a whole: its entry points, its version, and its errors."""
 
+import errno
 import re
 import subprocess
 import sys
@@ -7,6 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from trimtab.cli.app import main
+from trimtab.errors import InvalidSetting
 
 NOT_EMPTY = Path(__file__).parent
 NO_DATA = ["--data", "none.jsonl", "--out", "x"]
@@ -93,3 +97,55 @@ def test_mistakes_that_need_the_model_give_one_line_too(trimtab, place):
         assert done.status == 1
         assert expected in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out.jsonl"),
+            "No space left on device: 'out.jsonl'; free some",
+        ),
+        (OSError(errno.EFBIG, "File too large"), "File too large; free some space and run the same command again"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "Permission denied: 'x'"),
+        (OSError("a message of its own"), "a message of its own"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "not enough memory"),
+        (InvalidSetting("got \x1b[31m\nand more"), "got <U+001B>[31m and more"),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line(trimtab, monkeypatch, error, expected):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("trimtab.cli.app.app", fail)
+    done = trimtab("generate", check=False)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"trimtab: {expected}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def fail():
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("trimtab.cli.app.app", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        main()
+
+
+def test_an_interrupt_is_said(trimtab, monkeypatch):
+    def interrupt(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trimtab.cli.generate.check_prompts", interrupt)
+    done = trimtab("generate", "w1", check=False)
+    assert (done.status, done.stderr) == (130, "trimtab: interrupted\n")
+
+
+def test_a_closed_pipe_is_no_fault():
+    done = subprocess.run(
+        f"{sys.executable} -m trimtab rewards list | head -c 1", shell=True, capture_output=True, text=True, timeout=60
+    )
+    assert "Traceback" not in done.stderr

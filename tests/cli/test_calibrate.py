@@ -1,5 +1,6 @@
 """`trimtab rewind calibrate`."""
 
+import hashlib
 import json
 
 import pytest
@@ -59,3 +60,35 @@ def test_a_self_judge_is_measured_by_its_answers_and_by_its_probabilities(trimta
     data = write_lines(tmp_path / "texts.jsonl", rows)
     hard, soft = map(json.loads, trimtab("rewind", "calibrate", "--data", data, "--json").stdout.splitlines())
     assert (hard["judge"], soft["judge"]) == ("self:harmlessness", "self:harmlessness, soft")
+
+
+def test_json_says_what_made_a_calibration(calibrate, texts, teacher):
+    words = ["--data", texts, "--column", "verdict", "--good", "fine", "--judge-alone", "--json"]
+    record = json.loads(calibrate(*words).stdout)["provenance"]
+    card = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
+    assert record["base_fingerprint"] == card["base_fingerprint"]
+    assert record["data"] == "texts.jsonl"
+    assert record["data_sha256"] == hashlib.sha256(texts.read_bytes()).hexdigest()[:16]
+    assert record["judge"]["alone"] == "true"
+    assert {"trimtab", "torch", "transformers", "dtype", "device"} <= record.keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--column", "verdict", "--limit", 0], "--limit 0"),
+        (["--column", "verdict", "--limit", -3], "--limit -3"),
+        (["--column", "verdict", "--good", "splendid"], "all bad"),
+        (["--column", "nothing"], "no column"),
+        (["--pairs"], "no column"),
+        (["--column", "verdict", "--good", "fine", "--turn", "Bot:"], "'Bot:'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_weights(calibrate, texts, monkeypatch, words, expected):
+    def load(*args, **options):
+        raise AssertionError("weights loaded")
+
+    monkeypatch.setattr("trimtab.language_model.load_frozen_lm", load)
+    done = calibrate("--data", texts, *words, check=False)
+    assert done.status == 1
+    assert expected in done.stderr

@@ -1,8 +1,16 @@
-"""Tokens coloured by their reward."""
+"""The stderr console, JSON on a terminal, the spinner, and colours."""
+
+import contextlib
+import gc
+import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 
-from trimtab.cli.console import LEGEND_STEPS, colour, coloured, error_console, legend
+from trimtab.cli.console import colour, error_console, loading, print_json
 
 
 @pytest.mark.parametrize(
@@ -13,24 +21,60 @@ def test_colours_go_from_red_over_yellow_to_green(reward, expected):
     assert colour(reward) == expected
 
 
-def test_each_token_is_on_the_colour_of_its_reward():
-    text = coloured("You are", [" so", " kind"], [0.0, 1.0])
-    assert text.plain == "You are so kind"
-    spans = [(text.plain[span.start : span.end], span.style) for span in text.spans]
-    assert spans == [("You are", "dim"), (" so", "black on #ff6464"), (" kind", "black on #64ff64")]
-
-
-def test_tokens_without_a_reward_are_refused():
-    with pytest.raises(ValueError, match="shorter"):
-        coloured("You are", [" so", " kind"], [0.0])
-
-
-def test_the_legend_shows_the_name_the_scale_and_the_mean():
-    text = legend("toxicity:toxic", [0.25, 0.5])
-    assert text.plain.split() == ["toxicity:toxic", "0…1,", "mean", "0.375"]
-    assert len(text.spans) == LEGEND_STEPS + 1
-
-
 def test_the_error_console_writes_to_stderr_without_highlighting(capsys):
     error_console().print("3 rows skipped")
     assert capsys.readouterr() == ("", "3 rows skipped\n")
+
+
+def test_json_is_one_line_without_characters_that_a_terminal_acts_on(capsys):
+    value = {"text": "\x1b[31m\x9b\u202e\n", "reward": float("nan")}
+    print_json(value)
+    out = capsys.readouterr().out
+    assert out == '{"text": "\\u001b[31m\\u009b\\u202e\\n", "reward": null}\n'
+    assert json.loads(out) == {"text": value["text"], "reward": None}
+
+
+def test_loading_prints_nothing_where_stderr_is_no_terminal(capfd):
+    with loading("smollm2"):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("term", "shown"), [("xterm", True), ("dumb", False)])
+def test_loading_shows_what_loads_on_a_terminal(term, shown):
+    """The command runs on a terminal of its own; nothing goes to stdout."""
+    code = 'from trimtab.cli.console import loading\nwith loading("evil\\x1b]0;x"):\n    import time; time.sleep(0.5)'
+    terminal, child_end = pty.openpty()
+    environment = {**os.environ, "TERM": term}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=child_end, env=environment
+    ) as running:
+        os.close(child_end)
+        seen = b""
+        with contextlib.suppress(OSError):  # the child closed its end
+            while more := os.read(terminal, 4096):
+                seen += more
+        out, _ = running.communicate()
+    os.close(terminal)
+    assert (running.returncode, out) == (0, b"")
+    assert (b"Loading evil<U+001B>]0;x" in seen) == shown
+    assert b"\x1b]0;" not in seen
+
+
+def test_a_fault_while_loading_ends_the_spinner():
+    with pytest.raises(ValueError, match="broken"), loading("smollm2"):
+        raise ValueError("broken")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_collection_waits_while_something_loads(enabled):
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with loading("smollm2"):
+            assert not gc.isenabled()
+            with loading("rewards"):
+                assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+        gc.unfreeze()

@@ -90,3 +90,24 @@ def test_help_lists_the_fields_under_their_title_with_brackets_intact(play):
     assert shown.index("--loud") < shown.index("Sound of the piece") < shown.index("--pitch")
     assert "--no-fade-out" in shown
     assert "--no-loop" not in shown
+
+
+def test_a_field_may_hold_an_option_with_names_of_its_own():
+    @dataclass(frozen=True)
+    class Printed:
+        as_json: Annotated[bool, typer.Option("--json", help="Print [JSON].")] = False
+        words: Annotated[list[str] | None, typer.Option("--word", help="A word.")] = None
+
+    app, received = typer.Typer(), []
+
+    @app.command()
+    @expands
+    def command(printed: Annotated[Printed, "Output"]) -> None:
+        received.append(printed)
+
+    for words in ([], ["--json", "--word", "a", "--word", "b"]):
+        assert CliRunner().invoke(app, words).exit_code == 0
+    assert received == [Printed(), Printed(True, ["a", "b"])]
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100"}).output
+    assert "Output" in shown
+    assert "--as-json" not in shown

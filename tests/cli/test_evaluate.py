@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from tiny import tiny_lm, tiny_reward
 from trimtab.cli.app import app
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidData, InvalidOutput, InvalidSetting, RewardNotFound, TrimtabError
 
 QUICK = ["--samples", "2", "--max-new-tokens", "3", "--top-k", "5", "--batch-size", "2"]
 
@@ -73,6 +73,7 @@ def test_the_report_shows_plots_by_relative_links(finished, place):
     assert str(place) not in markdown
     for picture in ("pareto-vader.png", "pareto-profanity.png", "time.png"):
         assert f"({picture})" in markdown
+        assert (out / picture.replace(".png", ".svg")).exists()
         assert (out / picture).stat().st_size > 10_000
 
 
@@ -174,7 +175,186 @@ def test_preferences_compare_rewards(place, tmp_path):
     rewards = ["--reward", place / "q", "--reward", f"{place / 'v'}:calm"]
     printed = run("preference", "--data", place / "pairs.jsonl", *rewards, "--down", "--out", tmp_path / "found.json")
     assert "1 rows left out" in printed
-    (of_data,) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8")).values()
+    written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    (of_data,) = written["figures"].values()
     assert [set(figures) for figures in of_data.values()] == [{"accuracy", "ties"}] * 2
-    with pytest.raises(InvalidSetting, match="answer"):
-        run("preference", "--data", place / "pairs.jsonl", *rewards, "--template", "{prompt}")
+    made_by = written["made_by"]
+    assert made_by.keys() >= {"trimtab", "torch", "transformers", "rewards", "data", "direction", "template"}
+    assert len(made_by["data"]["pairs"]["sha256"]) == 64
+    assert all(of["fingerprint"] and of["base_fingerprint"] for of in made_by["rewards"].values())
+
+
+BAD = [
+    (["--rounds", "-1"], "rounds=-1"),
+    (["--limit", "0"], "limit=0"),
+    (["--beta", "nan", "--reward", "q"], "beta=nan"),
+    (["--seed", "-1"], "seed=-1"),
+    (["--temperature", "nan"], "temperature=nan"),
+    (["--temperature", "0"], "temperature"),
+    (["--max-new-tokens", "-3"], "max_new_tokens=-3"),
+    (["--format", "gif"], "expected one of png, svg, pdf"),
+    (["--search-iterations", "0"], "search_iterations=0"),
+    (["--judge", "vader"], "'vader' twice"),
+    (["--judge", "onnx:/nowhere"], "one .onnx file"),
+    (["--judge", "./nowhere"], "no such folder"),
+    (["--judge", "reward:nowhere/at-all"], "nowhere/at-all"),
+    (["--profile", "toxicity:nothing"], "nothing"),
+    (["--reward", "q+", "--beta", "1"], "joined by"),
+]
+
+
+@pytest.fixture
+def without_weights(monkeypatch, tmp_path):
+    """No weights load, and nothing is downloaded."""
+
+    def refuse(*given, **named):
+        raise AssertionError("weights were loaded")
+
+    for name in ("trimtab.cli.sweep_command.load_language_model", "trimtab.models.loading.load_frozen_lm"):
+        monkeypatch.setattr(name, refuse)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.mark.parametrize(("words", "match"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_bad_values_are_refused_before_weights_load(place, tmp_path, without_weights, words, match):
+    with pytest.raises(TrimtabError, match=match):
+        sentiment(place, tmp_path / "run", *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_rewards_and_prompts_are_checked_before_weights_load(place, tmp_path, without_weights):
+    steered = ["--beta", "2", "--reward"]
+    with pytest.raises(RewardNotFound):
+        sentiment(place, tmp_path / "run", *steered, place / "none")
+    with pytest.raises(TrimtabError, match="tokenizer"):
+        sentiment(place, tmp_path / "run", *steered, "sentiment")
+    with pytest.raises(InvalidData, match=r"none\.jsonl"):
+        run("sentiment", "--up", place / "none.jsonl", "--model", place / "lm", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["sentiment", "judges"])
+def test_an_out_that_is_no_folder_is_refused_before_weights_load(place, tmp_path, without_weights, command):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    words = {
+        "sentiment": ["sentiment", "--up", place / "some.jsonl", "--model", place / "lm"],
+        "judges": ["judges", "--data", place / "labelled.jsonl", "--judge", "vader"],
+    }[command]
+    for out in (tmp_path / "file", "/dev/full", tmp_path / "file" / "below"):
+        with pytest.raises(InvalidOutput, match="--out"):
+            run(*words, "--out", out)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_files_of_others_in_the_folder_are_kept_without_force(place, tmp_path, without_weights):
+    (tmp_path / "report.md").write_text("mine", encoding="utf-8")
+    with pytest.raises(InvalidOutput, match="--force"):
+        sentiment(place, tmp_path)
+    with pytest.raises(AssertionError, match="weights were loaded"):
+        sentiment(place, tmp_path, "--force")
+
+
+def test_preference_replaces_no_file_and_no_input(place, tmp_path, without_weights):
+    data = shutil.copy(place / "pairs.jsonl", tmp_path)
+    (tmp_path / "mine.json").write_text("mine", encoding="utf-8")
+    words = ["preference", "--data", data, "--reward", place / "q"]
+    for out, match in ((data, "input"), (tmp_path / "mine.json", "--force"), ("/dev/full", "regular file")):
+        with pytest.raises(InvalidOutput, match=match):
+            run(*words, "--out", out)
+    assert (tmp_path / "mine.json").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["--template", "{prompt}"], "answer"),
+        (["--template", "{x}{answer}"], "template"),
+        (["--limit", "0"], "limit=0"),
+        (["--reward", "nowhere/at-all"], "nowhere"),
+    ],
+)
+def test_bad_values_of_preference_are_refused_before_weights_load(place, without_weights, words, match):
+    with pytest.raises(TrimtabError, match=match):
+        run("preference", "--data", place / "pairs.jsonl", "--reward", place / "q", *words)
+
+
+def test_bad_values_of_judges_are_refused(place, tmp_path):
+    words = ["judges", "--data", place / "labelled.jsonl", "--judge"]
+    for more, match in (
+        (["vader", "--limit", "0"], "limit=0"),
+        (["vadr"], "mean 'vader'"),
+        (["vader", "--task", "x"], "task"),
+    ):
+        with pytest.raises(TrimtabError, match=match):
+            run(*words, *more)
+    (tmp_path / "judges.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InvalidData, match=r"judges\.json"):
+        run(*words, "vader", "--out", tmp_path)
+
+
+def test_plots_and_tables_are_drawn_again_from_the_record_alone(copied):
+    for path in [*copied.glob("*.jsonl"), *copied.glob("*.png"), copied / "report.tex"]:
+        path.unlink()
+    shutil.rmtree(copied / "readings")
+    run("draw", copied, "--format", "pdf", "--title", "My title")
+    assert (copied / "pareto-vader.pdf").read_bytes().startswith(b"%PDF")
+    assert (copied / "report.md").read_text(encoding="utf-8").startswith("# My title")
+    assert "My title" in (copied / "report.tex").read_text(encoding="utf-8")
+    with pytest.raises(InvalidData, match=r"report\.json"):
+        run("draw", copied / "readings")
+
+
+def test_every_row_says_what_made_it(finished, place):
+    out, _ = finished
+    for row in report_of(out)["rows"]:
+        (maker,) = row["made_by"]
+        assert maker.keys() >= {"trimtab", "torch", "transformers", "device", "dtype", "base_fingerprint", "sampling"}
+        assert maker["data"]["name"] == "some"
+        assert len(maker["data"]["sha256"]) == 64
+    (steered,) = (row for row in report_of(out)["rows"] if row["method"] == "q")
+    assert steered["made_by"][0]["steer"][0]["beta"] == 2.0
+    readers = report_of(out)["measured_by"]["readers"]
+    assert "vaderSentiment" in readers["vader"]["library"]
+
+
+def test_searches_take_settings_and_are_timed_once(place, tmp_path):
+    search = ["--search-iterations", "2", "--search-fresh-iterations", "1", "--search-children", "2"]
+    search += ["--search-similarity-threshold", "2", "--search-draft-tokens", "2"]
+    sentiment(place, tmp_path, "--rewind", place / "q", *search, "--rounds", "2", "--limit", "1")
+    (row,) = (row for row in report_of(tmp_path)["rows"] if row["method"].startswith("rewound"))
+    assert (row["search"]["iterations"], row["search"]["children"], row["search"]["max_children"]) == (2, 2, 20)
+    assert row["time"]["runs"] == 1
+    (plain,) = (row for row in report_of(tmp_path)["rows"] if row["method"] == "top-k")
+    assert plain["time"]["runs"] == 2
+
+
+def test_a_reward_whose_scores_are_not_finite_is_not_ranked(place, tmp_path, monkeypatch):
+    from trimtab.errors import NonFiniteReward
+    from trimtab.rewards.reward_model import RewardModel
+
+    score_ids = RewardModel.score_ids
+
+    def broken(self, ids):
+        scored = score_ids(self, ids)
+        return scored._replace(values=scored.values * float("nan"))
+
+    monkeypatch.setattr(RewardModel, "score_ids", broken)
+    with pytest.raises(NonFiniteReward, match="'q'"):
+        run("preference", "--data", place / "pairs.jsonl", "--reward", place / "q", "--out", tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_folder_of_an_earlier_version_is_reported_and_resumes(copied, place):
+    """Its rows do not say what made them, and its readings not what the judges are made of."""
+    for path in copied.glob("*.jsonl"):
+        head, rest = path.read_text(encoding="utf-8").split("\n", 1)
+        path.write_text(json.dumps({"settings": json.loads(head)["settings"]}) + "\n" + rest, encoding="utf-8")
+    for path in copied.glob("readings/*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["about"].pop("identity")
+        path.write_text(json.dumps(record).replace("[0.5]", "[NaN]"), encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in copied.glob("*.jsonl")}
+    run("report", copied)
+    assert "the version is not recorded" in (copied / "report.md").read_text(encoding="utf-8")
+    sentiment(place, copied, "--reward", place / "q", "--beta", "2", "--rounds", "0")
+    assert {path.name: path.read_bytes() for path in copied.glob("*.jsonl")} == before

@@ -1,6 +1,9 @@
 """`trimtab generate`."""
 
+import io
 import json
+import os
+import threading
 
 import pytest
 
@@ -63,7 +66,7 @@ def test_show_rewards_prints_the_reward_and_its_mean(generate, teacher):
     shown = generate("w1 w2", *steer, "--show-rewards").stdout
     (rewards,) = row["rewards"].values()
     assert "teacher:good" in shown
-    assert f"mean {sum(rewards) / len(rewards):.3f}" in shown
+    assert f"{sum(rewards) / len(rewards):.4f}" in shown.strip().split("\n")[-1]
 
 
 def test_an_interrupted_file_resumes_and_bad_lines_are_named(generate, tmp_path):
@@ -105,3 +108,95 @@ def test_the_bundled_rewards_steer_by_either_method(trimtab, method, name):
     (row,) = json_lines(trimtab(*words).stdout)
     assert list(row["rewards"]) == [name]
     assert "".join(row["tokens"]) == row["text"]
+
+
+def test_standard_input_and_output_take_and_give_json_lines(generate, tmp_path, monkeypatch):
+    lines = '{"prompt": "w1 w2"}\n{"prompt": "w3"}\n'
+    (tmp_path / "in.jsonl").write_text(lines, encoding="utf-8")
+    generate("--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    done = generate("--input", "-", "--output", "-")
+    assert done.stdout == (tmp_path / "out.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_pipe_is_read_as_a_file_is(generate, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=('{"prompt": "w1 w2"}\n',))
+    writer.start()
+    generate("--input", pipe, "--output", tmp_path / "out.jsonl")
+    writer.join()
+    (row,) = json_lines((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
+    assert row["text"] == json_lines(generate("w1 w2", "--json").stdout)[0]["text"]
+
+
+def test_the_input_is_never_replaced_by_the_output(generate, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"prompt": "w1"}\n', encoding="utf-8")
+    done = generate("--input", source, "--output", source, check=False)
+    assert (done.status, source.read_text(encoding="utf-8")) == (1, '{"prompt": "w1"}\n')
+    assert "expected another file than the input" in done.stderr
+
+
+def test_rows_say_what_made_them_and_the_trace_is_optional(generate, teacher):
+    words = ["w1 w2", "--steer", f"{teacher}=+5", "--json"]
+    (plain,), (traced,) = (json_lines(generate(*words, *more).stdout) for more in ([], ["--trace"]))
+    made_by = plain["provenance"]
+    assert made_by["steer"][0]["source"] == str(teacher)
+    assert len(made_by["steer"][0]["fingerprint"]) == 16
+    assert made_by["sampling"]["seed"] == 1
+    assert "trace" not in plain
+    assert [len(token["candidates"]) for token in traced.pop("trace")] == [20] * 8
+    assert traced == plain
+
+
+def test_the_trace_is_printed_as_a_table(generate):
+    shown = generate("w1 w2", "--trace").stdout.strip().split("\n")
+    assert len(shown) == 1 + 8
+    assert all(" over " in line for line in shown[1:])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["w1", "--show-rewards"], "--show-rewards without --steer"),
+        (["w1", "--stream", "--trace"], "got --stream"),
+        (["w1", "--steer", "sentimnt=+2"], "sentimnt"),
+        (["w1", "--steer", "{teacher}:nothing=+2"], "nothing"),
+        (["w1", "--steer", "{teacher}=+2", "--method", "arm"], "expected 'rad'"),
+        (["w1", "--top-k", "65"], "vocabulary"),
+        (["w1", "--chat"], "no chat template"),
+        (["w1 " * 70], "tokens"),
+        ([""], "empty prompt"),
+        (["--input", "none.jsonl", "--output", "out.jsonl"], "no such file"),
+        (["--input", "{teacher}", "--output", "-"], "no such file"),
+        (["w1", "--input", "-", "--output", "-"], "expected one of them"),
+        (["--input", "-"], "expected both or neither"),
+        (["--input", "-", "--output", "/dev/full"], "regular file"),
+        (["--input", "-", "--output", "-", "--batch-size", "0"], "--batch-size 0"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_weights_load(generate, teacher, monkeypatch, words, message):
+    def load(*given, **named):
+        raise AssertionError("the weights were loaded")
+
+    monkeypatch.setattr("trimtab.models.loading._load_weights", load)
+    done = generate(*[word.replace("{teacher}", str(teacher)) for word in words], check=False)
+    assert done.status == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("trimtab: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_only_the_first_bad_lines_are_printed(generate, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"prompt": "w1"}\n' + "broken\n" * 30, encoding="utf-8")
+    done = generate("--input", source, "--output", tmp_path / "out.jsonl", check=False)
+    assert "30 lines skipped" in done.stderr
+    assert done.stderr.count("not JSON") == 5
+
+
+def test_escape_codes_of_a_prompt_do_not_reach_the_terminal(generate):
+    shown = generate("w1 \x1b[31m w2").stdout
+    assert "\x1b" not in shown
+    assert "<U+001B>" in shown

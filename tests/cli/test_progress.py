@@ -66,3 +66,18 @@ def test_searches_are_shown_up_to_a_limit_with_their_cost(console):
     assert "prompt0" in text
     assert "x" * (MAX_PROMPT - len("prompt0") + 1) not in text
     assert "… and 3 more" in text
+
+
+def test_names_and_texts_are_shown_without_escape_codes_and_without_markup(console):
+    evil = "\x1b[31m[red]\x9b"
+    search = Search(evil, (5,), 0, 9, RewindSettings(), str)
+    with SearchDisplay(console, lambda ids: evil) as display:
+        display(SearchProgress([search], Usage(), 1.0))
+    with SweepBars(console, rows=1) as bars:
+        bars(SimpleNamespace(name=evil), 1, 2)
+    training = Bars(console)
+    training.resumed(evil)
+    training.logged({"step": 1, "eval_loss": 0.5, f"accuracy:{evil}": 0.5})
+    assert "\x1b[31m" not in shown(console)
+    assert "\x9b" not in shown(console)
+    assert shown(console).count("<U+001B>[31m[red]") >= 4

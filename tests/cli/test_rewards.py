@@ -1,11 +1,15 @@
 """`trimtab rewards`."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from trimtab.rewards.card import read_card
+from trimtab.rewards.folder import write_card
+from trimtab.rewards.registry import BUNDLED
 
 
 def test_the_list_names_every_bundled_reward_with_its_method(trimtab):
@@ -18,24 +22,95 @@ def test_the_list_names_every_bundled_reward_with_its_method(trimtab):
 
 def test_show_prints_the_card_of_a_reward(trimtab, teacher):
     shown = trimtab("rewards", "show", teacher).stdout
+    card = read_card(teacher)
+    assert "RAD (V-head, 2310.09520) for good" in shown
+    for text in ("Description", "Training", "Quality on held-out data", card.weights_sha256, "calibration:good"):
+        assert text in shown
+
+
+def test_show_prints_json_on_request(trimtab, teacher):
+    shown = trimtab("rewards", "show", teacher, "--json").stdout
     assert json.loads(shown) == json.loads((teacher / "config.json").read_text(encoding="utf-8"))
+    assert shown.count("\n") == 1
 
 
-def test_a_reward_is_measured_on_any_labelled_table(trimtab, place, teacher):
-    data = ["--data", place / "dev.jsonl", "--column", "good", "--text-column", "sentence", "--max-tokens", 6]
-    measured, trained = json.loads(trimtab("rewards", "measure", teacher, *data).stdout), read_card(teacher).quality
+def test_show_names_the_characters_that_a_terminal_acts_on(trimtab, teacher, tmp_path):
+    shutil.copytree(teacher, tmp_path / "evil")
+    evil = "\x1b[31m[bold]"
+    card = replace(read_card(teacher), attributes=(evil,), provenance={evil: evil}, quality={evil: [{evil: 1.0}]})
+    write_card(tmp_path / "evil", card)
+    shown = trimtab("rewards", "show", tmp_path / "evil").stdout
+    assert "\x1b" not in shown
+    assert shown.count("<U+001B>[31m[bold]") == 5
+    assert "\x1b" not in trimtab("rewards", "show", tmp_path / "evil", "--json").stdout
+
+
+@pytest.fixture
+def data(place):
+    """Return the options that name labelled texts."""
+    return ["--data", place / "dev.jsonl", "--column", "good", "--text-column", "sentence"]
+
+
+def test_a_reward_is_measured_on_any_labelled_table(trimtab, data, teacher):
+    measured = json.loads(trimtab("rewards", "measure", teacher, *data, "--max-tokens", 6, "--json").stdout)
+    trained = read_card(teacher).quality
     assert measured["texts"] == 80
+    assert len(measured["measured_sha256"]) == 64
     assert measured["auc:good"] == pytest.approx(trained["auc:good"], abs=0.01)  # the saved weights are rounded
     assert measured["top1_flip"] == pytest.approx(trained["top1_flip"], abs=0.05)
 
 
-def test_the_measured_quality_is_written_into_the_card_on_request(trimtab, place, teacher):
+def test_a_measure_of_few_texts_is_printed_with_a_warning(trimtab, data, teacher):
+    done = trimtab("rewards", "measure", teacher, *data, "--limit", 9)
+    assert re.search(r"^ *auc:good +[01]", done.stdout, re.MULTILINE)
+    assert "warning: only 9 held-out texts" in done.stderr
+
+
+def test_the_measured_quality_is_written_into_the_card_on_request(trimtab, place, data, teacher):
     copy = place / "copy"
     shutil.copytree(teacher, copy)
-    data = ["--data", place / "dev.jsonl", "--column", "good", "--text-column", "sentence", "--limit", 40]
-    measured = json.loads(trimtab("rewards", "measure", copy, *data).stdout)
+    more = [*data, "--limit", 60, "--json"]
+    measured = json.loads(trimtab("rewards", "measure", copy, *more).stdout)
     assert read_card(copy).quality == read_card(teacher).quality
-    trimtab("rewards", "measure", copy, *data, "--write")
+    trimtab("rewards", "measure", copy, *more, "--write")
     assert read_card(copy).quality == measured
-    assert measured["texts"] == 40
+    assert measured["texts"] == 60
     assert "dev.jsonl" in (copy / "README.md").read_text(encoding="utf-8")
+    assert read_card(copy).weights_sha256 == read_card(teacher).weights_sha256
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Fail if a reward is loaded."""
+    monkeypatch.setattr("trimtab.rewards.registry.load_reward", lambda *given: pytest.fail("loaded weights"))
+
+
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limit", 0], "got --limit 0, expected at least 1"),
+        (["--limit", -1], "got --limit -1"),
+        (["--max-tokens", 0], "got --max-tokens 0"),
+        (["--beta", "nan"], "got --beta nan, expected a finite number"),
+        (["--beta", "inf"], "got --beta inf"),
+        (["--column", "good"], "got 2 --column, expected 1, for: good"),
+        (["--label-range", 1, 1], "got label_range=1 1"),
+        (["--text-column", "none"], "none"),
+        (["--data", "none.csv"], "none.csv"),
+    ],
+)
+def test_a_measure_that_cannot_be_is_refused_before_weights_load(trimtab, data, teacher, words, message):
+    done = trimtab("rewards", "measure", teacher, *data, *words, check=False)
+    assert done.status == 1
+    assert message in done.stderr
+
+
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize("name", ["sentiment", BUNDLED / "sentiment"])
+def test_the_card_of_a_bundled_reward_is_never_written(trimtab, data, name):
+    before = (BUNDLED / "sentiment" / "config.json").read_bytes()
+    done = trimtab("rewards", "measure", name, *data, "--write", check=False)
+    assert done.status == 1
+    assert "expected a folder of yours: copy" in done.stderr
+    assert (BUNDLED / "sentiment" / "config.json").read_bytes() == before

@@ -12,6 +12,8 @@ import threading
 
 import pytest
 
+from trimtab.errors import ModelNotFound
+
 QUICK = ["--iterations", "4", "--fresh-iterations", "2", "--max-new-tokens", "4", "--seed", "0", "--draft-tokens", "4"]
 
 
@@ -129,3 +131,120 @@ def test_the_model_itself_or_a_classifier_may_judge(trimtab):
     assert len(row["token_ids"]) == 4
     shown = trimtab("rewind", "The film was", "The play was", *QUICK, "--judge", "vader=+1").stdout.split("\n")
     assert [line[:12] for line in shown] == ["The film was", "The play was", ""]
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Fail where the weights of a language model load."""
+
+    def load(*args, **options):
+        raise ModelNotFound("weights loaded")
+
+    monkeypatch.setattr("trimtab.language_model.load_frozen_lm", load)
+
+
+def test_json_says_what_made_the_text(rewind, teacher, place):
+    (row,) = json_lines(rewind("w1 w2", "--steer", f"{teacher}=+2", "--stop", "w9", "--json").stdout)
+    record, card = row["provenance"], json.loads((teacher / "config.json").read_text(encoding="utf-8"))
+    assert record["base_fingerprint"] == card["base_fingerprint"]
+    (term,) = record["steer"]
+    assert (term["direction"], term["beta"]) == ("toward", 2.0)
+    assert term["fingerprint"] in record["judge"]["rewards"]
+    assert (record["search"]["iterations"], record["seed"], record["stop"]) == (4, 0, ["w9"])
+    assert {"trimtab", "torch", "transformers", "dtype", "device", "similarity"} <= record.keys()
+
+
+def test_the_page_says_what_made_the_text(rewind, tmp_path):
+    page = tmp_path / "page.html"
+    rewind("w1 w2", "--html", page)
+    (row,) = json_lines(rewind("w1 w2", "--json").stdout)
+    html = page.read_text(encoding="utf-8")
+    assert "How this was made" in html
+    for part in (row["provenance"]["base_fingerprint"], row["provenance"]["torch"], "max new tokens 4"):
+        assert part in html
+
+
+def test_a_page_is_replaced_only_if_asked_and_through_a_link(rewind, tmp_path):
+    page, link = tmp_path / "page.html", tmp_path / "link.html"
+    page.write_text("mine", encoding="utf-8")
+    link.symlink_to(page)
+    done = rewind("w1", "--html", page, check=False)
+    assert (done.status, "--force" in done.stderr, page.read_text(encoding="utf-8")) == (1, True, "mine")
+    rewind("w1", "--html", link, "--force")
+    assert link.is_symlink()
+    assert "How this was made" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "/dev/null", ".", "file/page.html", "x" * 300 + ".html"])
+def test_a_page_that_cannot_be_written_is_refused_before_weights(rewind, no_weights, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    done = rewind("w1", "--html", path, "--force", check=False)
+    assert done.status == 1
+    assert done.stderr.startswith("trimtab: got --html")
+    assert os.path.exists("/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["w1", "--iterations", 0], "iterations"),
+        (["w1", "--min-value", "nan"], "min_value"),
+        (["w1", "--max-seconds", "nan"], "max_seconds"),
+        (["w1", "--judge", "nonsense"], "judge"),
+        (["w1", "--judge", "toxicty=-1"], "did you mean toxicity=-1"),
+        (["w1", "--judge", "self:nonsense"], "question"),
+        (["w1", "--steer", "sentiment"], "steer"),
+        (["w1", "--steer", "sentiment=+5"], "tokenizer"),
+        (["w1", "--judge", "sentiment=+1"], "tokenizer"),
+        (["w1", "--judge", "self", "--judge-chat"], "chat template"),
+        (["w1", "--method", "nonsense"], "method"),
+        (["w1", "--chat"], "chat template"),
+        (["w1 " * 3000], "context"),
+        ([""], "empty"),
+        ([], "no prompts"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_weights(trimtab, place, no_weights, words, expected):
+    done = trimtab("rewind", "search", *words, "--model", place / "lm", check=False)
+    assert done.status == 1
+    assert expected in done.stderr.replace("trimtab: Warning", "")
+    assert "weights loaded" not in done.stderr
+
+
+@pytest.mark.parametrize("word", ["calibrat", "calibrte", "serch"])
+def test_a_mistyped_sub_command_is_not_a_prompt(trimtab, word):
+    done = trimtab("rewind", word, check=False)
+    assert done.status == 1
+    assert f"got '{word}', did you mean `trimtab rewind {'search' if word == 'serch' else 'calibrate'}`?" in done.stderr
+    done = trimtab("rewind", word, "--data", "texts.jsonl", check=False)
+    assert "did you mean" in done.stderr
+
+
+def test_words_near_a_sub_command_are_prompts_if_they_are_sentences_or_one_of_several(trimtab, place):
+    model = ["--model", place / "nowhere"]
+    for words in (["calibrate the scale"], ["calibrat", "w1"], ["search", "calibrat"]):
+        done = trimtab("rewind", *words, *model, check=False)
+        assert "did you mean" not in done.stderr
+        assert "nowhere" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_default_judge_is_warned_of_and_a_chosen_one_is_not(trimtab, no_weights):
+    """Only the tokenizer of the embedded model loads."""
+    warning, refusal = trimtab("rewind", "Hello", check=False).stderr.split("trimtab: ")
+    assert refusal == "weights loaded\n"
+    assert warning.startswith("Warning: smollm2 judges its own drafts, at the level of chance")
+    assert "--judge toxicity=-1" in warning.replace("\n", " ")
+    for judge in ("self", "toxicity=-1", "vader=+1"):
+        assert trimtab("rewind", "Hello", "--judge", judge, check=False).stderr == "trimtab: weights loaded\n"
+
+
+@pytest.mark.slow
+def test_a_prompt_that_fills_the_context_of_a_self_judge_is_refused_before_weights(trimtab, no_weights, tmp_path):
+    question = tmp_path / "long.toml"
+    options = '[[options]]\ntext = "good"\nscore = 1.0\n[[options]]\ntext = "bad"\nscore = 0.0\n'
+    for words, expected in ((7, "weights loaded"), (9000, "which fills the context")):
+        text = f'instruction = "{"very " * words}"\nlayout = "{{text}}"\nask = "Good?"\n{options}'
+        question.write_text(text, encoding="utf-8")
+        assert expected in trimtab("rewind", "Hello", "--judge", f"self:{question}", check=False).stderr

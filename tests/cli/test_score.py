@@ -1,6 +1,8 @@
 """`trimtab score`."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -62,3 +64,57 @@ def test_the_bundled_rewards_separate_good_from_bad(trimtab, method):
     texts = ["--text", "What a wonderful, happy film", "--text", "What a dreadful, boring mess"]
     good, bad = json_lines(trimtab("score", "--reward", "sentiment", "--method", method, "--json", *texts).stdout)
     assert good["rewards"]["positive"] > 0.7 > 0.3 > bad["rewards"]["positive"]
+
+
+def test_json_says_what_made_a_score(score, teacher):
+    (row,) = json_lines(score("--text", "w1", "--json").stdout)
+    card = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
+    record = row["provenance"]
+    assert record["base_fingerprint"] == card["base_fingerprint"]
+    assert record["reward"].keys() == {"reward", "source", "fingerprint"}
+    assert {"trimtab", "torch", "transformers", "dtype", "device"} <= record.keys()
+
+
+def test_texts_come_from_standard_input(score, teacher, place, tmp_path):
+    words = [sys.executable, "-m", "trimtab", "score", "--reward", teacher, "--input", "-", "--json"]
+    done = subprocess.run(words, input='{"text": "w1"}\n{"text": "w2"}\n', capture_output=True, text=True, check=True)
+    assert [row["text"] for row in json_lines(done.stdout)] == ["w1", "w2"]
+
+
+def test_odd_rows_are_named_faults(score, tmp_path):
+    source = tmp_path / "in.jsonl"
+    rows = ["[" * 100_000, '{"text": NaN}', '{"text": "\\ud800"}', "[]", "null", '{"text": ["w1"]}', '{"text": "w1"}']
+    source.write_text("\n".join(rows), encoding="utf-8")
+    done = score("--input", source, "--json", check=False)
+    assert done.status == 1
+    assert [row["text"] for row in json_lines(done.stdout)] == ["w1"]
+    assert "6 texts skipped: line 1: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "no text"),
+        (["--input", "nowhere.jsonl"], "no such file"),
+        (["--text", "w1", "--method", "nonsense"], "method"),
+        (["--text", "w1", "--method", "arm"], "expected 'rad'"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_weights(score, monkeypatch, words, expected):
+    def load(*args, **options):
+        raise AssertionError("weights loaded")
+
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", load)
+    done = score(*words, check=False)
+    assert done.status == 1
+    assert expected in done.stderr
+
+
+def test_an_unknown_attribute_is_refused_before_weights(trimtab, teacher, monkeypatch):
+    def load(*args, **options):
+        raise AssertionError("weights loaded")
+
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", load)
+    done = trimtab("score", "--reward", f"{teacher}:rude", "--text", "w1", check=False)
+    assert (done.status, "'rude'" in done.stderr) == (1, True)

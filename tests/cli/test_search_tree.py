@@ -74,7 +74,7 @@ def test_control_characters_are_named_and_not_sent_to_the_terminal(result_of):
     commits = [commit(branch("a\nb", kept=True), branch("\x1b[2J\u202e", draft=None, score=None))]
     plain = printed(result_of(commits))
     assert "a↵b" in plain
-    assert "U+001B[2JU+202E" in plain
+    assert "<U+001B>[2J<U+202E>" in plain
     assert "\x1b" not in plain
 
 

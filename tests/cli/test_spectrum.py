@@ -2,19 +2,64 @@
 
 import json
 
+import pytest
+
 from trimtab.rewards.card import read_card
 
 
-def test_ranks_are_printed_and_written(trimtab, place, teacher, train_labels):
+@pytest.fixture
+def words(place, teacher, train_labels):
+    """The words of the command, with two rewards."""
     if not (place / "q").exists():
         train_labels("--limit", 100, "--out", place / "q")
-    data = ["--data", place / "train.csv", "--text-column", "sentence", "--prefixes", 40, "--tokens", 0]
-    done = trimtab("spectrum", teacher, place / "q", *data, "--out", place / "s")
+    return ["spectrum", teacher, place / "q", "--data", place / "train.csv", "--text-column", "sentence"]
+
+
+def test_ranks_are_printed_and_written(trimtab, place, words):
+    done = trimtab(*words, "--prefixes", 40, "--tokens", 0, "--out", place / "s", "--title", "Ranks", "--format", "svg")
     found = json.loads((place / "s" / "spectrum.json").read_text(encoding="utf-8"))
     assert [row["prefixes"] for row in found["ranks"]["q"]] == [16, 32, 40]
     assert found["ranks"]["q"][-1]["numerical"] <= read_card(place / "q").rank + 1  # the baseline adds one
     assert found["tokens"] == 64
-    assert (place / "s" / "spectrum.png").stat().st_size > 1000
+    assert "Ranks" in (place / "s" / "spectrum.svg").read_text(encoding="utf-8")
     assert "ranks of N prefixes × 64 tokens; hidden size 32" in done.stdout
     last = done.stdout.split("40 ", 1)[1].split()
     assert last[0] == str(found["ranks"]["teacher"][-1]["numerical"])
+    made_by = found["made_by"]
+    assert made_by.keys() >= {"trimtab", "torch", "base_fingerprint", "dtype", "device", "data_sha256"}
+    assert made_by["rewards"]["q"]["fingerprint"] != made_by["rewards"]["teacher"]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--prefixes", 0], "prefixes=0"),
+        (["--prefixes", 10_000], "10000 prefixes"),
+        (["--tokens", -3], "tokens=-3"),
+        (["--seed", -1], "seed=-1"),
+        (["--attribute", "nothing"], "nothing"),
+        (["--format", "gif"], "png, svg, pdf"),
+        (["--out", "/dev/full"], "expected a folder"),
+        (["--data", "/nowhere.csv"], "no such file"),
+    ],
+)
+def test_bad_values_are_refused_before_weights_load(trimtab, words, monkeypatch, more, message):
+    def refuse(*given, **named):
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", refuse)
+    done = trimtab(*words, *more, check=False)
+    assert done.status == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_of_another_origin_is_kept_without_force(trimtab, words, tmp_path):
+    (tmp_path / "spectrum.json").write_text('{"mine": 1}', encoding="utf-8")
+    few = ["--prefixes", 16, "--tokens", 8, "--out", tmp_path]
+    done = trimtab(*words, *few, check=False)
+    assert "--force" in done.stderr
+    assert (tmp_path / "spectrum.json").read_text(encoding="utf-8") == '{"mine": 1}'
+    trimtab(*words, *few, "--force")
+    trimtab(*words, *few)  # the record of an earlier run is ours
+    assert (tmp_path / "spectrum.png").stat().st_size > 1000

@@ -1,11 +1,17 @@
 """`trimtab train` on a tiny language model."""
 
+import hashlib
 import json
+import os
 
 import pytest
 
+from full_disk import files_of_at_most
 from trimtab import errors
+from trimtab.models import loading
 from trimtab.rewards.card import read_card
+from trimtab.rewards.registry import load_reward
+from trimtab.training.run_folder import RunFolder
 
 QUICK = ["--batch-size", "20", "--warmup-steps", "5", "--learning-rate", "1e-2", "--rank", "8", "--lora-rank", "4"]
 QUICK += ["--no-bf16", "--checkpoints", "2", "--max-tokens", "6"]
@@ -15,7 +21,7 @@ QUICK += ["--no-bf16", "--checkpoints", "2", "--max-tokens", "6"]
     "expected",
     [
         "1 rows skipped",
-        "line 322: got good='7', expected a number in [0, 1]",
+        "line 322: got good=7, expected a number in [0, 1]",
         "320, ",
         "texts longer than 6 tokens lose their end",
         "50.0% high",
@@ -50,7 +56,8 @@ def test_the_command_in_the_card_names_files_without_their_folders(trimtab, plac
     trimtab("train", "labels", *data, "--base", place / "lm", *QUICK, "--out", place / "named")
     command = read_card(place / "named").provenance["command"]
     assert command.startswith("trimtab train labels --data train.csv --text-column sentence")
-    assert str(place) not in command.partition(" --out ")[0]
+    assert command.endswith(" --out named")
+    assert str(place) not in (place / "named" / "config.json").read_text(encoding="utf-8")
 
 
 def test_the_same_command_again_resumes_and_another_one_is_refused(teacher, train_labels):
@@ -99,13 +106,130 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("expected more than 0", ["labels", "--rank", "0"]),
         ("held_out_limit=5 without held_out", ["labels", "--held-out-limit", "5"]),
         ("outside --out", ["labels", "--run", "OUT/run"]),
+        ("outside --run", ["labels", "--run", "OUT/.."]),
+        ("outside --out", ["distil", "--targets", "OUT/targets", "--teacher", "TEACHER"]),
+        ("outside --targets", ["distil", "--run", "PLACE/t/run", "--targets", "PLACE/t", "--teacher", "TEACHER"]),
+        ("outside --run", ["distil", "--run", "PLACE/t", "--targets", "PLACE/t/u", "--teacher", "TEACHER"]),
+        ("--run '/dev/null', expected a folder", ["labels", "--run", "/dev/null"]),
+        ("--targets '/dev/null', expected a folder", ["distil", "--targets", "/dev/null", "--teacher", "TEACHER"]),
+        ("layers=99, expected at most the base's 3", ["labels", "--layers", "99"]),
+        ("lora_rank=99, expected at most the hidden size", ["labels", "--lora-rank", "99"]),
+        ("max_tokens=64, expected fewer than the base's 64", ["labels", "--max-tokens", "64"]),
+        ("got epochs=nan", ["labels", "--epochs", "nan"]),
+        ("got batch_size=0", ["labels", "--batch-size", "0"]),
+        ("expected different names", ["labels", "--attribute", "a", "--attribute", "a"]),
+        ("expected different names", ["pairs", "--attribute", " "]),
+        ("got label_range=5 1", ["labels", "--label-range", "5", "1"]),
+        ("got reward 'none'", ["labels", "--start", "none"]),
+        ("got reward 'none'", ["distil", "--teacher", "none"]),
+        (
+            "2 label columns, expected the teacher's 1",
+            ["distil", "--column", "a", "--column", "b", "--teacher", "TEACHER"],
+        ),
+        ("got candidates=99, expected at most 64", ["distil", "--candidates", "99", "--teacher", "TEACHER"]),
+        ("no column 'label'", ["labels", "--text-column", "sentence"]),
     ],
 )
-def test_wrong_settings_are_refused_before_any_work(trimtab, place, teacher, tmp_path, message, words):
-    out = tmp_path / "wrong"
-    words = [word.replace("OUT", str(out)).replace("TEACHER", str(teacher)) for word in words]
+def test_wrong_settings_are_refused_before_any_work(trimtab, place, teacher, tmp_path, monkeypatch, message, words):
+    monkeypatch.setattr(loading, "_load_weights", lambda *_: pytest.fail("loaded the weights"))
+    out = tmp_path / "folder" / "wrong"
+    names = {"OUT": out, "TEACHER": teacher, "PLACE": tmp_path}
+    for name, path in names.items():
+        words = [word.replace(name, str(path)) for word in words]
+    words = [*words, *([] if "--max-tokens" in words else ["--max-tokens", "6"])]
+    words = [*words, *([] if "--rank" in words else ["--rank", "8"])]
     data = ["--data", place / "train.csv", "--base", place / "lm", "--out", out]
     done = trimtab("train", *words, *data, check=False)
-    assert done.status == 1
+    assert done.status == 1, done.stderr
     assert message in done.stderr
+    assert done.stderr.startswith("trimtab: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_card_has_the_hashes_of_the_data_and_what_computed_it(teacher, place):
+    provenance = read_card(teacher).provenance
+    for name, file in (("data_sha256", "train.csv"), ("held_out_sha256", "dev.jsonl")):
+        assert provenance[name] == hashlib.sha256((place / file).read_bytes()).hexdigest()
+    assert (provenance["data"], provenance["held_out"], provenance["device"]) == ("train.csv", "dev.jsonl", "cpu")
+    assert provenance["transformers"]
+
+
+def test_the_base_is_found_from_another_folder(teacher, monkeypatch):
+    assert read_card(teacher).base == "../lm"
+    monkeypatch.chdir("/")
+    assert load_reward(str(teacher)).attributes == ("good",)
+
+
+@pytest.fixture
+def stars(tmp_path):
+    """Return a file of texts with one to five stars."""
+    rows = [{"text": f"w{number % 9 + 1} w2 w3", "stars": number % 5 + 1} for number in range(60)]
+    (tmp_path / "stars.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return tmp_path / "stars.jsonl"
+
+
+def test_labels_on_a_scale_are_refused_or_mapped(trimtab, place, stars):
+    words = ["train", "labels", "--data", stars, "--column", "stars", "--base", place / "lm", *QUICK, "--epochs", 1]
+    out = stars.with_name("reward")
+    done = trimtab(*words, "--out", out, check=False)
+    assert done.status == 1
+    assert "(stars from 1 to 5); give their scale: --label-range 1 5" in done.stderr
     assert not out.exists()
+    trimtab(*words, "--out", out, "--label-range", 1, 5)
+    card = read_card(out)
+    assert card.provenance["label_range"] == [1, 5]
+    assert card.provenance["share_high"] == {"label": pytest.approx(0.6, abs=0.05)}
+
+
+def test_figures_that_say_little_are_printed_with_a_warning(trimtab, place, tmp_path):
+    rows = [json.dumps({"text": f"w{number % 9 + 1} w2", "label": 1}) for number in range(40)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    words = ["--data", tmp_path / "rows.jsonl", "--held-out", tmp_path / "rows.jsonl", "--base", place / "lm"]
+    done = trimtab("train", "labels", *words, *QUICK, "--epochs", 1, "--out", tmp_path / "reward")
+    card = read_card(tmp_path / "reward")
+    assert "only 40 held-out texts" in card.quality["warning"]
+    assert "every held-out label of 'label' is at least 0.5" in card.quality["warning"]
+    assert "held-out is the training data" in card.provenance["warning"]
+    assert "nothing to learn" in card.provenance["warning"]
+    for message in ("only 40 held-out texts", "is the training data", "there is nothing to learn"):
+        assert message in " ".join(done.stderr.split())
+    assert "only 40 held-out texts" in (tmp_path / "reward" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_second_command_on_one_run_folder_is_refused(trimtab, place, tmp_path):
+    words = ["train", "pairs", "--data", place / "pairs.jsonl", "--base", place / "lm", *QUICK, "--epochs", 1]
+    words += ["--out", tmp_path / "reward"]
+    with RunFolder(tmp_path / "reward.run").locked():
+        done = trimtab(*words, check=False)
+        assert "another process trains in" in done.stderr
+        assert done.status == 1
+    trimtab(*words)
+
+
+def test_texts_and_names_with_control_characters_do_not_reach_the_terminal(trimtab, place, tmp_path):
+    rows = [{"text": f"w{n % 9 + 1} \x1b[31m\x9b", "\x1b[32mgood": n % 2} for n in range(40)] + [{"\x1b[33m": 1}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    words = ["--data", tmp_path / "rows.jsonl", "--attribute", "\x1b[32mgood", "--base", place / "lm", *QUICK]
+    done = trimtab("train", "labels", *words, "--epochs", 1, "--out", tmp_path / "reward")
+    printed = done.stdout + done.stderr
+    assert "40 rows" not in printed
+    assert "1 rows skipped" in printed
+    assert not [character for character in printed if character < " " and character not in "\n\t\r"]
+    assert "\x9b" not in printed
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_resumes(trimtab, place, tmp_path):
+    words = ["train", "pairs", "--data", place / "pairs.jsonl", "--base", place / "lm", *QUICK, "--epochs", 2, "--out"]
+    for size in (2_000, 24_000, 34_000):
+        with files_of_at_most(size):
+            done = trimtab(*words, tmp_path / "reward", check=False)
+        assert done.status == 1
+        assert "Traceback" not in done.stderr
+        assert str(tmp_path) in done.stderr.splitlines()[-1]
+        assert not (tmp_path / "reward").exists()
+    trimtab(*words, tmp_path / "reward")
+    trimtab(*words, tmp_path / "whole")
+    weights = [(tmp_path / name / "reward.safetensors").read_bytes() for name in ("reward", "whole")]
+    assert weights[0] == weights[1]
+    assert sorted(os.listdir(tmp_path)) == ["reward", "reward.run", "whole", "whole.run"]

@@ -1,5 +1,7 @@
 """Folders that appear complete or not at all, file names, and JSON objects in files."""
 
+from pathlib import Path
+
 import pytest
 
 from trimtab.data.files import file_name, read_record, whole_folder
@@ -40,6 +42,51 @@ def test_an_existing_folder_is_replaced_on_request_only(tmp_path, replace, kept)
     assert names(tmp_path) == ["folder"]
 
 
+def test_a_link_is_followed_and_kept(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "old").touch()
+    (tmp_path / "link").symlink_to("real")
+    with whole_folder(tmp_path / "link", replace=True) as partial:
+        (partial / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path / "real") == ["new"]
+    assert names(tmp_path) == ["link", "real"]
+
+
+def test_the_older_folder_stays_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").touch()
+    rename = Path.rename
+
+    def refuse(self, target):
+        if (self / "new").exists():
+            raise OSError(13, "Permission denied")
+        return rename(self, target)
+
+    def write():
+        with whole_folder(folder, replace=True) as partial:
+            (partial / "new").touch()
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="Permission denied"):
+        write()
+    assert names(folder) == ["old"]
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error_and_stays(tmp_path):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+
+    def write():
+        with whole_folder(tmp_path / "file" / "folder", replace=True):
+            pass
+
+    with pytest.raises(OSError, match="file"):
+        write()
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "x"
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
@@ -60,7 +107,10 @@ def test_a_json_object_is_read(tmp_path):
     assert read_record(path) == {"a": [1]}
 
 
-@pytest.mark.parametrize(("content", "message"), [("{", "cannot read"), ("[1]", "got list")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "cannot read"), ("[1]", "got list"), ('{"a": NaN}', "cannot read"), ("[" * 100_000, "too deeply")],
+)
 def test_a_damaged_json_file_is_refused(tmp_path, content, message):
     path = tmp_path / "record.json"
     path.write_text(content, encoding="utf-8")

@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import os
+import threading
 
 import pytest
 
-from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
+from full_disk import files_of_at_most
+from trimtab.data.jsonlines import append_rows, drop_torn_line, parse_lines, read_lines
 from trimtab.errors import InvalidData
 
 
@@ -66,3 +69,39 @@ def test_an_incomplete_last_line_is_removed(tmp_path, content, kept):
 def test_repairing_a_missing_file_does_nothing(tmp_path):
     drop_torn_line(tmp_path / "none.jsonl")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b'{"a": ' * 100_000, "line 1: not JSON that can be read: it is nested too deeply"),
+        (b'{"a": NaN}', "line 1: not JSON: got NaN, expected a finite number"),
+        (b'{"a": 1e999}', "line 1: not JSON: got 1e999, expected a finite number"),
+        (b'{"a": "\xff"}', "line 1: not UTF-8: invalid start byte at byte 7"),
+    ],
+)
+def test_a_line_that_json_cannot_hold_is_named(line, fault):
+    assert [each.fault for each in parse_lines([line])] == [fault]
+
+
+def test_a_pipe_is_read(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[b'{"a": 1}\n'])
+    writer.start()
+    assert [line.row for line in read_lines(pipe)] == [{"a": 1}]
+    writer.join()
+
+
+def test_rows_with_numbers_that_json_lacks_are_null_and_half_characters_are_escaped(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    append_rows(path, [{"reward": float("nan"), "text": "\ud800"}])
+    assert path.read_bytes() == b'{"reward": null, "text": "\\ud800"}\n'
+
+
+def test_a_full_disk_leaves_the_file_as_it_was_and_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    append_rows(path, [{"a": 1}])
+    with files_of_at_most(1000), pytest.raises(OSError, match=r"rows\.jsonl"):
+        append_rows(path, [{"a": "x" * 600}, {"a": "y" * 600}])
+    assert path.read_text(encoding="utf-8") == '{"a": 1}\n'

@@ -44,7 +44,7 @@ def test_the_columns_of_a_row_determine_its_layout(written, row, comparison):
     [
         ({"input": "ask", "output_1": "bad", "output_2": "good", "label": 3}, "got label=3, expected 1 or 2"),
         ({"chosen": ["a", "b"], "rejected": "c"}, "got 2 chosen and 1 rejected answers"),
-        ({"chosen": 7, "rejected": "bad"}, "got chosen='7', expected a text"),
+        ({"chosen": 7, "rejected": "bad"}, "got chosen=7, expected a text"),
         ({"chosen": [], "rejected": []}, "expected a text or a list of texts"),
         ({"chosen": "same", "rejected": "same"}, "got the same answer twice"),
     ],

@@ -5,7 +5,9 @@ import json
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from hostile_rows import FILES, SUFFIXES
 from trimtab.data.records import Record, read_records
 from trimtab.errors import InvalidData
 
@@ -93,3 +95,40 @@ def test_a_truncated_gzip_file_is_refused(tables, name):
 def test_a_folder_without_a_data_set_is_refused(tmp_path):
     with pytest.raises(InvalidData, match="a data set with a split 'train'"):
         list(read_records(str(tmp_path)))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=FILES, suffix=SUFFIXES)
+def test_any_bytes_are_rows_faults_or_one_refusal(tmp_path, content, suffix):
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(content)
+    try:
+        records = list(read_records(str(path)))
+    except InvalidData:
+        return
+    for record in records:
+        assert (record.row is None) == (record.fault is not None)
+        assert record.fault is None or record.fault.startswith(f"{record.place}: ")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label,label\na,1,0\n", encoding="utf-8")
+    with pytest.raises(InvalidData, match="two columns 'label'"):
+        list(read_records(str(path)))
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 5000, "rows.csv\0", "x" * 300 + ".csv", "x" * 300 + ".jsonl"])
+def test_a_name_that_nothing_can_have_is_refused(name):
+    with pytest.raises(InvalidData, match="expected"):
+        list(read_records(name))
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_a_file_that_cannot_be_read_is_named(tables, name, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(InvalidData, match=rf"cannot read .*{name}.*Permission denied"):
+        list(read_records(str(tables / name)))

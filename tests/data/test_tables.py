@@ -1,9 +1,13 @@
 """Labelled texts and pairs, read from tables, checked and sampled."""
 
+import hashlib
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from hostile_rows import FILES, SUFFIXES
+from trimtab.data.preferences import read_preferences
 from trimtab.data.tables import (
     LabelledText,
     TextPair,
@@ -118,3 +122,88 @@ def test_a_digest_depends_on_values_and_order():
     digests = {digest_of(values) for values in (["a", "b"], ["b", "a"], ["ab"], [["a"], "b"])}
     assert len(digests) == 4
     assert digest_of(["a", "b"]) in digests
+    assert digest_of(["é😀\x7f"]) == hashlib.sha256(json.dumps(["é😀\x7f"]).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    "label", [10**400, "nan", "inf", "1e999", "1_0", "yes", [], [1], {}, {"a": 1}, None, "", -(10**400), 1e31]
+)
+def test_a_label_that_is_no_number_is_a_fault(tmp_path, label):
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": label}]
+    table = read_labelled(write_lines(tmp_path / "rows.jsonl", rows), ["label"])
+    assert table.rows == [LabelledText("a", (1.0,))]
+    (fault,) = table.faults
+    assert fault.startswith("line 2: got label=")
+    assert fault.endswith("expected a number")
+    assert len(fault) < 120
+
+
+def test_true_and_false_are_labels(tmp_path):
+    rows = [{"text": "a", "label": True}, {"text": "b", "label": "False"}]
+    assert [row.labels for row in read_labelled(write_lines(tmp_path / "rows.jsonl", rows), ["label"]).rows] == [
+        (1.0,), (0.0,)
+    ]  # fmt: skip
+
+
+def test_half_a_surrogate_pair_in_a_text_is_a_fault(tmp_path):
+    rows = [{"text": "good", "chosen": "a", "rejected": "b"}, {"text": "x\ud800", "chosen": "a\udfff", "rejected": "b"}]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    for table in (read_labelled(path, []), read_pairs(path), read_preferences(path)):
+        assert len(table.rows) == 1
+        assert "half of a surrogate pair" in table.faults[0]
+        table.faults[0].encode("utf-8")
+
+
+def test_labels_on_another_scale_are_refused_and_the_scale_is_named(tmp_path):
+    rows = [{"text": f"w{number}", "stars": number % 5 + 1} for number in range(20)]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(InvalidData, match=r"in 16 of 20 rows.*stars from 1 to 5.*--label-range 1 5"):
+        read_labelled(path, ["stars"])
+    labels = [row.labels[0] for row in read_labelled(path, ["stars"], label_range=(1, 5)).rows]
+    assert labels == [number % 5 / 4 for number in range(20)]
+
+
+def test_labels_that_are_all_out_of_range_are_refused_with_their_scale(tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", [{"text": "a", "label": 3}, {"text": "b", "label": 5}])
+    with pytest.raises(InvalidData, match=r"label from 3 to 5.*--label-range 3 5"):
+        read_labelled(path, ["label"])
+
+
+def test_a_few_labels_out_of_range_are_faults(tmp_path):
+    rows = [{"text": f"w{number}", "label": 7 if number in (3, 5) else 1} for number in range(300)]
+    table = read_labelled(write_lines(tmp_path / "rows.jsonl", rows), ["label"])
+    assert (len(table.rows), places(table)) == (298, ["line 4", "line 6"])
+
+
+@pytest.mark.parametrize("label_range", [(1.0, 1.0), (5.0, 1.0), (0.0, float("nan")), (0.0, float("inf"))])
+def test_a_range_of_labels_that_is_none_is_refused(tmp_path, label_range):
+    path = write_lines(tmp_path / "rows.jsonl", [{"text": "a", "label": 1}])
+    with pytest.raises(InvalidSetting, match="expected a number and a higher one"):
+        read_labelled(path, ["label"], label_range=label_range)
+
+
+def test_a_table_has_the_hash_of_its_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_lines(path, [{"text": "a"}])
+    assert read_labelled(str(path), []).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=FILES, suffix=SUFFIXES)
+def test_any_bytes_are_read_or_refused(tmp_path, content, suffix):
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(content)
+    readers = [
+        lambda: read_labelled(str(path), ["label"]),
+        lambda: read_labelled(str(path), ["label.a"], "text.b", label_range=(-5, 5)),
+        lambda: read_pairs(str(path)),
+        lambda: read_preferences(str(path)),
+    ]
+    for read in readers:
+        try:
+            table = read()
+        except InvalidData as error:
+            str(error).encode("utf-8")
+            continue
+        assert table.rows
+        "".join(table.faults).encode("utf-8")

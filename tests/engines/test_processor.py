@@ -1,9 +1,13 @@
+import copy
+
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 import trimtab
-from tiny import tiny_reward
-from trimtab.errors import InvalidSetting
+from tiny import FAMILIES, tiny_reward
+from trimtab.errors import InvalidSetting, RewardMismatch
+from trimtab.models.frozen_lm import FrozenLM
 from trimtab.testing import separate_rewards
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
@@ -94,3 +98,55 @@ def test_rad_over_the_whole_vocabulary_and_an_empty_steer_are_refused(llama):
         trimtab.SteeringProcessor(tiny_reward(llama, "v").toward(1.0), top_k=None)
     with pytest.raises(InvalidSetting, match="without terms"):
         trimtab.SteeringProcessor(trimtab.Steer(()))
+
+
+def other_model(vocabulary):
+    """A tiny model of another family of tokens: its vocabulary has this size."""
+    torch.manual_seed(0)
+    config = copy.deepcopy(FAMILIES["llama"])
+    config.vocab_size = vocabulary
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("vocabulary", [40, 64 + 1025, 5000])
+@pytest.mark.parametrize("top_k", [5, None])
+def test_a_model_with_another_number_of_tokens_is_refused_at_the_first_call(llama, vocabulary, top_k):
+    processor = trimtab.SteeringProcessor(tiny_reward(llama, "q").toward(6.0), top_k=top_k)
+    with pytest.raises(RewardMismatch, match=rf"{vocabulary} logits.* 64"):
+        other_model(vocabulary).generate(
+            torch.tensor([[5, 6]]), logits_processor=[processor], max_new_tokens=4, do_sample=False, pad_token_id=0
+        )
+
+
+def test_every_reward_of_a_steer_is_compared(llama):
+    wide = FrozenLM(other_model(5000), llama.tokenizer, "wide")
+    both = tiny_reward(llama, "q").toward(6.0) + tiny_reward(wide, "q").toward(1.0)
+    with pytest.raises(RewardMismatch, match="5000 logits"):
+        trimtab.SteeringProcessor(both)(torch.tensor([[5, 6]]), torch.zeros(1, 5000))
+    trimtab.SteeringProcessor(both)(torch.tensor([[5, 6]]), torch.zeros(1, 64))
+
+
+@pytest.mark.parametrize("top_k", [64, 20])
+def test_spare_rows_of_a_padded_vocabulary_are_never_candidates(llama, reward, top_k):
+    processor = trimtab.SteeringProcessor(tiny_reward(llama, "v").toward(6.0), top_k=top_k)
+    scores = torch.randn(1, 128, generator=torch.Generator().manual_seed(0))
+    scores[:, 64:] = 100.0
+    steered = processor(torch.tensor([[5, 6]]), scores)
+    assert steered.shape == (1, 128)
+    assert steered[:, 64:].isneginf().all()
+    assert steered[:, :64].isfinite().sum() == top_k
+
+
+def test_embeddings_without_ids_are_refused_with_the_reason(llama):
+    processor = trimtab.SteeringProcessor(tiny_reward(llama, "q").toward(6.0))
+    embeddings = llama.model.get_input_embeddings()(torch.tensor([[5, 6, 7]]))
+    with pytest.raises(InvalidSetting, match="inputs_embeds without input_ids"):
+        llama.model.generate(inputs_embeds=embeddings, logits_processor=[processor], max_new_tokens=4, pad_token_id=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"steer": "sentiment"}, {"top_k": "5"}, {"top_p": "0.5"}, {"pad_token_id": 1.5}, {"top_q": 1}]
+)
+def test_an_argument_of_another_type_is_our_error(llama, options):
+    with pytest.raises(InvalidSetting):
+        trimtab.SteeringProcessor(**{"steer": tiny_reward(llama, "q").toward(1.0), **options})

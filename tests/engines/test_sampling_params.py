@@ -49,7 +49,7 @@ def test_keywords_replace_the_fields_of_the_given_params():
 
 def test_an_unknown_keyword_is_refused_with_the_known_ones():
     known = ", ".join(field.name for field in fields(SamplingParams))
-    with pytest.raises(InvalidSetting, match=f"got chat=True, expected one of: {known}"):
+    with pytest.raises(InvalidSetting, match=f"'chat'; the arguments are: {known}"):
         SamplingParams.of(None, {"chat": True})
 
 

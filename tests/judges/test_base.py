@@ -5,7 +5,7 @@ import pytest
 
 from tiny import tiny_reward
 from trimtab.errors import InvalidData
-from trimtab.judges.base import Judge, ReadsTokens, checked, needs_of, threshold_of
+from trimtab.judges.base import Judge, ReadsTokens, checked, description_of, needs_of, threshold_of
 from trimtab.judges.load import load_judge
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.judges.self_judge import SelfJudge
@@ -53,3 +53,15 @@ def test_scores_are_floats_and_rounding_is_clipped():
 def test_scores_out_of_range_are_refused(wrong):
     with pytest.raises(InvalidData, match="judge 'mine', expected a number from 0"):
         checked("mine", [0.5, wrong])
+
+
+def test_a_judge_that_says_nothing_about_itself_is_described_by_its_name():
+    assert description_of(Constant()) == {"judge": "constant"}
+
+
+def test_what_a_judge_says_about_itself_is_recorded_as_text():
+    class Versioned(Constant):
+        def describe(self):
+            return {"version": 3}
+
+    assert description_of(Versioned()) == {"judge": "constant", "version": "3"}

@@ -1,11 +1,14 @@
 """Classifiers of other libraries as judges, each against its library asked directly."""
 
+import shutil
+
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from tiny import WORDS, tiny_tokenizer
 from trimtab.errors import InvalidSetting
+from trimtab.judges.base import description_of
 from trimtab.judges.classifiers import find_label, profanity, text_classification, vader
 from trimtab.judges.notation import POSITIVE, TOXIC
 
@@ -95,3 +98,27 @@ def test_profanity_scores_the_librarys_probability():
 
     texts = ["What a lovely day!", "This is shit."]
     assert profanity().classify(texts) == pytest.approx(predict_prob(texts).tolist())
+
+
+def test_classifiers_are_described_by_their_weights_or_their_library(classifier, tmp_path):
+    judge = text_classification("spec", str(classifier), None, POSITIVE)
+    described = description_of(judge)
+    assert described["label"] == "Positive"
+    model = BertForSequenceClassification.from_pretrained(classifier)
+    with torch.no_grad():
+        model.classifier.bias[0] += 1
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    changed = description_of(text_classification("spec", str(tmp_path), None, POSITIVE))
+    assert len(described["weights_sha256"]) == len(changed["weights_sha256"]) == 16
+    assert described["weights_sha256"] != changed["weights_sha256"]
+    assert description_of(vader())["library"].startswith("vaderSentiment ")
+    assert description_of(profanity())["library"].startswith("alt-profanity-check ")
+
+
+def test_damaged_weights_are_refused_without_a_foreign_error(classifier, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(classifier, damaged)
+    (damaged / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InvalidSetting, match="expected vader, profanity"):
+        text_classification("spec", str(damaged), None, POSITIVE)

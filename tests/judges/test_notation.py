@@ -6,12 +6,13 @@ import sys
 import pytest
 
 from tiny import tiny_reward
-from trimtab.errors import InvalidSetting, RewardNotFound
+from trimtab.errors import InvalidSetting, RewardMismatch, RewardNotFound, UnknownAttribute, UnsupportedModel
 from trimtab.judges.draft import Draft
-from trimtab.judges.notation import JudgeText, judge_from_text, parse_judge
+from trimtab.judges.notation import JudgeText, early_judge, judge_from_text, parse_judge
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.judges.self_judge import SelfJudge
 from trimtab.judges.text_judges import TextJudge
+from trimtab.models.loading import load_codec
 from trimtab.rewards import registry
 
 
@@ -82,3 +83,28 @@ def test_a_name_without_a_reward_names_a_classifier(monkeypatch):
 def test_reading_a_judge_imports_no_torch():
     code = "import sys, trimtab.judges.notation as n; n.parse_judge('toxicity=-1'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_judge_without_rewards_loads_before_any_language_model():
+    codec = load_codec("smollm2")
+    judge = early_judge("self:truthfulness", codec, chat=True, soft=True)
+    assert isinstance(judge, SelfJudge)
+    assert (judge.chat, judge.soft) == (True, True)
+    assert isinstance(early_judge("vader=-1", codec), TextJudge)
+    assert early_judge("toxicity=-1", codec) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "chat", "error"),
+    [
+        ("sentiment=+1", False, RewardMismatch),
+        ("sentiment:nothing=+1", False, UnknownAttribute),
+        ("self", True, InvalidSetting),
+        ("self", False, UnsupportedModel),
+        ("onnx:nowhere=+1", False, InvalidSetting),
+    ],
+)
+def test_a_judge_that_does_not_fit_the_tokenizer_is_refused_early(llama, text, chat, error):
+    with pytest.raises(error):
+        early_judge(text, llama.codec, chat)

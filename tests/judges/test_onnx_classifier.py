@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from tiny import WORDS, tiny_tokenizer
 from trimtab.errors import InvalidSetting
+from trimtab.judges.base import description_of
 from trimtab.judges.notation import TOXIC
 from trimtab.judges.onnx_classifier import onnx_judge
 
@@ -82,3 +83,27 @@ def test_incomplete_folders_are_refused(folder, weights):
     (folder / "model.onnx").rename(folder / "model.bin")
     with pytest.raises(InvalidSetting, match=r"one \.onnx file; it has 0"):
         onnx_judge("spec", str(folder), None, TOXIC)
+
+
+def test_the_description_holds_a_hash_of_the_file(folder, weights):
+    tiny_tokenizer().backend_tokenizer.save(str(folder / "tokenizer.json"))
+    first = description_of(onnx_judge("spec", str(folder), None, TOXIC))
+    save_onnx(folder / "model.onnx", weights + 1)
+    second = description_of(onnx_judge("spec", str(folder), None, TOXIC))
+    assert first["weights_sha256"] != second["weights_sha256"]
+    assert first["label"] == second["label"] == "LABEL_1"
+
+
+@pytest.mark.parametrize("damaged", ["model.onnx", "tokenizer.json"])
+def test_a_damaged_file_is_refused_without_a_foreign_error(folder, weights, damaged):
+    tiny_tokenizer().backend_tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / damaged).write_bytes(b"\x00nothing")
+    with pytest.raises(InvalidSetting, match="'spec', expected a classifier"):
+        onnx_judge("spec", str(folder), None, TOXIC)
+
+
+@pytest.mark.parametrize("config", ["[]", '{"id2label": ["a", "b"]}', '{"id2label": null}', "3"])
+def test_labels_of_another_form_have_no_names(folder, weights, config):
+    tiny_tokenizer().backend_tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(config, encoding="utf-8")
+    assert onnx_judge("spec", str(folder), None, TOXIC).about["label"] == "LABEL_1"

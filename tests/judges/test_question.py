@@ -1,5 +1,7 @@
 """Questions: the shipped ones are balanced, their text is laid out as documented, and damaged files are refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from trimtab.errors import InvalidData, InvalidSetting
@@ -97,3 +99,14 @@ def test_unknown_questions_are_refused_with_the_known_names():
 def test_self_asks_about_harmlessness():
     assert question_of("self") == read_question("harmlessness")
     assert question_of("self:sentiment") == read_question("sentiment")
+
+
+def test_the_digest_depends_on_every_word_and_score():
+    question = read_question("harmlessness")
+    others = [
+        replace(question, ask=question.ask + " "),
+        replace(question, examples=question.examples[:-1]),
+        replace(question, options=(replace(question.options[0], score=0.5), *question.options[1:])),
+    ]
+    assert question.digest == read_question("harmlessness").digest
+    assert len({question.digest, *(each.digest for each in others)}) == 4

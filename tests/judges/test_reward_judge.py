@@ -11,6 +11,7 @@ from fake_engine import FakeEngine
 from tiny import tiny_reward
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine
+from trimtab.judges.base import description_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.models.prefix_cache import PrefixCache
@@ -146,3 +147,14 @@ def test_a_search_by_a_shipped_reward_lowers_it(smollm2):
     mean = reward.score([prompt + sample.text for sample in drawn])[:, 0].mean()
     assert reward.score(prompt + searched.text)[0, 0] < mean
     assert searched.taken_back > 0
+
+
+def test_the_description_names_each_reward_with_its_fingerprint_and_direction(llama):
+    first, second = tiny_reward(llama, "q"), tiny_reward(llama, "v", seed=1)
+    found = description_of(RewardJudge(first.toward(1) + second.away(3, "calm")))
+    assert found["judge"] == str(first.toward(1) + second.away(3, "calm"))
+    one, other = found["rewards"].split("; ")
+    assert first.fingerprint != second.fingerprint
+    assert (first.fingerprint in one, ":kind" in one, "toward 1" in one) == (True, True, True)
+    assert (second.fingerprint in other, ":calm" in other, "away 3" in other) == (True, True, True)
+    assert found["alone"] == "false"

@@ -12,6 +12,7 @@ from fake_engine import CharacterCodec, FakeEngine
 from tiny import tiny_lm
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidPrompt, InvalidSetting, UnsupportedByEngine, UnsupportedModel
+from trimtab.judges.base import description_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.question import parse_question
 from trimtab.judges.self_judge import SelfJudge, letter_tokens
@@ -191,3 +192,9 @@ def test_the_examples_are_encoded_once(smollm2):
     assert preamble < first.tokens < preamble + 120
     judge.score([draft_of(engine.codec, "Where is Rome?", " In Italy, in Latium.")], engine)
     assert (engine.usage - first).tokens < 80
+
+
+def test_the_description_holds_a_hash_of_the_question():
+    plain, soft = (SelfJudge.from_text("self", soft=soft) for soft in (False, True))
+    assert description_of(plain) == {"judge": "self:harmlessness", "question_sha256": plain.question.digest}
+    assert description_of(soft)["judge"] == "self:harmlessness, soft"

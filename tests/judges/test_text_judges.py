@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from transformers import Pipeline
 
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidData, InvalidSetting, WrongType
+from trimtab.judges.base import description_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.text_judges import FunctionJudge, TextJudge
 
@@ -82,3 +83,37 @@ def test_a_function_must_take_two_texts():
 def test_a_function_must_return_a_number_from_0_to_1():
     with pytest.raises(InvalidData, match="got -1"):
         FunctionJudge(lambda prompt, text: -1.0).score(DRAFTS, None)
+
+
+def test_the_description_of_a_classifier_says_what_it_is_and_which_scores_are_good():
+    judge = TextJudge("rude", len, 0.75, avoid=True, about={"library": "mine 1.0"})
+    expected = {"judge": "rude", "library": "mine 1.0", "threshold": "0.75", "avoid": "true"}
+    assert description_of(judge) == expected
+
+
+def test_the_description_of_a_function_says_where_it_is_and_hashes_its_source():
+    def one(prompt, text):
+        return 0.25
+
+    def other(prompt, text):
+        return 0.5
+
+    first, second = (description_of(FunctionJudge(each, "mine")) for each in (one, other))
+    assert first["judge"] == second["judge"] == "mine"
+    assert first["function"].endswith("<locals>.one")
+    assert first["source_sha256"] != second["source_sha256"]
+    assert "source_sha256" not in description_of(FunctionJudge(max, "largest"))
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": "high"}, {"classify": 3}, {"avoid": "yes"}, {"name": None}])
+def test_a_text_judge_of_wrong_types_is_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(WrongType, match=name):
+        TextJudge(**{"name": "mine", "classify": len} | wrong)
+
+
+def test_the_name_of_a_function_judge_must_be_text():
+    with pytest.raises(WrongType, match="name"):
+        FunctionJudge(lambda prompt, text: 0.5, 3)
+    with pytest.raises(InvalidSetting, match="two texts"):
+        FunctionJudge("abc")

@@ -91,9 +91,18 @@ def test_a_malformed_conversation_is_refused(messages, message):
         check_conversation(messages)
 
 
-def test_a_system_message_may_be_empty():
+def test_an_empty_system_message_has_no_turn():
     ids = codec_of(TEMPLATE).encode_prompt([{"role": "system", "content": ""}, USER_TURN])
-    assert ids == [BOS, SYSTEM, EOS, USER, 5, 6, EOS, ASSISTANT]
+    assert ids == [BOS, USER, 5, 6, EOS, ASSISTANT]
+
+
+def test_the_fingerprint_is_a_hash_of_the_vocabulary_in_ascii_json():
+    """Saved rewards hold it: it must not change."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["é", "\x7f", "😀", '"'])
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    expected = hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()[:16]
+    assert TokenizerCodec(tokenizer, "tiny", 64, [EOS]).fingerprint == expected
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,19 @@
+import copy
+
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, MambaConfig, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    BertLMHeadModel,
+    MambaConfig,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
-from tiny import tiny_lm
+from tiny import VOCABULARY, tiny_lm, tiny_tokenizer
 from trimtab import errors
-from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch, check_causal
 
 
 @pytest.mark.parametrize("kind", ["recurrent", "encoder-decoder"])
@@ -40,3 +49,28 @@ def test_a_tiny_model_describes_itself(frozen):
     assert (frozen.layers, frozen.context_length, frozen.vocabulary_size) == (3, 64, 64)
     assert frozen.output_embedding.shape == (64, 32)
     assert (frozen.pad_token_id, frozen.bos_token_id, frozen.prepends_bos) == (0, 1, False)
+
+
+def encoder(**options):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    return BertLMHeadModel(BertConfig(vocab_size=VOCABULARY, **sizes, **options))
+
+
+def test_an_encoder_with_a_language_model_head_is_refused():
+    with pytest.raises(errors.UnsupportedModel, match="later tokens"):
+        FrozenLM(encoder(), tiny_tokenizer(), "bert")
+
+
+def test_the_same_weights_as_a_decoder_are_causal():
+    check_causal(encoder(is_decoder=True).eval())
+
+
+def test_a_model_without_a_language_model_head_is_refused(llama):
+    with pytest.raises(errors.UnsupportedModel, match="head"):
+        FrozenLM(llama.model.base_model, llama.tokenizer, "headless")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_decoders_are_causal_in_every_dtype(frozen, dtype):
+    check_causal(copy.deepcopy(frozen.model).to(dtype))

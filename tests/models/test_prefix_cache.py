@@ -80,3 +80,9 @@ def test_two_models_share_no_prefixes(llama):
     other = tiny_lm("llama", seed=1)
     for lm in (llama, other):
         testing.assert_prefix_cache_changes_nothing(lm, TEXTS, prefix_cache)
+
+
+@pytest.mark.parametrize("gigabytes", ["2", None, float("nan"), float("inf")])
+def test_a_size_that_is_no_finite_number_is_refused(gigabytes):
+    with pytest.raises(errors.InvalidSetting, match="gigabytes"):
+        PrefixCache(gigabytes)

@@ -9,7 +9,7 @@ from transformers import GPT2LMHeadModel
 
 from tiny import tiny_lm
 from trimtab import errors
-from trimtab.rewards.convert_rad import convert_rad
+from trimtab.rewards.convert_rad import convert_rad, read_rad
 from trimtab.rewards.registry import load_reward
 
 NAMES = ("toxicity", "severe_toxicity", "obscene", "identity_attack", "insult", "threat", "sexual_explicit")
@@ -55,17 +55,42 @@ def test_a_file_that_does_not_fit_is_refused_with_the_reason(gpt2, tmp_path):
     torch.save(ReleasedLayout(gpt2, 7).state_dict(), path)
     with pytest.raises(errors.InvalidSetting, match="2 attributes for a head of 7"):
         convert_rad(path, gpt2, ["a", "b"])
-    with pytest.raises(errors.CorruptReward, match="does not fit tiny-llama"):
+    with pytest.raises(errors.InvalidData, match="does not fit tiny-llama"):
         convert_rad(path, tiny_lm("llama"), NAMES)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(errors.CorruptReward, match="as tensors alone"):
+    with pytest.raises(errors.InvalidData, match="as tensors alone"):
         convert_rad(path, gpt2, NAMES)
     torch.save({"weight": torch.zeros(3)}, path)
-    with pytest.raises(errors.CorruptReward, match=r"lm_head\.weight"):
+    with pytest.raises(errors.InvalidData, match=r"lm_head\.weight"):
+        convert_rad(path, gpt2, NAMES)
+    torch.save(ReleasedLayout(gpt2, 7).state_dict() | {"model.lm_head.bias": torch.full((7,), torch.nan)}, path)
+    with pytest.raises(errors.InvalidData, match=r"'head\.value\.bias' has a number that is not finite"):
+        convert_rad(path, gpt2, NAMES)
+    torch.save({1: torch.zeros(3)}, path)
+    with pytest.raises(errors.InvalidData, match="expected a state dict"):
         convert_rad(path, gpt2, NAMES)
     torch.save([torch.zeros(3)], path)
-    with pytest.raises(errors.CorruptReward, match="expected a state dict"):
+    with pytest.raises(errors.InvalidData, match="expected a state dict"):
         convert_rad(path, gpt2, NAMES)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + b"x" * 40, b"\x80\x02" + b"}q\x00", b"text", b"\x80\x02."])
+def test_any_damaged_file_is_refused(tmp_path, content):
+    path = tmp_path / "rad.pt"
+    path.write_bytes(content)
+    with pytest.raises(errors.InvalidData, match="cannot read"):
+        read_rad(path, ["a"])
+
+
+def test_a_missing_file_is_refused_with_the_systems_reason(tmp_path):
+    with pytest.raises(errors.InvalidData, match="No such file"):
+        read_rad(tmp_path / "none.pt", ["a"])
+
+
+@pytest.mark.parametrize("names", [[], ["a", "a"], ["a", ""]])
+def test_attributes_need_different_names(tmp_path, names):
+    with pytest.raises(errors.InvalidSetting, match="one or more different names"):
+        read_rad(tmp_path / "none.pt", names)
 
 
 class Payload:
@@ -76,5 +101,5 @@ class Payload:
 def test_code_in_a_pickle_is_not_run(gpt2, tmp_path):
     path = tmp_path / "evil.bin"
     path.write_bytes(pickle.dumps({"model.lm_head.weight": Payload()}, protocol=2))
-    with pytest.raises(errors.CorruptReward, match="as tensors alone"):
+    with pytest.raises(errors.InvalidData, match="as tensors alone"):
         convert_rad(path, gpt2, ["a"])

@@ -1,6 +1,7 @@
 """Rewards by name and by method, and steers from text."""
 
 import sys
+import time
 from subprocess import run
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tiny import tiny_reward
 from trimtab import errors
 from trimtab.rewards import registry
-from trimtab.rewards.registry import load_by_method, load_reward, load_steers
+from trimtab.rewards.registry import find_reward, load_by_method, load_reward, load_steers
 
 
 @pytest.fixture
@@ -62,6 +63,75 @@ def test_finding_rewards_imports_no_torch():
 def test_an_unknown_reward_is_refused_with_the_bundled_ones(llama, name):
     with pytest.raises(errors.RewardNotFound, match=r"sentiment, .*toxicity"):
         load_reward(name, llama)
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """Fail if the Hub is asked."""
+    monkeypatch.setattr(registry, "fetch", lambda name, patterns: pytest.fail(f"asked the Hub for {name!r}"))
+
+
+@pytest.mark.parametrize(
+    "name", ["sentimnt", "", "/no/such", "./a/b", "a/b/", "a/b/c", "two words", "x" * 5000, "a\0b", "é"]
+)
+def test_a_name_that_is_no_hub_id_is_refused_without_a_look_up(no_hub, name):
+    with pytest.raises(errors.RewardNotFound, match=r"expected one of: .*OWNER/NAME") as caught:
+        load_reward(name)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["two words/x", "mine/", "/mine", "./mine", "../mine", "a/b\n", "a/é"])
+def test_a_name_with_a_slash_is_checked_before_the_hub_is_asked(monkeypatch, name):
+    monkeypatch.setattr("trimtab.data.hub._look_up", lambda name: pytest.fail("asked the Hub"))
+    with pytest.raises(errors.RewardNotFound, match="OWNER/NAME"):
+        load_reward(name)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("sentimnt", "sentiment"), ("Toxicity", "toxicity"), ("zebra", None)])
+def test_a_close_name_is_suggested(no_hub, typed, meant):
+    with pytest.raises(errors.RewardNotFound) as caught:
+        load_reward(typed)
+    assert str(caught.value).endswith(f"; did you mean {meant!r}?") == (meant is not None)
+
+
+def test_a_reward_on_the_hub_is_fetched(llama, tmp_path, monkeypatch):
+    tiny_reward(llama, "q").save_pretrained(tmp_path / "mood")
+    asked = []
+    monkeypatch.setattr(registry, "fetch", lambda *given: asked.append(given) or tmp_path / "mood")
+    assert load_reward("me/mood", llama).source == "me/mood"
+    assert asked == [("me/mood", ("config.json", "*.safetensors"))]
+
+
+def test_offline_fails_at_once(monkeypatch):
+    monkeypatch.setenv("TRIMTAB_OFFLINE", "1")
+    start = time.perf_counter()
+    with pytest.raises(errors.RewardNotFound, match="TRIMTAB_OFFLINE forbids the network"):
+        load_reward("no/such-reward")
+    assert time.perf_counter() - start < 5  # a ceiling for a busy machine
+
+
+def test_a_path_is_accepted_as_a_name(llama, tmp_path):
+    tiny_reward(llama, "q").save_pretrained(tmp_path / "mood")
+    assert load_reward(tmp_path / "mood", llama).source == str(tmp_path / "mood")
+
+
+@pytest.mark.parametrize("name", [3, None, b"sentiment", ["sentiment"]])
+def test_a_name_of_another_type_is_refused(name):
+    with pytest.raises(errors.WrongType, match=r"got name=.*, expected a text"):
+        find_reward(name)
+
+
+def test_a_model_of_another_type_is_refused():
+    with pytest.raises(errors.WrongType, match="got lm='smollm2', expected FrozenLM or None"):
+        load_reward("sentiment", "smollm2")
+
+
+def test_damaged_weights_are_found_before_the_base_loads(llama, tmp_path, monkeypatch):
+    tiny_reward(llama, "q").save_pretrained(tmp_path / "mood")
+    (tmp_path / "mood" / "reward.safetensors").write_bytes(b"")
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given: pytest.fail("loaded the base"))
+    with pytest.raises(errors.CorruptReward, match="is damaged"):
+        load_reward(tmp_path / "mood")
 
 
 def test_a_folder_without_a_reward_is_refused_with_the_missing_file(llama, tmp_path):

@@ -60,8 +60,8 @@ def result_of(llama):
 
 @pytest.fixture
 def page_of(tmp_path):
-    def write(*results, **about):
-        write_page(results, tmp_path / "page.html", about)
+    def write(*results):
+        write_page(results, tmp_path / "page.html")
         return Page((tmp_path / "page.html").read_text(encoding="utf-8"))
 
     return write
@@ -122,9 +122,10 @@ def test_branches_that_lead_to_the_best_draft_of_an_early_end_are_kept(page_of, 
     assert all_text(page.having("answer", page.having("step")[0])[0]) == " so kind people"
 
 
-def test_the_page_shows_the_cost_and_the_settings(page_of, result_of):
-    page = page_of(result_of(two_commits()), judge="self: <harmless>", model="SmolLM2")
-    (numbers,) = page.having("numbers")
+def test_the_page_shows_the_cost_and_what_made_it(page_of, result_of):
+    record = {"judge": {"judge": "self: <harmless>"}, "model": "SmolLM2", "base_fingerprint": "0123", "seed": 5}
+    page = page_of(*(result_of(two_commits(), provenance=record | {"seed": seed}) for seed in (5, 7)))
+    numbers, _ = page.having("numbers")
     assert {each.find("dt").text: all_text(each.find("dd")) for each in numbers} == {
         "drafts judged": "7",
         "taken back": "2",
@@ -133,8 +134,12 @@ def test_the_page_shows_the_cost_and_the_settings(page_of, result_of):
         "forward calls": "67",
         "seconds": "8.9",
     }
-    rows = [(row.find("th").text, row.find("td").text) for row in page.root.iter("tr")]
-    assert rows == [("judge", "self: <harmless>"), ("model", "SmolLM2")]
+    (about,) = page.having("about")
+    assert about.find("h2").text == "How this was made"
+    rows = {row.find("th").text: row.find("td").text for row in about.iter("tr")}
+    assert rows["judge"] == "judge self: <harmless>"
+    assert rows["model"] == "SmolLM2, weights 0123"
+    assert rows["seed"] == "5, 7"
 
 
 def test_each_part_of_the_text_links_to_its_step(page_of, result_of):
@@ -163,7 +168,7 @@ def test_earlier_text_of_a_step_is_cut_at_its_beginning(page_of, result_of):
 def test_html_in_model_output_is_escaped(page_of, result_of):
     evil = '<script>alert("&amp;")</script>'
     commits = [commit(branch(evil, kept=True, draft=evil), branch("</del></li>", draft="<!-- $text ${style}"))]
-    page = page_of(result_of(commits, prompt="'\"><b onclick=x>"), judge=evil)
+    page = page_of(result_of(commits, prompt="'\"><b onclick=x>", provenance={"judge": {"judge": evil}}))
     assert "script" not in {each.tag for each in page.root.iter()}
     assert page.having("prompt")[0].text == "'\"><b onclick=x>"
     words, other = page.having("branch")
@@ -183,7 +188,7 @@ def test_invisible_characters_are_named(page_of, result_of):
 
 
 def test_the_page_loads_no_other_file(page_of, result_of, tmp_path):
-    page = page_of(result_of(two_commits()), judge="self")
+    page = page_of(result_of(two_commits(), provenance={"model": "smollm2"}))
     text = (tmp_path / "page.html").read_text(encoding="utf-8").lower()
     assert not [each for each in ("//", "url(", "@import", "javascript:") if each in text]
     assert not LOADS & {each.tag for each in page.root.iter()}
@@ -215,7 +220,7 @@ def test_a_page_is_written_completely_or_not_at_all(result_of, tmp_path):
     taken = tmp_path / "folder"
     taken.mkdir()
     with pytest.raises(OSError, match="folder"):
-        write_page([result_of(two_commits())], taken, {})
+        write_page([result_of(two_commits())], taken)
     assert list(tmp_path.iterdir()) == [taken]
-    write_page([result_of(two_commits())], tmp_path / "new" / "page.html", {})
+    write_page([result_of(two_commits())], tmp_path / "new" / "page.html")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidSetting, WrongType
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 
 
@@ -27,6 +27,15 @@ from trimtab.rewind.rewind_settings import Budget, RewindSettings
         {"draft_tokens": 0},
         {"lookahead": 0},
         {"max_new_tokens": 0},
+        {"min_value": float("nan")},
+        {"similarity_threshold": float("inf")},
+        {"exploration": float("inf")},
+        {"exploration": 10**400},
+        {"temperature": 10**5000},
+        {"iterations": 10**30},
+        {"iterations": 10**5000},
+        {"max_children": 10**30},
+        {"lengths": (1, 2, 10**30, 4)},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong):
@@ -35,8 +44,38 @@ def test_settings_out_of_range_are_refused(wrong):
         replace(RewindSettings(), **wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"iterations": "5"},
+        {"iterations": 5.0},
+        {"iterations": None},
+        {"iterations": True},
+        {"temperature": "1"},
+        {"uniform": False},
+        {"lengths": (1, 2, 4)},
+        {"lengths": 3},
+        {"lengths": (1, 2, "4", 10)},
+        {"depth": 3},
+    ],
+)
+def test_settings_of_another_type_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(WrongType, match=name):
+        RewindSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_seconds": "5"}, {"max_iterations": True}, {"max_encoded": 2.5}, {"max_hours": 1}]
+)
+def test_limits_of_another_type_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(WrongType, match=name):
+        Budget(**wrong)
+
+
 @pytest.mark.parametrize("name", ["max_iterations", "max_encoded", "max_seconds"])
-@pytest.mark.parametrize("limit", [0, -1])
+@pytest.mark.parametrize("limit", [0, -1, 10**400])
 def test_limits_of_0_or_less_are_refused(name, limit):
     with pytest.raises(InvalidSetting, match=name):
         Budget(**{name: limit})

@@ -11,6 +11,7 @@ from trimtab.testing import WordCodec, WordReward
 
 CPU = torch.device("cpu")
 REWARD = WordReward(WordCodec(["a"]), {})
+REWARD.attributes = ("first", "second", "third")
 
 
 def term(attribute=0, beta=1.0, away=False, clamp=(0.0, 1.0), min_entropy=0.0):

@@ -44,3 +44,10 @@ def test_the_rewards_of_steers_are_listed_once_in_order():
 def test_the_representation_is_the_notation_of_the_command_line(llama):
     arm = tiny_reward(llama, "q")
     assert repr(arm.toward(2.5) + arm.away(30, "calm")) == "tiny-q:kind=+2.5 + tiny-q:calm=-30"
+
+
+@pytest.mark.parametrize("attribute", [-1, 2, 10**400])
+def test_a_column_that_the_reward_does_not_have_is_refused(llama, attribute):
+    reward = tiny_reward(llama, "q")
+    with pytest.raises(InvalidSetting, match="expected 0 to 1: the column"):
+        Term(reward, attribute, 1.0)

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from good_words import good_words, quick
-from tiny import tiny_lm
+from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.data.tables import LabelledText
-from trimtab.training.distil import train_from_teacher
+from trimtab.training.distil import Distillation, train_from_teacher
 from trimtab.training.fit import RunOptions
 from trimtab.training.labels import train_from_labels
 from trimtab.training.recipe import DistilSettings
+from trimtab.training.teacher import teacher_rewards
 
 TRAIN, HELD_OUT = good_words(320), good_words(80, seed=1)
 
@@ -89,3 +90,48 @@ def test_differences_sum_to_the_reward_of_a_text_and_are_refused_as_a_teacher(lm
 def test_more_candidates_than_tokens_are_refused(lm, teacher):
     with pytest.raises(errors.InvalidSetting, match="got candidates=65, expected at most 64"):
         train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(), DistilSettings("candidates", 65))
+
+
+@pytest.mark.parametrize("target", ["orig", "delta", "candidates"])
+def test_the_loss_equals_a_computation_in_double_precision_place_by_place(lm, target, tmp_path):
+    """Two attributes, texts of different lengths; each place from a forward of its own, averaged over attributes."""
+    texts, teacher, student = [[5, 6, 7, 40], [9, 35]], tiny_reward(lm, "v"), tiny_reward(lm, "q", seed=1)
+    targets = teacher_rewards(teacher, lm, texts, 3, tmp_path / "targets", bf16=False)
+    objective = Distillation(target, lm.pad_token_id)
+    batch = objective.collate([{"input_ids": i, "target": t} for i, t in zip(texts, targets, strict=True)])
+    found = objective.loss(student.network(batch["ids"], batch["mask"]), student.network.head, batch)
+
+    def reward_of(model, ids):
+        return model.score_ids([ids]).values[0, -1].double()
+
+    errors_of_places = []
+    for ids in texts:
+        for place in range(len(ids)):
+            before, whole = ids[:place], ids[: place + 1]
+            opened = torch.tensor([[lm.bos_token_id]] if not before else [before])
+            asked = lm.model(opened).logits[0, -1].topk(3).indices.tolist() if target == "candidates" else []
+            if target == "delta" and not place:
+                continue
+            wanted = reward_of(teacher, whole) - (reward_of(teacher, before) if target == "delta" else 0)
+            pairs = [(reward_of(student, whole), wanted)]
+            pairs += [(reward_of(student, [*before, v]), reward_of(teacher, [*before, v])) for v in asked]
+            errors_of_places.append(sum(float((s - t).square().mean()) for s, t in pairs) / len(pairs))
+    assert len(errors_of_places) == (4 if target == "delta" else 6)
+    assert found.mean.item() == pytest.approx(sum(errors_of_places) / len(errors_of_places), rel=1e-4)
+
+
+def test_a_place_that_the_teacher_does_not_know_is_left_out(lm, tmp_path):
+    teacher, student = tiny_reward(lm, "q", bos_token_id=None), tiny_reward(lm, "q", seed=1)
+    targets = teacher_rewards(teacher, lm, [[5, 6, 7]], 2, tmp_path / "targets", bf16=False)
+    for target, places in (("orig", 2), ("delta", 1), ("candidates", 2)):
+        objective = Distillation(target, lm.pad_token_id)
+        batch = objective.collate([{"input_ids": [5, 6, 7], "target": targets[0]}])
+        loss = objective.loss(student.network(batch["ids"], batch["mask"]), student.network.head, batch)
+        assert int(loss.items) == places
+
+
+def test_a_teacher_that_does_not_know_first_tokens_can_teach_texts_of_one_token(lm):
+    teacher = tiny_reward(lm, "q", "frozen", bos_token_id=None, layers=3)
+    rows = [LabelledText("w1"), LabelledText("w2")]
+    student = train_from_teacher(lm, teacher, rows, rows, quick(epochs=1), DistilSettings("orig"))
+    assert torch.isfinite(student.network.head.baseline.bias).all()

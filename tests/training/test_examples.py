@@ -2,9 +2,14 @@
 
 import pytest
 
+from tiny import tiny_reward
 from trimtab import errors
 from trimtab.data.tables import LabelledText, TextPair
+from trimtab.training.distil import train_from_teacher
 from trimtab.training.examples import TokenizedPairs, TokenizedTexts, encode_all
+from trimtab.training.labels import train_from_labels
+from trimtab.training.pairs import train_from_pairs
+from trimtab.training.recipe import Recipe
 
 
 def test_long_texts_lose_their_end_and_are_counted(llama):
@@ -34,3 +39,23 @@ def test_texts_without_a_token_are_refused(llama):
     with pytest.raises(errors.InvalidData, match="at least one of each"):
         TokenizedTexts([LabelledText(" ", (1.0,))], llama, 8)
     assert encode_all(llama, []) == []
+
+
+def test_a_text_that_does_not_fit_the_context_is_refused(llama):
+    with pytest.raises(errors.InvalidSetting, match="a text of 70 tokens, expected fewer than 64"):
+        TokenizedTexts([LabelledText("w1 " * 90, (1.0,))], llama, max_tokens=70)
+    assert len(TokenizedTexts([LabelledText("w1 " * 63, (1.0,))], llama, max_tokens=128)) == 1
+
+
+def test_a_language_model_is_refused_where_a_frozen_model_is_expected(lm):
+    rows, others = [LabelledText("w1", (1.0,))], [TextPair("w1", "w2")]
+    with pytest.raises(errors.WrongType, match=r"expected a FrozenLM, write lm\.base"):
+        train_from_labels(lm, ["good"], rows, rows, Recipe())
+    with pytest.raises(errors.WrongType, match=r"write lm\.base"):
+        train_from_pairs(lm, "good", others, others, Recipe())
+    with pytest.raises(errors.WrongType, match=r"write lm\.base"):
+        train_from_teacher(lm, tiny_reward(lm.base, "v"), rows, rows, Recipe())
+    with pytest.raises(errors.WrongType, match="got base='smollm2', expected a FrozenLM"):
+        train_from_labels("smollm2", ["good"], rows, rows, Recipe())
+    with pytest.raises(errors.WrongType, match="got recipe=3"):
+        train_from_labels(lm.base, ["good"], rows, rows, 3)

@@ -1,5 +1,7 @@
 """The measures on held-out texts, against counts by hand and forwards place by place."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from trimtab.testing import separate_rewards
 from trimtab.training.measure import (
     FlipProbe,
     PairMeasure,
+    TextMeasure,
+    held_out_warning,
     label_quality,
     reliability,
     reward_at_fraction,
@@ -64,3 +68,33 @@ def test_the_accuracy_of_pairs_equals_a_count_of_separate_texts(llama):
 def test_the_range_of_rewards_is_over_all_prefixes():
     found = reward_range([np.array([[0.0], [1.0]]), np.array([[2.0], [3.0], [4.0]])])
     assert (found["min"], found["median"], found["max"]) == (0.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "expected"),
+    [
+        (50, [[0.0, 1.0], [1.0, 0.0]] * 25, None),
+        (50, None, None),
+        (49, None, "only 49 held-out texts, fewer than 50: the figures are rough"),
+        (1, None, "only 1 held-out text, fewer than 50: the figures are rough"),
+        (50, [[0.0, 0.5], [1.0, 1.0]] * 25, "every held-out label of 'b' is at least 0.5: accuracy says nothing"),
+        (50, [[0.0, 0.1], [0.4, 1.0]] * 25, "every held-out label of 'a' is below 0.5: accuracy says nothing"),
+        (2, [[1.0, 0.1]] * 2, "only 2 .*; every .*'a' is at least 0.5.*; every .*'b' is below 0.5.*"),
+    ],
+)
+def test_figures_that_say_little_have_a_warning(texts, labels, expected):
+    found = held_out_warning(texts, None if labels is None else np.array(labels), ("a", "b"))
+    assert found is None if expected is None else re.fullmatch(expected, found)
+
+
+def test_the_warning_is_beside_the_figures_of_all_texts_only(llama):
+    reward = tiny_reward(llama, "v", attributes=("kind",))
+    texts, labels = [[10, 20], [50, 51], [12, 13]], np.array([[1.0], [0.0], [1.0]])
+    probe = FlipProbe(llama, texts, 1.0, None)
+    measures = [
+        TextMeasure(texts, labels, ("kind",), False, probe, llama.pad_token_id),
+        PairMeasure(texts, texts[::-1], "kind", probe, llama.pad_token_id),
+    ]
+    for measure in measures:
+        assert "only 3 held-out texts" in measure(reward.network)["warning"]
+        assert "warning" not in measure(reward.network, 2)

@@ -77,7 +77,7 @@ def test_pairs_of_prefixes_are_compared_up_to_the_length_of_the_shorter_text():
     assert found.mean.item() == pytest.approx(total / 2, abs=1e-6)
 
 
-def test_the_squared_error_of_tokens_is_averaged_over_known_tokens():
+def test_the_squared_error_of_tokens_is_averaged_over_known_tokens_and_attributes():
     pairs = zip(known_rewards(REWARDS, KNOWN), known_rewards(OTHERS, KNOWN), strict=True)
     errors = [
         sum((r - o) ** 2 for r, o in zip(at_t, other, strict=True))
@@ -85,10 +85,10 @@ def test_the_squared_error_of_tokens_is_averaged_over_known_tokens():
         for at_t, other in zip(rewards, others, strict=True)
     ]
     found = squared_error(poisoned(), torch.tensor(OTHERS), torch.tensor(KNOWN))
-    assert found.mean.item() == pytest.approx(sum(errors) / 5, abs=1e-6)
+    assert found.mean.item() == pytest.approx(sum(errors) / 5 / 2, abs=1e-6)
 
 
-def test_the_squared_error_of_candidates_is_averaged_over_candidates_too():
+def test_the_squared_error_of_candidates_is_averaged_over_candidates_and_attributes():
     rewards, targets = torch.rand(2, 3, 4, 2), torch.rand(2, 3, 4, 2)
     known = torch.tensor(KNOWN)
     errors = [
@@ -98,7 +98,7 @@ def test_the_squared_error_of_candidates_is_averaged_over_candidates_too():
         if KNOWN[row][t]
     ]
     rewards[0, 0] = math.nan
-    assert squared_error(rewards, targets, known).mean.item() == pytest.approx(sum(errors) / 5, abs=1e-6)
+    assert squared_error(rewards, targets, known).mean.item() == pytest.approx(sum(errors) / 5 / 2, abs=1e-6)
 
 
 def test_position_weights_sum_to_one_over_known_tokens():

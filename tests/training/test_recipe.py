@@ -1,13 +1,17 @@
 """The settings of a run."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 from good_words import good_words, quick
 from trimtab import errors
+from trimtab.training.fit import RunOptions
 from trimtab.training.labels import train_from_labels
-from trimtab.training.recipe import DistilSettings, LabelSettings, Recipe
+from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe, Source, check_fits
+from trimtab.training.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -34,3 +38,56 @@ def test_a_rank_above_the_bases_hidden_size_is_refused(llama):
 def test_the_default_learning_rate_depends_on_the_trunk(trunk, expected):
     assert Recipe(trunk=trunk).resolved_learning_rate == expected
     assert Recipe(trunk=trunk, learning_rate=0.5).resolved_learning_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Recipe(trunk="frozn"), "got trunk='frozn', expected 'frozen' or 'lora' or 'full'"),
+        (lambda: Recipe(rank="8"), "got rank='8', expected a whole number"),
+        (lambda: Recipe(epochs=None), "got epochs=None, expected a number"),
+        (lambda: Recipe(start=3), "got start=3, expected a text or None"),
+        (lambda: Recipe(lr=1.0), "lr"),
+        (lambda: LabelSettings(loss="squard"), "got loss='squard', expected 'squared' or 'cross-entropy'"),
+        (lambda: DistilSettings(target="orgi"), "got target='orgi'"),
+        (lambda: PairSettings(prefixes="yes"), "got prefixes='yes', expected True or False"),
+        (lambda: Source(data=None), "got data=None, expected a text"),
+        (lambda: RunOptions(run="folder"), "got run='folder'"),
+        (lambda: RunOptions(provenance={"path": Path("x")}), "provenance that JSON cannot hold"),
+        (lambda: RunFolder(3), "got path=3"),
+    ],
+)
+def test_wrong_types_are_refused_at_once(build, message):
+    with pytest.raises(errors.WrongType, match=re.escape(message)):
+        build()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"rank": 10**30}, {"regulariser": 1e308}, {"learning_rate": 1e30}, {"epochs": 1e12}]
+)
+def test_numbers_that_are_a_mistake_are_refused(settings):
+    with pytest.raises(errors.InvalidSetting, match=r"at most 1e\+09"):
+        Recipe(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"data": " "}, {"data": "x", "held_out": ""}])
+def test_an_empty_name_of_a_table_is_refused(settings):
+    with pytest.raises(errors.InvalidSetting, match="got an empty"):
+        Source(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": 4}, "got layers=4, expected at most the base's 3"),
+        ({"rank": 33}, "got rank=33, expected at most the hidden size, 32"),
+        ({"rank": 32, "lora_rank": 33}, "got lora_rank=33"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_its_base_is_refused(settings, message):
+    with pytest.raises(errors.InvalidSetting, match=message):
+        check_fits(Recipe(**settings), layers=3, hidden_size=32)
+
+
+def test_settings_that_are_not_used_need_not_fit_the_base():
+    check_fits(Recipe(head="v", rank=64, trunk="full", lora_rank=64), layers=3, hidden_size=32)

@@ -1,6 +1,9 @@
 """The folder of a run: what it records and what it refuses."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +12,7 @@ from tiny import tiny_lm
 from trimtab import errors
 from trimtab.training.fit import RunOptions
 from trimtab.training.labels import train_from_labels
-from trimtab.training.run_folder import RunFolder
+from trimtab.training.run_folder import RunFolder, check_folder
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +76,74 @@ def test_a_damaged_settings_file_is_named(tmp_path):
     (run.path / "settings.json").write_text("{")
     with pytest.raises(errors.InvalidData, match=r"settings\.json.*remove the folder"):
         run.claim({"base": "a"})
+
+
+def test_a_second_run_in_one_folder_is_refused(tmp_path):
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    with first.locked(), first.locked():  # one run may ask twice
+        first.claim({})
+        with pytest.raises(errors.InvalidData, match="another process trains in"), second.locked():
+            pass
+        with pytest.raises(errors.InvalidData, match="another process trains in"):
+            second.check()
+    second.check()
+    with second.locked():
+        pass
+
+
+def test_a_second_process_in_one_folder_is_refused(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    recipe, options = quick(epochs=1), RunOptions(run)
+    other = (
+        "import sys; from trimtab.training.run_folder import RunFolder\n"
+        "with RunFolder(sys.argv[1]).locked(): print('held', flush=True); sys.stdin.read()"
+    )
+    held = subprocess.Popen(
+        [sys.executable, "-c", other, run.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert held.stdout.readline() == "held\n"
+    with pytest.raises(errors.InvalidData, match="another process trains in"):
+        train_from_labels(tiny_lm("llama"), ["good"], good_words(20), good_words(4, 1), recipe, options=options)
+    held.communicate("")
+    assert not run.path.exists()  # it stayed empty
+    train_from_labels(tiny_lm("llama"), ["good"], good_words(20), good_words(4, 1), recipe, options=options)
+    assert run.final.is_file()
+
+
+def test_what_a_killed_process_leaves_is_no_other_file(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.claim({})
+    for name in ("final.partial", "metrics.kept", ".settings.json-x1y2"):
+        (run.path / name).touch()
+    run.claim({})
+
+
+def test_a_checkpoint_with_an_infinite_norm_of_a_gradient_is_whole(finished):
+    path = finished.checkpoints / "checkpoint-8" / "trainer_state.json"
+    whole = path.read_text(encoding="utf-8")
+    state = json.loads(whole)
+    state["log_history"][0]["grad_norm"] = float("inf")
+    path.write_text(json.dumps(state), encoding="utf-8")
+    assert finished.resume().name == "checkpoint-8"
+    path.write_text(whole, encoding="utf-8")
+
+
+def test_final_metrics_of_a_run_killed_behind_them_are_removed(finished):
+    finished.resume()
+    before = finished.metrics.read_text(encoding="utf-8")
+    finished.log({"step": 8, "eval_loss": 0.5, "final": True})
+    finished.resume()
+    assert finished.metrics.read_text(encoding="utf-8") == before
+    assert '"step": 8' in before
+
+
+@pytest.mark.parametrize("kind", ["file", "loop", "device", "under a file", "long"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, kind):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    names = {"device": "/dev/null", "under a file": tmp_path / "file" / "run", "long": tmp_path / ("x" * 300) / "run"}
+    path = Path(names.get(kind, tmp_path / kind))
+    with pytest.raises(errors.InvalidOutput, match="--targets"):
+        check_folder(path, "--targets")
+    with pytest.raises(errors.InvalidOutput, match="--run"):
+        RunFolder(path).check()

@@ -1,15 +1,18 @@
 """A teacher's rewards of training texts, and the folder that keeps them."""
 
+import json
+
 import pytest
 import torch
 
+from full_disk import files_of_at_most
 from good_words import good_words, quick
-from tiny import tiny_lm
+from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.training.distil import train_from_teacher
 from trimtab.training.labels import train_from_labels
 from trimtab.training.recipe import DistilSettings
-from trimtab.training.teacher import teacher_rewards
+from trimtab.training.teacher import UNKNOWN, teacher_rewards
 
 TRAIN, HELD_OUT = good_words(160), good_words(40, seed=1)
 
@@ -63,3 +66,53 @@ def test_a_folder_with_other_files_is_refused(lm, teacher, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(errors.InvalidData, match="expected a new or empty folder"):
         teacher_rewards(teacher, lm, [[5, 6]], 0, tmp_path, bf16=False)
+
+
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_the_first_place_has_the_candidates_after_bos(lm, head, tmp_path):
+    """The base is read behind BOS alone, the teacher scores each candidate as a text of one token."""
+    teacher = tiny_reward(lm, head)
+    targets = teacher_rewards(teacher, lm, [[5, 6, 7], [9], [1, 5]], 3, tmp_path / "targets", bf16=False)
+    expected = lm.model(torch.tensor([[lm.bos_token_id]])).logits[0, -1].topk(3).indices.tolist()
+    for target, first in zip(targets[:2], (5, 9), strict=True):
+        assert target.candidates[0].tolist() == expected
+        for column, token in enumerate([*expected, first]):
+            found = target.rewards[0, column] if column < 3 else target.observed[0]
+            assert torch.allclose(found, teacher.score_ids([[token]]).values[0, -1], atol=1e-5)
+        assert target.known.all()
+    assert targets[2].known.tolist() == [False, True]  # a text that starts with BOS has no place before it
+    assert targets[2].candidates[0].tolist() == [UNKNOWN] * 3
+
+
+def test_a_teacher_without_bos_teaches_no_candidates_of_the_first_place(lm, tmp_path):
+    for head, knows_first in (("q", False), ("v", True)):
+        teacher = tiny_reward(lm, head, bos_token_id=None)
+        (target,) = teacher_rewards(teacher, lm, [[5, 6, 7]], 2, tmp_path / head, bf16=False)
+        assert target.known.tolist() == [knows_first, True, True]
+        assert (target.candidates == UNKNOWN).all(1).tolist() == [True, False, False]
+
+
+def test_a_folder_of_another_layout_is_refused(lm, teacher, tmp_path):
+    folder = tmp_path / "targets"
+    teacher_rewards(teacher, lm, [[5, 6]], 0, folder, bf16=False)
+    record = json.loads((folder / "targets.json").read_text())
+    del record["layout"]
+    (folder / "targets.json").write_text(json.dumps(record))
+    with pytest.raises(errors.InvalidData, match="layout: None there, 2 here"):
+        teacher_rewards(teacher, lm, [[5, 6]], 0, folder, bf16=False)
+
+
+def test_a_teacher_whose_rewards_are_not_finite_is_refused(lm, tmp_path):
+    teacher = tiny_reward(lm, "v")
+    teacher.network.head.value.bias.data[1] = float("inf")
+    with pytest.raises(errors.NonFiniteReward, match="'tiny-v' gives a reward that is not finite"):
+        teacher_rewards(teacher, lm, [[5, 6]], 0, tmp_path / "targets", bf16=False)
+    assert not list((tmp_path / "targets").glob("*.safetensors"))
+
+
+def test_a_full_disk_leaves_no_file_of_rewards(lm, teacher, tmp_path):
+    folder, texts = tmp_path / "targets", [[5, 6, 7]] * 100
+    with files_of_at_most(1000), pytest.raises(errors.InvalidOutput, match=r"the teacher's rewards in .*targets"):
+        teacher_rewards(teacher, lm, texts, 4, folder, bf16=False)
+    assert [path.name for path in folder.iterdir()] == ["targets.json"]
+    assert len(teacher_rewards(teacher, lm, texts, 4, folder, bf16=False)) == 100

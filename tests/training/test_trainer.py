@@ -1,14 +1,20 @@
 """The Trainer of rewards: its checkpoints, its metrics and its refusals."""
 
-import pytest
+import math
 
+import pytest
+import torch
+
+from full_disk import files_of_at_most
 from good_words import good_words, quick
 from tiny import tiny_lm
 from trimtab import errors
 from trimtab.data.jsonlines import read_lines
 from trimtab.training.fit import RunOptions
-from trimtab.training.labels import train_from_labels
+from trimtab.training.labels import Labels, train_from_labels
+from trimtab.training.objectives import Loss
 from trimtab.training.run_folder import RunFolder
+from trimtab.training.trainer import RewardTrainer
 
 TRAIN, HELD_OUT = good_words(160), good_words(40, seed=1)
 
@@ -50,8 +56,91 @@ def test_training_without_a_run_folder_leaves_no_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_diverges_says_so_and_saves_no_checkpoint(tmp_path):
+@pytest.fixture
+def diverging(monkeypatch):
+    """Return a function that lets the loss of a training batch be a number, behind that many batches."""
+    whole = Labels.loss
+
+    def let(batches, number):
+        left = iter(range(batches))
+
+        def loss(self, *arguments):
+            found = whole(self, *arguments)
+            bad = torch.is_grad_enabled() and next(left, None) is None
+            return Loss(found.total * number, found.items) if bad else found
+
+        monkeypatch.setattr(Labels, "loss", loss)
+
+    return let
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_at_once(tmp_path, diverging, number):
+    """The checkpoint before is kept; nothing else is saved, and the same command says the same again."""
+    run = RunFolder(tmp_path / "run")
+    diverging(5, number)
+    with pytest.raises(errors.TrainingDiverged, match=r"the loss is not finite after step 5 of 16.*learning rate"):
+        train(run, epochs=2)
+    assert not run.final.exists()
+    assert [row["step"] for row in rows_of(run, "eval_loss")] == [4]
+    assert run.resume().name == "checkpoint-4"
+    diverging(1, number)
+    with pytest.raises(errors.TrainingDiverged, match="after step 5 of 16"):
+        train(run, epochs=2)
+    assert run.resume().name == "checkpoint-4"
+
+
+def test_a_run_that_diverged_resumes_from_its_last_good_checkpoint(tmp_path, diverging):
+    run, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
+    expected = train(whole, epochs=2).network.state_dict()
+    diverging(5, math.nan)
+    with pytest.raises(errors.TrainingDiverged):
+        train(run, epochs=2)
+    diverging(100, math.nan)  # the fault is gone
+    found = train(run, epochs=2).network.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_an_accelerator_is_asked_only_when_a_row_is_logged(tmp_path, diverging, monkeypatch):
+    """The loss is watched on the device: no step waits for it, and nothing is saved behind it."""
+    monkeypatch.setattr(RewardTrainer, "_watch", watch_as_on_an_accelerator)
+    run = RunFolder(tmp_path / "run")
+    diverging(5, math.nan)
+    with pytest.raises(errors.TrainingDiverged, match="after step 8 of 16"):
+        train(run, epochs=2)
+    assert run.resume().name == "checkpoint-4"
+    assert not run.final.exists()
+
+
+def watch_as_on_an_accelerator(self, loss):
+    self._loss_is_finite = loss.detach().isfinite() & self._loss_is_finite
+
+
+def test_a_loss_on_held_out_texts_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(RewardTrainer, "_held_out_loss", lambda self: math.inf)
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(errors.TrainingDiverged, match="held-out texts is not finite after step 2 of 8"):
+        train(run, epochs=1)
+    assert run.resume() is None
+
+
+def test_a_learning_rate_that_is_far_too_high_saves_no_checkpoint(tmp_path):
     run = RunFolder(tmp_path / "run")
     with pytest.raises(errors.TrainingDiverged, match="lower the learning rate"):
-        train(run, head="v", learning_rate=1e30, warmup_steps=0)
+        train(run, head="v", trunk="full", learning_rate=1e9, warmup_steps=0, epochs=10)
     assert run.resume() is None
+    assert not run.final.exists()
+
+
+@pytest.mark.parametrize("size", [300, 2_000, 30_000, 80_000])
+def test_a_full_disk_is_named_and_the_run_resumes(tmp_path, size):
+    """At sizes that stop the settings, the weights, the optimizer's state, and its end."""
+    run, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
+    expected = train(whole, epochs=1).network.state_dict()
+    with files_of_at_most(size), pytest.raises((errors.InvalidOutput, OSError), match=str(run.path)):
+        train(run, epochs=1)
+    assert not run.final.exists()
+    assert not list(run.path.rglob("*.partial"))
+    found = train(run, epochs=1).network.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert [row["step"] for row in rows_of(run, "eval_loss")] == [row["step"] for row in rows_of(whole, "eval_loss")]

@@ -1,14 +1,20 @@
 """The `trimtab` command and its entry point."""
 
+import errno
 import sys
 from typing import Annotated
 
 import typer
 
 import trimtab
-from trimtab.cli import evaluate, generate, imports, rewards, rewind, score, spectrum, train
+from trimtab.cli import evaluate, generate, imports, replay, rewards, rewind, score, spectrum, train
 from trimtab.cli.help import CommandGroup, hide_flag_types
+from trimtab.data.visible import legible
 from trimtab.errors import TrimtabError
+
+INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
+FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # how torch says it
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -18,6 +24,7 @@ app = typer.Typer(
 )
 app.command("generate")(generate.generate)
 app.command("score")(score.score)
+app.command("replay")(replay.replay)
 app.add_typer(rewind.app, name="rewind")
 app.add_typer(rewards.app, name="rewards", cls=CommandGroup)
 app.add_typer(train.app, name="train", cls=CommandGroup)
@@ -48,9 +55,33 @@ def root(
 
 
 def main() -> None:
-    """Run the command. A TrimtabError or an OSError becomes one line on stderr and exit status 1."""
+    """Run the command. A fault that is not a bug becomes one line on stderr and exit status 1."""
     try:
         app()
-    except (TrimtabError, OSError) as error:
-        print(f"trimtab: {error}", file=sys.stderr)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            report("interrupted")
+        raise
+    except (TrimtabError, OSError, MemoryError, RuntimeError) as error:
+        if (message := explain(error)) is None:
+            raise
+        report(message)
         sys.exit(1)
+
+
+def explain(error: Exception) -> str | None:
+    """Return what a fault means for the user; None if it is a bug."""
+    if isinstance(error, TrimtabError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f": {str(error.filename)!r}" if error.filename else ""
+        advice = "; free some space and run the same command again" if error.errno in FULL_DISK else ""
+        return f"{error.strerror or error}{place}{advice}"
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
+        return "not enough memory; use a smaller model, --batch-size or number of samples"
+    return None
+
+
+def report(message: str) -> None:
+    """Print one line on stderr; characters that a terminal acts on are named."""
+    print(f"trimtab: {legible(' '.join(message.split(chr(10))), keep='')}", file=sys.stderr)

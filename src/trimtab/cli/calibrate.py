@@ -1,21 +1,22 @@
 """`trimtab rewind calibrate`: measure a judge."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from trimtab.cli.console import error_console
+from trimtab.cli.console import error_console, legible, loading, print_json
 from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, load_search_judge, parse_judge
 from trimtab.cli.options import DtypeOption, Model, PrintJson, TextColumn, load_language_model
-from trimtab.errors import InvalidPrompt
+from trimtab.errors import InvalidPrompt, InvalidSetting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trimtab.judges.base import Judge
     from trimtab.judges.calibration import Calibration
     from trimtab.judges.draft import Draft
+    from trimtab.language_model import LanguageModel
     from trimtab.models.codec import TextCodec
 
 
@@ -40,7 +41,9 @@ def calibrate(
         str | None,
         typer.Option(help='The texts are whole conversations: judge what follows the last TURN, such as "Assistant:".'),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Maximum number of rows, from the first. Default: all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Maximum number of rows, from the first; at least 1. Default: all.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
     judge_chat: JudgeChat = False,
     judge_alone: Alone = False,
@@ -52,47 +55,119 @@ def calibrate(
 
     Example: trimtab rewind calibrate --data hh.jsonl --pairs --turn "Assistant:" --judge toxicity=-1
     """
-    from trimtab.cli.progress import counting
-    from trimtab.data.tables import column_of, read_table, text_of
-    from trimtab.judges.calibration import calibrate_on_pairs, calibrate_on_texts
-
     parse_judge(judge)
+    if limit is not None and limit < 1:
+        raise InvalidSetting(f"got --limit {limit}, expected at least 1")
+    with loading(model):
+        from trimtab.judges.calibration import check_both_kinds
+        from trimtab.judges.notation import early_judge
+        from trimtab.models.loading import load_codec
+
+        codec = load_codec(model)
+    columns = Columns(text_column, prompt_column, column, good, turn)
+    first, second = read_drafts(data, split, pairs, columns, codec, limit)
+    if not pairs:
+        check_both_kinds(second)
+    with loading(f"the judge {judge}"):
+        early = early_judge(judge, codec, judge_chat)
     lm = load_language_model(model, dtype).session()
-    loaded, codec = load_search_judge(judge, lm, judge_chat, False, judge_alone), lm.engine.codec
+    loaded = early or load_search_judge(judge, lm, judge_chat, False, judge_alone)
+    found = measure(loaded, first, second, pairs, lm)
+    record = {"data": Path(data).name, "provenance": provenance_of(lm, loaded, data, split)}
+    show(found, record, as_json)
+
+
+class Columns(NamedTuple):
+    """Where a row has its text, its prompt and its verdict.
+
+    Attributes:
+        text, prompt, verdict: columns; None for no prompt.
+        good: the verdict of a good text.
+        turn: what opens the answer in a whole conversation; None if the text is the answer.
+    """
+
+    text: str
+    prompt: str | None
+    verdict: str
+    good: str
+    turn: str | None
+
+
+def read_drafts(
+    data: str, split: str, pairs: bool, columns: Columns, codec: "TextCodec", limit: int | None
+) -> "tuple[Sequence[Draft], Sequence[Any]]":
+    """Read texts and whether each is good, or the better and the worse text of each pair.
+
+    Raises:
+        InvalidData: no such table, or it has no usable row.
+    """
+    from trimtab.data.tables import column_of, read_table, text_of
+
+    def draft(prompt: str, text: str) -> "Draft":
+        return draft_of(prompt, text, columns.turn, codec)
 
     def read_pair(row: dict[str, Any]) -> "tuple[Draft, Draft]":
-        return (
-            draft_of("", text_of(row, "chosen"), turn, codec),
-            draft_of("", text_of(row, "rejected"), turn, codec),
-        )
+        return draft("", text_of(row, "chosen")), draft("", text_of(row, "rejected"))
 
     def read_text(row: dict[str, Any]) -> "tuple[Draft, bool]":
-        prompt = text_of(row, prompt_column) if prompt_column else ""
-        return draft_of(prompt, text_of(row, text_column), turn, codec), str(column_of(row, column)) == good
+        prompt = text_of(row, columns.prompt) if columns.prompt else ""
+        return draft(prompt, text_of(row, columns.text)), str(column_of(row, columns.verdict)) == columns.good
 
     table: Any = read_table(data, split, read_pair if pairs else read_text)
     if table.faults:
-        error_console().print(f"{len(table.faults)} rows left out; first: {table.faults[0]}", markup=False)
+        fault = legible(f"{len(table.faults)} rows left out; first: {table.faults[0]}", keep="")
+        error_console().print(fault, markup=False)
     first, second = zip(*table.rows[:limit], strict=True)
-    measure: Any = calibrate_on_pairs if pairs else calibrate_on_texts
+    return first, second
+
+
+def measure(
+    judge: "Judge", first: "Sequence[Draft]", second: "Sequence[Any]", pairs: bool, lm: "LanguageModel"
+) -> "list[Calibration]":
+    """Calibrate a judge on texts or on pairs, with a progress bar. Errors as in `calibrate_on_texts`."""
+    from trimtab.cli.progress import counting
+    from trimtab.judges.calibration import calibrate_on_pairs, calibrate_on_texts
+
+    calibrated: Any = calibrate_on_pairs if pairs else calibrate_on_texts
     with counting("texts", error_console()) as progress:
-        found = measure(loaded, first, second, lm.engine, progress)
-    show(found, Path(data).name, as_json)
+        found: list[Calibration] = calibrated(judge, first, second, lm.engine, progress)
+    return found
 
 
-def show(found: "Sequence[Calibration]", data: str, as_json: bool) -> None:
-    """Print calibrations, and warn of judges that are no better than chance."""
+def provenance_of(lm: "LanguageModel", judge: "Judge", data: str, split: str) -> dict[str, Any]:
+    """Return what made a calibration: versions, the model, the judge, and a hash of the data file."""
+    import hashlib
+
+    from trimtab.engines.provenance import provenance
+    from trimtab.judges.base import description_of
+
+    about: dict[str, Any] = {"data": Path(data).name}
+    if Path(data).is_file():
+        about["data_sha256"] = hashlib.sha256(Path(data).read_bytes()).hexdigest()[:16]
+    else:
+        about["split"] = split
+    return provenance(lm.engine, method="calibrate", judge=description_of(judge), **about)
+
+
+def show(found: "Sequence[Calibration]", record: dict[str, Any], as_json: bool) -> None:
+    """Print calibrations, and warn of judges that are no better than chance.
+
+    Args:
+        found: the calibrations.
+        record: the name of the data and the provenance, for JSON.
+        as_json: print JSON.
+    """
     from dataclasses import asdict
 
     for each in found:
         if as_json:
-            record = {"data": data, **asdict(each), "near_chance": each.near_chance}
-            record["asked"] = record.pop("count")  # the key in published calibrations
-            typer.echo(json.dumps(record))
+            figures = {**asdict(each), "near_chance": each.near_chance}
+            figures["asked"] = figures.pop("count")  # the key in published calibrations
+            print_json({"data": record["data"], **figures, "provenance": record["provenance"]})
         else:
-            typer.echo(each.summary)
+            typer.echo(legible(each.summary, keep=""))
         if each.warning:
-            error_console().print(f"Warning: {each.warning}", style="bold red", markup=False)
+            error_console().print(legible(f"Warning: {each.warning}", keep=""), style="bold red", markup=False)
 
 
 def draft_of(prompt: str, text: str, turn: str | None, codec: "TextCodec") -> "Draft":

@@ -1,13 +1,20 @@
-"""The stderr console, and tokens coloured by their reward: red is low, green is high. Rich is imported on demand."""
+"""The stderr console, JSON and a spinner for terminals, and the colour of a number. Rich is imported on demand."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from trimtab.data.json_text import dump_json
+from trimtab.data.visible import legible, legible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
-LEGEND_STEPS = 10
+__all__ = ["colour", "error_console", "legible", "loading", "print_json"]
 
 
 def error_console() -> "Console":
@@ -17,24 +24,43 @@ def error_console() -> "Console":
     return Console(stderr=True, highlight=False)
 
 
-def coloured(prompt: str, tokens: Sequence[str], rewards: Sequence[float]) -> "Text":
-    """Return a dimmed prompt and its continuation, each token on the colour of its reward."""
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Show a spinner and "Loading …" on stderr while something loads; no spinner where stderr is no terminal.
+
+    Garbage collection waits meanwhile: importing torch and transformers makes millions of objects and drops few, and
+    is a fifth faster without it.
+    """
+    with spinner(f"Loading {legible(what, keep='')} …"), no_collection():
+        yield
+
+
+def spinner(text: str) -> AbstractContextManager[object]:
+    """Return a spinner on stderr; nothing to see where stderr is no terminal."""
+    console = error_console() if sys.stderr.isatty() else None
+    if console is None or not console.is_interactive:
+        return nullcontext()
     from rich.text import Text
 
-    text = Text.assemble((prompt, "dim"))
-    for token, reward in zip(tokens, rewards, strict=True):
-        text.append(token, style=f"black on {colour(reward)}")
-    return text
+    return console.status(Text(text))
 
 
-def legend(name: str, rewards: Sequence[float]) -> "Text":
-    """Return the name of a reward, the colours from 0 to 1, and the mean over the tokens."""
-    from rich.text import Text
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Pause garbage collection, and leave what was made meanwhile out of later collections."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.freeze()
+            gc.enable()
 
-    text = Text(f"  {name} ", style="dim")
-    for step in range(LEGEND_STEPS + 1):
-        text.append(" ", style=f"on {colour(step / LEGEND_STEPS)}")
-    return text.append(f" 0…1, mean {sum(rewards) / len(rewards):.3f}")
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON. Characters that a terminal acts on are escapes in it."""
+    typer.echo(legible_json(dump_json(value)))
 
 
 def colour(reward: float) -> str:

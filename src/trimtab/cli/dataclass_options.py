@@ -1,8 +1,10 @@
-"""Frozen dataclasses as command-line options: each field is an option, and the text in its `Annotated` is the help.
+"""Frozen dataclasses as command-line options: each field is an option.
 
+The `Annotated` of a field holds its help text, or a `typer.Option` if there is more to say about it.
 A parameter `Annotated[Settings, "Title"]` lists its options under that title in `--help`.
 """
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -11,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 import typer
 from rich.markup import escape
+from typer.models import OptionInfo
 
 STRINGS = Sequence[str]
 
@@ -69,11 +72,15 @@ def _expanded(group: OptionGroup) -> list[inspect.Parameter]:
 
 
 def _option(field: Field[Any], annotated: Any, title: str | None) -> inspect.Parameter:
-    kind, help_text = get_args(annotated)
+    kind, about = get_args(annotated)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    if isinstance(about, OptionInfo):
+        option = copy.copy(about)
+        option.rich_help_panel = title
+        return inspect.Parameter(field.name, keyword, default=field.default, annotation=Annotated[kind, option])
     flag = [f"--{field.name.replace('_', '-')}"] if field.default is False else []  # no --no- form
-    option = typer.Option(*flag, help=escape(help_text), rich_help_panel=title)  # rich reads [c] as markup
+    option = typer.Option(*flag, help=escape(about), rich_help_panel=title)  # rich reads [c] as markup
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     if kind == STRINGS:
         kind, default = list[str] | None, default or None
-    keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(field.name, keyword, default=default, annotation=Annotated[kind, option])

@@ -1,14 +1,15 @@
 """`trimtab generate`: continue prompts, steered or not."""
 
-import json
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from trimtab.cli.console import legible, loading, print_json
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import (
+    BatchInvariant,
     Chat,
     DtypeOption,
     Method,
@@ -21,7 +22,7 @@ from trimtab.cli.options import (
     Target,
     load_language_model,
 )
-from trimtab.cli.prompt_file import check_sources, resolve_seed, run_with_progress
+from trimtab.cli.prompt_file import check_prompts, check_sources, resolve_seed, run_with_progress
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidSetting
 from trimtab.rewards.heads import head_of_method
@@ -30,6 +31,7 @@ from trimtab.steering.notation import parse_steer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from trimtab.generation import Generation
     from trimtab.jobs import Job, NumberedPrompt
     from trimtab.language_model import LanguageModel
     from trimtab.steering.steer import Steer
@@ -41,12 +43,19 @@ def generate(
     prompts: Prompts = None,
     model: Model = "smollm2",
     dtype: DtypeOption = "auto",
+    batch_invariant: BatchInvariant = False,
     steer: SteerOption = None,
     method: Method = None,
     chat: Chat = False,
     system: System = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print each token when it is written; one prompt.")] = False,
-    show_rewards: Annotated[bool, typer.Option("--show-rewards", help="Colour each token by its reward.")] = False,
+    show_rewards: Annotated[
+        bool, typer.Option("--show-rewards", help="Colour each word by how well it follows the steer.")
+    ] = False,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Show the candidates of every token; with --json or --output, put them into it."),
+    ] = False,
     as_json: PrintJson = False,
     source: Source = None,
     target: Target = None,
@@ -57,16 +66,23 @@ def generate(
     Example: trimtab generate "My first day at work was" --steer toxicity=-30 --steer sentiment=+20 --show-rewards
 
     Example: trimtab generate "Describe your day." --chat --system "You are a pirate." --steer sentiment=+20
+
+    Example: trimtab generate --input prompts.jsonl --output texts.jsonl --steer sentiment=+20 --seed 0
     """
-    check_sources(prompts, source, target)
-    check_outputs(prompts, sampling, bool(source), stream, show_rewards, as_json)
+    check_outputs(prompts, sampling, bool(source), stream, as_json, show_rewards or trace)
+    if show_rewards and not steer:
+        raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")
     if method is not None:
         head_of_method(method)
     for text in steer or []:
         parse_steer(text)
+    check_sources(prompts, source, target, batch_size)
+    with loading(model):
+        codec = check_prompts(prompts, chat, system, model, steer or [], method, source)
+        sampling.check_vocabulary(len(codec.tokenizer))
 
-    from trimtab.jobs import Job, write_prompts
-    from trimtab.rewards.registry import load_steers
+        from trimtab.jobs import Job, write_prompts
+        from trimtab.rewards.registry import load_steers
 
     job = Job(
         model=model,
@@ -76,30 +92,40 @@ def generate(
         sampling=replace(sampling, seed=resolve_seed(sampling.seed, target)),
         chat=chat,
         system=system,
+        batch_invariant=batch_invariant,
     )
-    lm = load_language_model(model, dtype)
-    steering = load_steers(steer or [], method, lm.base)
+    lm = load_language_model(model, dtype, batch_invariant)
+    with loading("rewards"):
+        steering = load_steers(steer or [], method, lm.base)
     if source is not None and target is not None:
-        write = partial(write_prompts, lm, steer=steering, job=job)
+        write = partial(write_prompts, lm, steer=steering, job=job, trace=trace)
         run_with_progress(lm, source, target, write, job, batch_size, steering)
     elif stream:
         print_stream(lm, prompts or [], steering, job)
     else:
-        print_generations(lm, prompts or [], steering, job, show_rewards, as_json)
+        print_generations(lm, prompts or [], steering, job, Shown(as_json, show_rewards, trace))
+
+
+class Shown(NamedTuple):
+    """What is printed of each text."""
+
+    as_json: bool
+    rewards: bool
+    trace: bool
 
 
 def check_outputs(
-    prompts: list[str] | None, sampling: SamplingParams, file: bool, stream: bool, show_rewards: bool, as_json: bool
+    prompts: list[str] | None, sampling: SamplingParams, file: bool, stream: bool, as_json: bool, details: bool
 ) -> None:
     """Refuse output options that exclude each other.
 
     Raises:
         InvalidSetting: two of them do.
     """
-    if stream and (file or as_json or sampling.n != 1 or len(prompts or []) != 1):
-        raise InvalidSetting("got --stream, expected with it one prompt, one sample, no --json and no --input")
-    if show_rewards and (stream or file or as_json):
-        raise InvalidSetting("got --show-rewards, expected with it no --stream, --json or --input")
+    if stream and (file or as_json or details or sampling.n != 1 or len(prompts or []) != 1):
+        raise InvalidSetting(
+            "got --stream, expected with it one prompt, one sample, and no --json, --show-rewards, --trace or --input"
+        )
 
 
 def print_stream(lm: "LanguageModel", prompts: list[str], steer: "Steer | None", job: "Job") -> None:
@@ -110,43 +136,49 @@ def print_stream(lm: "LanguageModel", prompts: list[str], steer: "Steer | None",
 
     (numbered,) = number_prompts(prompts, job.chat, job.system)
     console = Console(highlight=False)
-    print_prompt(console, prompts[0], numbered)
+    print_prompt(console, numbered)
     for token in lm.stream(numbered.prompt, steer, job.sampling):
-        console.file.write(token.text)
+        console.file.write(legible(token.text))
         console.file.flush()
     console.print()
 
 
-def print_generations(
-    lm: "LanguageModel", prompts: list[str], steer: "Steer | None", job: "Job", show_rewards: bool, as_json: bool
-) -> None:
+def print_generations(lm: "LanguageModel", prompts: list[str], steer: "Steer | None", job: "Job", shown: Shown) -> None:
     """Continue prompts as one batch and print them."""
     from rich.console import Console
 
-    from trimtab.jobs import number_prompts, write_prompts
+    from trimtab.jobs import describe, number_prompts
 
     console = Console(highlight=False)
     numbered = number_prompts(prompts, job.chat, job.system)
-    rows = write_prompts(lm, numbered, steer, job)
-    for row in rows:
-        if as_json:
-            typer.echo(json.dumps(row, ensure_ascii=False))
-        elif show_rewards and row["rewards"]:
-            print_rewards(console, row)
-        else:
-            print_prompt(console, row["prompt"], numbered[row["line"] - 1])
-            console.print(row["text"], markup=False, soft_wrap=True)
+    written = lm.generate([each.prompt for each in numbered], steer, job.sampling)
+    for prompt, generation in zip(numbered, written, strict=True):
+        for sample in generation.samples:
+            if shown.as_json:
+                row = describe(sample, job, shown.trace)
+                print_json({"line": prompt.line, "sample": sample.sample, **prompt.given, **row})
+            else:
+                print_sample(console, prompt, sample, steer, shown)
 
 
-def print_prompt(console: "Console", text: str, numbered: "NumberedPrompt") -> None:
+def print_sample(
+    console: "Console", prompt: "NumberedPrompt", sample: "Generation", steer: "Steer | None", shown: Shown
+) -> None:
+    """Print a prompt and its continuation, with the details that were asked for."""
+    if shown.rewards and steer is not None:
+        from trimtab.cli.reward_text import print_rewards
+
+        tokens = list(sample.trace)
+        rewards = {name: [token.rewards[name] for token in tokens] for name in sample.mean_rewards}
+        print_rewards(console, prompt.given["prompt"], [token.text for token in tokens], rewards, steer)
+    else:
+        print_prompt(console, prompt)
+        console.print(legible(sample.text), markup=False, soft_wrap=True)
+    if shown.trace:
+        console.print(legible(str(sample.trace)), markup=False, soft_wrap=True)
+
+
+def print_prompt(console: "Console", prompt: "NumberedPrompt") -> None:
     """Print a prompt, dimmed; a conversation's text stands on a line of its own."""
-    end = "" if isinstance(numbered.prompt, str) else "\n"
-    console.print(text, style="dim", end=end, markup=False, soft_wrap=True)
-
-
-def print_rewards(console: "Console", row: dict[str, Any]) -> None:
-    """Print a text once for each of its rewards, with the tokens in the colours of the reward."""
-    from trimtab.cli.console import coloured, legend
-
-    for name, rewards in row["rewards"].items():
-        console.print(coloured(row["prompt"], row["tokens"], rewards), legend(name, rewards), sep="\n", soft_wrap=True)
+    end = "" if isinstance(prompt.prompt, str) else "\n"
+    console.print(legible(prompt.given["prompt"]), style="dim", end=end, markup=False, soft_wrap=True)

@@ -1,9 +1,11 @@
-"""How help is shown: no type beside a flag, which takes no value."""
+"""How help is shown: no type beside a flag, which takes no value; and the options that every command has."""
 
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from trimtab.cli.threads import threads_option
 
 
 def without_flag_type(parameter: Any) -> Any:
@@ -14,11 +16,12 @@ def without_flag_type(parameter: Any) -> Any:
 
 
 class Command(TyperCommand):
-    """A command whose flags are shown without a type."""
+    """A command whose flags are shown without a type, and that has the option --threads."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, `--help` included."""
-        return [without_flag_type(parameter) for parameter in super().get_params(ctx)]
+        *parameters, help_option = super().get_params(ctx)
+        return [without_flag_type(parameter) for parameter in (*parameters, threads_option(), help_option)]
 
 
 class CommandGroup(TyperGroup):

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from trimtab.checking import shown
+from trimtab.cli.console import legible, loading
 from trimtab.cli.options import RewardFolder
+from trimtab.errors import InvalidData
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -31,17 +34,25 @@ def rad(
 
     Example: trimtab import rad rad_rms/gpt2_sentiment/pytorch_model.bin --attributes positive --out rewards/positive
     """
-    import torch
+    from trimtab.data.jsonlines import is_file
+    from trimtab.models.loading import load_codec
 
-    from trimtab.errors import InvalidData
-    from trimtab.models.loading import load_frozen_lm
-    from trimtab.rewards.convert_rad import convert_rad
-    from trimtab.rewards.folder import check_target
-
-    check_target(out)
-    if not file.is_file():
-        raise InvalidData(f"got {str(file)!r}, expected a file with a state dict; there is no such file")
+    if not is_file(file):
+        raise InvalidData(f"got {shown(str(file))}, expected a file with a state dict; there is no such file")
     names = [name.strip() for name in attributes.split(",")]
-    reward = convert_rad(file, load_frozen_lm(base, dtype=torch.float32), names, out.name)
+    with loading(str(file)):
+        from trimtab.rewards.convert_rad import read_rad, reward_from_rad
+        from trimtab.rewards.target import check_target
+
+        check_target(out)
+        codec = load_codec(base)
+        tensors = read_rad(file, names)
+    with loading(base):
+        import torch
+
+        from trimtab.models.loading import load_frozen_lm
+
+        lm = load_frozen_lm(base, dtype=torch.float32, codec=codec)
+    reward = reward_from_rad(tensors, lm, names, out.name, file.name)
     reward.save_pretrained(out)
-    typer.echo(f"saved {out}: {reward!r}")
+    typer.echo(f"saved {legible(str(out), keep='')}: {legible(repr(reward), keep='')}")

@@ -1,31 +1,67 @@
 """The options that name the judge of a search."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trimtab.cli.completion import complete_judge
+from trimtab.cli.console import error_console, legible
+from trimtab.judges.figures import doubt_about
 from trimtab.judges.notation import parse_judge
+from trimtab.judges.question import SELF
 
 if TYPE_CHECKING:
     from trimtab.judges.base import Judge
     from trimtab.language_model import LanguageModel
 
-__all__ = ["Alone", "JudgeChat", "JudgeOption", "Soft", "load_search_judge", "parse_judge"]
+__all__ = [
+    "Alone",
+    "JudgeChat",
+    "JudgeOption",
+    "JudgeSettings",
+    "Soft",
+    "load_search_judge",
+    "parse_judge",
+    "warn_of_self_judge",
+]
 
-JudgeOption = Annotated[
-    str,
-    typer.Option(
-        metavar="JUDGE",
-        help="self asks the model about its own drafts; self:QUESTION asks about harmlessness, truthfulness, "
-        "sentiment or requests; self:FILE.toml asks your own question. NAME=+1 is a reward or a classifier whose high "
-        "scores are good; NAME=-1 is one whose high scores are bad.",
-    ),
+HELP = (
+    "self asks the model about its own drafts; self:QUESTION asks about harmlessness, truthfulness, "
+    "sentiment or requests; self:FILE.toml asks your own question. NAME=+1 is a reward or a classifier whose high "
+    "scores are good; NAME=-1 is one whose high scores are bad."
+)
+JudgeOption = Annotated[str, typer.Option(metavar="JUDGE", help=HELP, autocompletion=complete_judge)]
+OptionalJudge = Annotated[
+    str | None, typer.Option(metavar="JUDGE", help=HELP, autocompletion=complete_judge, show_default=SELF)
 ]
 Soft = Annotated[
     bool, typer.Option("--judge-soft", help="Score by the probabilities of a self-judge's answers, not by the answers.")
 ]
 JudgeChat = Annotated[bool, typer.Option("--judge-chat", help="Ask a self-judge in the model's chat template.")]
 Alone = Annotated[bool, typer.Option("--judge-alone", help="Show a reward the continuation without its prompt.")]
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """The judge of a search as it was typed; None for the model itself, which is then warned of."""
+
+    judge: OptionalJudge = None
+    judge_chat: JudgeChat = False
+    judge_soft: Soft = False
+    judge_alone: Alone = False
+
+    @property
+    def name(self) -> str:
+        """The judge as text."""
+        return SELF if self.judge is None else self.judge
+
+
+def warn_of_self_judge(model: str) -> None:
+    """Print how well a model judges its own drafts, and what to use instead."""
+    console = error_console()
+    advice = "let a reward judge what it measures, as in --judge toxicity=-1, or choose the model by --judge self"
+    console.print(legible(f"Warning: {doubt_about(model)}; {advice}", keep=""), markup=False, style="yellow")
 
 
 def load_search_judge(text: str, lm: "LanguageModel", chat: bool, soft: bool, alone: bool) -> "Judge":

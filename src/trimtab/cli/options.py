@@ -5,47 +5,80 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.models.dtypes import Dtype, torch_dtype
+from trimtab.cli.completion import complete_method, complete_model, complete_reward, complete_steer
+from trimtab.cli.console import loading
+from trimtab.models.dtypes import Dtype
 from trimtab.rewards.heads import HEADS
 
 if TYPE_CHECKING:
     from trimtab.language_model import LanguageModel
 
-Model = Annotated[str, typer.Option(help="The language model: smollm2, a folder, a .gguf file or a Hub id.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="The language model: smollm2, a folder, a .gguf file or a Hub id.", autocompletion=complete_model
+    ),
+]
 DtypeOption = Annotated[
     Dtype,
     typer.Option(help="Number format of the model; auto is float32 on a CPU, else the format of the saved weights."),
 ]
+BatchInvariant = Annotated[
+    bool,
+    typer.Option(
+        "--batch-invariant", help="Write each text alone, so that in bfloat16, too, it does not depend on its batch."
+    ),
+]
 Prompts = Annotated[list[str] | None, typer.Argument(help="Texts to continue.")]
 Source = Annotated[
     Path | None,
-    typer.Option("--input", help='Continue the prompts of this file: JSON lines with "prompt" or "messages".'),
+    typer.Option(
+        "--input",
+        help='Continue the prompts of this file, or of - (standard input): JSON lines with "prompt" or "messages".',
+    ),
 ]
 Target = Annotated[
-    Path | None, typer.Option("--output", help="Write JSON lines to this file. Interrupted runs resume.")
+    Path | None,
+    typer.Option("--output", help="Write JSON lines to this file, or to - (standard output). Runs into a file resume."),
 ]
 Stop = Annotated[list[str] | None, typer.Option(help="End a text at this string. Repeat for several.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text. Default: a new one.")]
 Chat = Annotated[bool, typer.Option("--chat", help="Send each prompt as a user message, in the model's chat template.")]
-System = Annotated[str | None, typer.Option(help="System message before the prompt. Implies --chat.")]
+System = Annotated[
+    str | None,
+    typer.Option(
+        help='System message before the prompt; "" for none, also where the template would add one. Implies --chat.'
+    ),
+]
 SteerOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME[:ATTRIBUTE]=±BETA", help="Steer by a reward. Repeat for several."),
+    typer.Option(
+        metavar="NAME[:ATTRIBUTE]=±BETA",
+        help="Steer by a reward. Repeat for several.",
+        autocompletion=complete_steer,
+    ),
 ]
 METHODS = " or ".join(kind.method for kind in HEADS.values())
-Method = Annotated[str | None, typer.Option(help=f"Use the bundled rewards of this method: {METHODS}.")]
-RewardName = Annotated[str, typer.Argument(help="A bundled reward, a folder or a Hub id.")]
+Method = Annotated[
+    str | None,
+    typer.Option(help=f"Use the bundled rewards of this method: {METHODS}.", autocompletion=complete_method),
+]
+RewardName = Annotated[
+    str, typer.Argument(help="A bundled reward, a folder or a Hub id.", autocompletion=complete_reward)
+]
 RewardFolder = Annotated[Path, typer.Option(help="Folder for the reward: new, empty, or one that holds a reward.")]
 TextColumn = Annotated[str, typer.Option(help="Column with the text.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing output files.")]
 PrintJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
-def load_language_model(name: str, dtype: Dtype) -> "LanguageModel":
-    """Load a language model in a number format.
+def load_language_model(name: str, dtype: Dtype, batch_invariant: bool = False) -> "LanguageModel":
+    """Load a language model in a number format, with a spinner.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
     """
-    from trimtab.language_model import load
+    with loading(name):
+        from trimtab.language_model import load
 
-    return load(name, dtype=torch_dtype(dtype))
+        return load(name, dtype=dtype, batch_invariant=batch_invariant)

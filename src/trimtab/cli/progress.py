@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.data.visible import one_line
 from trimtab.rewind.runner import SearchProgress
 from trimtab.training.callbacks import TrainingProgress
 
@@ -29,11 +30,11 @@ class Bars(TrainingProgress):
 
     def __init__(self, console: Console):
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         self.progress = Progress(*columns, console=console)
         self.tasks: dict[str, TaskID] = {}
@@ -48,7 +49,7 @@ class Bars(TrainingProgress):
 
     def resumed(self, checkpoint: str) -> None:
         """Print the checkpoint from which an interrupted run resumes."""
-        self.progress.console.print(f"resuming from {checkpoint}", highlight=False)
+        self.progress.console.print(f"resuming from {one_line(checkpoint)}", highlight=False, markup=False)
 
     def already_finished(self) -> None:
         """Print that a finished run is not trained again."""
@@ -67,8 +68,9 @@ class Bars(TrainingProgress):
             return
         measured = {name: value for name, value in row.items() if isinstance(value, float) and name != "epoch"}
         self.progress.console.print(
-            f"step {row['step']}: " + "  ".join(f"{name} {value:.4f}" for name, value in measured.items()),
+            f"step {row['step']}: " + "  ".join(f"{one_line(name)} {value:.4f}" for name, value in measured.items()),
             highlight=False,
+            markup=False,
         )
 
     def _move(self, name: str, done: int, total: int) -> None:
@@ -90,7 +92,12 @@ class SweepBars:
     """
 
     def __init__(self, console: Console, rows: int):
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(*columns, console=console, speed_estimate_period=600)
         self.rows = rows
         self.seen: dict[str, int] = {}
@@ -107,7 +114,7 @@ class SweepBars:
     def __call__(self, row: Any, done: int, total: int) -> None:
         """Show the prompts done in a row. Texts that an interrupted run wrote do not count towards the estimate."""
         if row.name not in self.seen:
-            self.progress.reset(self.current_row, description=row.name, total=total)
+            self.progress.reset(self.current_row, description=one_line(row.name), total=total)
         self.seen[row.name] = done
         self.progress.update(self.current_row, completed=done)
         self.progress.update(self.all_rows, completed=sum(self.seen.values()), total=self.rows * total)
@@ -116,7 +123,7 @@ class SweepBars:
 @contextmanager
 def counting(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
     """Show a bar with an estimate of the time left; yields a function of the work done and the total work."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -156,8 +163,8 @@ class SearchDisplay:
         for search in progress.searches[:MAX_SEARCHES]:
             most_visited = search.tree.most_visited()
             value = "" if most_visited is None else f"{most_visited.value:+.2f}"
-            so_far = Text(search.prompt[-MAX_PROMPT:], style="dim").append(
-                self._decode(search.token_ids), style="green"
+            so_far = Text(one_line(search.prompt[-MAX_PROMPT:]), style="dim").append(
+                one_line(self._decode(search.token_ids)), style="green"
             )
             table.add_row(str(search.iterations), str(search.tree.root.real_visits), value, so_far)
         if len(progress.searches) > MAX_SEARCHES:

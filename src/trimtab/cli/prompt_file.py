@@ -1,6 +1,5 @@
 """Prompts on the command line or in a file: checks before a model loads, the seed, and the run over a file."""
 
-import json
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,46 +10,87 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trimtab.jobs import Job, NumberedPrompt, RewindJob
+    from trimtab.judges.base import Judge
     from trimtab.language_model import LanguageModel
+    from trimtab.models.codec import Prompt, TokenizerCodec
     from trimtab.steering.steer import Steer
 
+SHOWN_FAULTS = 5
 
-def check_sources(prompts: list[str] | None, source: Path | None, target: Path | None) -> None:
+
+def check_sources(prompts: list[str] | None, source: Path | None, target: Path | None, batch_size: int = 1) -> None:
     """Refuse what cannot be continued before any model is loaded.
 
     Raises:
-        InvalidSetting: neither or both of prompts and --input, or one of --input and --output.
-        InvalidData: --input is no file.
+        InvalidSetting: neither or both of prompts and --input, one of --input and --output, or a batch below 1.
+        InvalidData: --input is no file, or --output cannot resume.
+        InvalidOutput: --output cannot be written, or is the input.
         InvalidPrompt: a prompt is empty.
     """
     if (source is None) != (target is None):
-        raise InvalidSetting("got one of --input and --output, expected both or neither")
+        raise InvalidSetting("got one of --input and --output, expected both or neither; - is standard input or output")
     if bool(prompts) == bool(source):
         raise InvalidSetting(
             "got prompts and --input, expected one of them"
             if prompts
             else "got no prompts, expected some, or --input and --output"
         )
-    if source is not None and not source.is_file():
-        raise InvalidData(f"got {str(source)!r}, expected a JSON-lines file; there is no such file")
+    if batch_size < 1:
+        raise InvalidSetting(f"got --batch-size {batch_size}, expected at least 1")
     if "" in (prompts or []):
         raise InvalidPrompt("got an empty prompt, expected text to continue")
+    if source is not None and target is not None:
+        check_files(source, target)
+
+
+def check_files(source: Path, target: Path) -> None:
+    """Refuse an input that is not there, and an output that cannot be written. Errors as in `check_sources`."""
+    from trimtab.data.jsonlines import is_file
+    from trimtab.jobs.prompts import STANDARD_STREAM
+    from trimtab.jobs.targets import is_pipe, open_target
+
+    if str(source) != STANDARD_STREAM and not is_file(source, or_pipe=True):
+        raise InvalidData(f"got --input {str(source)!r}, expected a JSON-lines file; there is no such file")
+    if not is_pipe(target):
+        with open_target(target, source):
+            pass
+
+
+def check_prompts(
+    prompts: list[str] | None,
+    chat: bool,
+    system: str | None,
+    model: str,
+    steer: "Sequence[str]",
+    method: str | None,
+    source: Path | None = None,
+) -> "TokenizerCodec":
+    """Refuse prompts and steers that do not fit the model, by its tokenizer and the rewards' cards alone.
+
+    A file of prompts is read; standard input and pipes are not, because they can be read only once.
+
+    Raises:
+        ModelNotFound, InvalidPrompt, InvalidSetting, RewardNotFound, RewardMismatch, UnknownAttribute, CorruptReward.
+    """
+    from trimtab.jobs.prompts import number_prompts, usable_prompts
+    from trimtab.models.loading import load_codec
+    from trimtab.rewards.registry import check_steers
+
+    check_steers(steer, method)
+    codec = load_codec(model)
+    check_steers(steer, method, codec.fingerprint)
+    for numbered in number_prompts(prompts or [], chat, system):
+        codec.encode_prompt(numbered.prompt)
+    if source is not None and source.is_file():
+        usable_prompts(source, codec, chat, system)
+    return codec
 
 
 def resolve_seed(typed: int | None, target: Path | None) -> int:
     """The seed that was typed; or the one that an interrupted run drew; or a new one."""
-    from trimtab.jobs import SETTINGS_SUFFIX
+    from trimtab.jobs.targets import drawn_seed
 
-    if typed is not None:
-        return typed
-    record = target.with_name(target.name + SETTINGS_SUFFIX) if target else None
-    if record is None or not record.exists():
-        return secrets.randbits(32)
-    try:
-        settings = json.loads(record.read_text(encoding="utf-8"))
-        return int(settings.get("sampling", settings)["seed"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidData(f"cannot read {str(record)!r}; choose another --output") from error
+    return typed if typed is not None else drawn_seed(target) if target else secrets.randbits(32)
 
 
 def run_with_progress(
@@ -61,13 +101,25 @@ def run_with_progress(
     job: "Job | RewindJob",
     batch_size: int,
     steer: "Steer | None",
+    judge: "Judge | None" = None,
 ) -> None:
     """Continue a file of prompts. Bad lines are named at the end and make the exit status 1."""
     from trimtab.cli.console import error_console
     from trimtab.cli.progress import counting
-    from trimtab.jobs import run_file, steer_room
+    from trimtab.engines.provenance import provenance
+    from trimtab.jobs import run_file
+    from trimtab.jobs.targets import open_target
+    from trimtab.judges.base import description_of
+    from trimtab.rewind.new_search import room_for_text
 
-    with counting("prompts", error_console()) as progress:
-        faults = run_file(lm, source, target, write, job, batch_size, progress, steer_room(steer))
+    def check(prompt: "Prompt", ids: "Sequence[int]") -> None:
+        room_for_text(lm.engine.codec, prompt, ids, steer, judge)
+
+    about = provenance(lm.engine, steer)
+    if judge is not None:
+        about["judge"] = description_of(judge)
+    with open_target(target, source) as rows, counting("prompts", error_console()) as progress:
+        faults = run_file(lm, source, rows, write, job, batch_size, progress, check, about)
     if faults:
-        raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: " + "; ".join(faults))
+        named = "; ".join(faults[:SHOWN_FAULTS]) + ("; …" if len(faults) > SHOWN_FAULTS else "")
+        raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: {named}")

@@ -1,11 +1,24 @@
 """`trimtab rewards`: list the bundled rewards, show the card of a reward, measure a reward."""
 
-from typing import Annotated
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli.options import RewardName, TextColumn
+from trimtab.cli.console import error_console, legible, loading, print_json
+from trimtab.cli.options import PrintJson, RewardName, TextColumn
+from trimtab.cli.train import LabelRange
+from trimtab.errors import InvalidOutput, InvalidSetting
 from trimtab.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from trimtab.rewards.card import RewardCard
+    from trimtab.rewards.model_card import Figures
 
 app = typer.Typer(
     no_args_is_help=True, help="List the bundled rewards, show the card of a reward, or measure a reward."
@@ -35,15 +48,22 @@ def list_rewards() -> None:
 
 
 @app.command()
-def show(name: RewardName) -> None:
-    """Print the card of a reward: its base, attributes, provenance and measured quality.
+def show(name: RewardName, as_json: PrintJson = False) -> None:
+    """Print the card of a reward: its base, attributes, hashes, provenance and measured quality.
 
     Example: trimtab rewards show sentiment
     """
     from trimtab.rewards.card import read_card
     from trimtab.rewards.registry import find_reward
 
-    typer.echo(read_card(find_reward(name)).to_json(), nl=False)
+    card = read_card(find_reward(name))
+    if as_json:
+        print_json(asdict(card))
+        return
+    from trimtab.rewards.model_card import card_figures, headline
+
+    typer.echo(f"{legible(name, keep='')}: {legible(headline(card), keep='').replace('`', '')}")
+    print_figures(card_figures(card))
 
 
 @app.command()
@@ -57,10 +77,9 @@ def measure(
     ],
     column: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Column with the labels of an attribute, in [0, 1]. Repeat for several. Default: the attributes."
-        ),
+        typer.Option(help="Column with the labels of an attribute. Repeat for several. Default: the attributes."),
     ] = None,
+    label_range: LabelRange = None,
     text_column: TextColumn = "text",
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows, from the first. Default: all.")] = None,
     max_tokens: Annotated[
@@ -69,30 +88,120 @@ def measure(
     beta: Annotated[
         float, typer.Option(help="Steering strength β at which top1_flip is measured.")
     ] = Recipe.probe_beta,
-    write: Annotated[bool, typer.Option("--write", help="Write the quality into the card of the reward.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the quality into the card of the reward, which is a folder of yours.")
+    ] = False,
+    as_json: PrintJson = False,
 ) -> None:
     """Measure a reward on labelled texts, in float32: accuracy, AUC, Spearman, calibration and top1_flip.
 
     Example: trimtab rewards measure sentiment --data sst2_dev.jsonl --column label
     """
-    import json
-    from dataclasses import replace
-    from pathlib import Path
-
+    check_numbers(limit, max_tokens, beta)
+    from trimtab.data.label_values import check_label_range
     from trimtab.data.tables import read_labelled
-    from trimtab.rewards.folder import write_card
-    from trimtab.rewards.registry import find_reward, load_reward
-    from trimtab.training.distributed import evaluating
-    from trimtab.training.examples import TokenizedTexts
-    from trimtab.training.labels import text_measure
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.registry import find_reward
 
-    reward = load_reward(name)
-    card = reward.card
-    table = read_labelled(data, column or card.attributes, text_column)
+    check_label_range(label_range)
+    folder = find_reward(name)
+    card = read_card(folder)
+    columns = check_columns(card, column)
+    if write:
+        check_writable(name, folder)
+    table = read_labelled(data, columns, text_column, label_range=label_range)
+    with loading(f"the reward {name}"):
+        from dataclasses import replace
+
+        from trimtab.rewards.folder import write_card
+        from trimtab.rewards.registry import load_reward
+        from trimtab.training.distributed import evaluating
+        from trimtab.training.examples import TokenizedTexts
+        from trimtab.training.labels import text_measure
+
+        reward = load_reward(name)
     texts = TokenizedTexts(table.rows[:limit], reward.base, max_tokens)
     ask = text_measure(reward.base, card.attributes, texts, beta, card.clamp, differences=not card.baseline)
     with evaluating(reward.network, bf16=False):
-        quality = {"measured on": Path(data).name, **ask(reward.network)}
+        quality = {"measured on": Path(data).name, "measured_sha256": table.sha256, **ask(reward.network)}
     if write:
-        write_card(find_reward(name), replace(card, quality=quality))
-    typer.echo(json.dumps(quality, indent=1))
+        write_card(folder, replace(card, quality=quality))
+    print_quality(quality, as_json)
+
+
+def check_numbers(limit: int | None, max_tokens: int, beta: float) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        InvalidSetting: naming the option.
+    """
+    if limit is not None and limit < 1:
+        raise InvalidSetting(f"got --limit {limit}, expected at least 1")
+    if max_tokens < 1:
+        raise InvalidSetting(f"got --max-tokens {max_tokens}, expected at least 1")
+    if not math.isfinite(beta):
+        raise InvalidSetting(f"got --beta {beta}, expected a finite number")
+
+
+def check_columns(card: "RewardCard", columns: list[str] | None) -> Sequence[str]:
+    """Return the label columns, one for each attribute.
+
+    Raises:
+        InvalidSetting: there are more or fewer than attributes.
+    """
+    if columns and len(columns) != len(card.attributes):
+        names = ", ".join(legible(name, keep="") for name in card.attributes)
+        raise InvalidSetting(f"got {len(columns)} --column, expected {len(card.attributes)}, for: {names}")
+    return columns or card.attributes
+
+
+def check_writable(name: str, folder: Path) -> None:
+    """Refuse to write into the card of a reward that belongs to the package or to the Hub's cache.
+
+    Raises:
+        InvalidOutput: the reward was found by a bundled name or a Hub id, or its card cannot be written.
+    """
+    from trimtab.data.outputs import check_output
+    from trimtab.rewards.card import CARD_FILE
+    from trimtab.rewards.registry import BUNDLED
+
+    if folder != Path(name) or folder.resolve().is_relative_to(BUNDLED.resolve()):
+        raise InvalidOutput(
+            f"got --write for {name!r}, expected a folder of yours: copy {str(folder)!r}, and measure the copy"
+        )
+    check_output(folder / CARD_FILE, "--write", replace=True)
+
+
+def print_quality(quality: dict[str, object], as_json: bool) -> None:
+    """Print measured quality on stdout, and its warning on stderr."""
+    from rich.text import Text
+
+    from trimtab.rewards.model_card import quality_figures
+
+    if as_json:
+        print_json(quality)
+    else:
+        print_figures(quality_figures(quality))
+    if warning := quality.get("warning"):
+        error_console().print(Text(f"warning: {legible(str(warning), keep='')}", "yellow"), soft_wrap=True)
+
+
+def print_figures(tables: "Sequence[Figures]") -> None:
+    """Print tables of a card. Characters that a terminal acts on are named."""
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for figures in tables:
+        table = Table(*(Column(_text(head)) for head in figures.heads), box=None, show_header=bool(figures.heads))
+        for row in figures.rows:
+            table.add_row(*map(_text, row))
+        console.print(Text(f"\n{legible(figures.title, keep='')}", "bold"))
+        console.print(table)
+
+
+def _text(cell: str) -> "Text":
+    from rich.text import Text
+
+    return Text(legible(cell, keep=""), overflow="fold")

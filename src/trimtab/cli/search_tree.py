@@ -7,8 +7,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from trimtab.cli.console import colour
+from trimtab.data.visible import one_line
 from trimtab.models.codec import prompt_text
-from trimtab.rewind.page import committed_texts, count_of, signed, visible_name
+from trimtab.rewind.page import committed_texts, count_of, signed
 
 if TYPE_CHECKING:
     from trimtab.rewind.record import Branch, Commit
@@ -21,22 +22,17 @@ NO_TEXT = "(no text)"
 
 def tree_of(result: "SearchResult") -> Tree:
     """Return a tree: the prompt, below it each committed text, and below that the branches tried instead of it."""
-    tree = Tree(Text(legible(prompt_text(result.prompt)), style="dim"))
+    tree = Tree(Text(one_line(prompt_text(result.prompt)), style="dim"))
     for commit, text in zip(result.commits, committed_texts(result), strict=True):
         others = [branch for branch in commit.branches if commit.final or not branch.kept]
         _add_branches(tree.add(_committed(commit, text)), others, MAX_LEVELS)
     return tree
 
 
-def legible(text: str) -> str:
-    """Return a text on one line, with invisible characters and terminal control characters named."""
-    return "".join(visible_name(character) or character for character in text)
-
-
 def _committed(commit: "Commit", text: str) -> Text:
     """Return a committed text with the value and the visits of its branch, or of the step if it has no branch."""
     source = next((branch for branch in commit.branches if branch.kept), commit)
-    words = (legible(text) or NO_TEXT, "bold green")
+    words = (one_line(text) or NO_TEXT, "bold green")
     return Text.assemble(_chip(source.value), words, (f"  {count_of(source.visits, 'visit')}, kept", "dim"))
 
 
@@ -55,8 +51,8 @@ def _label(branch: "Branch") -> Text:
     judged = "" if branch.score is None else f", judged {signed(branch.score)}"
     return Text.assemble(
         _chip(branch.value),
-        (legible(branch.text) or NO_TEXT, struck),
-        (legible(branch.draft or ""), f"dim {struck}"),
+        (one_line(branch.text) or NO_TEXT, struck),
+        (one_line(branch.draft or ""), f"dim {struck}"),
         (f"  {count_of(branch.visits, 'visit')}{judged}{'' if branch.kept else ', taken back'}", "dim"),
     )
 

@@ -1,24 +1,28 @@
 """`trimtab spectrum`: measure the rank of rewards."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console
-from trimtab.cli.options import TextColumn
+from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.dataclass_options import expands
+from trimtab.cli.options import Force, TextColumn
+from trimtab.evaluation.run.sweep_settings import PlotOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.rewards.reward_model import RewardModel
     from trimtab.rewards.spectrum import Spectrum
 
 FEWEST_PREFIXES = 16  # ranks are printed for 16, 32, 64 … prefixes
 
 
+@expands
 def spectrum(
+    plots: Annotated[PlotOptions, "Plot"],
     rewards: Annotated[list[str], typer.Argument(help="Bundled rewards, folders or Hub ids, all of one base.")],
     data: Annotated[
         str,
@@ -33,9 +37,10 @@ def spectrum(
     ] = 1024,
     attribute: Annotated[str | None, typer.Option(help="Attribute of the rewards. Default: the first.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for spectrum.json and spectrum.png. Default: print only.")
+        Path | None, typer.Option(help="Folder for spectrum.json and its plot. Default: print only.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the prefixes and the tokens.")] = 0,
+    force: Force = False,
 ) -> None:
     """Print the numerical and the effective rank of rewards against the number of prefixes (2407.04615).
 
@@ -44,65 +49,183 @@ def spectrum(
 
     Example: trimtab spectrum sentiment sentiment-rad --data sst2.jsonl
     """
-    import torch
     from rich.console import Console
 
-    from trimtab.data.tables import read_labelled
-    from trimtab.models.loading import load_frozen_lm
-    from trimtab.rewards.card import read_card
-    from trimtab.rewards.registry import find_reward
+    if out is not None:
+        check_target(out, plots, force)
+    texts = check_spectrum(rewards, data, text_column, prefixes, tokens, attribute, seed)
+    lm = load_base(rewards[0])
+
     from trimtab.rewards.spectrum import draw_cells
     from trimtab.training.examples import encode_all
 
-    lm = load_frozen_lm(read_card(find_reward(rewards[0])).base, dtype=torch.float32)
-    texts = encode_all(lm, [row.text for row in read_labelled(data, [], text_column).rows])
-    rows, columns = draw_cells([ids for ids in texts if ids], len(lm.tokenizer), prefixes, tokens or None, seed)
-    counts = [count for count in (FEWEST_PREFIXES << i for i in range(20)) if count < prefixes] + [prefixes]
-    short = {name: Path(name).name for name in rewards}
-    labels = short if len(set(short.values())) == len(short) else {name: name for name in rewards}
-    found = {labels[name]: measure_spectra(name, lm, rows, columns, attribute, counts) for name in rewards}
+    ids = [of_text for of_text in encode_all(lm, texts) if of_text]
+    rows, columns = draw_cells(ids, len(lm.tokenizer), prefixes, tokens or None, seed)
+    loaded = load_rewards(rewards, lm)
+    found = {
+        label: measure_spectra(label, reward, rows, columns, attribute, counts_up_to(prefixes))
+        for label, reward in loaded.items()
+    }
     console = Console()
     console.print(f"ranks of N prefixes × {len(columns)} tokens; hidden size {lm.output_embedding.shape[1]}")
     console.print(rank_table(found))
     if out is not None:
         about = {"data": Path(data).name, "tokens": len(columns), "seed": seed, "attribute": attribute}
-        write_spectra(found, about, out)
-        console.print(f"wrote spectrum.json and spectrum.png into {out}", highlight=False)
+        made_by = origin(lm, loaded, Path(data), text_column)
+        files = write_spectra(found, {**about, "made_by": made_by}, out, plots)
+        console.print(legible(f"wrote {', '.join(files)} into {out}", keep=""), highlight=False, markup=False)
+
+
+def check_spectrum(
+    rewards: list[str], data: str, text_column: str, prefixes: int, tokens: int, attribute: str | None, seed: int
+) -> list[str]:
+    """Check numbers, rewards and data without weights; returns the texts.
+
+    Raises:
+        TrimtabError: something is wrong.
+    """
+    from trimtab.data.tables import read_labelled
+    from trimtab.errors import InvalidSetting, RewardMismatch
+    from trimtab.evaluation.checks import check_at_least, check_different
+    from trimtab.evaluation.score.judge_specs import check_reward
+
+    check_at_least(1, prefixes=prefixes)
+    check_at_least(0, tokens=tokens, seed=seed)
+    check_different("reward", rewards)
+    cards = {name: check_reward(name) for name in rewards}
+    for name, card in cards.items():
+        card.attribute_index(attribute)
+        if card.base_fingerprint != cards[rewards[0]].base_fingerprint:
+            raise RewardMismatch(f"got {rewards[0]!r} and {name!r} of different bases, expected rewards of one base")
+    texts = [row.text for row in read_labelled(data, [], text_column).rows]
+    if prefixes > len(texts):
+        raise InvalidSetting(f"got {prefixes} prefixes, expected 1 to {len(texts)}, one for each text")
+
+    from trimtab.models.loading import load_codec
+
+    load_codec(base_of(rewards[0]))
+    return texts
+
+
+def check_target(out: Path, plots: PlotOptions, force: bool) -> None:
+    """Check that the record and the plot can be written, and replace nothing of another origin.
+
+    Raises:
+        InvalidOutput: they cannot.
+    """
+    from trimtab.errors import InvalidData
+    from trimtab.evaluation.checks import check_files, check_folder
+    from trimtab.evaluation.report.figure import check_matplotlib
+    from trimtab.evaluation.report.spectra import SPECTRUM_FILE, read_spectrum
+
+    check_matplotlib()
+    check_folder(out, "--out")
+    try:
+        ours = bool(read_spectrum(out))
+    except (InvalidData, OSError):
+        ours = False
+    check_files(out, [SPECTRUM_FILE, *(f"spectrum.{kind}" for kind in plots.formats)], "--out", force or ours)
+
+
+def counts_up_to(prefixes: int) -> list[int]:
+    """Return 16, 32, 64 … below the number of prefixes, and that number."""
+    return [count for count in (FEWEST_PREFIXES << i for i in range(20)) if count < prefixes] + [prefixes]
+
+
+def base_of(reward: str) -> str:
+    """Return the name of a reward's base; a path is relative to the reward's folder."""
+    from trimtab.rewards.base_path import find_base
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.registry import find_reward
+
+    folder = find_reward(reward)
+    return find_base(read_card(folder).base, folder)
+
+
+def load_base(reward: str) -> "FrozenLM":
+    """Load the base of a reward in float32."""
+    base = base_of(reward)
+    with loading(base):
+        import torch
+
+        from trimtab.models.loading import load_frozen_lm
+
+        return load_frozen_lm(base, dtype=torch.float32)
+
+
+def load_rewards(names: list[str], lm: "FrozenLM") -> "dict[str, RewardModel]":
+    """Load rewards; they are named by the last part of their paths if that names each of them."""
+    from trimtab.rewards.registry import load_reward
+
+    short = {name: Path(name).name for name in names}
+    labels = short if len(set(short.values())) == len(short) else {name: name for name in names}
+    with loading("rewards"):
+        return {labels[name]: load_reward(name, lm) for name in names}
 
 
 def measure_spectra(
-    name: str, lm: "FrozenLM", rows: "list[Any]", columns: "Any", attribute: str | None, counts: list[int]
+    name: str,
+    reward: "RewardModel",
+    rows: "list[Any]",
+    columns: "Any",
+    attribute: str | None,
+    counts: list[int],
 ) -> "list[Spectrum]":
     """Return the spectra of one reward, one per count, with a progress bar."""
+    from rich.markup import escape
+
     from trimtab.cli.progress import counting
-    from trimtab.rewards.registry import load_reward
     from trimtab.rewards.spectrum import reward_matrix, spectra
 
-    with counting(name, error_console()) as progress:
-        return spectra(reward_matrix(load_reward(name, lm), rows, columns, attribute, progress), counts)
+    with counting(escape(legible(name)), error_console()) as progress:
+        return spectra(reward_matrix(reward, rows, columns, attribute, progress), counts)
 
 
 def rank_table(found: "dict[str, list[Spectrum]]") -> "Table":
     """Return a table of both ranks of every reward, with a row for each number of prefixes."""
+    from rich.markup import escape
     from rich.table import Table
 
-    shown = Table("N", *[f"{name}: {kind}" for name in found for kind in ("numerical", "effective")], box=None)
+    shown = Table(
+        "N", *[legible(f"{escape(name)}: {kind}") for name in found for kind in ("numerical", "effective")], box=None
+    )
     for of_count in zip(*found.values(), strict=True):
         ranks = [rank for s in of_count for rank in (f"{s.numerical_rank}", f"{s.effective_rank:.1f}")]
         shown.add_row(f"{of_count[0].prefixes}", *ranks)
     return shown
 
 
-def write_spectra(found: "dict[str, list[Spectrum]]", about: dict[str, Any], out: Path) -> None:
-    """Write the ranks and the singular values as spectrum.json, and a plot of both as spectrum.png."""
-    from trimtab.evaluation.report.spectra import plot_spectra
+def origin(lm: "FrozenLM", rewards: "dict[str, RewardModel]", data: Path, text_column: str) -> dict[str, Any]:
+    """Return what made the spectra: versions, base, rewards and data."""
+    from trimtab.evaluation.checks import hash_of_file
+    from trimtab.versions import versions
 
-    out.mkdir(parents=True, exist_ok=True)
+    return {
+        **versions(),
+        "base": lm.name,
+        "base_fingerprint": lm.base_fingerprint,
+        "dtype": str(lm.model.dtype).removeprefix("torch."),
+        "device": str(lm.device),
+        "rewards": {name: reward.describe() for name, reward in rewards.items()},
+        "data_sha256": hash_of_file(data),
+        "text_column": text_column,
+    }
+
+
+def write_spectra(
+    found: "dict[str, list[Spectrum]]", about: dict[str, Any], out: Path, plots: PlotOptions
+) -> list[str]:
+    """Write the ranks and the singular values as spectrum.json, and plot both; returns the names of the files."""
+    from trimtab.data.json_text import dump_json
+    from trimtab.evaluation.checks import write_in
+    from trimtab.evaluation.report.spectra import SPECTRUM_FILE, plot_spectra
+
     ranks = {
         name: [{"prefixes": s.prefixes, "numerical": s.numerical_rank, "effective": s.effective_rank} for s in of_name]
         for name, of_name in found.items()
     }
     values = {name: [float(f"{value:.4g}") for value in of_name[-1].values] for name, of_name in found.items()}
-    text = json.dumps({**about, "ranks": ranks, "singular_values": values}, indent=1)
-    (out / "spectrum.json").write_text(text + "\n", encoding="utf-8")
-    plot_spectra(found, out / "spectrum.png")
+    record = {**about, "ranks": ranks, "singular_values": values}
+    picture = plot_spectra(record, out, plots.formats, plots.title)
+    write_in(out, SPECTRUM_FILE, dump_json({**record, "caption": picture.caption}, indent=1) + "\n")
+    return [SPECTRUM_FILE, *(file.name for file in picture.files)]

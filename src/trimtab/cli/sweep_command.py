@@ -1,164 +1,277 @@
-"""The parts that the sweeps of `trimtab evaluate` share: write texts, time methods, report."""
+"""The parts that the sweeps of `trimtab evaluate` share: check, write texts, time methods, report."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from trimtab.cli.console import error_console
+from trimtab.cli.console import error_console, legible, loading
 from trimtab.cli.options import load_language_model
 from trimtab.errors import InvalidSetting
-from trimtab.evaluation.run.sweep_settings import Grid, ScoringOptions, SweepSettings
+from trimtab.evaluation.run.search_settings import SearchSettings
+from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOptions, SweepSettings
 from trimtab.steering.notation import parse_reward
 
 if TYPE_CHECKING:
     from trimtab.evaluation.run.methods import Chosen
-    from trimtab.evaluation.run.prompt_sets import Direction
+    from trimtab.evaluation.run.plan import Plan
+    from trimtab.evaluation.run.prompt_sets import Direction, PromptSet
     from trimtab.evaluation.score.readers import Read
+    from trimtab.judges.base import Judge
     from trimtab.language_model import LanguageModel
+    from trimtab.models.frozen_lm import FrozenLM
 
 
-class SweepCommand:
-    """A command that writes the texts of a comparison, times its methods, and reports.
+@dataclass(frozen=True)
+class Asked:
+    """What a command of `trimtab evaluate` was asked to do.
 
-    Args:
+    Attributes:
         task: the name of the task.
         sources: tables of prompts, with the direction of each.
-        place: the column of the prompts, and the split.
-        grid: the methods.
-        settings: the settings of all rows.
+        column, split: where the prompts are in the tables.
+        grid, settings, search, scoring, plots: the options.
         out: the folder of the comparison.
-
-    Raises:
-        InvalidData, InvalidSetting, RewardNotFound, RewardMismatch: before anything is written.
+        rounds: rounds of timing.
+        force: replace files of another origin in the folder.
     """
 
-    def __init__(
-        self,
-        task: str,
-        sources: "list[tuple[str, Direction]]",
-        place: tuple[str, str],
-        grid: Grid,
-        settings: SweepSettings,
-        out: Path,
-    ):
-        from trimtab.evaluation.run.plan import Plan
-        from trimtab.evaluation.run.prompt_sets import read_prompt_set
-
-        self.console = error_console()
-        self.task, self.settings, self.out = task, settings, out
-        self.lm = load_language_model(settings.model, settings.dtype)
-        codec, (column, split) = self.lm.engine.codec, place
-        self.sets = [read_prompt_set(source, way, codec, column, settings.limit, split) for source, way in sources]
-        for one in self.sets:
-            if one.faults:
-                self.console.print(f"{one.name}: {len(one.faults)} rows left out; first: {one.faults[0]}", markup=False)
-        guides = load_guides(grid.reward or [], self.lm)
-        by = load_one(grid.by, self.lm) if grid.by else next(iter(guides.values()), [None])[0]
-        self.plan = Plan(grid, settings, guides, by, [load_one(text, self.lm) for text in grid.rewind or []])
-
-    def run(self, scoring: ScoringOptions, rounds: int) -> None:
-        """Write the texts, time the methods, and report. Judges are loaded first, so that their faults show at once."""
-        from trimtab.evaluation.tasks import find_task
-        from trimtab.judges.load import load_judge
-
-        task = find_task(self.task)
-        for spec in scoring.judge or task.judges:
-            load_judge(spec, task.labels)
-        if left := self.write():
-            self.console.print(
-                f"another process writes {left} rows; run `trimtab evaluate report` when it has finished"
-            )
-        else:
-            self.time(rounds)
-        write_report(self.out, scoring)
-
-    def write(self) -> int:
-        """Write the missing texts; returns the number of rows that another process holds."""
-        from trimtab.cli.progress import SweepBars
-        from trimtab.evaluation.run.sweep import Sweep
-
-        sweep = Sweep(self.task, self.plan.rows(self.sets), self.settings, self.out)
-        with SweepBars(self.console, len(sweep.rows)) as bars:
-            return len(sweep.run(self.lm, bars))
-
-    def time(self, rounds: int) -> None:
-        """Time the methods that have no time yet."""
-        from trimtab.cli.progress import counting
-        from trimtab.evaluation.run.timing import Clock, device_of, read_times, save_times, time_methods
-
-        clock = Clock(device_of(self.lm))
-        known = read_times(self.out)
-        methods = self.plan.timed(self.sets[0].direction, clock.timed_steer)
-        methods = methods[:1] + [method for method in methods[1:] if method.name not in known]
-        if rounds and (len(methods) > 1 or methods[0].name not in known):
-            with counting("timing", self.console) as progress:
-                times = time_methods(self.lm, methods, self.sets[0], clock, rounds, progress)
-            save_times(self.out, times, self.lm, {"rounds": rounds, "samples": self.settings.samples})
+    task: str
+    sources: "list[tuple[str, Direction]]"
+    column: str
+    split: str
+    grid: Grid
+    settings: SweepSettings
+    search: SearchSettings
+    scoring: ScoringOptions
+    plots: PlotOptions
+    out: Path
+    rounds: int
+    force: bool
 
 
-def write_report(folder: Path, scoring: ScoringOptions) -> None:
-    """Measure a comparison, write its report, and print the path of the report."""
-    from trimtab.cli.progress import counting
-    from trimtab.evaluation.report.collect import measure, read_rows
-    from trimtab.evaluation.report.plots import draw
-    from trimtab.evaluation.report.render import unread_notes, write_json, write_markdown
-    from trimtab.evaluation.score.readings import Readings
+def run_sweep(asked: Asked) -> None:
+    """Check everything that can be checked without weights, write the texts, time the methods, and report.
+
+    Raises:
+        TrimtabError: before anything is written.
+    """
+    sets = check_sweep(asked)
+    check_loading_judges(asked.task, asked.scoring)
+    lm = load_language_model(asked.settings.model, asked.settings.dtype)
+    plan = plan_of(asked, lm)
+    if left := write_texts(asked, plan, sets, lm):
+        error_console().print(
+            f"another process writes {left} rows; run `trimtab evaluate report` when it has finished", markup=False
+        )
+    else:
+        time_texts(asked, plan, sets, lm)
+    write_report(asked.out, asked.scoring, asked.plots)
+
+
+def check_sweep(asked: Asked) -> "list[PromptSet]":
+    """Check numbers, files and names, and read the prompts; no weights are loaded.
+
+    Raises:
+        TrimtabError: something is wrong.
+    """
+    from trimtab.evaluation.checks import check_at_least
+    from trimtab.evaluation.report.figure import check_matplotlib
+    from trimtab.evaluation.report.targets import check_report_folder
+    from trimtab.evaluation.score.judge_specs import check_reward
+
+    check_at_least(0, rounds=asked.rounds)
+    check_matplotlib()
+    check_report_folder(asked.out, "--out", asked.plots.formats, asked.force)
+    check_scoring(asked.task, asked.scoring)
+    rewards = rewards_of(asked.grid)
+    check_names([text.split("+") for text in asked.grid.reward or []])
+    for spec in rewards:
+        check_reward(spec)
+
+    from trimtab.evaluation.run.prompt_sets import read_prompt_set
+    from trimtab.models.loading import load_codec
+
+    codec = load_codec(asked.settings.model)
+    for spec in rewards:
+        check_reward(spec, codec.fingerprint)
+    sets = [
+        read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split)
+        for source, way in asked.sources
+    ]
+    for one in (one for one in sets if one.faults):
+        fault = legible(one.faults[0], keep="")
+        error_console().print(f"{legible(one.name)}: {len(one.faults)} rows left out; first: {fault}", markup=False)
+    return sets
+
+
+def check_scoring(task: str, scoring: ScoringOptions) -> None:
+    """Check judges and readers by their names and files.
+
+    Raises:
+        TrimtabError: there is no such judge, reward or model.
+    """
+    from trimtab.evaluation.score.judge_specs import check_judges, check_reward
     from trimtab.evaluation.tasks import find_task
+
+    check_judges(scoring.judge or find_task(task).judges)
+    if scoring.profile:
+        check_reward(scoring.profile)
+    if scoring.perplexity:
+        from trimtab.models.loading import load_codec
+
+        load_codec(scoring.perplexity)
+
+
+def check_loading_judges(task: str, scoring: ScoringOptions) -> None:
+    """Load the classifiers among the judges once, so that their faults show before any text is written.
+
+    Judges that are rewards are not loaded: their files were checked, and each has a language model of its own.
+
+    Raises:
+        InvalidSetting: a classifier cannot be loaded.
+    """
+    from trimtab.evaluation.tasks import find_task
+
+    found = find_task(task)
+    load_judges([spec for spec in scoring.judge or found.judges if not spec.startswith("reward:")], found.labels)
+
+
+def load_judges(specs: "list[str]", labels: tuple[str, ...]) -> "list[Judge]":
+    """Load judges by their names."""
     from trimtab.judges.load import load_judge
 
-    task = find_task(read_rows(folder)[0].settings["task"])
-    specs = scoring.judge or (() if Readings(folder).judges() else task.judges)
-    judges, readers = [load_judge(spec, task.labels) for spec in specs], load_readers(scoring)
-    console = error_console()
-    with counting("readings", console) as progress:
-        found = measure(folder, judges, readers, progress)
-    for note in unread_notes(found):
-        console.print(note, markup=False)
-    write_json(found, folder / "report.json")
-    write_markdown(found, folder / "report.md", draw(found, folder))
-    typer.echo(f"{folder / 'report.md'}: {len(found.rows)} rows, judged by {', '.join(found.judges) or 'no judge'}")
+    judges: list[Judge] = []
+    for spec in specs:
+        with loading(spec):
+            judges.append(load_judge(spec, labels))
+    return judges
 
 
-def load_readers(scoring: ScoringOptions) -> "dict[str, Read]":
-    """The readers of --perplexity and --profile, by name."""
-    from trimtab.evaluation.report.collect import FLUENCY, PROFILE
-    from trimtab.evaluation.score.readers import fluency_reader, profile_reader
-    from trimtab.language_model import load
-
-    readers = {}
-    if scoring.perplexity:
-        readers[FLUENCY + Path(scoring.perplexity).name] = fluency_reader(load(scoring.perplexity).engine)
-    if scoring.profile:
-        readers[PROFILE + scoring.profile] = profile_reader(*load_one(scoring.profile))
-    return readers
+def rewards_of(grid: Grid) -> list[str]:
+    """Every reward that the methods name, as NAME[:ATTRIBUTE]."""
+    parts = [part for text in grid.reward or [] for part in text.split("+")]
+    if "" in parts:
+        raise InvalidSetting(f"got --reward {'+'.join(parts)!r}, expected names joined by +")
+    return list(dict.fromkeys([*parts, *([grid.by] if grid.by else []), *(grid.rewind or [])]))
 
 
-def load_guides(texts: list[str], lm: "LanguageModel") -> "dict[str, list[Chosen]]":
-    """The rewards of each --reward by name; NAME[:ATTRIBUTE] parts joined by "+" steer together.
+def check_names(guides: list[list[str]]) -> None:
+    """Check that rewards that steer have different names, by the last parts of their paths.
 
     Raises:
         InvalidSetting: two have the same name.
     """
+    names = [
+        "+".join(":".join(filter(None, (Path(name).name, of))) for name, of in map(parse_reward, g)) for g in guides
+    ]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InvalidSetting(
+            f"got two rewards named {min(twice)!r}, expected different names, because they name the rows"
+        )
+
+
+def plan_of(asked: Asked, lm: "LanguageModel") -> "Plan":
+    """Load the rewards, and plan the methods.
+
+    Raises:
+        InvalidSetting: two rewards have the same name.
+        RewardMismatch, CorruptReward: of a reward.
+    """
     from trimtab.evaluation.run.methods import name_of
+    from trimtab.evaluation.run.plan import Plan
 
-    guides: dict[str, list[Chosen]] = {}
-    for text in texts:
-        rewards = [load_one(part, lm) for part in text.split("+")]
-        name = "+".join(map(name_of, rewards))
-        if name in guides:
-            raise InvalidSetting(
-                f"got two rewards named {name!r}, expected different names, because they name the rows"
-            )
-        guides[name] = rewards
-    return guides
+    grid = asked.grid
+    with loading("rewards"):
+        loaded = {spec: load_one(spec, lm.engine.base) for spec in rewards_of(grid)}
+    steering = [[loaded[part] for part in text.split("+")] for text in grid.reward or []]
+    guides = {"+".join(map(name_of, rewards)): rewards for rewards in steering}
+    if len(guides) < len(steering):
+        raise InvalidSetting(f"got --reward {' '.join(grid.reward or [])}, expected rewards of different names")
+    by = loaded[grid.by] if grid.by else next(iter(guides.values()), [None])[0]
+    return Plan(grid, asked.settings, guides, by, [loaded[spec] for spec in grid.rewind or []], asked.search)
 
 
-def load_one(text: str, lm: "LanguageModel | None" = None) -> "Chosen":
+def write_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "LanguageModel") -> int:
+    """Write the missing texts; returns the number of rows that another process holds."""
+    from trimtab.cli.progress import SweepBars
+    from trimtab.evaluation.run.sweep import Sweep
+
+    sweep = Sweep(asked.task, plan.rows(sets), asked.settings, asked.out)
+    sweep.check(lm)
+    with SweepBars(error_console(), len(sweep.rows)) as bars:
+        return len(sweep.run(lm, bars))
+
+
+def time_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "LanguageModel") -> None:
+    """Time the methods that have no time yet."""
+    from trimtab.cli.progress import counting
+    from trimtab.evaluation.run.timing import Clock, device_of, read_times, save_times, time_methods
+
+    clock, known = Clock(device_of(lm)), read_times(asked.out)
+    methods = plan.timed(sets[0].direction, clock.timed_steer)
+    methods = methods[:1] + [method for method in methods[1:] if method.name not in known]
+    if asked.rounds and (len(methods) > 1 or methods[0].name not in known):
+        with counting("timing", error_console()) as progress:
+            times = time_methods(lm, methods, sets[0], clock, asked.rounds, progress)
+        save_times(asked.out, times, lm, {"rounds": asked.rounds, "samples": asked.settings.samples})
+
+
+def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions) -> None:
+    """Measure a comparison, write its report, and print the path of the report."""
+    from trimtab.evaluation.report.targets import check_report_folder
+    from trimtab.evaluation.run.row_file import read_row, row_paths
+    from trimtab.evaluation.tasks import find_task
+
+    task = find_task(read_row(row_paths(folder)[0]).settings["task"])
+    check_report_folder(folder, "the folder", plots.formats)
+    check_scoring(task.name, scoring)
+
+    from trimtab.cli.progress import counting
+    from trimtab.evaluation.report.collect import measure
+    from trimtab.evaluation.report.folder import write_report_files
+    from trimtab.evaluation.report.markdown import unread_notes
+    from trimtab.evaluation.report.record import as_record
+    from trimtab.evaluation.score.readings import Readings
+
+    specs = scoring.judge or (() if Readings(folder).judges() else task.judges)
+    judges, (readers, identities) = load_judges(list(specs), task.labels), load_readers(scoring)
+    with counting("readings", error_console()) as progress:
+        record = as_record(measure(folder, judges, readers, progress, identities=identities))
+    for note in unread_notes(record):
+        error_console().print(note, markup=False)
+    write_report_files(record, folder, plots.formats, plots.title)
+    judged = ", ".join(record["judges"]) or "no judge"
+    typer.echo(legible(f"{folder / 'report.md'}: {len(record['rows'])} rows, judged by {judged}", keep=""))
+
+
+def load_readers(scoring: ScoringOptions) -> "tuple[dict[str, Read], dict[str, dict[str, str]]]":
+    """The readers of --perplexity and --profile by name, and what each is made of."""
+    from trimtab.evaluation.score.readers import fluency_reader, profile_reader
+    from trimtab.evaluation.tasks import FLUENCY, PROFILE
+    from trimtab.language_model import load
+
+    readers, identities = {}, {}
+    if scoring.perplexity:
+        with loading(scoring.perplexity):
+            engine = load(scoring.perplexity).engine
+        name = FLUENCY + Path(scoring.perplexity).name
+        readers[name] = fluency_reader(engine)
+        identities[name] = {field: engine.describe()[field] for field in ("base_fingerprint", "dtype")}
+    if scoring.profile:
+        with loading(scoring.profile):
+            reward, attribute = load_one(scoring.profile)
+        readers[PROFILE + scoring.profile] = profile_reader(reward, attribute)
+        identities[PROFILE + scoring.profile] = {"fingerprint": reward.fingerprint}
+    return readers, identities
+
+
+def load_one(text: str, base: "FrozenLM | None" = None) -> "Chosen":
     """The reward NAME[:ATTRIBUTE], and the attribute; None for the first."""
     from trimtab.rewards.registry import load_reward
 
     name, attribute = parse_reward(text)
-    found = load_reward(name, lm.engine.base if lm else None)
+    found = load_reward(name, base)
     found.card.attribute_index(attribute)
     return found, attribute

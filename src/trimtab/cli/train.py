@@ -1,5 +1,6 @@
 """`trimtab train`: train rewards from labels, from preferences, or from another reward."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ import typer
 
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import RewardFolder, TextColumn
+from trimtab.cli.train_checks import check_attributes
 from trimtab.cli.train_command import TrainCommand
 from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe, Source
 
@@ -15,6 +17,10 @@ Run = Annotated[
 ]
 Base = Annotated[
     str, typer.Option(help="The language model that the reward reads: smollm2, a folder, a .gguf file or a Hub id.")
+]
+LabelRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="LOW HIGH", help="Lowest and highest label; they become 0 and 1. Default: 0 1."),
 ]
 SaveDtype = Annotated[
     Literal["bfloat16", "float16", "float32"], typer.Option(help="Number format of the saved weights.")
@@ -43,39 +49,46 @@ def labels(
     column: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column with the labels of an attribute, in [0, 1]. Repeat for several. Default: --attribute."
+            help="Column with the labels of an attribute: numbers in [0, 1], or true and false. Repeat for several. "
+            "Default: --attribute."
         ),
     ] = None,
+    label_range: LabelRange = None,
     text_column: TextColumn = "text",
     balance: Annotated[
         bool, typer.Option("--balance", help="Use as many texts with a first label of at least ½ as below.")
     ] = False,
     save_dtype: SaveDtype = "bfloat16",
 ) -> None:
-    """Train a reward from texts with labels in [0, 1]. The reward of every prefix learns the label of its text.
+    """Train a reward from texts with labels. The reward of every prefix learns the label of its text.
 
     Example: trimtab train labels --data sst2.jsonl --attribute positive --column label --out rewards/sentiment
     """
+    from trimtab.data.label_values import check_label_range
     from trimtab.data.tables import read_labelled, select_balanced, select_rows
     from trimtab.errors import InvalidSetting
-    from trimtab.training.labels import train_from_labels
 
     attributes = attribute or ["label"]
     columns = column or attributes
     if len(columns) != len(attributes):
         raise InvalidSetting(f"got {len(columns)} columns for {len(attributes)} attributes, expected one for each")
-    command = TrainCommand(out, run, source, recipe)
-    table = command.report_faults(read_labelled(source.data, columns, text_column, source.split), source.data)
-    held_out = source.held_out and read_labelled(source.held_out, columns, text_column, source.held_out_split)
-    select = select_balanced if balance else select_rows
-    rows, held_out_rows = command.split_rows(select(table.rows, source.limit, recipe.seed), held_out or None)
-    lm = command.load_model(base)
-    command.show_summary(
-        [row.text for row in rows], lm, {a: [row.labels[i] for row in rows] for i, a in enumerate(attributes)}
-    )
-    command.save_reward(
-        train_from_labels(lm, attributes, rows, held_out_rows, recipe, settings, command.make_run_options()), save_dtype
-    )
+    check_attributes(attributes)
+    check_label_range(label_range)
+    with TrainCommand(out, run, source, recipe, base) as command:
+        read = partial(read_labelled, columns=columns, text_column=text_column, label_range=label_range)
+        table = command.report_faults(read(source.data, split=source.split), source.data)
+        held_out = read(source.held_out, split=source.held_out_split) if source.held_out else None
+        select = select_balanced if balance else select_rows
+        rows, held_out_rows = command.split_rows(select(table.rows, source.limit, recipe.seed), held_out)
+        command.note(label_range=label_range)
+        lm = command.load_model()
+        from trimtab.training.labels import train_from_labels
+
+        labels = {name: [row.labels[i] for row in rows] for i, name in enumerate(attributes)}
+        command.show_summary([row.text for row in rows], lm, labels)
+        options = command.make_run_options()
+        reward = train_from_labels(lm, attributes, rows, held_out_rows, recipe, settings, options)
+        command.save_reward(reward, save_dtype)
 
 
 @app.command()
@@ -97,17 +110,20 @@ def pairs(
     Example: trimtab train pairs --data preferences.jsonl --attribute harmless --out rewards/harmless
     """
     from trimtab.data.tables import read_pairs, select_rows
-    from trimtab.training.pairs import train_from_pairs
 
-    command = TrainCommand(out, run, source, recipe)
-    table = command.report_faults(read_pairs(source.data, chosen_column, rejected_column, source.split), source.data)
-    held_out = source.held_out and read_pairs(source.held_out, chosen_column, rejected_column, source.held_out_split)
-    rows, held_out_rows = command.split_rows(select_rows(table.rows, source.limit, recipe.seed), held_out or None)
-    lm = command.load_model(base)
-    command.show_summary([text for row in rows for text in (row.chosen, row.rejected)], lm, {})
-    command.save_reward(
-        train_from_pairs(lm, attribute, rows, held_out_rows, recipe, settings, command.make_run_options()), save_dtype
-    )
+    check_attributes([attribute])
+    with TrainCommand(out, run, source, recipe, base) as command:
+        read = partial(read_pairs, chosen_column=chosen_column, rejected_column=rejected_column)
+        table = command.report_faults(read(source.data, split=source.split), source.data)
+        held_out = read(source.held_out, split=source.held_out_split) if source.held_out else None
+        rows, held_out_rows = command.split_rows(select_rows(table.rows, source.limit, recipe.seed), held_out)
+        lm = command.load_model()
+        from trimtab.training.pairs import train_from_pairs
+
+        command.show_summary([text for row in rows for text in (row.chosen, row.rejected)], lm, {})
+        options = command.make_run_options()
+        reward = train_from_pairs(lm, attribute, rows, held_out_rows, recipe, settings, options)
+        command.save_reward(reward, save_dtype)
 
 
 @app.command()
@@ -128,6 +144,7 @@ def distil(
         list[str] | None,
         typer.Option(help="Column with labels, for measuring and for --balance. Repeat for several. Default: none."),
     ] = None,
+    label_range: LabelRange = None,
     text_column: TextColumn = "text",
     balance: Annotated[
         bool, typer.Option("--balance", help="Use as many texts with a --column of at least ½ as below.")
@@ -138,34 +155,34 @@ def distil(
 
     Example: trimtab train distil --teacher sentiment-rad --data texts.jsonl --out rewards/mine
     """
+    from trimtab.data.label_values import check_label_range
     from trimtab.data.tables import read_labelled, select_balanced, select_rows
     from trimtab.errors import InvalidSetting
-    from trimtab.rewards.registry import load_reward
-    from trimtab.training.distil import train_from_teacher
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.registry import find_reward, load_reward
+    from trimtab.training.recipe import check_target_of
 
-    command = TrainCommand(out, run, source, recipe)
     if balance and not column:
         raise InvalidSetting("got --balance, expected --column with it")
-    columns = (column or []) if balance or not source.held_out else []
-    table = command.report_faults(read_labelled(source.data, columns, text_column, source.split), source.data)
-    held_out = source.held_out and read_labelled(source.held_out, column or [], text_column, source.held_out_split)
-    select = select_balanced if balance else select_rows
-    rows, held_out_rows = command.split_rows(select(table.rows, source.limit, recipe.seed), held_out or None)
-    lm = command.load_model(base)
-    model = load_reward(teacher, lm)
-    if column and len(column) != len(model.attributes):
-        raise InvalidSetting(f"got {len(column)} label columns, expected the teacher's {len(model.attributes)}")
-    command.show_summary([row.text for row in rows], lm, {})
-    command.save_reward(
-        train_from_teacher(
-            lm,
-            model,
-            rows,
-            held_out_rows,
-            recipe,
-            settings,
-            command.make_run_options(),
-            targets or command.run / "targets",
-        ),
-        save_dtype,
-    )
+    check_label_range(label_range)
+    card = read_card(find_reward(teacher))
+    check_target_of(teacher, card, recipe, settings)
+    if column and len(column) != len(card.attributes):
+        raise InvalidSetting(f"got {len(column)} label columns, expected the teacher's {len(card.attributes)}")
+    with TrainCommand(out, run, source, recipe, base, targets) as command:
+        command.check_teacher(teacher, card, settings)
+        read = partial(read_labelled, text_column=text_column, label_range=label_range)
+        columns = (column or []) if balance or not source.held_out else []
+        table = command.report_faults(read(source.data, columns, split=source.split), source.data)
+        held_out = read(source.held_out, column or [], split=source.held_out_split) if source.held_out else None
+        select = select_balanced if balance else select_rows
+        rows, held_out_rows = command.split_rows(select(table.rows, source.limit, recipe.seed), held_out)
+        command.note(label_range=label_range)
+        lm = command.load_model()
+        from trimtab.training.distil import train_from_teacher
+
+        model = load_reward(teacher, lm)
+        command.show_summary([row.text for row in rows], lm, {})
+        options = command.make_run_options()
+        reward = train_from_teacher(lm, model, rows, held_out_rows, recipe, settings, options, command.targets)
+        command.save_reward(reward, save_dtype)

@@ -1,20 +1,26 @@
-"""Steps that the commands of `trimtab train` share: report the data, load the model, save the reward."""
+"""Steps that the commands of `trimtab train` share: check the settings, report the data, load the model, save."""
 
 import os
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from trimtab.cli.console import loading
+from trimtab.cli.train_checks import check_base, check_folders
+from trimtab.data.visible import legible
 from trimtab.errors import InvalidData, InvalidSetting
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from trimtab.data.tables import Row, Table
     from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.rewards.card import RewardCard
     from trimtab.rewards.reward_model import RewardModel
     from trimtab.training.fit import RunOptions
-    from trimtab.training.recipe import Recipe, Source
+    from trimtab.training.recipe import DistilSettings, Recipe, Source
 
 SHOWN_FAULTS = 5
 HELD_OUT_SHARE = 20  # one row in 20
@@ -22,88 +28,162 @@ HELD_OUT_SHARE = 20  # one row in 20
 
 @final
 class TrainCommand:
-    """Steps that the three commands share.
+    """Steps that the three commands share. It holds the run folder until the command ends.
 
     Args:
         out: folder for the reward.
         run: folder for settings, metrics and checkpoints; None for OUT.run.
         source: tables to read.
         recipe: training settings.
+        base: name of the language model.
+        targets: folder for a teacher's rewards; None for one inside the run folder.
 
     Raises:
-        InvalidSetting: the run folder is inside the reward's folder.
-        InvalidData: `out` holds something other than a reward.
+        InvalidSetting: the folders are inside each other, or the recipe does not fit the base.
+        InvalidOutput: a folder cannot be written.
+        InvalidData: a folder holds other files, or another process trains in the run folder.
+        ModelNotFound: there is no such base.
+        RewardNotFound, CorruptReward: the reward to start from cannot be read.
     """
 
-    def __init__(self, out: Path, run: Path | None, source: "Source", recipe: "Recipe"):
-        from rich.console import Console
-
-        from trimtab.rewards.folder import check_target
+    def __init__(
+        self, out: Path, run: Path | None, source: "Source", recipe: "Recipe", base: str, targets: Path | None = None
+    ):
+        from trimtab.rewards.card import read_card
+        from trimtab.rewards.registry import check_reward, find_reward
+        from trimtab.rewards.target import check_target
+        from trimtab.training.run_folder import TARGETS, RunFolder
 
         check_target(out)
         self.out, self.run = out, run or out.with_name(out.name + ".run")
-        if self.run.resolve().is_relative_to(out.resolve()):
-            raise InvalidSetting(f"got --run {str(self.run)!r}, expected a folder outside --out {str(out)!r}")
-        self.source, self.recipe = source, recipe
-        self.console: Console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+        self.targets = targets or self.run / TARGETS
+        check_folders(self.out, self.run, self.targets)
+        self.folder = RunFolder(self.run)
+        self.is_first = os.environ.get("RANK", "0") == "0"
+        if self.is_first:  # the others would be in its way
+            self.folder.check()
+        self.source, self.recipe, self.base = source, recipe, base
         self.facts: dict[str, Any] = {}
+        self._held = ExitStack()
+        if recipe.start is not None:
+            read_card(find_reward(recipe.start))
+        self.codec = check_base(base, recipe)
+        if recipe.start is not None:
+            check_reward(recipe.start)  # its weights, too
 
-    def report_faults(self, table: "Table[Row]", name: str) -> "Table[Row]":
-        """Print which rows of a table are skipped, and return the table."""
+    def __enter__(self) -> "TrainCommand":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+    @property
+    def console(self) -> "Console":
+        """The stderr console; silent in all processes but the first."""
+        from rich.console import Console
+
+        return Console(stderr=True, quiet=not self.is_first, highlight=False)
+
+    def check_teacher(self, name: str, card: "RewardCard", settings: "DistilSettings") -> None:
+        """Check that the base has the teacher's tokenizer, and as many tokens as there are candidates.
+
+        Raises:
+            RewardMismatch, InvalidSetting: it has not.
+            CorruptReward: the teacher's weights are damaged.
+        """
+        from trimtab.rewards.registry import check_reward
+
+        card.check_tokenizer(name, self.codec.fingerprint)
+        if settings.candidates > len(self.codec.tokenizer):
+            raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {len(self.codec.tokenizer)}")
+        check_reward(name)
+
+    def note(self, **facts: object) -> None:
+        """Note facts for the card; None is no fact."""
+        self.facts |= {name: fact for name, fact in facts.items() if fact is not None}
+
+    def report_faults(self, table: "Table[Row]", name: str, role: str = "data") -> "Table[Row]":
+        """Print which rows of a table are skipped, note its hash, and return it."""
         from rich.text import Text
 
+        from trimtab.training.facts import without_folders
+
+        self.facts[f"{role}_sha256"] = table.sha256
         if table.faults:
             named = "; ".join(table.faults[:SHOWN_FAULTS]) + ("; …" if len(table.faults) > SHOWN_FAULTS else "")
-            self.console.print(Text.assemble((f"{name}: {len(table.faults)} rows skipped", "yellow"), f": {named}"))
-            self.facts[f"skipped in {Path(name).name}"] = len(table.faults)
+            shown = f"{legible(name, keep='')}: {len(table.faults)} rows skipped"
+            self.console.print(Text.assemble((shown, "yellow"), f": {legible(named, keep='')}"))
+            self.facts[f"skipped in {without_folders(name)}"] = len(table.faults)
         return table
 
     def split_rows(self, rows: "Sequence[Row]", held: "Table[Row] | None") -> "tuple[Sequence[Row], Sequence[Row]]":
         """Return the rows to train on and the held-out rows: those of --held-out, or one row in 20."""
         if held is not None:
-            return rows, self.report_faults(held, str(self.source.held_out)).rows[: self.source.held_out_limit]
+            table = self.report_faults(held, str(self.source.held_out), "held_out")
+            if self.facts["held_out_sha256"] == self.facts["data_sha256"]:
+                self._warn("--held-out is the training data: its figures say nothing about other texts")
+            return rows, table.rows[: self.source.held_out_limit]
         if len(rows) < 2:
             raise InvalidData("got 1 row, expected at least 2, because one is held out")
         share = max(1, len(rows) // HELD_OUT_SHARE)
         return rows[share:], rows[:share]
 
-    def load_model(self, base: str) -> "FrozenLM":
-        """Load the language model in the number format of training."""
+    def _warn(self, message: str) -> None:
+        from rich.text import Text
+
+        self.facts["warning"] = "; ".join([*filter(None, [self.facts.get("warning")]), message])
+        self.console.print(Text(legible(f"warning: {message}", keep=""), "yellow"))
+
+    def load_model(self) -> "FrozenLM":
+        """Hold the run folder, and load the language model in the number format of training."""
         import torch
 
         from trimtab.models.loading import load_frozen_lm
 
-        return load_frozen_lm(base, dtype=torch.bfloat16 if self.recipe.bf16 else torch.float32)
+        if self.is_first:
+            self._held.enter_context(self.folder.locked())
+        with loading(self.base):
+            dtype = torch.bfloat16 if self.recipe.bf16 else torch.float32
+            return load_frozen_lm(self.base, dtype=dtype, codec=self.codec)
 
-    def show_summary(self, texts: "Sequence[str]", lm: "FrozenLM", labels: "dict[str, Sequence[float]]") -> None:
+    def show_summary(self, texts: "Sequence[str]", lm: "FrozenLM", labels: "Mapping[str, Sequence[float]]") -> None:
         """Print lengths, class balance and a sample before training starts."""
         from trimtab.training.summary import summarize
 
         summary = summarize(texts, lm, self.recipe.max_tokens, labels)
-        self.facts |= summary.facts
+        self.facts |= {name: fact for name, fact in summary.facts.items() if name != "warning"}
         self.console.print(summary.table)
+        if warning := summary.facts.get("warning"):
+            self._warn(warning)
 
     def make_run_options(self) -> "RunOptions":
         """Return the folder, the progress bars and the provenance of the run."""
         from trimtab.cli.progress import Bars
+        from trimtab.training.facts import command_line, without_folders
         from trimtab.training.fit import RunOptions
-        from trimtab.training.run_folder import RunFolder
 
-        command = shlex.join(["trimtab", *(Path(a).name if Path(a).exists() else a for a in sys.argv[1:])])
-        held = Path(self.source.held_out).name if self.source.held_out else "5 % of the data"
-        provenance = {"data": Path(self.source.data).name, "held_out": held, "command": command, **self.facts}
-        return RunOptions(RunFolder(self.run), Bars(self.console), self.out.name, provenance)
+        held = without_folders(self.source.held_out) if self.source.held_out else "5 % of the data"
+        command = command_line(["trimtab", *sys.argv[1:]])
+        provenance = {"data": without_folders(self.source.data), "held_out": held, "command": command, **self.facts}
+        return RunOptions(self.folder, Bars(self.console), self.out.name, provenance)
 
     def save_reward(self, reward: "RewardModel", dtype: str) -> None:
         """Save the reward and print its quality, in the first process only."""
         import torch
+        from rich.text import Text
 
         from trimtab.training.distributed import processes
+        from trimtab.training.saving import saving
 
         if not processes().is_main_process:
             return
-        reward.save_pretrained(self.out, getattr(torch, dtype))
-        self.console.print(f"saved {self.out}; settings, metrics and checkpoints are in {self.run}", highlight=False)
+        with saving(self.out, "the reward"):
+            reward.save_pretrained(self.out, getattr(torch, dtype))
+        place = legible(f"saved {self.out}; settings, metrics and checkpoints are in {self.run}", keep="")
+        self.console.print(Text(place))
+        if warning := reward.card.quality.get("warning"):
+            self.console.print(Text(legible(f"warning: {warning}", keep=""), "yellow"))
         for name, value in reward.card.quality.items():
             if isinstance(value, float | int):
-                self.console.print(f"  {name} {value:.4f}" if isinstance(value, float) else f"  {name} {value}")
+                shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+                self.console.print(Text(f"  {legible(name, keep='')} {shown}"))

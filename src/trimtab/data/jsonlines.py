@@ -1,13 +1,14 @@
 """JSON-lines files: read with every bad line named, and append so that interrupted runs resume."""
 
 import gzip
-import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trimtab.checking import shown
+from trimtab.data.json_text import dump_json, parse_json
 from trimtab.errors import InvalidData
 
 
@@ -26,42 +27,74 @@ class Line(NamedTuple):
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    r"""Yield the lines of a JSON-lines file (.gz allowed) that are not blank.
+    r"""Yield the lines of a JSON-lines file (.gz allowed) or of a pipe that are not blank.
 
     Only "\\n" ends a line: a text may contain U+2028 and other separators.
 
     Raises:
-        InvalidData: there is no such file, or it is a damaged gzip file.
+        InvalidData: there is no such file, it cannot be read, or it is a damaged gzip file.
     """
-    if not path.is_file():
-        raise InvalidData(f"got {str(path)!r}, expected a JSON-lines file; there is no such file")
+    if not is_file(path, or_pipe=True):
+        raise InvalidData(f"got {shown(str(path))}, expected a JSON-lines file; there is no such file")
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _parse(number, line)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InvalidData(f"{str(path)!r} is not a complete gzip file: {error}") from error
+    try:
+        with opener(path, "rb") as file:
+            yield from parse_lines(file)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InvalidData(f"{shown(str(path))} is not a complete gzip file: {error}") from error
+    except OSError as error:
+        raise InvalidData(f"cannot read {shown(str(path))}: {error.strerror or error}") from error
+
+
+def parse_lines(lines: Iterable[bytes]) -> Iterator[Line]:
+    """Yield the lines of JSON lines, for example of standard input, that are not blank."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _parse(number, line)
+
+
+def is_file(path: Path, or_pipe: bool = False) -> bool:
+    """Return whether a path is a file that exists; False for a name that no file can have."""
+    try:
+        return path.is_file() or (or_pipe and path.is_fifo())
+    except OSError:  # the name is too long, or a folder on the way cannot be entered
+        return False
 
 
 def _parse(number: int, line: bytes) -> Line:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except ValueError as error:
-        return Line(number, None, f"line {number}: not JSON: {error}")
+        row = parse_json(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return Line(number, None, f"line {number}: not UTF-8: {error.reason} at byte {error.start}")
+    except InvalidData as error:
+        return Line(number, None, f"line {number}: {error}")
     if not isinstance(row, dict):
         return Line(number, None, f"line {number}: got {type(row).__name__}, expected an object")
     return Line(number, row, None)
 
 
 def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Append objects to a file, and wait until the disk has them."""
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Append objects to a file, and wait until the disk has them. If the disk is full, the file stays as it was.
+
+    Raises:
+        OSError: the file cannot be written; the message names it.
+    """
+    lines = "".join(dump_json(row) + "\n" for row in rows).encode("utf-8")
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab", buffering=0) as file:
+            _write_all(file.fileno(), lines)
+            os.fsync(file.fileno())
+    except OSError as error:
+        if path.exists() and path.stat().st_size > size:
+            os.truncate(path, size)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_all(file: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def drop_torn_line(path: Path) -> None:

@@ -1,7 +1,10 @@
 """Output files: checked before any work, then written whole. Devices, folders and inputs are never replaced."""
 
 import os
-import tempfile
+import platform
+import re
+import shutil
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -55,18 +58,50 @@ def check_parent(real: Path, path: Path, option: str) -> None:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file beside its place and rename it, so that it is old or new and never half. Folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale_partials(path)
     mode = path.stat().st_mode & 0o777 if path.exists() else NEW_FILE_MODE
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
+    partial = partial_path(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(partial, mode)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        partial.chmod(mode)
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
+
+
+def partial_path(path: Path) -> Path:
+    """Return where this thread writes a file or a folder before it is renamed: hidden, beside its place."""
+    return path.with_name(f"{_partial_prefix(path)}{os.getpid()}-{threading.get_native_id()}.partial")
+
+
+def remove_stale_partials(path: Path) -> None:
+    """Remove what killed processes of this machine left when they wrote a file or a folder."""
+    pattern = re.compile(re.escape(_partial_prefix(path)) + r"(\d+)-\d+\.partial")
+    for found in path.parent.iterdir():
+        match = pattern.fullmatch(found.name)
+        if match and not _is_running(int(match[1])):
+            shutil.rmtree(found, ignore_errors=True) if found.is_dir() else found.unlink(missing_ok=True)
+
+
+def _partial_prefix(path: Path) -> str:
+    machine = re.sub(r"[^\w-]", "", platform.node())[:20]
+    return f".{path.name[:100]}.{machine}."
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _kind(path: Path) -> str:

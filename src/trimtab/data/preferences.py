@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
-from trimtab.data.tables import Table, read_table, text_of
+from trimtab.checking import checked, shown
+from trimtab.data.label_values import named
+from trimtab.data.tables import Table, check_text, read_table, text_of
 
 SUBSET_COLUMNS = ("subset", "domain", "source")
+LLMBAR_LABELS = {"1": 1, "2": 2, "1.0": 1, "2.0": 2}
 
 
 @final
@@ -27,8 +31,9 @@ class Comparison:
     subset: str = ""
 
 
+@checked
 def read_preferences(
-    source: str, split: str = "train", chosen_column: str = "chosen", rejected_column: str = "rejected"
+    source: str | Path, split: str = "train", chosen_column: str = "chosen", rejected_column: str = "rejected"
 ) -> Table[Comparison]:
     """Read comparisons. The columns of a row determine its layout.
 
@@ -56,26 +61,28 @@ def read_preferences(
         if chosen == rejected:
             raise ValueError("got the same answer twice, expected two different answers")
         prompt = row.get("prompt")
-        return Comparison(prompt if isinstance(prompt, str) else "", chosen, rejected, _subset(row))
+        asked = check_text(prompt, "prompt") if isinstance(prompt, str) else ""
+        return Comparison(asked, chosen, rejected, _subset(row))
 
     return read_table(source, split, parse)
 
 
 def _llmbar(row: Mapping[str, Any]) -> Comparison:
-    label = int(row["label"])
-    if label not in (1, 2):
-        raise ValueError(f"got label={label}, expected 1 or 2")
-    better, worse = (str(row[f"output_{number}"]) for number in (label, 3 - label))
-    return Comparison(text_of(dict(row), "input"), (better,), (worse,), _subset(row))
+    given = row["label"]
+    if str(given) not in LLMBAR_LABELS:
+        raise ValueError(f"got label={shown(given)}, expected 1 or 2")
+    label = LLMBAR_LABELS[str(given)]
+    better, worse = (text_of(row, f"output_{number}") for number in (label, 3 - label))
+    return Comparison(text_of(row, "input"), (better,), (worse,), _subset(row))
 
 
 def _answers(row: Mapping[str, Any], column: str) -> tuple[str, ...]:
     found = row[column]
     answers: Sequence[Any] = found if isinstance(found, list) else [found]
     if not answers or not all(isinstance(answer, str) and answer for answer in answers):
-        raise ValueError(f"got {column}={str(found)[:60]!r}, expected a text or a list of texts")
-    return tuple(answers)
+        raise ValueError(f"got {named(column)}={shown(found)}, expected a text or a list of texts")
+    return tuple(check_text(answer, column) for answer in answers)
 
 
 def _subset(row: Mapping[str, Any]) -> str:
-    return next((str(row[column]) for column in SUBSET_COLUMNS if isinstance(row.get(column), str)), "")
+    return next((check_text(row[column], column) for column in SUBSET_COLUMNS if isinstance(row.get(column), str)), "")

@@ -3,12 +3,17 @@
 import csv
 import gzip
 import io
+import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trimtab.data.jsonlines import read_lines
+from trimtab.checking import checked, shown
+from trimtab.data.hub import reason_of
+from trimtab.data.hub_datasets import load_dataset
+from trimtab.data.jsonlines import is_file, read_lines
+from trimtab.data.visible import legible
 from trimtab.errors import InvalidData
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -30,7 +35,8 @@ class Record(NamedTuple):
     fault: str | None
 
 
-def read_records(source: str, split: str = "train") -> Iterator[Record]:
+@checked
+def read_records(source: str | Path, split: str = "train") -> Iterator[Record]:
     """Yield the rows of a table.
 
     Args:
@@ -38,8 +44,13 @@ def read_records(source: str, split: str = "train") -> Iterator[Record]:
         split: the split of a data set; files have none.
 
     Raises:
+        WrongType: at the call: an argument of another type.
         InvalidData: there is nothing of that name, or it is damaged or of another format.
     """
+    return _read(os.fspath(source), split)
+
+
+def _read(source: str, split: str) -> Iterator[Record]:
     path = Path(source)
     kind = _kind(path)
     if kind in DELIMITERS:
@@ -47,8 +58,9 @@ def read_records(source: str, split: str = "train") -> Iterator[Record]:
     elif kind in JSON_SUFFIXES:
         for line in read_lines(path):
             yield Record(f"line {line.number}", line.row, line.fault)
-    elif path.is_file():
-        raise InvalidData(f"got {source!r}, expected {', '.join(sorted({*DELIMITERS, *JSON_SUFFIXES}))} (.gz allowed)")
+    elif is_file(path):
+        suffixes = ", ".join(sorted({*DELIMITERS, *JSON_SUFFIXES}))
+        raise InvalidData(f"got {shown(source)}, expected {suffixes} (.gz allowed)")
     else:
         yield from _read_dataset(source, split)
 
@@ -59,17 +71,28 @@ def _kind(path: Path) -> str:
 
 
 def _read_delimited(path: Path, delimiter: str) -> Iterator[Record]:
-    if not path.is_file():
-        raise InvalidData(f"got {str(path)!r}, expected a table; there is no such file")
+    if not is_file(path):
+        raise InvalidData(f"got {shown(str(path))}, expected a table; there is no such file")
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        rows = csv.DictReader(text, delimiter=delimiter)
-        try:
-            yield from (_checked(f"line {rows.line_num}", row) for row in rows)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InvalidData(f"{str(path)!r} is not a complete gzip file: {error}") from error
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InvalidData(f"{str(path)!r} cannot be read at line {rows.line_num + 1}: {error}") from error
+    place = 0
+    try:
+        with opener(path, "rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+            rows = csv.DictReader(text, delimiter=delimiter)
+            _check_header(path, rows.fieldnames or ())
+            for row in rows:
+                place = rows.line_num
+                yield _checked(f"line {place}", row)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InvalidData(f"{shown(str(path))} is not a complete gzip file: {error}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InvalidData(f"{shown(str(path))} cannot be read at line {place + 1}: {error}") from error
+    except OSError as error:
+        raise InvalidData(f"cannot read {shown(str(path))}: {error.strerror or error}") from error
+
+
+def _check_header(path: Path, columns: Sequence[str]) -> None:
+    if twice := next((column for column in columns if columns.count(column) > 1), None):
+        raise InvalidData(f"got {shown(str(path))} with two columns {shown(twice)}, expected different names")
 
 
 def _checked(place: str, row: dict[Any, Any]) -> Record:
@@ -79,18 +102,17 @@ def _checked(place: str, row: dict[Any, Any]) -> Record:
 
 
 def _read_dataset(source: str, split: str) -> Iterator[Record]:
+    if not source.strip():
+        raise InvalidData("got no name for a table, expected a file or the Hub id of a data set")
     try:
-        import datasets
+        for number, row in enumerate(load_dataset(source, split), start=1):
+            yield Record(f"row {number}", dict(row), None)
     except ImportError as error:
         raise InvalidData(
-            f"got {source!r}: there is no such file, and data sets need: pip install 'trimtab[data]'"
+            f"got {shown(source)}: there is no such file, and data sets need: pip install 'trimtab[data]'"
         ) from error
-    try:
-        rows: Iterable[Any] = datasets.load_dataset(source, split=split)
     except Exception as error:  # datasets raises whatever its readers and the network raise
-        reason = " ".join(str(error).split())[:200]
+        reason = legible(reason_of(error), keep="")
         raise InvalidData(
-            f"got {source!r}, expected a file, or a data set with a split {split!r} ({reason})"
+            f"got {shown(source)}, expected a file, or a data set with a split {shown(split)} ({reason})"
         ) from error
-    for number, row in enumerate(rows, start=1):
-        yield Record(f"row {number}", dict(row), None)

@@ -1,16 +1,26 @@
 """Training texts: labelled texts and pairs, read from tables, checked and sampled."""
 
 import hashlib
-import json
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from trimtab.checking import checked, shown
+from trimtab.data.json_text import dump_json
+from trimtab.data.jsonlines import is_file
+from trimtab.data.label_values import LabelRange, OutsideLabels, check_label_range, named, number_of
 from trimtab.data.records import read_records
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.data.visible import legible
+from trimtab.errors import InvalidData, InvalidSetting, WrongType
+
+SHOWN_COLUMNS = 20  # in a message
+BEYOND_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
+@checked
 @dataclass(frozen=True)
 class LabelledText:
     """A text and its labels.
@@ -24,6 +34,7 @@ class LabelledText:
     labels: tuple[float, ...] = ()
 
 
+@checked
 @dataclass(frozen=True)
 class TextPair:
     """Two texts, of which `chosen` is the better one."""
@@ -42,34 +53,59 @@ class Table(Generic[Row]):
     Attributes:
         rows: the usable rows.
         faults: "line N: what is wrong", one for each row that is skipped.
+        sha256: the hash of the file's bytes; for a data set, of the rows read.
     """
 
     rows: list[Row] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    sha256: str = ""
 
 
+@checked
 def read_labelled(
-    source: str, columns: Sequence[str], text_column: str = "text", split: str = "train"
+    source: str | Path,
+    columns: Sequence[str],
+    text_column: str = "text",
+    split: str = "train",
+    label_range: LabelRange | None = None,
 ) -> Table[LabelledText]:
     """Read texts with one label column per attribute.
 
     Args:
         source, split: as in `read_records`.
-        columns: the label columns, one per attribute, with numbers in [0, 1]; empty for texts without labels.
+        columns: the label columns, one per attribute; empty for texts without labels. Labels are numbers, or true (1)
+            and false (0).
         text_column: the column with the text.
+        label_range: the lowest and the highest label, which become 0 and 1; default: labels are in [0, 1].
 
     Raises:
-        InvalidData: no such table, or it has no usable row.
+        InvalidSetting: the range is not from a number to a higher one.
+        WrongType: an argument of another type.
+        InvalidData: no such table, no usable row, or 1 % of the rows have a label outside the range.
     """
+    if isinstance(columns, str):
+        raise WrongType(f"got columns={shown(columns)}, expected a list of texts")
+    low, high = check_label_range(label_range)
+    outside = OutsideLabels(low, high)
 
     def parse(row: dict[str, Any]) -> LabelledText:
-        return LabelledText(text_of(row, text_column), tuple(_label(row, column) for column in columns))
+        text = text_of(row, text_column)
+        labels = [number_of(column_of(row, column), column) for column in columns]
+        outside.check(dict(zip(columns, labels, strict=True)))
+        return LabelledText(text, tuple((label - low) / (high - low) for label in labels))
 
-    return read_table(source, split, parse)
+    try:
+        table = read_table(source, split, parse)
+    except InvalidData:
+        outside.refuse(str(source), outside.rows)
+        raise
+    outside.refuse(str(source), len(table.rows) + outside.rows)
+    return table
 
 
+@checked
 def read_pairs(
-    source: str, chosen_column: str = "chosen", rejected_column: str = "rejected", split: str = "train"
+    source: str | Path, chosen_column: str = "chosen", rejected_column: str = "rejected", split: str = "train"
 ) -> Table[TextPair]:
     """Read pairs of a better and a worse text.
 
@@ -78,6 +114,7 @@ def read_pairs(
         chosen_column, rejected_column: the columns with the better and the worse text.
 
     Raises:
+        WrongType: an argument of another type.
         InvalidData: no such table, or it has no usable row.
     """
 
@@ -90,7 +127,7 @@ def read_pairs(
     return read_table(source, split, parse)
 
 
-def read_table(source: str, split: str, parse: Callable[[dict[str, Any]], Row]) -> Table[Row]:
+def read_table(source: str | Path, split: str, parse: Callable[[dict[str, Any]], Row]) -> Table[Row]:
     """Read the rows of a table with a parser.
 
     Args:
@@ -100,7 +137,7 @@ def read_table(source: str, split: str, parse: Callable[[dict[str, Any]], Row]) 
     Raises:
         InvalidData: no such table, or it has no usable row.
     """
-    table: Table[Row] = Table()
+    table: Table[Row] = Table(sha256=hash_of_file(source))
     for record in read_records(source, split):
         if record.row is None:
             table.faults.append(str(record.fault))
@@ -108,44 +145,76 @@ def read_table(source: str, split: str, parse: Callable[[dict[str, Any]], Row]) 
         try:
             table.rows.append(parse(record.row))
         except KeyError as error:
-            columns = ", ".join(map(repr, record.row))
-            table.faults.append(f"{record.place}: no column {error}; the columns are {columns}")
+            missing = shown(error.args[0] if error.args else "")
+            table.faults.append(f"{record.place}: no column {missing}; the columns are {_columns(record.row)}")
         except (ValueError, TypeError) as error:
             table.faults.append(f"{record.place}: {error}")
     if not table.rows:
-        raise InvalidData(f"{source!r} has no usable row; first fault: {(table.faults or ['the table is empty'])[0]}")
+        first = (table.faults or ["the table is empty"])[0]
+        raise InvalidData(f"{shown(str(source))} has no usable row; first fault: {first}")
+    table.sha256 = table.sha256 or hashlib.sha256(repr(table.rows).encode()).hexdigest()
     return table
 
 
-def column_of(row: dict[str, Any], column: str) -> Any:
-    """Return the value of a column. `prompt.text` is the field `text` of the column `prompt`."""
-    if column in row or "." not in column:
-        return row[column]
-    outer, _, inner = column.partition(".")
-    return column_of(row[outer], inner)
+def _columns(row: Mapping[str, Any]) -> str:
+    more = ["…"] if len(row) > SHOWN_COLUMNS else []
+    return ", ".join([*map(shown, list(row)[:SHOWN_COLUMNS]), *more])
 
 
-def text_of(row: dict[str, Any], column: str) -> str:
+def hash_of_file(source: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; empty if there is no such file.
+
+    Raises:
+        InvalidData: the file cannot be read.
+    """
+    if not is_file(Path(source)):
+        return ""
+    try:
+        with open(source, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidData(f"cannot read {shown(str(source))}: {error.strerror or error}") from error
+
+
+def column_of(row: Any, column: str) -> Any:
+    """Return the value of a column. `prompt.text` is the field `text` of the column `prompt`.
+
+    Raises:
+        KeyError: no such column.
+    """
+    if not isinstance(row, dict):
+        raise KeyError(column)
+    outer, dot, inner = column.partition(".")
+    return row[column] if column in row or not dot else column_of(row[outer], inner)
+
+
+def text_of(row: Mapping[str, Any], column: str) -> str:
     """Return the text in a column.
 
     Raises:
         KeyError: no such column.
-        ValueError: the value is not a text, or it is blank.
+        ValueError: the value is not a text, it is blank, or no encoding can write it.
     """
     text = column_of(row, column)
     if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"got {column}={text!r}, expected text")
-    return text
+        raise ValueError(f"got {named(column)}={shown(text)}, expected text")
+    return check_text(text, column)
 
 
-def _label(row: dict[str, Any], column: str) -> float:
+def check_text(text: str, column: str) -> str:
+    """Return a text.
+
+    Raises:
+        ValueError: it has half of a surrogate pair, which no tokenizer can read.
+    """
     try:
-        label = float(column_of(row, column))
-    except (TypeError, ValueError):
-        label = float("nan")
-    if not 0 <= label <= 1:
-        raise ValueError(f"got {column}={column_of(row, column)!r}, expected a number in [0, 1]")
-    return label
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"got {named(column)} with half of a surrogate pair, {text[error.start]!r} at character {error.start}, "
+            "expected whole characters"
+        ) from error
+    return text
 
 
 def select_rows(rows: Sequence[Row], limit: int | None, seed: int) -> list[Row]:
@@ -180,5 +249,11 @@ def select_balanced(rows: Sequence[LabelledText], limit: int | None, seed: int) 
 
 
 def digest_of(examples: Sequence[object]) -> str:
-    """Return a hash of a list of JSON values; the order matters."""
-    return hashlib.sha256(json.dumps(examples).encode()).hexdigest()[:16]
+    """Return a hash of a list of JSON values; the order matters. It is the hash of their JSON in ASCII."""
+    text = BEYOND_ASCII.sub(_escapes, dump_json(examples))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _escapes(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))

@@ -7,15 +7,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from trimtab.checking import checked
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
 from trimtab.engines.torch.guide import Guide
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidSetting, RewardMismatch
 from trimtab.models.frozen_lm import PromptBatch
+from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.rule import scatter_candidates, top_candidates
 from trimtab.steering.steer import Steer, distinct_rewards
 
+SPARE_ROWS = 1024  # models pad their vocabulary to a round number of rows, by fewer than this
+
 
 @final
+@checked
 class SteeringProcessor(LogitsProcessor):
     """Steers `model.generate(**ids, logits_processor=[SteeringProcessor(steer)])`: greedy, sampling and beam search.
 
@@ -26,13 +31,21 @@ class SteeringProcessor(LogitsProcessor):
     one that saw another prompt, cannot leak.
 
     `generate` hides the model's hidden states from its processors. A reward that could read them runs its own trunk
-    here instead; `LanguageModel.generate` is faster for those. Left padding is recognised by its token id: a prompt
-    that really starts with that token loses it for the reward, not for the model.
+    here instead; `LanguageModel.generate` is faster for those. It also hides the tokenizer: a model with another number
+    of tokens than the reward is refused, another tokenizer of the same size is not noticed.
+
+    Rewards read the tokens of the prompt: pass `input_ids`, not `inputs_embeds`. Left padding is recognised by its
+    token id: a prompt that really starts with that token loses it for the reward, not for the model.
 
     Args:
         steer: how to steer.
         top_k, top_p: the candidates.
         pad_token_id: the id that pads a batch on the left; default: that of the reward's tokenizer.
+
+    Raises:
+        InvalidSetting: a setting out of range; in a call: `inputs_embeds` without ids.
+        RewardMismatch: in the first call: the model has another vocabulary than a reward.
+        NonFiniteReward: in a call: a reward is NaN or infinite.
     """
 
     def __init__(
@@ -42,8 +55,6 @@ class SteeringProcessor(LogitsProcessor):
         top_p: float | None = None,
         pad_token_id: int | None = None,
     ):
-        if not isinstance(steer, Steer):
-            raise InvalidSetting(f"got steer={steer!r}, expected a Steer: reward.toward(beta)")
         if not steer.terms:
             raise InvalidSetting("got a steer without terms, expected at least one")
         self._steer = steer
@@ -59,11 +70,24 @@ class SteeringProcessor(LogitsProcessor):
         self, input_ids: Int[Tensor, "rows tokens"], scores: Float[Tensor, "rows vocabulary"]
     ) -> Float[Tensor, "rows vocabulary"]:
         """z' for each row: steered on its candidates, −inf elsewhere."""
-        self._params.check_vocabulary(scores.shape[1])
+        tokens = self._check(input_ids, scores)
         guide = self._follow(input_ids)
-        candidates = top_candidates(scores, self._params.top_k, self._params.top_p)
+        candidates = top_candidates(scores[:, :tokens], self._params.top_k, self._params.top_p)
         steered, _ = guide.steer(candidates, scores)
         return scatter_candidates(steered, candidates, scores.shape[1]).to(scores.dtype)
+
+    def _check(self, ids: Tensor, scores: Tensor) -> int:
+        """Refuse what cannot be steered; returns how many tokens the model and all rewards have."""
+        if not ids.shape[1]:
+            raise InvalidSetting(
+                "got inputs_embeds without input_ids, expected input_ids: a reward reads the tokens of the prompt"
+            )
+        rewards = [each for each in distinct_rewards([self._steer]) if isinstance(each, RewardModel)]
+        for reward in rewards:
+            check_same_vocabulary(reward, scores.shape[1])
+        tokens = min([scores.shape[1], *(reward.base.vocabulary_size for reward in rewards)])
+        self._params.check_vocabulary(tokens)
+        return tokens
 
     def _follow(self, ids: Tensor) -> Guide:
         """The guide for these prefixes: the last one advanced by a token, or a new one."""
@@ -90,3 +114,22 @@ class SteeringProcessor(LogitsProcessor):
         mask = (ids != self._pad_token_id).cumsum(1) > 0
         mask[:, -1] = True
         return mask
+
+
+def check_same_vocabulary(reward: RewardModel, logits: int) -> None:
+    """Refuse a model with another number of tokens than a reward.
+
+    Args:
+        reward: the reward.
+        logits: how many logits the model returns; a padded vocabulary has up to SPARE_ROWS more than its tokenizer.
+
+    Raises:
+        RewardMismatch: the message names both numbers.
+    """
+    rows = reward.base.vocabulary_size
+    tokens = min(rows, len(reward.base.tokenizer))
+    if not tokens <= logits <= max(rows, tokens + SPARE_ROWS):
+        raise RewardMismatch(
+            f"got a model with {logits} logits, expected {tokens}, the tokens of the reward {reward.name!r}, or a few "
+            "more as padding; steer a model that has the reward's tokenizer"
+        )

@@ -4,13 +4,16 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Annotated, Any, TypedDict, final
 
-from trimtab.errors import InvalidSetting
+from trimtab.checking import checked_except, shown
+from trimtab.errors import InvalidSetting, WrongType
 
 DEFAULT_TOP_K = 20
 DEFAULT_MAX_NEW_TOKENS = 40
+MAX_COUNT = 10**9
+MAX_SAMPLES = 10_000  # of a prompt; more are other calls with other seeds
+MAX_SEED = 2**128
 
 
 class DraftOptions(TypedDict, total=False):
@@ -31,12 +34,14 @@ class SamplingOptions(DraftOptions, total=False):
 
 
 @final
+@checked_except("stop")
 @dataclass(frozen=True)
 class SamplingParams:
     """How a text is sampled.
 
     A text depends on its prompt, its steer and these settings only, never on the rest of its batch. This holds in
-    float32; in bfloat16, two nearly equal candidates may swap in another batch.
+    float32, and in bfloat16 with `batch_invariant`. In plain bfloat16, two nearly equal candidates may swap in another
+    batch.
 
     Attributes:
         n: samples of each prompt; they share the prompt's KV cache.
@@ -48,7 +53,7 @@ class SamplingParams:
         seed: the same seed gives the same text; None draws a new one.
 
     Raises:
-        InvalidSetting: a value is out of range.
+        InvalidSetting: a value is out of range, or of another type.
     """
 
     n: Annotated[int, "Samples of each prompt."] = 1
@@ -61,19 +66,14 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", _stop_strings(self.stop))
-        for name in ("n", "top_k", "max_new_tokens", "seed"):
-            value = getattr(self, name)
-            if not (isinstance(value, Integral) or (value is None and name in ("top_k", "seed"))):
-                raise InvalidSetting(f"got {name}={value!r}, expected a whole number")
-        for name in ("temperature", "top_p"):
-            value = getattr(self, name)
-            if not (isinstance(value, Real) or (value is None and name == "top_p")):
-                raise InvalidSetting(f"got {name}={value!r}, expected a number")
         for name in ("n", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
+            most = MAX_SAMPLES if name == "n" else MAX_COUNT
+            if not 1 <= getattr(self, name) <= most:
+                raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {most}")
         if self.top_k is not None and self.top_k < 0:
-            raise InvalidSetting(f"got top_k={self.top_k}, expected at least 1, or 0 for no limit")
+            raise InvalidSetting(f"got top_k={shown(self.top_k)}, expected at least 1, or 0 for no limit")
+        if self.seed is not None and abs(self.seed) >= MAX_SEED:
+            raise InvalidSetting(f"got seed={shown(self.seed)}, expected a whole number of at most 128 bits")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise InvalidSetting(f"got top_p={self.top_p}, expected a probability above 0, at most 1")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -88,9 +88,6 @@ class SamplingParams:
             InvalidSetting: an unknown keyword, or a value out of range.
         """
         given: dict[str, Any] = dict(options)
-        if unknown := sorted(set(given) - set(cls.__dataclass_fields__)):
-            known = ", ".join(cls.__dataclass_fields__)
-            raise InvalidSetting(f"got {unknown[0]}={given[unknown[0]]!r}, expected one of: {known}")
         if given.get("stop", ()) is None:
             given["stop"] = ()
         return replace(params or cls(), **given).with_seed()
@@ -106,11 +103,14 @@ class SamplingParams:
             InvalidSetting: `top_k` is larger than the vocabulary.
         """
         if self.top_k is not None and self.top_k > size:
-            raise InvalidSetting(f"got top_k={self.top_k}, expected at most the vocabulary size, {size}")
+            raise InvalidSetting(f"got top_k={shown(self.top_k)}, expected at most the vocabulary size, {size}")
 
 
 def _stop_strings(stop: object) -> tuple[str, ...]:
     strings = () if stop is None else (stop,) if isinstance(stop, str) else stop
     if not isinstance(strings, Sequence) or not all(isinstance(text, str) for text in strings):
-        raise InvalidSetting(f"got stop={stop!r}, expected a string, or a list of them")
+        raise WrongType(f"got stop={shown(stop)}, expected a string, or a list of them")
+    for text in strings:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InvalidSetting(f"got stop={shown(stop)}, expected text that has a UTF-8 encoding")
     return tuple(strings)

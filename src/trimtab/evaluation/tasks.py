@@ -6,6 +6,8 @@ from typing import Literal, final
 from trimtab.errors import InvalidData
 from trimtab.judges.notation import POSITIVE, TOXIC
 
+FLUENCY, PROFILE = "perplexity:", "profile:"  # how the names of readers that are no judges begin
+
 
 @final
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
+from trimtab.checking import shown
 from trimtab.engines.base import Capability, Engine
 from trimtab.errors import InvalidData
 from trimtab.judges.draft import Draft
@@ -65,6 +66,20 @@ class ReadsTokens(Protocol):
         """
 
 
+@runtime_checkable
+class DescribesItself(Protocol):
+    """A judge that says what it is made of."""
+
+    def describe(self) -> dict[str, str]:
+        """The judge in records of a run, such as a hash of its question, or the fingerprints of its rewards."""
+
+
+def description_of(judge: Judge) -> dict[str, str]:
+    """The judge in records of a run: its name under `judge`, and what else it says about itself."""
+    about = judge.describe() if isinstance(judge, DescribesItself) else {}
+    return {"judge": judge.name} | {str(key): str(value) for key, value in about.items()}
+
+
 def threshold_of(judge: Judge) -> float:
     """The lowest score that counts as high: the judge's own threshold, or ½."""
     return judge.threshold if isinstance(judge, HasThreshold) else DEFAULT_THRESHOLD
@@ -75,13 +90,35 @@ def needs_of(judge: Judge) -> frozenset[Capability]:
     return judge.needs if isinstance(judge, NeedsEngine) else frozenset()
 
 
-def checked(name: str, scores: Sequence[Any]) -> list[float]:
-    """The scores as floats from 0 to 1.
+def checked(name: str, scores: Any, count: int) -> list[float]:
+    """The scores of a judge as floats from 0 to 1.
+
+    Args:
+        name: the judge's name, for messages.
+        scores: what the judge returned.
+        count: the number of texts.
 
     Raises:
-        InvalidData: a score is not a number, or is out of range by more than rounding.
+        InvalidData: there is not one score for each text, or one is no number, or out of range by more than rounding.
     """
-    for score in scores:
-        if not isinstance(score, Real) or not -TOLERANCE <= float(score) <= 1 + TOLERANCE:
-            raise InvalidData(f"got {score} from the judge {name!r}, expected a number from 0 (bad) to 1 (good)")
-    return [min(max(float(score), 0.0), 1.0) for score in scores]
+    for score in (found := one_for_each(name, scores, count)):
+        if not isinstance(score, Real) or not -TOLERANCE <= score <= 1 + TOLERANCE:
+            raise InvalidData(f"got {shown(score)} from {_judge(name)}, expected a number from 0 (bad) to 1 (good)")
+    return [min(max(float(score), 0.0), 1.0) for score in found]
+
+
+def one_for_each(name: str, scores: Any, count: int) -> list[Any]:
+    """The scores of a judge as a list, one for each text. Arguments as in `checked`.
+
+    Raises:
+        InvalidData: they are no list, or are more or fewer than the texts.
+    """
+    if isinstance(scores, str | bytes) or not (hasattr(scores, "__len__") and hasattr(scores, "__iter__")):
+        raise InvalidData(f"got {shown(scores)} from {_judge(name)}, expected a list with a score for each text")
+    if len(scores) != count:
+        raise InvalidData(f"got {len(scores)} scores from {_judge(name)} for {count} texts, expected one for each")
+    return list(scores)
+
+
+def _judge(name: str) -> str:
+    return f"the judge {shown(name)}"

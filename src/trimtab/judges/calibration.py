@@ -94,17 +94,25 @@ def calibrate_on_texts(
     Raises:
         InvalidData: all texts are good, or all are bad; or a score is out of range.
     """
-    better = np.array(good)
-    if better.all() or not better.any():
-        raise InvalidData(
-            f"got {len(better)} texts that are all {'good' if better.any() else 'bad'}, expected both; "
-            "name the column and its value for good texts"
-        )
-    measured = []
+    check_both_kinds(good)
+    better, measured = np.array(good), []
     for name, scores, first in _scores(judge, drafts, engine, progress):
         right = _credit(np.where(better, scores - TIE, TIE - scores))
         measured.append(_calibration(name, [right[better], right[~better]], first))
     return measured
+
+
+def check_both_kinds(good: Sequence[bool]) -> None:
+    """Refuse texts of one kind.
+
+    Raises:
+        InvalidData: all are good, or all are bad.
+    """
+    if all(good) or not any(good):
+        raise InvalidData(
+            f"got {len(good)} texts that are all {'good' if any(good) else 'bad'}, expected both; "
+            "name the column and its value for good texts"
+        )
 
 
 def calibrate_on_pairs(
@@ -134,7 +142,7 @@ def _scores(
         if isinstance(judge, SelfJudge) and engine is not None:
             evaluations += judge.evaluate([(draft.prompt, draft.token_ids) for draft in group], engine)
         else:
-            scores += checked(judge.name, judge.score(group, engine))
+            scores += checked(judge.name, judge.score(group, engine), len(group))
         progress(len(scores) + len(evaluations), len(drafts))
     if not isinstance(judge, SelfJudge):
         return [(judge.name, np.array(scores), None)]

@@ -1,13 +1,22 @@
 """Classifiers from other libraries as judges: VADER, alt-profanity-check, transformers pipelines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from textwrap import shorten
+from typing import Any
 
-from trimtab.errors import InvalidSetting
+from trimtab.checking import shown
+from trimtab.data.hub import fetch, reason_of
+from trimtab.data.visible import legible
+from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.judges.text_judges import TextJudge
 
 BATCH_SIZE = 32
+LABELS_WIDTH = 300  # characters of a message
+FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")  # of a classifier on the Hub
 VADER_POSITIVE = 0.05  # of the compound score in [−1, 1]: its authors' convention
 EXTRA = "pip install 'trimtab[judges]'"
 
@@ -27,7 +36,7 @@ def vader() -> TextJudge:
     def classify(texts: Sequence[str]) -> list[float]:
         return [(1 + compound(text)["compound"]) / 2 for text in texts]
 
-    return TextJudge("vader", classify, (1 + VADER_POSITIVE) / 2)
+    return TextJudge("vader", classify, (1 + VADER_POSITIVE) / 2, about=_library("vaderSentiment"))
 
 
 def profanity() -> TextJudge:
@@ -40,7 +49,12 @@ def profanity() -> TextJudge:
         from profanity_check import predict_prob
     except ImportError as error:
         raise InvalidSetting(f"the judge 'profanity' needs: {EXTRA}") from error
-    return TextJudge("profanity", lambda texts: [float(score) for score in predict_prob(list(texts))])
+    about = _library("alt-profanity-check")
+    return TextJudge("profanity", lambda texts: [float(score) for score in predict_prob(list(texts))], about=about)
+
+
+def _library(package: str) -> dict[str, str]:
+    return {"library": f"{package} {version(package)}"}
 
 
 def text_classification(spec: str, model: str, label: str | None, words: Sequence[str]) -> TextJudge:
@@ -54,22 +68,48 @@ def text_classification(spec: str, model: str, label: str | None, words: Sequenc
     Raises:
         InvalidSetting: no such model, or it has no such label.
     """
-    from transformers import pipeline
-
-    from trimtab.models.loading import quiet_transformers
-
     try:
-        with quiet_transformers():
-            classifier = pipeline("text-classification", model=model, batch_size=BATCH_SIZE)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
+        with quiet_loading():
+            classifier = _pipeline(model if Path(model).is_dir() else str(fetch(model, FILES)))
+    except Exception as error:  # a damaged folder may raise any error of transformers or of safetensors
         raise InvalidSetting(
-            f"got the judge {spec!r}, expected vader, profanity, onnx:FOLDER, reward:NAME, or a text-classification "
-            f"model's folder or Hub id ({reason})"
+            f"got the judge {shown(spec)}, expected vader, profanity, onnx:FOLDER, reward:NAME, or a "
+            f"text-classification model's folder or Hub id ({reason_of(error)})"
         ) from error
     labels = [str(each) for each in classifier.model.config.id2label.values()]
     found = find_label(labels, label, words, spec)
     return replace(TextJudge.from_pipeline(classifier, found), name=judge_name("", model, label))
+
+
+def _pipeline(folder: str) -> Any:
+    """The pipeline of a classifier whose weights are all there.
+
+    Raises:
+        InvalidData: some are missing: it is no classifier, such as a language model.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+    model, report = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    if missing := sorted(report["missing_keys"]):
+        raise InvalidData(f"it is no classifier: {len(missing)} of the weights are missing, such as {missing[0]}")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return pipeline("text-classification", model=model, tokenizer=tokenizer, batch_size=BATCH_SIZE)
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Hide the progress bars and the reports of transformers while a classifier loads: faults are in the error."""
+    from transformers.utils import logging as transformers_logging
+
+    from trimtab.models.loading import quiet_transformers
+
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    try:
+        with quiet_transformers():
+            yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def find_label(labels: Sequence[str], label: str | None, words: Sequence[str], spec: str) -> str:
@@ -91,12 +131,17 @@ def find_label(labels: Sequence[str], label: str | None, words: Sequence[str], s
                 return each
     without = spec.removesuffix(f":{label}")
     raise InvalidSetting(
-        f"got the judge {without!r} with the labels {', '.join(labels)}, expected one of these labels behind its name, "
-        f"as in {without}:{labels[-1]}"
+        f"got the judge {shown(without)} with the labels {named_labels(labels)}, expected one of these labels "
+        f"behind its name, as in {shown(f'{without}:{labels[-1]}')}"
     )
+
+
+def named_labels(labels: Sequence[str]) -> str:
+    """The labels of a classifier as messages show them: on one line, cut."""
+    return legible(shorten(", ".join(labels), LABELS_WIDTH, placeholder=" …"), keep="")
 
 
 def judge_name(kind: str, model: str, label: str | None) -> str:
     """The name of a judge in tables: without the path of a folder, and with the label only if it was asked for."""
-    short = Path(model).name if Path(model).is_dir() else model
+    short = Path(model).name or Path(model).resolve().name if Path(model).is_dir() else model
     return ":".join(part for part in (kind, short, label) if part)

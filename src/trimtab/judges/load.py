@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
+from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
 from trimtab.judges.base import Judge
 from trimtab.judges.classifiers import judge_name, profanity, text_classification, vader
@@ -35,17 +36,20 @@ def as_judge(judge: object) -> Judge:
     if isinstance(judge, Steer):
         return RewardJudge(judge)
     if isinstance(judge, RewardModel):
-        raise InvalidSetting(f"got the reward {judge.name!r} as a judge, expected reward.toward(1) or reward.away(1)")
-    if isinstance(judge, Judge):
+        raise InvalidSetting(
+            f"got the reward {shown(judge.name)} as a judge, expected reward.toward(1) or reward.away(1)"
+        )
+    if isinstance(judge, Judge) and not isinstance(judge, type):
         return judge
     if callable(judge):
         return FunctionJudge(judge)
     raise InvalidSetting(
-        f"got judge={judge!r}, expected 'self', a Steer such as trimtab.reward('toxicity', lm).away(1), "
+        f"got judge={shown(judge)}, expected 'self', a Steer such as trimtab.reward('toxicity', lm).away(1), "
         "a function of prompt and continuation, or an object with a name and a score method"
     )
 
 
+@checked
 def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
     """Load a judge that reads texts alone.
 
@@ -66,7 +70,7 @@ def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
     if kind == "reward" and rest:
         return _reward(*parse_reward(rest))
     if close := get_close_matches(spec, NAMED_JUDGES):
-        raise InvalidSetting(f"got the judge {spec!r}; did you mean {close[0]!r}?")
+        raise InvalidSetting(f"got the judge {shown(spec)}; did you mean {close[0]!r}?")
     return text_classification(spec, *parse_reward(spec), labels)
 
 
@@ -79,4 +83,5 @@ def _reward(name: str, attribute: str | None) -> TextJudge:
     def classify(texts: Sequence[str]) -> list[float]:
         return model.score(texts)[:, column].clamp(low, high).tolist()
 
-    return TextJudge(judge_name("reward", name, attribute), classify)
+    about = {"attribute": model.attributes[column], "fingerprint": model.fingerprint}
+    return TextJudge(judge_name("reward", name, attribute), classify, about=about)

@@ -5,12 +5,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
+from trimtab.checking import shown
 from trimtab.errors import InvalidSetting, RewardNotFound
 from trimtab.judges.question import SELF, question_of
-from trimtab.rewards.registry import bundled_rewards
+from trimtab.rewards.registry import bundled_rewards, check_steers
 
 if TYPE_CHECKING:
     from trimtab.judges.base import Judge
+    from trimtab.models.codec import TextCodec
     from trimtab.models.frozen_lm import FrozenLM
 
 CLASSIFIERS = ("vader", "profanity", "onnx")
@@ -47,12 +49,41 @@ def parse_judge(text: str) -> JudgeText:
         return JudgeText(text, None)
     name, _, sign = text.rpartition("=")
     if not name or sign not in ("+1", "1", "-1"):
-        raise InvalidSetting(f"got the judge {text!r}, {EXPECTED}")
+        raise InvalidSetting(f"got the judge {shown(text)}, {EXPECTED}")
     known = (*bundled_rewards(), "vader", "profanity")
     first = name.partition(":")[0]
-    if first not in known and not Path(name).exists() and (close := get_close_matches(first, known)):
-        raise InvalidSetting(f"got the judge {text!r}; did you mean {close[0]}={sign}?")
+    if first not in known and not _is_path(name) and (close := get_close_matches(first, known)):
+        raise InvalidSetting(f"got the judge {shown(text)}; did you mean {close[0]}={sign}?")
     return JudgeText(name, int(sign))
+
+
+def early_judge(text: str, codec: "TextCodec", chat: bool = False, soft: bool = False) -> "Judge | None":
+    """Load a judge before any language model, if it needs none; None for a reward, whose card is checked.
+
+    Args:
+        text: as `parse_judge` reads it.
+        codec: of the model that will write.
+        chat, soft: as in `judge_from_text`.
+
+    Raises:
+        InvalidSetting: as in `judge_from_text`, or a question in a chat, and the model has no chat template.
+        UnsupportedModel: the tokenizer has no token for a letter of the question.
+        RewardMismatch, UnknownAttribute, CorruptReward: of a reward.
+    """
+    from trimtab.judges.self_judge import SelfJudge, tokenize_question
+
+    typed = parse_judge(text)
+    if typed.sign is None:
+        judge = SelfJudge.from_text(typed.name, chat, soft)
+        tokenize_question(codec, judge.question, chat)
+        return judge
+    if typed.name.partition(":")[0] in CLASSIFIERS:
+        return _classifier(typed.name, typed.sign)
+    try:
+        check_steers([f"{typed.name}={typed.sign:+d}"], None, codec.fingerprint)
+    except RewardNotFound:
+        return _classifier(typed.name, typed.sign)
+    return None
 
 
 def judge_from_text(
@@ -86,6 +117,13 @@ def judge_from_text(
         return _classifier(typed.name, typed.sign)
     assert steer is not None
     return RewardJudge(steer, alone)
+
+
+def _is_path(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _classifier(name: str, sign: int) -> "Judge":

@@ -1,6 +1,6 @@
 """A text classifier in an ONNX file as a judge."""
 
-import json
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
@@ -8,7 +8,10 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
-from trimtab.errors import InvalidSetting
+from trimtab.checking import shown
+from trimtab.data.hub import reason_of
+from trimtab.data.json_text import parse_json
+from trimtab.errors import InvalidSetting, TrimtabError
 from trimtab.judges.classifiers import EXTRA, find_label, judge_name
 from trimtab.judges.text_judges import TextJudge
 
@@ -28,7 +31,12 @@ def onnx_judge(spec: str, folder: str, label: str | None, words: Sequence[str]) 
         InvalidSetting: onnxruntime is not installed, a file is missing, or there is no such label.
     """
     classifier = OnnxClassifier(Path(folder), spec)
-    logits = classifier.logits([""])  # a fault shows now, not after hours
+    try:
+        logits = classifier.logits([""])  # a fault shows now, not after hours
+    except Exception as error:
+        raise _unreadable(spec, error) from error
+    if logits.ndim != 2:
+        raise InvalidSetting(f"got the judge {shown(spec)}, expected logits of texts × labels; it has {logits.ndim} axes")
     labels = _labels(Path(folder), logits.shape[1])
     column = labels.index(find_label(labels, label, words, spec))
 
@@ -37,23 +45,34 @@ def onnx_judge(spec: str, folder: str, label: str | None, words: Sequence[str]) 
         shifted = np.exp(logits - logits.max(1, keepdims=True))
         return (shifted / shifted.sum(1, keepdims=True))[:, column].tolist()
 
-    return TextJudge(judge_name("onnx", folder, label), classify)
+    about = {"label": labels[column], "weights_sha256": classifier.digest}
+    return TextJudge(judge_name("onnx", folder, label), classify, about=about)
 
 
 @final
 class OnnxClassifier:
-    """The session and the tokenizer of a folder. Arguments and errors as in `onnx_judge`."""
+    """The session and the tokenizer of a folder. Arguments and errors as in `onnx_judge`.
+
+    Attributes:
+        digest: a hash of the .onnx file.
+    """
 
     def __init__(self, folder: Path, spec: str):
         try:
             import onnxruntime
         except ImportError as error:
-            raise InvalidSetting(f"the judge {spec!r} needs: {EXTRA}") from error
+            raise InvalidSetting(f"the judge {shown(spec)} needs: {EXTRA}") from error
         files = sorted(folder.glob("*.onnx"))
         if len(files) != 1:
-            raise InvalidSetting(f"got the judge {spec!r}, expected a folder with one .onnx file; it has {len(files)}")
-        self._session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
-        self._tokenizer = _tokenizer(folder, spec)
+            raise InvalidSetting(f"got the judge {shown(spec)}, expected a folder with one .onnx file; it has {len(files)}")
+        self.digest = hashlib.sha256(files[0].read_bytes()).hexdigest()[:16]
+        try:
+            self._session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
+            self._tokenizer = _tokenizer(folder, spec)
+        except TrimtabError:
+            raise
+        except Exception as error:  # the errors of onnxruntime and of tokenizers have no class in common
+            raise _unreadable(spec, error) from error
 
     def logits(self, texts: Sequence[str]) -> Float[np.ndarray, "texts labels"]:
         """The logits of each label."""
@@ -73,14 +92,23 @@ def _tokenizer(folder: Path, spec: str) -> Any:
     elif (folder / "vocab.txt").is_file():
         tokenizer = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
     else:
-        raise InvalidSetting(f"got the judge {spec!r}, expected a tokenizer.json or vocab.txt in its folder")
+        raise InvalidSetting(f"got the judge {shown(spec)}, expected a tokenizer.json or vocab.txt in its folder")
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
     return tokenizer
 
 
+def _unreadable(spec: str, error: Exception) -> InvalidSetting:
+    return InvalidSetting(
+        f"got the judge {shown(spec)}, expected a classifier that onnxruntime can run ({reason_of(error)})"
+    )
+
+
 def _labels(folder: Path, count: int) -> list[str]:
     """The names of the labels in config.json, in the order of the logits; LABEL_0, LABEL_1, … if they have none."""
     config = folder / "config.json"
-    named = json.loads(config.read_text(encoding="utf-8")).get("id2label", {}) if config.is_file() else {}
+    content = parse_json(config.read_bytes()) if config.is_file() else {}
+    named = content.get("id2label") if isinstance(content, dict) else None
+    if not isinstance(named, dict):
+        named = {}
     return [str(named.get(str(number), f"LABEL_{number}")) for number in range(count)]

@@ -1,11 +1,15 @@
 """Questions for self-evaluation: an instruction, worked examples, and options with their scores, in TOML files."""
 
+import hashlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, final
 
+from trimtab.checking import shown
+from trimtab.data.hub import reason_of
+from trimtab.data.jsonlines import is_file
 from trimtab.errors import InvalidData, InvalidSetting
 
 ANSWER = "The answer is: ("
@@ -99,6 +103,11 @@ class Question:
         return self.options[::-1] if swapped else self.options
 
     @property
+    def digest(self) -> str:
+        """A hash of the question: of its words, its options with their scores, and its examples."""
+        return hashlib.sha256(repr(self).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @property
     def letters(self) -> str:
         """The letters of the options: A, B, and so on."""
         return ascii_uppercase[: len(self.options)]
@@ -115,15 +124,22 @@ def read_question(name: str) -> Question:
         InvalidData: the file is not a question.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise InvalidSetting(f"got the question {name!r}, expected {known}, or a .toml file like theirs in {FOLDER}")
+        raise InvalidSetting(f"got the question {shown(name)}, expected {known}, or a .toml file like theirs in {FOLDER}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return parse_question(path.stem, content)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise InvalidData(f"{str(path)!r} is not a question: {reason}; compare it with those in {FOLDER}") from error
+    except (OSError, RecursionError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise InvalidData(
+            f"{shown(str(path))} is not a question: {_reason(error)}; compare it with those in {FOLDER}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"it has no {error}" if isinstance(error, KeyError) else reason_of(error)
 
 
 def question_of(judge: str) -> Question:
@@ -135,7 +151,7 @@ def question_of(judge: str) -> Question:
     """
     kind, _, name = judge.partition(":")
     if kind != SELF:
-        raise InvalidSetting(f"got the judge {judge!r}, expected {SELF}, {SELF}:QUESTION, or reward.away(1)")
+        raise InvalidSetting(f"got the judge {shown(judge)}, expected {SELF}, {SELF}:QUESTION, or reward.away(1)")
     return read_question(name or DEFAULT_QUESTION)
 
 

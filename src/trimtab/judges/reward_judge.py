@@ -41,6 +41,18 @@ class RewardJudge:
             raise InvalidSetting("got β = 0 to judge by, expected toward(1) or away(1)")
         self.name = str(steer)
 
+    def describe(self) -> dict[str, str]:
+        """The rewards with their fingerprints and ranges, and whether they read the continuation alone."""
+        terms = self._steer.describe()
+        return {
+            "rewards": "; ".join(
+                f"{each['source']}:{each['attribute']} {each['fingerprint']} {each['direction']} "
+                f"{each['beta']:g} clamp {each['clamp']}"
+                for each in terms
+            ),
+            "alone": str(self._alone).lower(),
+        }
+
     def room(self, codec: TextCodec, prompt: str, prompt_ids: Sequence[int]) -> int:
         """The tokens that the rewards' contexts leave for a continuation.
 

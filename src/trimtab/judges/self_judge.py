@@ -53,6 +53,10 @@ class SelfJudge:
         self.question, self.chat, self.soft = question, chat, soft
         self.name = f"{SELF}:{question.name}" + (", chat" if chat else "") + (", soft" if soft else "")
 
+    def describe(self) -> dict[str, str]:
+        """A hash of the question. The engine that answers it is in the same record."""
+        return {"question_sha256": self.question.digest}
+
     @classmethod
     def from_text(cls, text: str, chat: bool = False, soft: bool = False) -> "SelfJudge":
         """A judge from `self` (harmlessness), `self:truthfulness`, `self:sentiment` or `self:FILE.toml`.

@@ -1,15 +1,18 @@
 """From prompts to token ids and from token ids to text. A prompt is a text or a conversation."""
 
 import hashlib
-import json
+import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from threading import Lock
 from typing import Protocol, final, runtime_checkable
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from trimtab.errors import InvalidPrompt, InvalidSetting
+from trimtab.data.json_text import dump_json
+from trimtab.errors import InvalidPrompt
+from trimtab.models.chat_template import ROLES, encode_turns, render_turns
+from trimtab.models.control_tokens import ControlTokens
 
 SHOWN = 40  # characters of a prompt in an error message
 
@@ -46,13 +49,19 @@ class TextCodec(Protocol):
     def encode_prompt(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt, with the special tokens that the model expects before it.
 
+        A plain text is the model's raw input: control tokens in it, such as `<|im_end|>`, are control tokens. In the
+        messages of a conversation they are text.
+
         Raises:
             InvalidPrompt: it is empty, not text, or leaves no room in the context.
             InvalidSetting: a conversation, and the model has no chat template.
         """
 
     def encode_text(self, text: str) -> list[int]:
-        """Token ids of a text, without special tokens; may be empty."""
+        """Token ids of a raw text, without special tokens before it; may be empty."""
+
+    def encode_literal(self, text: str) -> list[int]:
+        """Token ids of a text that somebody else wrote: control tokens in it are text."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
@@ -66,8 +75,12 @@ class TextCodec(Protocol):
     def render(self, conversation: Conversation, open_turn: bool = True) -> str:
         """A conversation in the model's chat template.
 
+        The text cannot tell control tokens in messages from the template's own. To encode a conversation, use
+        `encode_prompt`.
+
         Args:
-            conversation: the messages.
+            conversation: the messages. A first system message without text leaves the system turn out, where a template
+                would fill in one of its own.
             open_turn: open the assistant's turn behind them.
 
         Raises:
@@ -99,7 +112,7 @@ class TokenizerCodec:
         first = tokenizer.bos_token_id
         self.bos_token_id: int | None = tokenizer.eos_token_id if first is None else first
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        self.fingerprint = hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()[:16]
+        self.fingerprint = hashlib.sha256(_ascii_json(vocabulary).encode()).hexdigest()[:16]
         self._lock = Lock()  # a fast tokenizer cannot encode in two threads at once
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
@@ -108,7 +121,9 @@ class TokenizerCodec:
             check_text(prompt)
             ids = self._encode(prompt, special_tokens=True) if prompt else []
         else:
-            ids = self._encode(self.render(prompt), special_tokens=False)
+            check_conversation(prompt)
+            with self._lock:
+                ids = encode_turns(self.tokenizer, self._control, [dict(message) for message in prompt], self.name)
         if not ids:
             raise InvalidPrompt("got an empty prompt, expected at least one token of text to continue")
         if len(ids) >= self.context_length:
@@ -119,9 +134,15 @@ class TokenizerCodec:
         return ids
 
     def encode_text(self, text: str) -> list[int]:
-        """Token ids of a text, without special tokens."""
+        """Token ids of a raw text, without special tokens before it."""
         check_text(text)
         return self._encode(text, special_tokens=False)
+
+    def encode_literal(self, text: str) -> list[int]:
+        """Token ids of a text in which control tokens are text."""
+        check_text(text)
+        with self._lock:
+            return self._control.encode_literal(text, self._encode_as_text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
@@ -138,13 +159,15 @@ class TokenizerCodec:
     def render(self, conversation: Conversation, open_turn: bool = True) -> str:
         """A conversation in the tokenizer's chat template."""
         check_conversation(conversation)
-        if not self.tokenizer.chat_template:
-            raise InvalidSetting(f"got a conversation, but {self.name} has no chat template; pass a text instead")
         turns = [dict(message) for message in conversation]
-        try:
-            return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=open_turn, tokenize=False))
-        except TemplateError as error:
-            raise InvalidPrompt(f"got a conversation that the chat template of {self.name} refuses: {error}") from error
+        return render_turns(self.tokenizer, self._control, turns, open_turn, self.name)
+
+    @cached_property
+    def _control(self) -> ControlTokens:
+        return ControlTokens(self.tokenizer)
+
+    def _encode_as_text(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     def _encode(self, text: str, special_tokens: bool) -> list[int]:
         with self._lock:
@@ -164,7 +187,8 @@ def check_conversation(conversation: object) -> None:
     """Refuse what is not a list of messages.
 
     Raises:
-        InvalidPrompt: it is empty, or a message lacks a role or a text.
+        InvalidPrompt: it is empty, or a message lacks a role or a text, has a role that is none of ROLES, or has more
+            keys than these two.
     """
     if isinstance(conversation, str) or not isinstance(conversation, Sequence):
         raise InvalidPrompt(
@@ -173,13 +197,21 @@ def check_conversation(conversation: object) -> None:
     if not conversation:
         raise InvalidPrompt("got an empty conversation, expected at least one message")
     for message in conversation:
-        if not isinstance(message, Mapping) or not all(
-            isinstance(message.get(key), str) for key in ("role", "content")
-        ):
-            raise InvalidPrompt(f"got the message {message!r}, expected {{'role': 'user', 'content': 'a text'}}")
-        check_text(message["content"])
+        _check_message(message)
     if not conversation[-1]["content"]:
         raise InvalidPrompt("got an empty last message, expected text to answer")
+
+
+def _check_message(message: object) -> None:
+    if (
+        not isinstance(message, Mapping)
+        or set(message) != {"role", "content"}
+        or not all(isinstance(value, str) for value in message.values())
+    ):
+        raise InvalidPrompt(f"got the message {message!r:.200}, expected {{'role': 'user', 'content': 'a text'}}")
+    if message["role"] not in ROLES:
+        raise InvalidPrompt(f"got the role {message['role']!r:.60}, expected one of: {', '.join(ROLES)}")
+    check_text(message["content"])
 
 
 def check_text(text: str) -> None:
@@ -194,3 +226,13 @@ def check_text(text: str) -> None:
         raise InvalidPrompt(
             f"got {text[:SHOWN]!r}, expected text that has a UTF-8 encoding ({error.reason})"
         ) from error
+
+
+def _ascii_json(value: object) -> str:
+    """A value as JSON in ASCII, as fingerprints have always been computed."""
+    return re.sub(r"[^ -~]", lambda match: _escaped(match[0]), dump_json(value))
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))

@@ -1,7 +1,6 @@
 """A frozen causal language model and its tokenizer: one immutable object that all threads share."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +12,15 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from trimtab.data.json_text import dump_json
 from trimtab.errors import UnsupportedModel
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.layers import find_final_norm, find_layers
 
 REWINDABLE_ATTENTION = {"full_attention", "sliding_attention"}
 FINGERPRINT_ROWS = 64
+NOISE = 1e-3  # of the largest logit: more than kernels and experts differ by in float32, less than attention does
+PROBE = ((1, 2, 3, 4), (1, 5, 6, 7))  # two texts with the same first token
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class FrozenLM:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str):
         check_rewindable(model)
         self.model = model.eval().requires_grad_(False)
+        check_causal(self.model)
         self.tokenizer = tokenizer
         self.name = name
         self.lock = RLock()
@@ -132,7 +135,7 @@ class FrozenLM:
     def base_fingerprint(self) -> str:
         """A hash of the architecture and of a sample of the weights; equal in float32 and bfloat16."""
         shapes = [(name, list(weight.shape)) for name, weight in self.model.named_parameters()]
-        digest = hashlib.sha256(json.dumps(shapes).encode())
+        digest = hashlib.sha256(dump_json(shapes).encode())
         samples: list[Tensor] = [self.output_embedding[:FINGERPRINT_ROWS], *self.final_norm.parameters()]
         for weight in samples:
             digest.update(weight.detach().cpu().to(torch.bfloat16).view(torch.int16).numpy().tobytes())
@@ -150,10 +153,30 @@ def check_rewindable(model: PreTrainedModel) -> None:
         raise UnsupportedModel(
             f"got {type(model).__name__}, an encoder-decoder; expected a decoder-only language model"
         )
+    if model.get_output_embeddings() is None:
+        raise UnsupportedModel(f"got {type(model).__name__}, expected a model with a language-model head")
     kinds = set(getattr(config, "layer_types", None) or ()) - REWINDABLE_ATTENTION
     if kinds or getattr(model, "_is_stateful", False):
         found = ", ".join(sorted(kinds)) or "a recurrent state"
         raise UnsupportedModel(
             f"got {type(model).__name__} with {found}; expected only {', '.join(sorted(REWINDABLE_ATTENTION))}, "
             "because a state that cannot be cropped cannot be steered back"
+        )
+
+
+@torch.inference_mode()
+def check_causal(model: PreTrainedModel) -> None:
+    """Refuse a model whose logits depend on later tokens, such as an encoder: one forward call of two short texts.
+
+    Raises:
+        UnsupportedModel: the first token's logits change with the tokens behind it.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    ids = torch.tensor(PROBE, device=model.device) % rows
+    first = model(input_ids=ids, use_cache=False).logits[:, 0].float()
+    tolerance = max(NOISE, 8 * torch.finfo(model.dtype).eps) * first.abs().max()
+    if bool((first[0] - first[1]).abs().max() > tolerance):
+        raise UnsupportedModel(
+            f"got {type(model).__name__}, whose logits depend on later tokens; expected a decoder, which reads from "
+            "left to right (an encoder such as BERT cannot write)"
         )

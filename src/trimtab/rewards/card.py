@@ -1,21 +1,30 @@
 """The card of a reward: its base, its head, its attributes, how it was trained and how good it is."""
 
-import json
-import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
-from trimtab.errors import CorruptReward, InvalidSetting, RewardMismatch, UnknownAttribute
+from trimtab.checking import checked, shown
+from trimtab.data.hub import reason_of
+from trimtab.data.json_text import dump_json, parse_json
+from trimtab.data.jsonlines import is_file
+from trimtab.data.visible import legible
+from trimtab.errors import CorruptReward, InvalidData, InvalidSetting, RewardMismatch, UnknownAttribute
 from trimtab.rewards.heads import head_kind
 
 CARD_FILE = "config.json"
+WEIGHTS_FILE = "reward.safetensors"
+README_FILE = "README.md"
 SCHEMA_VERSION = 1
+MAX_SIZE = 1_000_000  # of a rank, a number of layers or an alpha
+MAX_REWARD = 1e30  # float32 holds it
+MAX_DEPTH = 20  # of objects and lists within each other
 TrunkTraining = Literal["frozen", "lora", "full"]
 Link = Literal["identity", "sigmoid"]
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class RewardCard:
     """Everything about a reward except its weights; saved as config.json.
@@ -36,6 +45,9 @@ class RewardCard:
         bos_token_id: the token put before every text; None for none.
         provenance: the data, the command and the settings of the training.
         quality: figures on held-out data, and the name of the data.
+        weights_dtype: the number format of the saved weights; None before they are saved.
+        weights_sha256: the hash of the file of weights, which is checked when it is loaded; None before they are saved,
+            and in cards of older versions. Cards are compared without these two.
         schema_version: the version of this layout.
     """
 
@@ -55,21 +67,21 @@ class RewardCard:
     bos_token_id: int | None = None
     provenance: dict[str, object] = field(default_factory=dict)
     quality: dict[str, object] = field(default_factory=dict)
+    weights_dtype: str | None = field(default=None, compare=False)
+    weights_sha256: str | None = field(default=None, compare=False)
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         head_kind(self.head)  # or it raises
-        choices = {"trunk": ("frozen", "lora", "full"), "link": ("identity", "sigmoid")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise InvalidSetting(f"got {name}={getattr(self, name)!r}, expected {' or '.join(allowed)}")
-        for name in ("layers", "rank", "lora_rank"):
-            if getattr(self, name) < 1:
-                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
+        for name in ("layers", "rank", "lora_rank", "lora_alpha"):
+            if not 1 <= getattr(self, name) <= MAX_SIZE:
+                raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {MAX_SIZE}")
         if not all(self.attributes) or not 0 < len(self.attributes) == len(set(self.attributes)):
-            raise InvalidSetting(f"got attributes {self.attributes}, expected one or more different names")
-        if self.clamp is not None and not -math.inf < self.clamp[0] < self.clamp[1] < math.inf:
-            raise InvalidSetting(f"got clamp={self.clamp}, expected (low, high), both finite and low < high")
+            raise InvalidSetting(f"got attributes {shown(self.attributes)}, expected one or more different names")
+        if self.clamp is not None and not -MAX_REWARD <= self.clamp[0] < self.clamp[1] <= MAX_REWARD:
+            raise InvalidSetting(f"got clamp={shown(self.clamp)}, expected (low, high), both finite and low < high")
+        if self.bos_token_id is not None and self.bos_token_id < 0:
+            raise InvalidSetting(f"got bos_token_id={self.bos_token_id}, expected a token id")
 
     def attribute_index(self, attribute: str | None) -> int:
         """The column of an attribute; the first for None.
@@ -80,7 +92,8 @@ class RewardCard:
         if attribute is None:
             return 0
         if attribute not in self.attributes:
-            raise UnknownAttribute(f"got attribute {attribute!r}, expected one of: {', '.join(self.attributes)}")
+            known = legible(", ".join(self.attributes), keep="")
+            raise UnknownAttribute(f"got attribute {shown(attribute)}, expected one of: {known}")
         return self.attributes.index(attribute)
 
     def check_tokenizer(self, name: str, fingerprint: str) -> None:
@@ -95,47 +108,77 @@ class RewardCard:
         """
         if fingerprint != self.tokenizer_fingerprint:
             raise RewardMismatch(
-                f"reward {name!r} was trained for the tokenizer {self.tokenizer_fingerprint} (of {self.base}), the "
+                f"reward {shown(name)} was trained for the tokenizer {self.tokenizer_fingerprint} (of {self.base}), the "
                 f"language model has {fingerprint}; train a reward for that model: trimtab train labels --base MODEL"
             )
 
     def to_json(self) -> str:
         """The text of config.json."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return dump_json(asdict(self), indent=2) + "\n"
 
     @classmethod
+    @checked
     def from_json(cls, text: str) -> "RewardCard":
         """Read config.json.
 
         Raises:
-            CorruptReward: the text is not JSON, lacks a field, has an unknown one, or has a newer schema.
+            CorruptReward: the text is not JSON, lacks a field, has an unknown one, has one of another type or out of
+                range, or has a newer schema.
         """
         try:
-            values = json.loads(text)
-            if (version := values.get("schema_version")) != SCHEMA_VERSION:
-                raise CorruptReward(f"got a reward of schema {version}, expected {SCHEMA_VERSION}; upgrade trimtab")
-            unknown = set(values) - {f.name for f in fields(cls)}
-            if unknown:
-                raise CorruptReward(f"got unknown fields in config.json: {', '.join(sorted(unknown))}")
-            if not isinstance(values["attributes"], list):
-                raise CorruptReward(f"got attributes {values['attributes']!r} in config.json, expected a list of names")
-            values["attributes"] = tuple(values["attributes"])
-            values["clamp"] = None if values["clamp"] is None else tuple(values["clamp"])
-            return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CorruptReward(f"config.json is not a reward card: {error}") from error
+            return cls(**_fields_of(text))
+        except (InvalidData, InvalidSetting) as error:
+            raise CorruptReward(
+                f"{CARD_FILE} is not a reward card: {error}; fetch or train the reward again"
+            ) from error
 
 
-def read_card(folder: Path) -> RewardCard:
+@checked
+def read_card(folder: str | Path) -> RewardCard:
     """Read the card of a saved reward.
 
     Raises:
         CorruptReward: the folder has no card, or the card cannot be read.
+        WrongType: the folder is no path.
     """
-    path = folder / CARD_FILE
-    if not path.is_file():
-        raise CorruptReward(f"got {str(folder)!r}, expected the folder of a reward; it has no {CARD_FILE}")
+    path = Path(folder) / CARD_FILE
+    if not is_file(path):
+        raise CorruptReward(f"got {shown(str(folder))}, expected the folder of a reward; it has no {CARD_FILE}")
     try:
         return RewardCard.from_json(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise CorruptReward(f"cannot read {str(path)!r}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorruptReward(f"cannot read {shown(str(path))}: {reason_of(error)}") from error
+
+
+def _fields_of(text: str) -> dict[str, Any]:
+    """The fields in the text of a card; their types are not checked yet.
+
+    Raises:
+        InvalidData: it is no JSON object, or is nested too deeply.
+        CorruptReward: another schema, or unknown fields.
+    """
+    values = parse_json(text)
+    if not isinstance(values, dict):
+        raise InvalidData(f"got {shown(values)}, expected an object")
+    if (version := values.get("schema_version")) != SCHEMA_VERSION:
+        raise CorruptReward(f"got a reward of schema {shown(version)}, expected {SCHEMA_VERSION}; upgrade trimtab")
+    if unknown := sorted(set(values) - {f.name for f in fields(RewardCard)}):
+        raise CorruptReward(f"got unknown fields in {CARD_FILE}: {shown(', '.join(unknown))}; upgrade trimtab")
+    if _too_deep(values):
+        raise InvalidData(f"got values nested more than {MAX_DEPTH} deep, expected tables and figures")
+    lists = {name: tuple(values[name]) for name in ("attributes", "clamp") if isinstance(values.get(name), list)}
+    return values | lists
+
+
+def _too_deep(value: object) -> bool:
+    """Whether objects and lists are nested more than MAX_DEPTH deep."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [each for outer in level for each in _inside(outer)]
+    return bool(level)
+
+
+def _inside(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, list) else []

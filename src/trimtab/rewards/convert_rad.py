@@ -1,24 +1,27 @@
 """Convert the checkpoints that RAD's authors released (2310.09520): state dicts of GPT-2 with a linear head."""
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from trimtab.errors import CorruptReward, InvalidSetting
+from trimtab.checking import checked, shown
+from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.network import build_network, reward_tensors
 from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewards.weights import first_non_finite
+from trimtab.versions import versions
 
 WRAPPERS = ("module.", "model.")
 OLD_BUFFERS = (".attn.bias", ".attn.masked_bias")  # causal masks that older transformers saved
 TRUNK, HEAD = "transformer.", "lm_head."
 
 
-def convert_rad(file: Path, base: FrozenLM, attributes: Sequence[str], name: str = "reward") -> RewardModel:
+@checked
+def convert_rad(file: str | Path, base: FrozenLM, attributes: Sequence[str], name: str = "reward") -> RewardModel:
     """Convert a released RAD checkpoint to a reward.
 
     The state dict has `model.transformer.*` of GPT-2 and `model.lm_head.*` with one output per attribute. The file is
@@ -32,14 +35,45 @@ def convert_rad(file: Path, base: FrozenLM, attributes: Sequence[str], name: str
         name: the reward's name.
 
     Raises:
-        CorruptReward: the file is no such state dict, or does not have the base's shape.
+        InvalidData: the file cannot be read, is no such state dict, does not have the base's shape, or holds a number
+            that is not finite.
         InvalidSetting: the number of outputs is not the number of attributes.
     """
+    return reward_from_rad(read_rad(file, attributes), base, attributes, name, Path(file).name)
+
+
+@checked
+def read_rad(file: str | Path, attributes: Sequence[str]) -> dict[str, Tensor]:
+    """Read a released checkpoint, and check it as far as that goes without its base. Arguments as in `convert_rad`.
+
+    Returns:
+        The tensors by the names that a reward has for them.
+    """
+    if not all(attributes) or not 0 < len(attributes) == len(set(attributes)):
+        raise InvalidSetting(f"got attributes {shown(list(attributes))}, expected one or more different names")
     tensors = _renamed(_load(file))
-    if "head.value.weight" not in tensors:
-        raise CorruptReward(f"{str(file)!r} has no lm_head.weight, expected a RAD reward model's state dict")
+    if "head.value.weight" not in tensors or not tensors["head.value.weight"].dim():
+        raise InvalidData(f"{shown(str(file))} has no lm_head.weight, expected a RAD reward model's state dict")
     if (outputs := len(tensors["head.value.weight"])) != len(attributes):
         raise InvalidSetting(f"got {len(attributes)} attributes for a head of {outputs} outputs, expected one for each")
+    if bad := first_non_finite(tensors):
+        raise InvalidData(f"{shown(str(file))} is damaged: {shown(bad)} has a number that is not finite; fetch the file again")
+    return tensors
+
+
+def reward_from_rad(
+    tensors: Mapping[str, Tensor], base: FrozenLM, attributes: Sequence[str], name: str, file: str
+) -> RewardModel:
+    """Make a reward of the tensors that `read_rad` returned.
+
+    Args:
+        tensors: the weights.
+        base, attributes, name: as in `convert_rad`.
+        file: the name of their file, for the card.
+
+    Raises:
+        InvalidData: they do not have the base's shape.
+    """
     card = RewardCard(
         base=base.name,
         base_fingerprint=base.base_fingerprint,
@@ -48,26 +82,26 @@ def convert_rad(file: Path, base: FrozenLM, attributes: Sequence[str], name: str
         head="v",
         attributes=tuple(attributes),
         trunk="full",
-        provenance={"imported from": file.name, "as": "RAD's released layout"},
+        provenance={"imported from": file, "as": "RAD's released layout", **versions()},
     )
     network = build_network(base, card)
     expected = {name: weight.shape for name, weight in reward_tensors(network, card.trunk).items()}
     found = {name: weight.shape for name, weight in tensors.items()}
     if wrong := [name for name in expected | found if expected.get(name) != found.get(name)]:
-        raise CorruptReward(f"{str(file)!r} does not fit {base.name} in {len(wrong)} tensors, first {min(wrong)!r}")
+        raise InvalidData(f"{shown(file)} does not fit {base.name} in {len(wrong)} tensors, first {shown(min(wrong))}")
     network.load_state_dict(tensors)
     return RewardModel(network, card, base, name)
 
 
-def _load(file: Path) -> Mapping[str, Tensor]:
+def _load(file: str | Path) -> Mapping[str, Tensor]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CorruptReward(
-            f"cannot read {str(file)!r} as tensors alone: it is no PyTorch file, is damaged, or holds other objects"
-        ) from error
-    if not isinstance(loaded, Mapping) or not all(isinstance(weight, Tensor) for weight in loaded.values()):
-        raise CorruptReward(f"got {type(loaded).__name__} in {str(file)!r}, expected a state dict: names and tensors")
+    except Exception as error:  # a damaged archive or pickle may raise anything
+        reason = error.strerror if isinstance(error, OSError) else "no PyTorch file, a damaged one, or other objects"
+        raise InvalidData(f"cannot read {shown(str(file))} as tensors alone ({reason}); fetch the file again") from error
+    is_state = isinstance(loaded, Mapping) and all(isinstance(weight, Tensor) for weight in loaded.values())
+    if not is_state or not all(isinstance(name, str) for name in loaded):
+        raise InvalidData(f"got {type(loaded).__name__} in {shown(str(file))}, expected a state dict: names and tensors")
     return loaded
 
 

@@ -1,7 +1,9 @@
 """The model card that is saved beside a reward, for people and for the Hub."""
 
-import json
+from dataclasses import dataclass
+from typing import final
 
+from trimtab.data.json_text import dump_json
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads import head_class, head_kind
 from trimtab.rewards.registry import bundled_rewards
@@ -14,19 +16,52 @@ LIMITS = """\
 """
 
 
+@final
+@dataclass(frozen=True)
+class Figures:
+    """One table of a card.
+
+    Attributes:
+        title: what it shows.
+        heads: the names of the columns; empty for a table of names and values.
+        rows: the cells, as text.
+    """
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+
+
 def model_card(card: RewardCard, name: str) -> str:
     """The README.md of a reward's folder, with the Hub's metadata block."""
     parts = [
         "---\nlibrary_name: trimtab\ntags: [trimtab, reward-model, decoding]\n---",
-        f"# {name}\n\n{head_kind(card.head).title} for {', '.join(f'`{a}`' for a in card.attributes)}, on {card.base}.",
+        f"# {name}\n\n{headline(card)}.",
         _snippet(card, name),
-        "## Description\n\n" + _table(_description(card)),
-        "## Training\n\n" + _table(_flat(card.provenance)),
-        "## Quality on held-out data\n\n" + _table(_flat(card.quality)),
-        *_tables(card.quality),
+        *(_markdown(figures) for figures in card_figures(card)),
         "## Limits\n\n" + LIMITS,
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def headline(card: RewardCard) -> str:
+    """The method, the attributes and the base in one line."""
+    return f"{head_kind(card.head).title} for {', '.join(f'`{a}`' for a in card.attributes)}, on {card.base}"
+
+
+def card_figures(card: RewardCard) -> list[Figures]:
+    """The card as tables: description, training, quality, and the tables among the figures of quality."""
+    return [
+        Figures("Description", [], _named(_description(card))),
+        Figures("Training", [], _named(_flat(card.provenance))),
+        Figures("Quality on held-out data", [], _named(_flat(card.quality))),
+        *quality_tables(card.quality),
+    ]
+
+
+def quality_figures(quality: dict[str, object]) -> list[Figures]:
+    """Measured quality as tables: the plain figures, then the tables."""
+    return [Figures("Quality", [], _named(_flat(quality))), *quality_tables(quality)]
 
 
 def _snippet(card: RewardCard, name: str) -> str:
@@ -46,6 +81,8 @@ def _description(card: RewardCard) -> dict[str, object]:
         "clamp": "none" if card.clamp is None else f"{card.clamp[0]:.3g} to {card.clamp[1]:.3g}",
         "tokenizer fingerprint": card.tokenizer_fingerprint,
         "base fingerprint": card.base_fingerprint,
+        "dtype of the weights": card.weights_dtype or "not saved",
+        "SHA-256 of the weights": card.weights_sha256 or "not recorded",
     }
 
 
@@ -60,28 +97,32 @@ def _flat(facts: dict[str, object]) -> dict[str, object]:
     return plain
 
 
-def _tables(quality: dict[str, object]) -> list[str]:
+def quality_tables(quality: dict[str, object]) -> list[Figures]:
     """The figures that are tables: by prefix, range, calibration."""
-    parts = []
+    tables = []
     for name, value in quality.items():
-        if isinstance(value, dict):
-            parts.append(f"{name}\n\n" + _rows(list(value), [list(value.values())]))
-        elif isinstance(value, list) and value:
-            parts.append(f"{name}\n\n" + _rows(list(value[0]), [list(row.values()) for row in value]))
-    return parts
+        rows = [value] if isinstance(value, dict) else value
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+            tables.append(Figures(name, list(map(str, rows[0])), [list(map(_cell, row.values())) for row in rows]))
+    return tables
 
 
-def _table(facts: dict[str, object]) -> str:
-    return _rows(["", ""], [[name, value] for name, value in facts.items()])
-
-
-def _rows(heads: list[str], rows: list[list[object]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([_cell(cell) for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _named(facts: dict[str, object]) -> list[list[str]]:
+    return [[name, _cell(value)] for name, value in facts.items()]
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return value if isinstance(value, str) else dump_json(value)
+
+
+def _markdown(figures: Figures) -> str:
+    heads = figures.heads or ["", ""]
+    lines = [heads, ["---"] * len(heads), *figures.rows]
+    table = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
+    return f"{figures.title if figures.heads else '## ' + figures.title}\n\n{table}"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard, TrunkTraining
 from trimtab.rewards.heads import head_class
@@ -62,8 +63,10 @@ def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:
     """A fresh network of the shape that a card describes; a trunk that is not trained shares the base's tensors.
 
     Raises:
-        InvalidSetting: the card asks for more layers, or a higher rank, than the base has.
+        InvalidSetting: the card asks for more layers, or a higher rank, than the base has, or for a BOS that it lacks.
     """
+    if card.bos_token_id is not None and card.bos_token_id >= base.vocabulary_size:
+        raise InvalidSetting(f"got bos_token_id={card.bos_token_id}, expected less than {base.vocabulary_size}")
     trunk = build_trunk(base, card)
     head = head_class(card.head).build(card, base.output_embedding)
     return RewardNetwork(trunk, head.to(base.device), card.bos_token_id)

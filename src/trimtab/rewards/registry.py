@@ -1,15 +1,18 @@
 """Find and load rewards: bundled with the package, in a folder, or on the Hub. Importing this file imports no torch."""
 
+import os
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimtab.errors import InvalidSetting, RewardNotFound
-from trimtab.rewards.card import CARD_FILE, RewardCard, read_card
+from trimtab.checking import check_type, checked, shown
+from trimtab.data.hub import HubFault, fetch, suggestion
+from trimtab.errors import InvalidSetting, RewardNotFound, WrongType
+from trimtab.rewards.card import CARD_FILE, WEIGHTS_FILE, RewardCard, read_card
 from trimtab.rewards.heads import HEADS, head_of_method
-from trimtab.steering.notation import parse_steer
+from trimtab.steering.notation import SteerText, parse_steer
 
 if TYPE_CHECKING:
     from trimtab.models.frozen_lm import FrozenLM
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from trimtab.steering.steer import Steer
 
 BUNDLED = Path(__file__).parent / "bundled"
+HUB_FILES = (CARD_FILE, "*.safetensors")
 
 
 def bundled_rewards() -> dict[str, RewardCard]:
@@ -24,33 +28,45 @@ def bundled_rewards() -> dict[str, RewardCard]:
     return {path.parent.name: read_card(path.parent) for path in sorted(BUNDLED.glob(f"*/{CARD_FILE}"))}
 
 
-def find_reward(name: str) -> Path:
-    """The folder of a reward. A reward on the Hub is downloaded.
+@checked
+def find_reward(name: str | Path) -> Path:
+    """The folder of a reward. A reward on the Hub is downloaded; see `trimtab.data.hub` for its limits.
 
     Args:
         name: a bundled name, a local folder, or a Hub id.
 
     Raises:
         RewardNotFound: no reward of that name; the message lists the bundled ones.
+        WrongType: the name is no text.
     """
-    if (BUNDLED / name / CARD_FILE).is_file():
-        return BUNDLED / name
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
+    text = os.fspath(name)
+    if local := _local_folder(text):
+        return local
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        names = ", ".join(bundled_rewards())
+        if text.count("/") != 1:
+            raise HubFault("no such folder, and no Hub id: those look like OWNER/NAME")
+        return fetch(text, HUB_FILES)
+    except HubFault as fault:
+        names = list(bundled_rewards())
         raise RewardNotFound(
-            f"got reward {name!r}, expected one of: {names}; or a folder, or a Hub id that can be reached"
-        ) from error
+            f"got reward {shown(text)}, expected one of: {', '.join(names)}; or a folder, or a Hub id ({fault})"
+            + suggestion(text, names)
+        ) from fault
 
 
-def load_reward(name: str, lm: "FrozenLM | None" = None) -> "RewardModel":
-    """Load a reward.
+def _local_folder(name: str) -> Path | None:
+    """The folder of a bundled reward, or a folder on this machine."""
+    try:
+        bundled = BUNDLED / name
+        if bundled.parent == BUNDLED and (bundled / CARD_FILE).is_file():
+            return bundled
+        return Path(name) if name and Path(name).is_dir() else None
+    except (OSError, ValueError):  # a name that is too long, a null character, a folder that may not be read
+        return None
+
+
+def load_reward(name: str | Path, lm: "FrozenLM | None" = None) -> "RewardModel":
+    """Load a reward. Its card and its weights are checked before its base loads.
 
     Args:
         name: a bundled name, a folder, or a Hub id.
@@ -61,14 +77,43 @@ def load_reward(name: str, lm: "FrozenLM | None" = None) -> "RewardModel":
         RewardNotFound: no reward of that name.
         RewardMismatch: the tokenizer of `lm` is not the reward's.
         CorruptReward: the folder is damaged.
+        WrongType: an argument of another type.
     """
+    folder = find_reward(name)
+    from trimtab.models.frozen_lm import FrozenLM
     from trimtab.models.loading import load_frozen_lm
     from trimtab.rewards.reward_model import RewardModel
 
-    def load_base(base: str) -> "FrozenLM":
+    check_type("lm", lm, FrozenLM | None)
+
+    def load_base(base: str) -> FrozenLM:
         return load_frozen_lm(base, str(lm.device) if lm else None, lm.model.dtype if lm else None)
 
-    return RewardModel.from_folder(find_reward(name), load_base, lm, name)
+    return RewardModel.from_folder(folder, load_base, lm, os.fspath(name))
+
+
+@checked
+def check_reward(name: str | Path, tokenizer_fingerprint: str | None = None) -> RewardCard:
+    """Check a reward as far as that goes without its base: its card, its tokenizer, and every byte of its weights.
+
+    Args:
+        name: as in `load_reward`.
+        tokenizer_fingerprint: of the language model to steer; None if it is not known.
+
+    Returns:
+        Its card.
+
+    Raises:
+        RewardNotFound, RewardMismatch, CorruptReward: as in `load_reward`.
+    """
+    folder = find_reward(name)
+    card = read_card(folder)
+    if tokenizer_fingerprint is not None:
+        card.check_tokenizer(os.fspath(name), tokenizer_fingerprint)
+    from trimtab.rewards.weights import read_weights  # here, because it imports torch
+
+    read_weights(folder / WEIGHTS_FILE, card.weights_sha256)
+    return card
 
 
 def load_by_method(name: str, method: str | None, base: "FrozenLM | None" = None) -> "RewardModel":
@@ -83,15 +128,50 @@ def load_by_method(name: str, method: str | None, base: "FrozenLM | None" = None
         InvalidSetting: an unknown method, or the reward has another one.
         RewardNotFound, RewardMismatch, CorruptReward: as in `load_reward`.
     """
+    return load_reward(name_by_method(name, method), base)
+
+
+@checked
+def name_by_method(name: str, method: str | None) -> str:
+    """The name of the reward that a method asks for, from the cards alone. Arguments and errors as `load_by_method`."""
     if method is None:
-        return load_reward(name, base)
+        return name
     wanted = head_of_method(method)
     of_method = name + HEADS[wanted].bundled_suffix
-    found = load_reward(of_method if of_method in bundled_rewards() else name, base)
-    if found.card.head != wanted:
-        has = HEADS[found.card.head].method
-        raise InvalidSetting(f"got method {method!r} for {name!r}, expected {has!r}; leave the method out")
+    found = of_method if of_method in bundled_rewards() else name
+    head = read_card(find_reward(found)).head
+    if head != wanted:
+        has = HEADS[head].method
+        raise InvalidSetting(f"got method {method!r} for {shown(name)}, expected {has!r}; leave the method out")
     return found
+
+
+def check_steers(texts: Sequence[str], method: str | None = None, tokenizer_fingerprint: str | None = None) -> None:
+    """Refuse steers that cannot be loaded, before the language model loads.
+
+    Args:
+        texts, method: as in `load_steers`.
+        tokenizer_fingerprint: of the language model to steer. None if it is not known: then the rewards' cards are
+            read; otherwise their weights too.
+
+    Raises:
+        InvalidSetting, UnknownAttribute, RewardNotFound, RewardMismatch, CorruptReward: as in `load_steers`.
+    """
+    names = []
+    for typed in _parse_steers(texts):
+        names.append(name_by_method(typed.reward, method))
+        card = read_card(find_reward(names[-1]))
+        card.attribute_index(typed.attribute)
+        if tokenizer_fingerprint is not None:
+            card.check_tokenizer(names[-1], tokenizer_fingerprint)
+    for name in dict.fromkeys(names) if tokenizer_fingerprint is not None else ():
+        check_reward(name, tokenizer_fingerprint)
+
+
+def _parse_steers(texts: Sequence[str]) -> list[SteerText]:
+    if isinstance(texts, str):
+        raise WrongType(f"got texts={shown(texts)}, expected a list of steers, as in ['toxicity=-30']")
+    return [parse_steer(text) for text in check_type("texts", texts, Sequence[str])]
 
 
 def load_steers(texts: Sequence[str], method: str | None = None, base: "FrozenLM | None" = None) -> "Steer | None":
@@ -106,7 +186,7 @@ def load_steers(texts: Sequence[str], method: str | None = None, base: "FrozenLM
         UnknownAttribute: a reward has no attribute of that name.
         RewardNotFound, RewardMismatch, CorruptReward: as in `load_reward`.
     """
-    typed = [parse_steer(text) for text in texts]
+    typed, method = _parse_steers(texts), check_type("method", method, str | None)
     rewards = {name: load_by_method(name, method, base) for name in dict.fromkeys(steer.reward for steer in typed)}
     steers = [
         (rewards[t.reward].away if t.beta < 0 else rewards[t.reward].toward)(abs(t.beta), t.attribute) for t in typed

@@ -1,6 +1,5 @@
 """A reward model: users load it, steer with it, score texts with it and save it. It never changes."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,19 +10,20 @@ from typing import final
 import torch
 from huggingface_hub import HfApi
 from jaxtyping import Float
-from safetensors.torch import save_file
 from torch import Tensor
 
-from trimtab.data.files import whole_folder
-from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
+from trimtab.checking import checked, shown
+from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import LAST, KVCache
-from trimtab.rewards.card import CARD_FILE, RewardCard, read_card
-from trimtab.rewards.folder import README_FILE, WEIGHTS_FILE, check_target, load_own_tensors
+from trimtab.rewards.base_path import find_base
+from trimtab.rewards.card import WEIGHTS_FILE, RewardCard, read_card
+from trimtab.rewards.finite import check_finite
+from trimtab.rewards.folder import put_own_tensors, write_reward
 from trimtab.rewards.heads.base import PrefixRewards
-from trimtab.rewards.model_card import model_card
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.trunk import merge_adapters
+from trimtab.rewards.weights import fingerprint_of, read_weights
 from trimtab.steering.reward import RewardState
 from trimtab.steering.steer import Clamp, Steer, Term
 
@@ -38,16 +38,24 @@ class RewardModel:
         base: the language model whose layers the trunk has.
         name: the reward's name in traces and messages.
         source: the name, folder or Hub id that it was loaded by; default: its name.
+        fingerprint: the hash of the weights as they were saved; default: computed from the network.
     """
 
     def __init__(
-        self, network: RewardNetwork, card: RewardCard, base: FrozenLM, name: str = "reward", source: str | None = None
+        self,
+        network: RewardNetwork,
+        card: RewardCard,
+        base: FrozenLM,
+        name: str = "reward",
+        source: str | None = None,
+        fingerprint: str | None = None,
     ):
         self.network = network.eval().requires_grad_(False)
         self.card = card
         self.base = base
         self.name = name
         self.source = name if source is None else source
+        self._saved_fingerprint = fingerprint
 
     def __repr__(self) -> str:
         head = self.network.head.describe(self.card)
@@ -60,11 +68,12 @@ class RewardModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the reward's own weights, in the dtype in which they are loaded."""
-        digest = hashlib.sha256()
-        for name, weight in sorted(reward_tensors(self.network, self.card.trunk).items()):
-            digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """A hash of the reward's own weights, computed once.
+
+        A loaded reward has the hash of its file's weights, whatever the dtype that it is loaded in. A reward in memory
+        is hashed in its own dtype: a save that rounds the weights, and `merged`, change the fingerprint.
+        """
+        return self._saved_fingerprint or fingerprint_of(reward_tensors(self.network, self.card.trunk))
 
     def describe(self) -> dict[str, str]:
         """The reward in records of a run: its name, what loads it, and the hash of its weights."""
@@ -85,6 +94,7 @@ class RewardModel:
         """The longest prefix that the trunk's positions allow, in tokens."""
         return self.base.context_length
 
+    @checked
     def toward(
         self, beta: float, attribute: str | None = None, clamp: Clamp | None = None, min_entropy: float = 0.0
     ) -> Steer:
@@ -98,10 +108,11 @@ class RewardModel:
 
         Raises:
             UnknownAttribute: the reward has no such attribute.
-            InvalidSetting: a number out of range.
+            InvalidSetting: a number out of range, or an argument of another type.
         """
         return self._steer(beta, attribute, clamp, min_entropy, away=False)
 
+    @checked
     def away(
         self, beta: float, attribute: str | None = None, clamp: Clamp | None = None, min_entropy: float = 0.0
     ) -> Steer:
@@ -110,7 +121,8 @@ class RewardModel:
 
     def _steer(self, beta: float, attribute: str | None, clamp: Clamp | None, min_entropy: float, away: bool) -> Steer:
         column = self.card.attribute_index(attribute)
-        return Steer((Term(self, column, float(beta), away, clamp or self.card.clamp, min_entropy),))
+        strength = float(beta)
+        return Steer((Term(self, column, strength, away, clamp or self.card.clamp, min_entropy),))
 
     def check_serves(self, tokenizer_fingerprint: str) -> None:
         """Check that a language model has the reward's tokenizer.
@@ -131,7 +143,7 @@ class RewardModel:
         """
         limit = self.network.head.max_candidates
         if limit is not None and (k is None or k > limit):
-            raise InvalidSetting(f"got top_k={k}, expected 1 to {limit}: {self.name!r} runs every candidate")
+            raise InvalidSetting(f"got top_k={shown(k)}, expected 1 to {limit}: {self.name!r} runs every candidate")
 
     def reads(self, model: object) -> int | None:
         """The depth of the hidden state to read from the cache of `model`; None if the reward runs its own trunk."""
@@ -160,8 +172,10 @@ class RewardModel:
         if self.card.trunk != "lora":
             return self
         network = RewardNetwork(merge_adapters(self.network.trunk), self.network.head, self.card.bos_token_id)
-        return RewardModel(network, replace(self.card, trunk="full"), self.base, self.name, self.source)
+        card = replace(self.card, trunk="full", weights_dtype=None, weights_sha256=None)
+        return RewardModel(network, card, self.base, self.name, self.source)
 
+    @checked
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens; the network adds BOS.
 
@@ -171,20 +185,31 @@ class RewardModel:
         ids = self.base.codec.encode_text(text)
         room = self.context_length - self.extra_tokens
         if not 1 <= len(ids) <= room:
-            raise InvalidPrompt(f"got a text of {len(ids)} tokens, expected 1 to {room}: {text[:40]!r}")
+            raise InvalidPrompt(f"got a text of {len(ids)} tokens, expected 1 to {room}: {shown(text)}")
         return ids
 
     @torch.inference_mode()
     def score_ids(self, texts: Sequence[Sequence[int]]) -> PrefixRewards:
-        """The rewards of every prefix of tokenized texts, in one forward, after the head's link."""
+        """The rewards of every prefix of tokenized texts, in one forward, after the head's link.
+
+        Raises:
+            NonFiniteReward: a reward is NaN or infinite.
+        """
         batch = PromptBatch.pad(texts, self.base.pad_token_id, self.base.device)
         scored = self.network(batch.ids, batch.mask)
-        return scored._replace(values=self.network.head.link(scored.values))
+        scored = scored._replace(values=self.network.head.link(scored.values))
+        check_finite(self, scored.values[scored.known], batch.ids[scored.known], self.base.codec)
+        return scored
 
+    @checked
     def score_prefixes(self, texts: str | Sequence[str]) -> list[Float[Tensor, "tokens attributes"]]:
         """The rewards of every prefix of each text; NaN at a first token that the head cannot score.
 
         The answers of a head of differences are summed. The sum is the reward of the prefix plus a constant.
+
+        Raises:
+            InvalidPrompt: there are no texts, or one is empty or longer than the context.
+            NonFiniteReward: a reward is NaN or infinite.
         """
         ids = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
         if not ids:
@@ -196,10 +221,12 @@ class RewardModel:
         values = values.masked_fill(~scored.known[..., None], float("nan"))
         return [row[-len(tokens) :] for row, tokens in zip(values, ids, strict=True)]
 
+    @checked
     def score(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:
-        """The rewards of whole texts, unclamped; one row for a single text. Errors as in `encode`."""
+        """The rewards of whole texts, unclamped; one row for a single text. Errors as in `score_prefixes`."""
         return torch.stack([prefixes[-1] for prefixes in self.score_prefixes(texts)])
 
+    @checked
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write the card, a README and the reward's own weights; the base's weights are not copied.
 
@@ -210,18 +237,14 @@ class RewardModel:
 
         Raises:
             InvalidSetting: the folder holds other files.
+            InvalidOutput: the folder cannot be written.
+            TrainingDiverged: a weight is not finite, or not within the range of `dtype`.
         """
-        check_target(Path(folder))
-        tensors = {
-            name: weight.to(dtype or weight.dtype).contiguous()
-            for name, weight in reward_tensors(self.network, self.card.trunk).items()
-        }
-        with whole_folder(Path(folder), replace=True) as partial:
-            (partial / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
-            (partial / README_FILE).write_text(model_card(self.card, Path(folder).name), encoding="utf-8")
-            save_file(tensors, partial / WEIGHTS_FILE)
-            (partial / WEIGHTS_FILE).chmod(0o644)  # safetensors leaves it to its owner alone
+        tensors = reward_tensors(self.network, self.card.trunk)
+        rounded = {name: weight.to(dtype or weight.dtype).contiguous() for name, weight in tensors.items()}
+        write_reward(Path(folder), self.card, rounded)
 
+    @checked
     def push_to_hub(self, repo_id: str, private: bool = False) -> str:
         """Save to a model repository on the Hub, which is made if there is none; returns its address."""
         api = HfApi()
@@ -233,9 +256,10 @@ class RewardModel:
         return str(address)
 
     @classmethod
+    @checked
     def from_folder(
         cls,
-        folder: Path,
+        folder: str | Path,
         load_base: Callable[[str], FrozenLM],
         lm: FrozenLM | None = None,
         source: str | None = None,
@@ -252,7 +276,10 @@ class RewardModel:
             CorruptReward: a file is missing, damaged, or holds other tensors than the card describes.
             RewardMismatch: `lm` has another tokenizer, or the loaded base has other weights.
         """
+        folder = Path(folder)
         card = read_card(folder)
+        card = replace(card, base=find_base(card.base, folder))
+        tensors = read_weights(folder / WEIGHTS_FILE, card.weights_sha256)
         shares = lm is not None and lm.base_fingerprint == card.base_fingerprint
         if lm is not None:
             card.check_tokenizer(folder.name, lm.codec.fingerprint)
@@ -262,6 +289,9 @@ class RewardModel:
                 f"reward {folder.name!r} was trained on weights {card.base_fingerprint}, "
                 f"{base.name!r} has {base.base_fingerprint}; load the base that it was trained on"
             )
-        network = build_network(base, card)
-        load_own_tensors(network, card.trunk, folder / WEIGHTS_FILE)
-        return cls(network, card, base, folder.name, source or str(folder))
+        try:
+            network = build_network(base, card)
+        except InvalidSetting as error:
+            raise CorruptReward(f"the card of {folder.name!r} does not fit its base: {error}") from error
+        put_own_tensors(network, card.trunk, tensors, folder / WEIGHTS_FILE)
+        return cls(network, card, base, folder.name, source or str(folder), fingerprint_of(tensors))

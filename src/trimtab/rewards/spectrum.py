@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidData, InvalidSetting, NonFiniteReward
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.rewards.reward_model import RewardModel
 
@@ -41,14 +41,22 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> float:
-        """exp of the entropy of the singular values as shares of their sum; between 1 and the rank."""
+        """exp of the entropy of the singular values as shares of their sum; 1 to the rank, and 0 of a zero matrix."""
+        if not self.values.any():
+            return 0.0
         shares = self.values / self.values.sum()
         shares = shares[shares > 0]
         return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def spectrum(rewards: Matrix) -> Spectrum:
-    """The singular values of a reward matrix, computed in float64."""
+    """The singular values of a reward matrix, computed in float64.
+
+    Raises:
+        InvalidData: a value is NaN or infinite.
+    """
+    if not np.isfinite(rewards).all():
+        raise InvalidData("got a reward matrix with values that are not finite, expected numbers")
     values = np.linalg.svd(np.asarray(rewards, dtype=np.float64), compute_uv=False)
     prefixes, tokens = rewards.shape
     return Spectrum(prefixes, tokens, values)
@@ -84,11 +92,17 @@ def reward_matrix(
         tokens: the columns, token ids.
         attribute: the attribute; default the first.
         progress: called with the number of prefixes done and of all prefixes.
+
+    Raises:
+        NonFiniteReward: a cell is NaN or infinite.
     """
     column = reward.card.attribute_index(attribute)
     columns = torch.as_tensor(tokens, device=reward.base.device)
     rows = _counted(reward, prefixes, progress)
-    return reward.network.head.score_next_tokens(reward.network.encoder, rows, columns)[..., column].cpu().numpy()
+    found = reward.network.head.score_next_tokens(reward.network.encoder, rows, columns)[..., column].cpu().numpy()
+    if not np.isfinite(found).all():
+        raise NonFiniteReward(f"the reward {reward.name!r} has values that are not finite; fetch or train it again")
+    return np.asarray(found)
 
 
 def _counted(
@@ -113,8 +127,10 @@ def draw_cells(
         seed: of both draws.
 
     Raises:
-        InvalidSetting: there are fewer texts than rows, or fewer token ids than columns.
+        InvalidSetting: there are fewer texts than rows, or fewer token ids than columns; or the seed is below 0.
     """
+    if seed < 0:
+        raise InvalidSetting(f"got seed={seed}, expected at least 0")
     if not 1 <= prefixes <= len(texts):
         raise InvalidSetting(f"got {prefixes} prefixes, expected 1 to {len(texts)}, one for each text")
     if tokens is not None and not 1 <= tokens <= vocabulary:

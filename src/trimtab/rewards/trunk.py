@@ -7,8 +7,6 @@ from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
@@ -92,10 +90,12 @@ def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
     A trunk that is not trained shares the base's tensors.
 
     Raises:
-        InvalidSetting: more layers than the base has.
+        InvalidSetting: more layers than the base has, or a rank above its hidden size.
     """
     if card.layers > base.layers:
         raise InvalidSetting(f"got layers={card.layers}, expected at most the {base.layers} of {base.name}")
+    if card.trunk == "lora" and card.lora_rank > (hidden_size := base.output_embedding.shape[1]):
+        raise InvalidSetting(f"got lora_rank={card.lora_rank}, expected at most the hidden size, {hidden_size}")
     trunk = share_first_layers(base.body, card.layers)
     if card.trunk == "full":
         return copy.deepcopy(trunk).requires_grad_(True)
@@ -104,6 +104,8 @@ def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
 
 def merge_adapters(trunk: PreTrainedModel) -> PreTrainedModel:
     """A copy of a trunk with its adapters added into weights of its own. It is faster, and shares only embeddings."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     embeddings = {id(weight): weight for weight in trunk.get_input_embeddings().parameters()}
     merged = copy.deepcopy(trunk, embeddings)
     for name, layer in list(merged.named_modules()):
@@ -120,6 +122,8 @@ def linear_names(trunk: PreTrainedModel) -> list[str]:
 
 
 def _with_adapters(trunk: PreTrainedModel, card: RewardCard) -> PreTrainedModel:
+    from peft import LoraConfig, inject_adapter_in_model  # a third of a second, which unsteered text does not need
+
     kinds = {type(part).__name__ for part in trunk.modules()}
     adapters = LoraConfig(
         r=card.lora_rank,

@@ -1,44 +1,37 @@
 """Searches as one HTML page: every branch and draft, its score, and whether it was kept or taken back."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from trimtab.data.outputs import write_whole
+from trimtab.data.visible import code_point, is_hidden
 from trimtab.models.codec import prompt_text
-from trimtab.rewind.page_templates import ARTICLE, BELOW, BRANCH, PAGE, STEP
+from trimtab.rewind.page_templates import ABOUT, ARTICLE, BELOW, BRANCH, PAGE, STEP
+from trimtab.rewind.provenance_rows import provenance_rows
 from trimtab.rewind.record import Branch, Commit
 from trimtab.rewind.result import SearchResult
 
 STYLE = Path(__file__).with_suffix(".css")
 MAX_CONTEXT = 240  # characters of earlier text that a step repeats
-JOINERS = "\u200c\u200d"  # invisible, but they change the letters beside them
 
 
-def write_page(results: Sequence[SearchResult], path: Path, about: Mapping[str, str]) -> None:
-    """Write searches as one HTML file without scripts and without links to other files.
+def write_page(results: Sequence[SearchResult], path: Path) -> None:
+    """Write searches, and what made them, as one HTML file without scripts and without links to other files.
 
     Args:
         results: the searches, in the order of the page.
         path: the file. Its folder is created; the file appears complete or not at all.
-        about: names and values to show at the top, such as the judge and the model.
 
     Raises:
         OSError: the file cannot be written.
     """
-    text = page(results, about)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
+    write_whole(path, page(results))
 
 
-def page(results: Sequence[SearchResult], about: Mapping[str, str]) -> str:
+def page(results: Sequence[SearchResult]) -> str:
     """Return the content of the file. Arguments as in `write_page`."""
+    about = provenance_rows([result.provenance for result in results])
     return PAGE.substitute(
         style=STYLE.read_text(encoding="utf-8"),
         about=_about(about) if about else "",
@@ -69,10 +62,10 @@ def signed(value: float) -> str:
 
 
 def visible_name(character: str) -> str | None:
-    """Return a visible name for an invisible character; None for a visible one."""
-    if character.isprintable() or character in JOINERS:
+    """Return a visible name for a hidden character; None for a visible one."""
+    if not is_hidden(character):
         return None
-    return "↵" if character == "\n" else f"U+{ord(character):04X}"
+    return "↵" if character == "\n" else code_point(character)
 
 
 def count_of(count: int, noun: str) -> str:
@@ -84,7 +77,7 @@ def _about(about: Mapping[str, str]) -> str:
     rows = (
         f'<tr><th scope="row">{_visible(name)}</th><td>{_visible(value)}</td></tr>' for name, value in about.items()
     )
-    return "<table>\n" + "\n".join(rows) + "\n</table>"
+    return ABOUT.substitute(rows="\n".join(rows))
 
 
 def _article(result: SearchResult, place: int, total: int) -> str:

@@ -38,6 +38,14 @@ $articles
 </html>
 """)
 
+ABOUT = Template("""\
+<section class="about">
+<h2>How this was made</h2>
+<table>
+$rows
+</table>
+</section>""")
+
 ARTICLE = Template("""\
 <article>
 <h2>$title</h2>

@@ -1,6 +1,6 @@
 """The result of a search: the text, and everything that was tried on the way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import final
 
@@ -22,13 +22,31 @@ class SearchResult:
         iterations: of the inner loop; each judges a draft, or counts the draft of an ended branch once more.
         usage: what went through the models, for all prompts of the call together.
         seconds: the time that the call took.
+
+    A pickle holds the text, its trace and the commits, and neither the model nor the tokenizer.
+
+    Args:
+        codec: decodes the tokens.
+        prompt: the prompt.
+        search: a finished search.
+        stop: the strings that end a text.
+        usage, seconds: see above.
+        provenance: see below; empty if unknown.
     """
 
     def __init__(
-        self, codec: TextCodec, prompt: Prompt, search: Search, stop: Sequence[str], usage: Usage, seconds: float
+        self,
+        codec: TextCodec,
+        prompt: Prompt,
+        search: Search,
+        stop: Sequence[str],
+        usage: Usage,
+        seconds: float,
+        provenance: Mapping[str, object] | None = None,
     ):
         assert search.finish_reason is not None
-        self.generation = Generation(codec, prompt, [Continuation(search.choices, search.finish_reason)], stop)
+        found = Continuation(search.choices, search.finish_reason)
+        self.generation = Generation(codec, prompt, [found], stop, provenance)
         self.commits: tuple[Commit, ...] = tuple(search.commits)
         self.iterations = search.iterations
         self.usage, self.seconds = usage, seconds
@@ -57,6 +75,11 @@ class SearchResult:
         return self.generation.finish_reason
 
     @property
+    def provenance(self) -> dict[str, object]:
+        """What wrote it, ready for JSON: versions, model, steer, judge, similarity, settings, budget, stop and seed."""
+        return self.generation.provenance
+
+    @property
     def trace(self) -> Trace:
         """Token by token: the candidates, their base log-probabilities and their rewards."""
         return self.generation.trace
@@ -67,13 +90,14 @@ class SearchResult:
         return sum(commit.taken_back for commit in self.commits)
 
     def as_dict(self) -> dict[str, object]:
-        """The text and the whole search, ready for JSON."""
+        """The text, the whole search and its provenance, ready for JSON."""
         return {
-            "prompt": self.prompt,
+            "prompt": self.prompt if isinstance(self.prompt, str) else [dict(message) for message in self.prompt],
             "text": self.text,
             "token_ids": self.token_ids,
             "finish_reason": self.finish_reason,
             "iterations": self.iterations,
             "taken_back": self.taken_back,
             "commits": [asdict(commit) for commit in self.commits],
+            "provenance": self.provenance,
         }

@@ -1,21 +1,25 @@
 """Settings of a search, with the paper's values as defaults. No torch here, so that the command line starts fast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, final
 
+from trimtab.checking import checked, shown
 from trimtab.engines.sampling_params import DEFAULT_MAX_NEW_TOKENS
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidSetting, WrongType
 
 SENTENCE_ENDS = ",.?:;\n"
+MAX_COUNT = 10**9
+MAX_NUMBER = 1e300
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class RewindSettings:
     """Settings of a search (RAIN, 2309.07124). Help texts give the paper's symbols in brackets.
 
     Raises:
-        InvalidSetting: a value is out of range.
+        InvalidSetting: a value is out of range, or of another type.
     """
 
     max_new_tokens: Annotated[int, "Maximum number of new tokens."] = DEFAULT_MAX_NEW_TOKENS
@@ -56,19 +60,20 @@ class RewindSettings:
     ] = 8
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for name in ("exploration", "similarity_weight", "variance"):
-            if not getattr(self, name) >= 0:
+            if getattr(self, name) < 0:
                 raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 0")
         for name in COUNTS:
-            if getattr(self, name) < 1:
-                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
+            if not 1 <= getattr(self, name) <= MAX_COUNT:
+                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected 1 to {MAX_COUNT}")
         if not 0 <= self.uniform <= 1:
             raise InvalidSetting(f"got uniform={self.uniform}, expected 0 to 1")
-        if not self.temperature > 0:
+        if self.temperature <= 0:
             raise InvalidSetting(f"got temperature={self.temperature}, expected above 0, because branches must differ")
-        if len(self.lengths) != 4 or min(self.lengths) < 1:
-            raise InvalidSetting(f"got lengths={self.lengths}, expected four numbers, each at least 1")
-        if self.max_children < self.children:
+        if len(self.lengths) != 4 or not all(1 <= length <= MAX_COUNT for length in self.lengths):
+            raise InvalidSetting(f"got lengths={self.lengths}, expected four numbers, each from 1 to {MAX_COUNT}")
+        if not self.children <= self.max_children <= MAX_COUNT:
             raise InvalidSetting(f"got max_children={self.max_children}, expected at least children={self.children}")
 
     @property
@@ -94,6 +99,7 @@ COUNTS = (
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Budget:
     """Limits of a search.
@@ -101,7 +107,7 @@ class Budget:
     `max_encoded` and `max_seconds` are checked after each turn, so a search may exceed them by one turn.
 
     Raises:
-        InvalidSetting: a limit is not above 0.
+        InvalidSetting: a limit is not above 0, or of another type.
     """
 
     max_iterations: Annotated[int | None, "Maximum iterations for each prompt."] = None
@@ -109,7 +115,23 @@ class Budget:
     max_seconds: Annotated[float | None, "Maximum seconds, for all prompts together."] = None
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for name in ("max_iterations", "max_encoded", "max_seconds"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and value <= 0:
                 raise InvalidSetting(f"got {name}={value}, expected above 0")
+
+
+def check_numbers(settings: "RewindSettings | Budget") -> None:
+    """Refuse numbers that are not finite, and True and False where numbers are expected.
+
+    Raises:
+        WrongType, InvalidSetting: naming the field.
+    """
+    for name in (each.name for each in fields(settings)):
+        value = getattr(settings, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, bool):
+                raise WrongType(f"got {name}={value}, expected a number")
+            if number is not None and not abs(number) <= MAX_NUMBER:  # NaN included
+                raise InvalidSetting(f"got {name}={shown(value)}, expected a finite number")

@@ -1,26 +1,28 @@
 """Run searches: everything is checked first, then all prompts are searched together, a batch per turn."""
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from numbers import Integral
-from typing import TypedDict, final
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypedDict, final
 
+from trimtab.checking import shown
 from trimtab.engines.base import Engine, require
-from trimtab.errors import InvalidPrompt, InvalidSetting
-from trimtab.judges.base import Judge, ReadsTokens, checked, needs_of
+from trimtab.engines.provenance import provenance
+from trimtab.errors import InvalidSetting
+from trimtab.judges.base import Judge, checked, description_of, needs_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.load import JudgeLike, as_judge
-from trimtab.models.codec import Prompt, prompt_text
+from trimtab.models.codec import Prompt
 from trimtab.models.usage import Usage
 from trimtab.rewind.judged_draft import JudgedDraft
+from trimtab.rewind.new_search import check_arguments, new_search, search_seeds
 from trimtab.rewind.result import SearchResult
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.rewind.search import Search
 from trimtab.rewind.similarity import Similarity, as_similarity
 from trimtab.rewind.writer import PendingRequest, Writer
-from trimtab.steering.steer import Steer, distinct_rewards
+from trimtab.steering.steer import Steer
 
 
 @final
@@ -46,7 +48,7 @@ class RewindOptions(TypedDict, total=False):
     """The keyword arguments of `LanguageModel.rewind`."""
 
     similarity: str | Similarity
-    stop: str | Sequence[str]
+    stop: str | Sequence[str] | None
     seed: int | Sequence[int] | None
     budget: Budget | None
     progress: Progress | None
@@ -64,98 +66,54 @@ def rewind_prompts(
     if unknown := sorted(set(options) - set(RewindOptions.__annotations__)):
         known = ", ".join(sorted(RewindOptions.__annotations__))
         raise InvalidSetting(
-            f"got {unknown[0]}, expected one of: {known}; other settings belong into RewindSettings(…)"
+            f"got {shown(unknown[0])}, expected one of: {known}; other settings belong into RewindSettings(…)"
         )
     settings, budget = settings or RewindSettings(), options.get("budget") or Budget()
     check_arguments(engine, prompts, steer, settings, budget)
     judging, comparing = as_judge(judge), as_similarity(options.get("similarity", "lm"))
-    require(engine, needs_of(judging), f"the judge {judging.name!r}")
-    require(engine, comparing.needs, f"similarity={comparing.name!r}")
+    require(engine, needs_of(judging), f"the judge {shown(judging.name)}")
+    require(engine, comparing.needs, f"similarity={shown(comparing.name)}")
     seeds = search_seeds(options.get("seed"), len(prompts))
     stop = options.get("stop", ())
-    stop = (stop,) if isinstance(stop, str) else tuple(stop)
+    stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
     session = engine.session()
     searches = [
         new_search(session, prompt, seed, judging, steer, settings, budget)
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
+    record = partial(search_provenance, engine, steer, judging, comparing, settings, budget, stop)
     runner = SearchRunner(session, Writer(session, steer, stop, settings), judging, comparing)
     last = runner.run(searches, budget, options.get("progress"))
     return [
-        SearchResult(engine.codec, prompt, search, stop, last.usage, last.seconds)
-        for prompt, search in zip(prompts, searches, strict=True)
+        SearchResult(engine.codec, prompt, search, stop, last.usage, last.seconds, record(seed))
+        for prompt, search, seed in zip(prompts, searches, seeds, strict=True)
     ]
 
 
-def check_arguments(
-    engine: Engine, prompts: Sequence[Prompt], steer: Steer | None, settings: RewindSettings, budget: Budget
-) -> None:
-    """Refuse arguments of the wrong kind, and more candidates than there are tokens.
-
-    Raises:
-        InvalidSetting: one of these.
-    """
-    if not prompts:
-        raise InvalidSetting("got no prompts, expected at least one")
-    if not isinstance(settings, RewindSettings):
-        raise InvalidSetting(f"got settings={settings!r}, expected RewindSettings(…)")
-    if not isinstance(budget, Budget):
-        raise InvalidSetting(f"got budget={budget!r}, expected Budget(…)")
-    if not isinstance(steer, Steer | None):
-        raise InvalidSetting(f"got steer={steer!r}, expected one Steer for all prompts: reward.toward(beta)")
-    if settings.widest > engine.vocabulary_size:
-        raise InvalidSetting(
-            f"got top_k={settings.top_k}, max_children={settings.max_children}, expected at most the vocabulary size, "
-            f"{engine.vocabulary_size}"
-        )
-
-
-def search_seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
-    """One seed per search: the given one for all, the given list, or new ones.
-
-    Raises:
-        InvalidSetting: not whole numbers, or a list of another length.
-    """
-    if seed is None:
-        return [secrets.randbits(63) for _ in range(count)]
-    seeds = [seed] * count if isinstance(seed, Integral) else seed
-    if not isinstance(seeds, Sequence) or not all(isinstance(each, Integral) for each in seeds):
-        raise InvalidSetting(f"got seed={seed!r}, expected a whole number, or a list of them")
-    if len(seeds) != count:
-        raise InvalidSetting(f"got {len(seeds)} seeds, expected one, or one for each of {count} prompts")
-    return [int(each) for each in seeds]
-
-
-def new_search(
+def search_provenance(
     engine: Engine,
-    prompt: Prompt,
-    seed: int,
-    judge: Judge,
     steer: Steer | None,
+    judge: Judge,
+    similarity: Similarity,
     settings: RewindSettings,
     budget: Budget,
-) -> Search:
-    """The search of one prompt, limited to the room that the model, the rewards and the judge have.
-
-    Raises:
-        InvalidPrompt: there is none.
-        RewardMismatch: a reward was made for another tokenizer.
-    """
-    ids, text = tuple(engine.codec.encode_prompt(prompt)), prompt_text(prompt)
-    rooms = [engine.codec.context_length - len(ids)]
-    for reward in distinct_rewards([steer]):
-        reward.check_serves(engine.codec.fingerprint)
-        reward.check_candidates(settings.widest)
-        rooms.append(reward.context_length - reward.extra_tokens - len(ids))
-    if isinstance(judge, ReadsTokens):
-        rooms.append(judge.room(engine.codec, text, ids))
-    if min(rooms) < 1:
-        raise InvalidPrompt(
-            f"got a prompt of {len(ids)} tokens, which fills the context of the model, of its rewards or of its judge; "
-            f"shorten the one that starts {text[:40]!r}"
-        )
-    limit = min(settings.max_new_tokens, *rooms)
-    return Search(text, ids, seed, limit, settings, engine.codec.decode, budget.max_iterations)
+    stop: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Return the record of what writes a searched text, ready for JSON; without `lookahead`, which changes no text."""
+    search = asdict(settings)
+    del search["lookahead"]
+    return provenance(
+        engine,
+        steer,
+        method="rewind",
+        judge=description_of(judge),
+        similarity=similarity.name,
+        search=search,
+        budget=asdict(budget),
+        stop=list(stop),
+        seed=seed,
+    )
 
 
 @final
@@ -210,7 +168,8 @@ class SearchRunner:
 
     def _scores(self, drafts: Sequence[Draft]) -> list[float]:
         """RAIN's s of each draft: −1 (bad) to 1 (good)."""
-        return [2 * score - 1 for score in checked(self._judge.name, self._judge.score(drafts, self._engine))]
+        scores = checked(self._judge.name, self._judge.score(drafts, self._engine), len(drafts))
+        return [2 * score - 1 for score in scores]
 
 
 def exhausted(state: SearchProgress, budget: Budget) -> bool:

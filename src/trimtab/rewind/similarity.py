@@ -1,18 +1,24 @@
 """Similarity of branches: embeddings of the drafts below them, for sharing scores (step 5) and widening (step 2)."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 
+from trimtab.checking import shown
+from trimtab.data.hub import HubFault, fetch, is_offline, reason_of
 from trimtab.engines.base import Capability, Engine
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidSetting, WrongType
 from trimtab.judges.draft import Draft
 from trimtab.rewind.tree import Embedding
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 OFF, HIDDEN_STATES = "off", "lm"
 EXTRA = "pip install 'trimtab[rewind]'"
+EXPECTED = "expected 'off', 'lm', or a sentence-transformers model"
+MODULES_FILE = "modules.json"
 
 
 @runtime_checkable
@@ -60,13 +66,14 @@ class SentenceSimilarity:
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
-            raise InvalidSetting(f"similarity={name!r} needs: {EXTRA}; or choose 'lm' or 'off'") from error
+            raise InvalidSetting(f"similarity={shown(name)} needs: {EXTRA}; or choose 'lm' or 'off'") from error
         try:
-            self._encoder: Any = SentenceTransformer(name)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:120]
+            if not Path(name).is_dir():
+                fetch(name, [MODULES_FILE])  # refuses a name that the Hub does not have within seconds
+            self._encoder: Any = SentenceTransformer(name, local_files_only=bool(is_offline()))
+        except Exception as error:  # a damaged folder may raise any error of three libraries
             raise InvalidSetting(
-                f"got similarity={name!r}, expected 'off', 'lm', or a sentence-transformers model ({reason})"
+                f"got similarity={shown(name)}, {EXPECTED} ({reason_of(error)})"
             ) from error
         self.name = name
         self.needs: frozenset[Capability] = frozenset()
@@ -106,16 +113,39 @@ class HiddenStateSimilarity:
 
 
 def as_similarity(similarity: str | Similarity) -> Similarity:
-    """A similarity from `off`, `lm`, the name of a sentence-transformers model, or a `Similarity`."""
-    if similarity == OFF:
-        return NoSimilarity()
-    if similarity == HIDDEN_STATES:
-        return HiddenStateSimilarity()
+    """A similarity from `off`, `lm`, the name of a sentence-transformers model, or a `Similarity`.
+
+    Raises:
+        InvalidSetting: there is no such model.
+        WrongType: something else.
+    """
     if isinstance(similarity, str):
+        if similarity in (OFF, HIDDEN_STATES):
+            return NoSimilarity() if similarity == OFF else HiddenStateSimilarity()
+        check_similarity(similarity)
         return SentenceSimilarity(similarity)
-    if isinstance(similarity, Similarity):
+    if isinstance(similarity, Similarity) and not isinstance(similarity, type):
         return similarity
-    raise InvalidSetting(f"got similarity={similarity!r}, expected 'off', 'lm', or a sentence-transformers model")
+    raise WrongType(f"got similarity={shown(similarity)}, {EXPECTED}")
+
+
+def check_similarity(name: str) -> None:
+    """Refuse the name of a similarity that cannot be loaded, before any model loads.
+
+    Raises:
+        InvalidSetting: sentence-transformers is not installed, or there is no such model.
+    """
+    if name in (OFF, HIDDEN_STATES):
+        return
+    if find_spec("sentence_transformers") is None:
+        raise InvalidSetting(f"similarity={shown(name)} needs: {EXTRA}; or choose 'lm' or 'off'")
+    try:
+        folder = Path(name) if name and Path(name).is_dir() else fetch(name, [MODULES_FILE])
+        found = any((folder / file).is_file() for file in (MODULES_FILE, "config.json"))
+    except (HubFault, OSError, ValueError) as error:
+        raise InvalidSetting(f"got similarity={shown(name)}, {EXPECTED} ({reason_of(error)})") from error
+    if not found:
+        raise InvalidSetting(f"got similarity={shown(name)}, {EXPECTED} (its folder has no {MODULES_FILE})")
 
 
 def _unit(vector: Embedding) -> Embedding:

@@ -9,8 +9,8 @@ from typing import final
 
 from trimtab.engines.base import Choice, Continuation, Engine, FinishReason, Request
 from trimtab.engines.sampling_params import SamplingParams
-from trimtab.generation import cut_at_stop
 from trimtab.judges.draft import Draft
+from trimtab.models.detokenizer import cut_at_stop
 from trimtab.rewind.rewind_settings import SENTENCE_ENDS, RewindSettings
 from trimtab.rewind.search import NewBranch, Search, SearchRequest
 from trimtab.rewind.tree import Node

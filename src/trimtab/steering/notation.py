@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
+
+MAX_BETA = 1e6  # beyond it the base's logits vanish in float32 rounding
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class SteerText:
     beta: float
 
 
+@checked
 def parse_steer(text: str) -> SteerText:
     """Read `NAME[:ATTRIBUTE]=±BETA`.
 
@@ -31,11 +35,14 @@ def parse_steer(text: str) -> SteerText:
         strength = float(beta)
     except ValueError:
         strength = float("nan")
-    if not (name and equals and abs(strength) < float("inf")):
-        raise InvalidSetting(f"got the steer {text!r}, expected NAME=+BETA or NAME:ATTRIBUTE=-BETA, as in toxicity=-30")
+    if not (name and equals and abs(strength) <= MAX_BETA):
+        raise InvalidSetting(
+            f"got the steer {shown(text)}, expected NAME=+BETA or NAME:ATTRIBUTE=-BETA, as in toxicity=-30"
+        )
     return SteerText(*parse_reward(name), strength)
 
 
+@checked
 def parse_reward(text: str) -> tuple[str, str | None]:
     """Read `NAME[:ATTRIBUTE]`; a colon within a path is part of the path."""
     name, colon, attribute = text.rpartition(":")

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
+from trimtab.steering.notation import MAX_BETA
 from trimtab.steering.reward import Reward
 
 Clamp = tuple[float, float]
 
-MAX_BETA = 1e6  # beyond it the base's logits vanish in float32 rounding
-
 
 @final
+@checked
 @dataclass(frozen=True)
 class Term:
     """β × one attribute of one reward.
@@ -35,8 +36,15 @@ class Term:
     min_entropy: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.attribute < len(self.reward.attributes):
+            raise InvalidSetting(
+                f"got attribute={shown(self.attribute)}, expected 0 to {len(self.reward.attributes) - 1}: the column "
+                f"of an attribute of {self.reward.name!r}"
+            )
         if not abs(self.beta) <= MAX_BETA:
-            raise InvalidSetting(f"got beta={self.beta}, expected a finite number, at most {MAX_BETA:g} either way")
+            raise InvalidSetting(
+                f"got beta={shown(self.beta)}, expected a finite number, at most {MAX_BETA:g} either way"
+            )
         if not (math.isfinite(self.min_entropy) and self.min_entropy >= 0):
             raise InvalidSetting(f"got min_entropy={self.min_entropy}, expected a finite number of nats, at least 0")
         if self.clamp is not None and not (all(map(math.isfinite, self.clamp)) and self.clamp[0] < self.clamp[1]):
@@ -44,12 +52,14 @@ class Term:
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Steer:
     """A sum of terms; `a + b` steers by both."""
 
     terms: tuple[Term, ...]
 
+    @checked
     def __add__(self, other: "Steer") -> "Steer":
         return Steer(self.terms + other.terms)
 

@@ -2,6 +2,10 @@
 
 Each law compares with an independent computation: a forward call without a cache, one row at a time, or transformers'
 own `generate`. Run them on a reward, a judge or an engine of your own.
+
+The laws about batches, prefix caches and threads hold in float32, up to ties that rounding breaks. In bfloat16 rounding
+changes with the shape of a batch, and texts with it. `TorchEngine(base, batch_invariant=True)` keeps the laws about
+batches in every dtype.
 """
 
 from trimtab.testing.engine_laws import (

@@ -1,4 +1,4 @@
-"""Laws of engines: of decoding, steering and search."""
+"""Laws of engines: of decoding, steering and search. They hold in float32, or with a batch-invariant engine."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,10 @@ from trimtab.steering.steer import Steer, Term
 
 
 def assert_search_ignores_company(lm: LanguageModel, prompts: Sequence[str], **options: Any) -> None:
-    """A search is the same alone, beside others, and with any lookahead; its figures agree up to rounding."""
+    """A search is the same alone, beside others, and with any lookahead; its figures agree up to rounding.
+
+    In float32; in bfloat16 with `TorchEngine(base, batch_invariant=True)` only.
+    """
     settings = options.pop("settings", None) or RewindSettings()
     together = lm.rewind(list(prompts), settings=settings, **options)
     for prompt, searched in zip(prompts, together, strict=True):
@@ -67,7 +70,10 @@ def assert_constant_changes_nothing(
 def assert_seeded_ignores_batch(
     lm: LanguageModel, steers: Sequence[Steer | None], prompts: Sequence[str], **options: Any
 ) -> None:
-    """A seeded generation is the same alone, in a batch, and in a batch of the reverse order."""
+    """A seeded generation is the same alone, in a batch, and in a batch of the reverse order.
+
+    In float32; in bfloat16 with `TorchEngine(base, batch_invariant=True)` only.
+    """
     together = lm.generate(list(prompts), list(steers), **options)
     reverse = lm.generate(list(prompts)[::-1], list(steers)[::-1], **options)[::-1]
     for prompt, steer, batched, reversed_ in zip(prompts, steers, together, reverse, strict=True):
@@ -86,8 +92,11 @@ def assert_stream_equals_sample(lm: LanguageModel, requests: Sequence[Request]) 
 
 
 def assert_joining_changes_nothing(engine: TorchEngine, requests: Sequence[Request], steps_before: int) -> None:
-    """A text is the same alone and in a batch that it joins while the others are being written."""
-    batch = RunningBatch(engine.base)
+    """A text is the same alone and in a batch that it joins while the others are being written.
+
+    In float32; in bfloat16 with `TorchEngine(base, batch_invariant=True)` only.
+    """
+    batch = RunningBatch(engine.base, batch_invariant=engine.batch_invariant)
     chunks: list[list[Chunk]] = []
     for request in requests:
         batch.add([request], engine.limits([request]))
@@ -103,7 +112,10 @@ def assert_joining_changes_nothing(engine: TorchEngine, requests: Sequence[Reque
 def assert_threads_change_nothing(
     lm: LanguageModel, prompts: Sequence[str], steers: Sequence[Steer | None], **options: Any
 ) -> None:
-    """Texts that threads write at the same time are those that each thread writes alone."""
+    """Texts that threads write at the same time are those that each thread writes alone. Threads take turns.
+
+    With a prefix cache: in float32, because cached prefixes were encoded in batches of other shapes.
+    """
     pairs = list(zip(prompts, steers, strict=True))
     alone = [lm.generate(prompt, steer, **options).token_ids for prompt, steer in pairs]
     with ThreadPoolExecutor(len(pairs)) as threads:

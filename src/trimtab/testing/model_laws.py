@@ -1,4 +1,4 @@
-"""Laws of the KV cache and the prefix cache, over any language model."""
+"""Laws of the KV cache and the prefix cache, over any language model, in float32."""
 
 from collections.abc import Sequence
 

@@ -67,6 +67,10 @@ class WordCodec:
             raise InvalidPrompt(f"got the word {unknown[0]!r}, expected one of {', '.join(self.words[1:])}")
         return [self._ids[word] for word in text.split()]
 
+    def encode_literal(self, text: str) -> list[int]:
+        """As `encode_text`."""
+        return self.encode_text(text)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Each word with a space before it; EOS left out."""
         return "".join(f" {self.words[token]}" for token in ids if token not in self.eos_token_ids)

@@ -7,20 +7,22 @@ from typing import Any, final
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from trimtab.checking import checked
 from trimtab.data.tables import LabelledText
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
-from trimtab.rewards.heads import HEADS, head_class
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.training.examples import Examples, TokenizedTexts
-from trimtab.training.fit import RunOptions, TrainingTask, fit, new_card
+from trimtab.training.examples import Examples, TokenizedTexts, takes_base
+from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.labels import check_labels, text_measure
+from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, squared_error
-from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe
-from trimtab.training.teacher import HELD_OUT, Target, teacher_digest, teacher_rewards
+from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe, check_target_of
+from trimtab.training.teacher import HELD_OUT, UNKNOWN, Target, teacher_digest, teacher_rewards
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 
@@ -50,7 +52,8 @@ class Distillation:
     orig: r̂(x_t | x_<t) → r(x_≤t). delta: r̂(x_t | x_<t) → r(x_≤t) − r(x_<t), from the second token on.
 
     Differs from the paper: the target "candidates" is ours. It is orig, plus the rewards of the base's k most likely
-    tokens in each place, averaged over the k + 1.
+    tokens in each place, averaged over the k + 1. In the first place these are the most likely tokens after BOS. The
+    first place is left out if the student or the teacher puts no BOS before a text.
 
     Args:
         target: one of these three.
@@ -66,6 +69,7 @@ class Distillation:
         batch = PromptBatch.pad([example["input_ids"] for example in examples], self.pad_token_id, torch.device("cpu"))
         targets = [example["target"] for example in examples]
         padded = {"ids": batch.ids, "mask": batch.mask, "observed": _pad([t.observed for t in targets])}
+        padded["taught"] = _pad([t.known for t in targets])
         if self.target == "candidates":
             padded["candidates"] = _pad([target.candidates for target in targets]).long()
             padded["rewards"] = _pad([target.rewards for target in targets])
@@ -73,17 +77,21 @@ class Distillation:
 
     def loss(self, scored: PrefixRewards, head: RewardHead, batch: Batch) -> Loss:
         """The squared error to the teacher."""
-        observed = batch["observed"]
+        observed, known = batch["observed"], scored.known & batch["taught"]
         if self.target == "orig":
-            return squared_error(scored.values, observed, scored.known)
-        second_on = scored.known & scored.known.roll(1, dims=1)
-        second_on[:, 0] = False
+            return squared_error(scored.values, observed, known)
         if self.target == "delta":
+            second_on = scored.known & batch["taught"] & batch["taught"].roll(1, dims=1)
+            second_on[:, 0] = False
             return squared_error(scored.values, observed - observed.roll(1, dims=1), second_on)
-        rewards = torch.cat([scored.values[:, :, None], head.predict(scored.before, batch["candidates"])], dim=2)
-        return squared_error(rewards, torch.cat([observed[:, :, None], batch["rewards"]], dim=2), second_on)
+        known = known & (batch["candidates"] != UNKNOWN).all(-1)
+        asked = head.predict(scored.before, batch["candidates"].clamp_min(0))
+        rewards = torch.cat([scored.values[:, :, None], asked], dim=2)
+        return squared_error(rewards, torch.cat([observed[:, :, None], batch["rewards"]], dim=2), known)
 
 
+@takes_base
+@checked
 def train_from_teacher(
     base: FrozenLM,
     teacher: RewardModel,
@@ -92,7 +100,7 @@ def train_from_teacher(
     recipe: Recipe,
     settings: DistilSettings | None = None,
     options: RunOptions | None = None,
-    targets: Path | None = None,
+    targets: str | Path | None = None,
 ) -> RewardModel:
     """Train a student on a teacher's rewards.
 
@@ -109,7 +117,9 @@ def train_from_teacher(
         RewardMismatch: the teacher's tokenizer is not the base's.
         InvalidSetting: the student's head cannot learn the target, the teacher returns differences, or there are more
             candidates than tokens.
-        InvalidData, CorruptCheckpoint: as in `train_from_labels`; or `targets` holds other rewards.
+        NonFiniteReward: the teacher gives a reward that is not finite.
+        InvalidData, InvalidOutput, CorruptCheckpoint, TrainingDiverged: as in `train_from_labels`; or `targets` holds
+            other rewards, or cannot be written.
     """
     settings, options = settings or DistilSettings(), options or RunOptions()
     check_student(base, teacher, recipe, settings)
@@ -124,7 +134,7 @@ def train_from_teacher(
         return TeacherExamples(part, rewards)
 
     with TemporaryDirectory() as unkept:
-        folder = targets or Path(unkept)
+        folder = Path(targets or unkept)
         examples = teacher_examples(texts, folder)
         measured_examples = teacher_examples(measured, folder / HELD_OUT, QUICK_HELD_OUT)
     differences = settings.target == "delta"
@@ -135,13 +145,14 @@ def train_from_teacher(
         examples=examples,
         held_out=measured_examples,
         measure=text_measure(base, teacher.attributes, measured, recipe.probe_beta, clamp, differences),
-        start_at=np.mean(torch.cat([target.observed for target in examples.targets]).numpy(), axis=0),
+        start_at=_mean_reward(examples.targets),
         facts={
             "texts": len(texts),
             "truncated": texts.truncated,
             "objective": f"distil, {settings.target}" + (f" of {candidates}" if candidates else ""),
             "teacher": teacher.name,
             "teacher_fingerprint": teacher_digest(teacher),
+            "teacher_weights": teacher.fingerprint,
         },
     )
     return fit(base, card, task, recipe, options)
@@ -153,17 +164,15 @@ def check_student(base: FrozenLM, teacher: RewardModel, recipe: Recipe, settings
     Raises:
         RewardMismatch, InvalidSetting: as in `train_from_teacher`.
     """
-    if not teacher.card.baseline:
-        raise InvalidSetting(f"got the teacher {teacher.name!r} of differences, expected a teacher of rewards")
+    check_target_of(teacher.name, teacher.card, recipe, settings)
     if settings.candidates > base.vocabulary_size:
         raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {base.vocabulary_size}")
-    able = [head for head in HEADS if settings.target in head_class(head).distillation_targets]
-    if recipe.head not in able:
-        raise InvalidSetting(
-            f"got target={settings.target!r} with head={recipe.head!r}, which cannot learn it; "
-            f"expected head={' or '.join(able)}"
-        )
     teacher.check_serves(base.codec.fingerprint)
+
+
+def _mean_reward(targets: Sequence[Target]) -> Float[np.ndarray, " attributes"]:
+    rewards = torch.cat([target.observed[target.known] for target in targets])
+    return rewards.sum(0).numpy() / max(len(rewards), 1)
 
 
 def _pad(parts: Sequence[Tensor]) -> Tensor:

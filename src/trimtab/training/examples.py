@@ -1,14 +1,18 @@
 """Tokenized texts and pairs for the trainer."""
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, final
 
 from torch.utils.data import Dataset
 
+from trimtab.checking import shown
 from trimtab.data.tables import LabelledText, TextPair, digest_of
-from trimtab.errors import InvalidData
+from trimtab.errors import InvalidData, InvalidSetting, WrongType
 from trimtab.models.frozen_lm import FrozenLM
+
+Train = TypeVar("Train", bound=Callable[..., Any])
 
 
 class Examples(Dataset[dict[str, Any]], ABC):
@@ -37,11 +41,13 @@ class TokenizedTexts(Examples):
 
     Raises:
         InvalidData: no text has a token.
+        InvalidSetting: a text, cut, does not fit the model's context.
     """
 
     def __init__(self, rows: Sequence[LabelledText], lm: FrozenLM, max_tokens: int):
         encoded = encode_all(lm, [row.text for row in rows])
         self.truncated = sum(len(ids) > max_tokens for ids in encoded)
+        _check_length(encoded, max_tokens, lm)
         self.examples: list[dict[str, Any]] = [
             {"input_ids": ids[:max_tokens], "labels": row.labels, "length": min(len(ids), max_tokens)}
             for ids, row in zip(encoded, rows, strict=True)
@@ -69,6 +75,7 @@ class TokenizedPairs(Examples):
         chosen = encode_all(lm, [row.chosen for row in rows])
         rejected = encode_all(lm, [row.rejected for row in rows])
         self.truncated = sum(len(ids) > max_tokens for ids in chosen + rejected)
+        _check_length(chosen + rejected, max_tokens, lm)
         self.examples: list[dict[str, Any]] = [
             {"chosen": c[:max_tokens], "rejected": r[:max_tokens], "length": min(max(len(c), len(r)), max_tokens)}
             for c, r in zip(chosen, rejected, strict=True)
@@ -86,6 +93,33 @@ class TokenizedPairs(Examples):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.examples[index]
+
+
+def takes_base(train: Train) -> Train:
+    """Make a function of training refuse a first argument that is no frozen model.
+
+    Raises:
+        WrongType: when it is called: the base is something else, such as a LanguageModel.
+    """
+
+    @functools.wraps(train)
+    def call(*given: Any, **named: Any) -> Any:
+        base = given[0] if given else named.get("base")
+        if base is not None and not isinstance(base, FrozenLM):
+            advice = ", write lm.base" if isinstance(getattr(base, "base", None), FrozenLM) else ""
+            raise WrongType(f"got base={shown(base)}, expected a FrozenLM{advice}")
+        return train(*given, **named)
+
+    return call  # type: ignore[return-value]
+
+
+def _check_length(encoded: Sequence[Sequence[int]], max_tokens: int, lm: FrozenLM) -> None:
+    longest = min(max_tokens, max(map(len, encoded), default=0))
+    if longest >= lm.context_length:
+        raise InvalidSetting(
+            f"got max_tokens={max_tokens}, and a text of {longest} tokens, expected fewer than {lm.context_length}, "
+            "the context of the base"
+        )
 
 
 def _require(examples: Sequence[object]) -> None:

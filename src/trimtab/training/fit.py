@@ -1,33 +1,40 @@
 """A training run from a card to a trained and measured reward, for every objective."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from typing import Any, final
 
 import numpy as np
-import torch
 from safetensors.torch import save_file
 from transformers import set_seed
 
-from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidSetting
+from trimtab.checking import checked
+from trimtab.data.json_text import dump_json
+from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidSetting, WrongType
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.rewards.card import Link, RewardCard
-from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
+from trimtab.rewards.card import WEIGHTS_FILE, RewardCard
+from trimtab.rewards.folder import load_own_tensors
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.registry import find_reward
 from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewards.weights import sha256
 from trimtab.training.callbacks import Recorder, TrainingProgress
 from trimtab.training.distributed import processes
 from trimtab.training.examples import Examples
+from trimtab.training.facts import machine, resolved
 from trimtab.training.initial_weights import prepare_for_training, start_from
 from trimtab.training.recipe import Recipe
 from trimtab.training.run_folder import RunFolder
+from trimtab.training.saving import saving
 from trimtab.training.trainer import Measure, Objective, RewardTrainer
+from trimtab.versions import versions
+
+LOSSES = "averaged over attributes, but labels and pairs"  # a run of another rule does not resume
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class RunOptions:
     """The options of a run that do not change its result.
@@ -43,6 +50,14 @@ class RunOptions:
     progress: TrainingProgress = field(default_factory=TrainingProgress)
     name: str = "reward"
     provenance: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            dump_json(dict(self.provenance))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise WrongType(
+                f"got provenance that JSON cannot hold ({error}), expected numbers, texts and lists"
+            ) from error
 
 
 @final
@@ -74,12 +89,20 @@ def fit(base: FrozenLM, card: RewardCard, task: TrainingTask, recipe: Recipe, op
 
     Raises:
         InvalidSetting: a setting does not fit the base, or patience without a run folder.
-        InvalidData: the run folder belongs to another run.
+        InvalidData: the run folder belongs to another run, or another process trains in it.
+        InvalidOutput: the run folder cannot be written.
         CorruptCheckpoint: the newest checkpoint is damaged.
+        TrainingDiverged: a loss or a weight is not finite; the run folder keeps the last checkpoint before.
     """
     run = options.run
     if recipe.patience is not None and run is None:
         raise InvalidSetting("got patience without a run folder, expected one: the best weights are kept there")
+    with contextlib.nullcontext() if run is None or not processes().is_main_process else run.locked():
+        return _fit(base, card, task, recipe, options)
+
+
+def _fit(base: FrozenLM, card: RewardCard, task: TrainingTask, recipe: Recipe, options: RunOptions) -> RewardModel:
+    run = options.run
     set_seed(recipe.seed)
     network = build_network(base, card)
     prepare_for_training(network, card.trunk, task.start_at)
@@ -96,7 +119,10 @@ def fit(base: FrozenLM, card: RewardCard, task: TrainingTask, recipe: Recipe, op
     else:
         trainer = make_trainer(base, network, card, task, recipe, options.progress, run)
         train(trainer, run, options.progress)
-    return RewardModel(network, measured_card(card, trainer, task, recipe, options), base, options.name)
+    measured = measured_card(base, card, trainer, task, recipe, options)
+    if run is not None:
+        keep_final(trainer, run)
+    return RewardModel(network, measured, base, options.name)
 
 
 def make_trainer(
@@ -124,17 +150,30 @@ def make_trainer(
 
 
 def measured_card(
-    card: RewardCard, trainer: RewardTrainer, task: TrainingTask, recipe: Recipe, options: RunOptions
+    base: FrozenLM, card: RewardCard, trainer: RewardTrainer, task: TrainingTask, recipe: Recipe, options: RunOptions
 ) -> RewardCard:
-    """Measure on all held-out texts, and put the figures and the provenance into the card."""
+    """Measure on all held-out texts, and put the figures and the provenance into the card.
+
+    Raises:
+        TrainingDiverged: the loss or a weight is not finite.
+    """
     trainer.most_held_out = None
     measured = trainer.evaluate()
-    quality = {"loss": measured.pop("eval_loss"), **measured}
+    warning = {"warning": measured.pop("warning")} if "warning" in measured else {}
+    quality = {**warning, "loss": measured.pop("eval_loss"), **measured}
     spread = quality["reward_range"]
     return replace(
         card,
         clamp=(spread["1%"], spread["99%"]) if task.clamp_to_range and spread["1%"] < spread["99%"] else card.clamp,
-        provenance={**options.provenance, **task.facts, **versions(), "recipe": resolved(recipe)},
+        provenance={
+            **options.provenance,
+            **task.facts,
+            "examples_digest": task.examples.digest,
+            "held_out_digest": task.held_out.digest,
+            **versions(),
+            **machine(base, recipe),
+            "recipe": resolved(recipe),
+        },
         quality=quality,
     )
 
@@ -142,38 +181,43 @@ def measured_card(
 def resolved_settings(card: RewardCard, task: TrainingTask, recipe: Recipe) -> dict[str, Any]:
     """Everything that a run's result depends on. A run folder with other values belongs to another run."""
     shape = {name: value for name, value in asdict(card).items() if name not in ("provenance", "quality", "clamp")}
-    start = None if recipe.start is None else (find_reward(recipe.start) / WEIGHTS_FILE).read_bytes()
+    start = None if recipe.start is None else sha256(find_reward(recipe.start) / WEIGHTS_FILE)
     return {
         "reward": shape,
         "recipe": asdict(recipe),
         "facts": dict(task.facts),
         "texts": task.examples.digest,
         "held_out": task.held_out.digest,
-        "start": start and hashlib.sha256(start).hexdigest()[:16],
+        "losses": LOSSES,
+        "start": start and start[:16],
     }
 
 
-def versions() -> dict[str, str]:
-    """The versions of trimtab and torch."""
-    return {"trimtab": version("trimtab"), "torch": torch.__version__}
-
-
-def resolved(recipe: Recipe) -> dict[str, Any]:
-    """A recipe with its learning rate filled in."""
-    return {**asdict(recipe), "learning_rate": recipe.resolved_learning_rate}
-
-
 def train(trainer: RewardTrainer, run: RunFolder | None, progress: TrainingProgress) -> None:
-    """Train to the end, from the run's newest checkpoint if there is one. The final weights are kept in the run."""
+    """Train to the end, from the run's newest checkpoint if there is one."""
     with processes().main_process_first():
         checkpoint = run.resume() if run else None
     if checkpoint is not None:
         progress.resumed(checkpoint.name)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if run is not None and trainer.args.should_save:
-        partial = run.final.with_suffix(".partial")
-        save_file(trainer.reward_tensors(), partial)
-        partial.replace(run.final)
+
+
+def keep_final(trainer: RewardTrainer, run: RunFolder) -> None:
+    """Keep the weights of a finished run in its folder, in the first process only.
+
+    Raises:
+        TrainingDiverged: a weight is not finite.
+        InvalidOutput: the folder cannot be written.
+    """
+    if run.final.exists() or not trainer.args.should_save:
+        return
+    partial = run.final.with_suffix(".partial")
+    try:
+        with saving(run.path, "the trained weights"):
+            save_file(trainer.reward_tensors(), partial)
+            partial.replace(run.final)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_final(network: RewardNetwork, card: RewardCard, run: RunFolder) -> None:
@@ -186,31 +230,3 @@ def load_final(network: RewardNetwork, card: RewardCard, run: RunFolder) -> None
         load_own_tensors(network, card.trunk, run.final)
     except CorruptReward as error:
         raise CorruptCheckpoint(f"cannot read {str(run.final)!r}; remove it to resume from the checkpoints") from error
-
-
-def new_card(
-    base: FrozenLM,
-    attributes: Sequence[str],
-    recipe: Recipe,
-    link: Link = "identity",
-    baseline: bool = True,
-    clamp: tuple[float, float] | None = (0.0, 1.0),
-) -> RewardCard:
-    """The card of a reward before training."""
-    hosted = recipe.trunk == "frozen" and not base.prepends_bos
-    return RewardCard(
-        base=base.name,
-        base_fingerprint=base.base_fingerprint,
-        tokenizer_fingerprint=base.codec.fingerprint,
-        layers=base.layers if recipe.layers is None else recipe.layers,
-        head=recipe.head,
-        attributes=tuple(attributes),
-        trunk=recipe.trunk,
-        rank=recipe.rank,
-        baseline=baseline,
-        lora_rank=recipe.lora_rank,
-        lora_alpha=2 * recipe.lora_rank,
-        link=link,
-        clamp=clamp,
-        bos_token_id=None if hosted else base.bos_token_id,
-    )

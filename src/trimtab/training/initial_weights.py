@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trimtab.errors import CorruptReward, InvalidSetting
-from trimtab.rewards.card import TrunkTraining, read_card
-from trimtab.rewards.folder import WEIGHTS_FILE
+from trimtab.checking import shown
+from trimtab.errors import InvalidSetting
+from trimtab.rewards.card import WEIGHTS_FILE, TrunkTraining, read_card
 from trimtab.rewards.heads import head_class
 from trimtab.rewards.network import HEAD_PREFIX, RewardNetwork, is_reward_tensor, reward_tensors
+from trimtab.rewards.weights import read_weights
 
 
 def prepare_for_training(
@@ -39,20 +38,16 @@ def start_from(network: RewardNetwork, trunk: TrunkTraining, folder: Path) -> in
         CorruptReward: the reward cannot be read.
         InvalidSetting: no tensor agrees.
     """
-    saved = _renamed(_read(folder / WEIGHTS_FILE), read_card(folder).head, network)
+    card = read_card(folder)
+    saved = _renamed(read_weights(folder / WEIGHTS_FILE, card.weights_sha256), card.head, network)
     own = reward_tensors(network, trunk)
     copied = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
     if not copied:
-        raise InvalidSetting(f"got start={str(folder)!r}, expected a reward that shares a weight's shape with this one")
+        raise InvalidSetting(
+            f"got start={shown(str(folder))}, expected a reward that shares a weight's shape with this one"
+        )
     network.load_state_dict(copied, strict=False)
     return len(copied)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CorruptReward(f"cannot read {str(path)!r}: {error}; fetch or train the reward again") from error
 
 
 def _renamed(saved: dict[str, Tensor], head: str, network: RewardNetwork) -> dict[str, Tensor]:

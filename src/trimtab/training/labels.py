@@ -7,14 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trimtab.checking import checked
 from trimtab.data.tables import LabelledText
 from trimtab.errors import InvalidData
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.training.examples import TokenizedTexts
-from trimtab.training.fit import RunOptions, TrainingTask, fit, new_card
+from trimtab.training.examples import TokenizedTexts, takes_base
+from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.measure import FlipProbe, TextMeasure
+from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, weighted_cross_entropy, weighted_squared_error
 from trimtab.training.recipe import LabelSettings, Recipe
 from trimtab.training.trainer import Batch
@@ -43,6 +45,8 @@ class Labels:
         return self.error(scored.values, batch["labels"], scored.known)
 
 
+@takes_base
+@checked
 def train_from_labels(
     base: FrozenLM,
     attributes: Sequence[str],
@@ -62,9 +66,11 @@ def train_from_labels(
         options: the run's folder, its listener, the reward's name.
 
     Raises:
-        InvalidSetting: a setting out of range.
-        InvalidData: no texts, or labels out of [0, 1].
+        InvalidSetting: a setting out of range or of another type.
+        InvalidData: no texts, labels out of [0, 1], or the run's folder belongs to another run or process.
+        InvalidOutput: the run's folder cannot be written.
         CorruptCheckpoint: the run's newest checkpoint is damaged.
+        TrainingDiverged: a loss or a weight is not finite.
     """
     settings, options = settings or LabelSettings(), options or RunOptions()
     texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (train, held_out))

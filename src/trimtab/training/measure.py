@@ -16,6 +16,7 @@ from trimtab.rewards.network import RewardNetwork
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BINS = 10
 BATCH = 64
+FEW_TEXTS = 50
 PROBED_TEXTS = 32
 PROBED_TOKENS = 32
 PROBED_CANDIDATES = 20
@@ -70,9 +71,11 @@ class TextMeasure:
     pad_token_id: int
 
     def __call__(self, network: RewardNetwork, most: int | None = None) -> dict[str, Any]:
-        """Figures and tables of the first `most` texts."""
+        """Figures and tables of the first `most` texts; of all texts, with a "warning" if they say little."""
         prefixes = prefix_rewards(network, self.texts[:most], self.pad_token_id, self.differences)
-        found: dict[str, Any] = {"texts": len(prefixes), "top1_flip": self.probe(network)}
+        warning = held_out_warning(len(prefixes), self.labels, self.attributes) if most is None else None
+        found: dict[str, Any] = {} if warning is None else {"warning": warning}
+        found |= {"texts": len(prefixes), "top1_flip": self.probe(network)}
         found["reward_range"] = reward_range(prefixes)
         if self.labels is None:
             return found
@@ -94,7 +97,7 @@ class PairMeasure:
     pad_token_id: int
 
     def __call__(self, network: RewardNetwork, most: int | None = None) -> dict[str, Any]:
-        """Figures and tables of the first `most` pairs."""
+        """Figures and tables of the first `most` pairs; of all pairs, with a "warning" if they say little."""
         chosen = prefix_rewards(network, self.chosen[:most], self.pad_token_id)
         rejected = prefix_rewards(network, self.rejected[:most], self.pad_token_id)
         above = {
@@ -109,7 +112,9 @@ class PairMeasure:
             for fraction in FRACTIONS
         }
         margins = np.array([c[-1, 0] - r[-1, 0] for c, r in zip(chosen, rejected, strict=True)])
+        warning = held_out_warning(len(chosen)) if most is None else None
         return {
+            **({} if warning is None else {"warning": warning}),
             "texts": len(chosen),
             "top1_flip": self.probe(network),
             "reward_range": reward_range([*chosen, *rejected]),
@@ -117,6 +122,28 @@ class PairMeasure:
             f"accuracy_by_prefix:{self.attribute}": above,
             f"calibration:{self.attribute}": reliability(1 / (1 + np.exp(-np.abs(margins))), margins > 0),
         }
+
+
+def held_out_warning(
+    texts: int, labels: Float[np.ndarray, "texts attributes"] | None = None, attributes: Sequence[str] = ()
+) -> str | None:
+    """Why figures on held-out texts say little; None if there are enough texts, with high and low labels.
+
+    Args:
+        texts: the number of texts or pairs.
+        labels: their labels; None for none.
+        attributes: the names of the labels.
+    """
+    reasons = []
+    if texts < FEW_TEXTS:
+        reasons.append(f"only {texts} held-out text{'s'[: texts != 1]}, fewer than {FEW_TEXTS}: the figures are rough")
+    if labels is not None:
+        reasons += [
+            f"every held-out label of {name!r} is {'at least' if high[0] else 'below'} 0.5: accuracy says nothing"
+            for name, high in zip(attributes, (labels >= 0.5).T, strict=True)
+            if len(high) and (high == high[0]).all()
+        ]
+    return "; ".join(reasons) or None
 
 
 def prefix_rewards(

@@ -82,9 +82,9 @@ def squared_error(
 ) -> Loss:
     """The loss of distillation: the mean squared error to a teacher's rewards over known tokens (2407.04615).
 
-    It is summed over attributes. With k candidates at each token (ours), it is averaged over them.
+    It is averaged over attributes too, and with k candidates at each token (ours) over them.
     """
-    squared = (rewards.float() - targets.float()).square().sum(-1)
+    squared = (rewards.float() - targets.float()).square().mean(-1)
     of_tokens = squared if squared.dim() == 2 else squared.flatten(2).mean(-1)
     return token_mean(of_tokens, known)
 

@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trimtab.checking import checked
 from trimtab.data.tables import TextPair
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.training.examples import TokenizedPairs
-from trimtab.training.fit import RunOptions, TrainingTask, fit, new_card
+from trimtab.training.examples import TokenizedPairs, takes_base
+from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.measure import FlipProbe, PairMeasure
+from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, bradley_terry, prefix_bradley_terry
 from trimtab.training.recipe import PairSettings, Recipe
 from trimtab.training.trainer import Batch
@@ -50,6 +52,8 @@ class Preferences:
         return Loss((whole.total + of_prefixes.total) / 2, whole.items)
 
 
+@takes_base
+@checked
 def train_from_pairs(
     base: FrozenLM,
     attribute: str,

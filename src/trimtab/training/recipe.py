@@ -3,20 +3,26 @@
 The text beside each type is the help text of the option.
 """
 
-import math
 from dataclasses import dataclass
-from typing import Annotated, Literal, final, get_args
+from typing import Annotated, Literal, final
 
+from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
-from trimtab.rewards.card import TrunkTraining
-from trimtab.rewards.heads import describe_heads, head_kind
+from trimtab.rewards.card import RewardCard, TrunkTraining
+from trimtab.rewards.heads import HEADS, describe_heads, head_class, head_kind
 
 LEARNING_RATES: dict[TrunkTraining, float] = {"frozen": 1e-3, "lora": 1e-3, "full": 1e-5}
+LARGEST = 10**9  # of any setting; more is a mistake
+POSITIVE = (
+    *("rank", "lora_rank", "batch_size", "max_tokens", "epochs", "checkpoints"),
+    *("layers", "learning_rate", "patience"),
+)
 LabelLoss = Literal["squared", "cross-entropy"]
 DistilTarget = Literal["orig", "delta", "candidates"]
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Recipe:
     """Settings that all objectives share. Defaults are the papers' where they give one.
@@ -58,18 +64,18 @@ class Recipe:
 
     def __post_init__(self) -> None:
         head_kind(self.head)
-        for name in ("rank", "lora_rank", "batch_size", "max_tokens", "epochs", "checkpoints"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected more than 0")
-        for name in ("layers", "learning_rate", "patience"):
+        if self.start is not None and not self.start.strip():
+            raise InvalidSetting("got an empty start, expected a reward: a bundled name, a folder or a Hub id")
+        for name in POSITIVE:
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InvalidSetting(f"got {name}={value}, expected more than 0")
+            if value is not None and not 0 < value <= LARGEST:
+                raise InvalidSetting(f"got {name}={shown(value)}, expected more than 0, at most {LARGEST:.0e}")
         if not 0 <= self.seed < 2**32:
-            raise InvalidSetting(f"got seed={self.seed}, expected 0 to {2**32 - 1}")
+            raise InvalidSetting(f"got seed={shown(self.seed)}, expected 0 to {2**32 - 1}")
         for name in ("warmup_steps", "clip", "regulariser", "probe_beta"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 0")
+            if not 0 <= getattr(self, name) <= LARGEST:
+                given = shown(getattr(self, name))
+                raise InvalidSetting(f"got {name}={given}, expected at least 0, at most {LARGEST:.0e}")
 
     @property
     def resolved_learning_rate(self) -> float:
@@ -78,18 +84,16 @@ class Recipe:
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class LabelSettings:
     """How a reward learns from labels."""
 
     loss: Annotated[LabelLoss, "Loss: squared (both papers), or cross-entropy with a sigmoid at inference."] = "squared"
 
-    def __post_init__(self) -> None:
-        if self.loss not in get_args(LabelLoss):
-            raise InvalidSetting(f"got loss={self.loss!r}, expected {' or '.join(get_args(LabelLoss))}")
-
 
 @final
+@checked
 @dataclass(frozen=True)
 class PairSettings:
     """How a reward learns from preferences."""
@@ -100,6 +104,7 @@ class PairSettings:
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class DistilSettings:
     """What a student learns from its teacher."""
@@ -107,20 +112,19 @@ class DistilSettings:
     target: Annotated[
         DistilTarget,
         "Target of the student: orig (reward after each token of the text), delta (change of the reward at each token) "
-        "or candidates (orig, and the rewards of the base's most likely tokens at every position).",
+        "or candidates (orig, and the rewards of the base's most likely tokens at every position, the first included).",
     ] = "candidates"
     candidates: Annotated[
         int, "Number of most likely tokens per position that the teacher scores for --target candidates."
     ] = 20
 
     def __post_init__(self) -> None:
-        if self.target not in get_args(DistilTarget):
-            raise InvalidSetting(f"got target={self.target!r}, expected {' or '.join(get_args(DistilTarget))}")
         if self.candidates < 1:
-            raise InvalidSetting(f"got candidates={self.candidates}, expected at least 1")
+            raise InvalidSetting(f"got candidates={shown(self.candidates)}, expected at least 1")
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Source:
     """The table to train on and the table to measure on."""
@@ -135,9 +139,52 @@ class Source:
     held_out_limit: Annotated[int | None, "Maximum number of rows of --held-out, from the first. Default: all."] = None
 
     def __post_init__(self) -> None:
+        for name in ("data", "held_out"):
+            if getattr(self, name) is not None and not getattr(self, name).strip():
+                raise InvalidSetting(f"got an empty {name}, expected a file or the Hub id of a data set")
         if self.held_out_limit is not None and self.held_out is None:
-            raise InvalidSetting(f"got held_out_limit={self.held_out_limit} without held_out, expected both")
+            raise InvalidSetting(f"got held_out_limit={shown(self.held_out_limit)} without held_out, expected both")
         for name in ("limit", "held_out_limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise InvalidSetting(f"got {name}={value}, expected at least 1")
+                raise InvalidSetting(f"got {name}={shown(value)}, expected at least 1")
+
+
+def check_fits(recipe: Recipe, layers: int, hidden_size: int) -> None:
+    """Check that a recipe fits a base. It needs the base's config only.
+
+    Args:
+        recipe: the settings.
+        layers: the number of the base's layers.
+        hidden_size: the length of its hidden states.
+
+    Raises:
+        InvalidSetting: it asks for more layers, or a higher rank, than the base has.
+    """
+    if recipe.layers is not None and recipe.layers > layers:
+        raise InvalidSetting(f"got layers={shown(recipe.layers)}, expected at most the base's {layers}")
+    ranks = {"rank": head_kind(recipe.head).low_rank, "lora_rank": recipe.trunk == "lora"}
+    for name in (name for name, used in ranks.items() if used):
+        if getattr(recipe, name) > hidden_size:
+            raise InvalidSetting(f"got {name}={getattr(recipe, name)}, expected at most the hidden size, {hidden_size}")
+
+
+def check_target_of(teacher: str, card: RewardCard, recipe: Recipe, settings: DistilSettings) -> None:
+    """Check that a student's head can learn its target from a teacher. It needs the teacher's card only.
+
+    Args:
+        teacher: the teacher's name, for messages.
+        card: its card.
+        recipe, settings: the settings of the student.
+
+    Raises:
+        InvalidSetting: the head cannot learn the target, or the teacher returns differences.
+    """
+    if not card.baseline:
+        raise InvalidSetting(f"got the teacher {shown(teacher)} of differences, expected a teacher of rewards")
+    able = [head for head in HEADS if settings.target in head_class(head).distillation_targets]
+    if recipe.head not in able:
+        raise InvalidSetting(
+            f"got target={settings.target!r} with head={recipe.head!r}, which cannot learn it; "
+            f"expected head={' or '.join(able)}"
+        )

@@ -1,28 +1,38 @@
 """The folder of a training run: its settings, its metrics, and the checkpoints from which it resumes."""
 
-import json
+import contextlib
+import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import final
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from filelock import FileLock, Timeout
 
+from trimtab.checking import checked, shown
+from trimtab.data.hub import reason_of
+from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
-from trimtab.errors import CorruptCheckpoint, InvalidData
-from trimtab.rewards.folder import WEIGHTS_FILE
+from trimtab.data.outputs import check_parent, write_whole
+from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidData, InvalidOutput
+from trimtab.rewards.card import WEIGHTS_FILE
+from trimtab.rewards.target import NO_NAMES
+from trimtab.training.saving import saving
 
 SETTINGS_FILE = "settings.json"
 METRICS_FILE = "metrics.jsonl"
 FINAL_FILE = "final.safetensors"
 CHECKPOINTS = "checkpoints"
-OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, "targets"}
+LOCK_FILE = ".lock"
+TARGETS = "targets"  # of a teacher
+UNFINISHED = (".partial", ".kept")  # what a killed process may leave
+OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, TARGETS}
 STATE_FILE = "trainer_state.json"  # transformers writes this file last
 
 
 @final
+@checked
 class RunFolder:
     """The folder of one run. A run with the same settings resumes in it.
 
@@ -30,8 +40,9 @@ class RunFolder:
         path: the folder; `claim` makes it.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._lock = FileLock(self.path / LOCK_FILE)
 
     @property
     def checkpoints(self) -> Path:
@@ -48,6 +59,41 @@ class RunFolder:
         """The weights of a finished run."""
         return self.path / FINAL_FILE
 
+    def check(self) -> None:
+        """Check, before any work, that a run can be kept in the folder.
+
+        Raises:
+            InvalidOutput: it is a file, or it cannot be written.
+            InvalidData: it holds other files, or another process trains in it.
+        """
+        self._check_files()
+        if (self.path / LOCK_FILE).exists():
+            with self.locked():
+                pass
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, which is made if need be; if it stays empty, it is removed again.
+
+        Raises:
+            InvalidData, InvalidOutput: as in `check`.
+        """
+        self._check_files()
+        is_new = not self.path.exists()
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise InvalidData(
+                f"another process trains in {str(self.path)!r}; wait until it ends, or choose another --run"
+            ) from error
+        try:
+            yield
+        finally:
+            if is_new and {path.name for path in self.path.iterdir()} == {LOCK_FILE}:
+                shutil.rmtree(self.path, ignore_errors=True)
+            self._lock.release()
+
     def claim(self, settings: Mapping[str, object], about: Mapping[str, object] | None = None) -> None:
         """Write the resolved settings into the folder, and refuse the folder of a run with other settings.
 
@@ -59,21 +105,22 @@ class RunFolder:
             InvalidData: the folder belongs to another run, or holds other files.
         """
         record = self.path / SETTINGS_FILE
-        wanted = json.loads(json.dumps(settings, default=str))
+        wanted = parse_json(dump_json(settings))
         started = self.final.exists() or self.metrics.exists() or self.checkpoints.exists()
         if record.is_file() and started and (differing := _differing(record, wanted)):
             raise InvalidData(
                 f"{str(self.path)!r} holds a run with other settings ({differing}); remove it, or choose another folder"
             )
-        if self.path.exists() and (not self.path.is_dir() or {path.name for path in self.path.iterdir()} - OURS):
+        self._check_files()
+        with saving(self.path, "the settings"):
+            write_whole(record, dump_json({**wanted, "about": about or {}}, indent=2) + "\n")
+
+    def _check_files(self) -> None:
+        check_folder(self.path, "--run")
+        if self.path.exists() and any(not _is_ours(path.name) for path in self.path.iterdir()):
             raise InvalidData(
                 f"got {str(self.path)!r} for a run, expected a new or empty folder, or the folder of an earlier run"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**wanted, "about": about or {}}, indent=2, ensure_ascii=False, default=str)
-        partial = record.with_suffix(".partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(record)
 
     def log(self, row: Mapping[str, object]) -> None:
         """Append a row to the metrics."""
@@ -101,7 +148,8 @@ class RunFolder:
         if not self.metrics.exists():
             return
         drop_torn_line(self.metrics)
-        kept = [line.row for line in read_lines(self.metrics) if line.row and line.row.get("step", step + 1) <= step]
+        rows = [line.row for line in read_lines(self.metrics) if line.row is not None]
+        kept = [row for row in rows if row.get("step", step + 1) <= step and not row.get("final")]
         partial = self.metrics.with_suffix(".kept")
         partial.unlink(missing_ok=True)
         append_rows(partial, kept)
@@ -114,15 +162,18 @@ def check_checkpoint(folder: Path) -> None:
     Raises:
         CorruptCheckpoint: a file is missing or damaged.
     """
+    from transformers import TrainerState  # here, because folders are checked before slow imports
+
+    from trimtab.rewards.weights import read_weights
+
     try:
-        load_file(folder / WEIGHTS_FILE)
+        read_weights(folder / WEIGHTS_FILE)
         for path in (folder / "optimizer.pt", folder / "scheduler.pt", *folder.glob("rng_state*.pth")):
             _check_archive(path)
-        json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["global_step"]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:160]
+        TrainerState.load_from_json(str(folder / STATE_FILE))  # its JSON may hold an infinite norm of a gradient
+    except (OSError, CorruptReward, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise CorruptCheckpoint(
-            f"cannot read the checkpoint {str(folder)!r} ({reason}); remove it to resume from the one before"
+            f"cannot read the checkpoint {str(folder)!r} ({reason_of(error)}); remove it to resume from the one before"
         ) from error
 
 
@@ -132,6 +183,35 @@ def _check_archive(path: Path) -> None:
             raise zipfile.BadZipFile(f"{path.name}: {damaged} is damaged")
 
 
+def check_folder(path: Path, option: str) -> None:
+    """Check that a folder can be written, or made.
+
+    Args:
+        path: the folder.
+        option: the option that names it, for messages.
+
+    Raises:
+        InvalidOutput: it is a file or a device, or it may not be written.
+    """
+    if path.name in NO_NAMES:
+        raise InvalidOutput(f"got {option} {shown(str(path))}, expected a folder with a name, such as rewards/mine")
+    try:
+        real = path.resolve()
+        exists, is_folder = os.path.lexists(real), real.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long, a null character
+        reason = getattr(error, "strerror", None) or reason_of(error)
+        raise InvalidOutput(
+            f"got {option} {shown(str(path))}, expected a folder that can be written ({reason})"
+        ) from error
+    if exists and not is_folder:
+        raise InvalidOutput(f"got {option} {shown(str(path))}, expected a folder; it is a file or a device")
+    check_parent(real / "file", path, option)
+
+
+def _is_ours(name: str) -> bool:
+    return name in OURS or name == LOCK_FILE or name.endswith(UNFINISHED)
+
+
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
@@ -139,8 +219,8 @@ def _step(checkpoint: Path) -> int:
 def _differing(record: Path, settings: dict[str, object]) -> str | None:
     """The settings that differ, as "name: OLD there, NEW here"; None if none differ."""
     try:
-        kept = _flat(json.loads(record.read_text(encoding="utf-8")))
-    except ValueError as error:
+        kept = _flat(dict(parse_json(record.read_text(encoding="utf-8"))))
+    except (InvalidData, ValueError, TypeError) as error:
         raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder or choose another") from error
     wanted = _flat(settings)
     names = [n for n in {**kept, **wanted} if kept.get(n) != wanted.get(n) and not n.startswith("about")]

@@ -1,6 +1,7 @@
 """transformers' Trainer for reward networks. Its checkpoints hold the reward's own weights only."""
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import gettempdir
@@ -12,18 +13,21 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging as transformers_logging
 
-from trimtab.errors import InvalidSetting, TrainingDiverged
-from trimtab.rewards.card import TrunkTraining
-from trimtab.rewards.folder import WEIGHTS_FILE, load_own_tensors
+from trimtab.errors import InvalidOutput, InvalidSetting, TrainingDiverged
+from trimtab.rewards.card import WEIGHTS_FILE, TrunkTraining
+from trimtab.rewards.folder import load_own_tensors
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.network import RewardNetwork, reward_tensors
+from trimtab.rewards.weights import first_non_finite
 from trimtab.training.batches import LengthGrouped, Throughput, by_length
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.examples import Examples
 from trimtab.training.objectives import Loss, token_mean
 from trimtab.training.recipe import Recipe
+from trimtab.training.saving import saving
 
 Batch = Mapping[str, Tensor]
 LOG_EVERY = 20
@@ -91,6 +95,7 @@ class RewardTrainer(Trainer):
         self.vocabulary = vocabulary
         self.most_held_out: int | None = QUICK_HELD_OUT
         self.throughput = Throughput()
+        self._loss_is_finite: Tensor | bool = True
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
@@ -101,7 +106,25 @@ class RewardTrainer(Trainer):
         if model.training:
             self.throughput.count(inputs["mask"])
             loss = loss + self._regulariser(scored) if self.recipe.regulariser else loss
+            self._watch(loss)
         return loss
+
+    def _watch(self, loss: Tensor) -> None:
+        """Note whether a loss is finite. Only a CPU is asked at once: elsewhere the answer would stop the device."""
+        self._loss_is_finite = loss.detach().isfinite() & self._loss_is_finite
+        if loss.device.type == "cpu":
+            self.check_finite()
+
+    def check_finite(self) -> None:
+        """Check that every loss so far was finite.
+
+        It is called at each log, before each measurement and before each save; on a CPU at every step.
+
+        Raises:
+            TrainingDiverged: a loss was not.
+        """
+        if not bool(self._loss_is_finite):
+            raise self._diverged("the loss")
 
     def _regulariser(self, scored: PrefixRewards) -> Tensor | float:
         penalty = self.network.head.penalty(scored.before, self.vocabulary)
@@ -117,7 +140,10 @@ class RewardTrainer(Trainer):
         """Measure on held-out texts: 256 during training, all at the end. Every process measures all of them."""
         self.reward_tensors()  # raises if a weight is not finite
         with evaluating(self.network, self.recipe.bf16):
-            figures = {"eval_loss": self._held_out_loss(), **self.measure(self.network, self.most_held_out)}
+            loss = self._held_out_loss()
+            if not math.isfinite(loss):
+                raise self._diverged("the loss on held-out texts")
+            figures = {"eval_loss": loss, **self.measure(self.network, self.most_held_out)}
         self.log({**figures, "final": True} if self.most_held_out is None else dict(figures))
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
@@ -133,7 +159,12 @@ class RewardTrainer(Trainer):
         return total / max(items, 1.0)
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
-        """Log a row. Training rows get the throughput since the last one."""
+        """Log a row. Training rows get the throughput since the last one.
+
+        Raises:
+            TrainingDiverged: as in `check_finite`.
+        """
+        self.check_finite()
         super().log(logs | self.throughput.take() if "loss" in logs else logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
@@ -144,15 +175,30 @@ class RewardTrainer(Trainer):
         """The current values of the reward's own weights.
 
         Raises:
-            TrainingDiverged: a weight is not finite.
+            TrainingDiverged: as in `check_finite`, or a weight is not finite.
         """
+        self.check_finite()
         tensors = {name: weight.contiguous() for name, weight in reward_tensors(self.network, self.trunk).items()}
-        if not all(weight.isfinite().all() for weight in tensors.values()):
-            raise TrainingDiverged(
-                f"a weight is no longer finite after step {self.state.global_step}; "
-                f"lower the learning rate (it was {self.recipe.resolved_learning_rate:g})"
-            )
+        if bad := first_non_finite(tensors):
+            raise self._diverged(f"the weight {bad!r}")
         return tensors
+
+    def _diverged(self, what: str) -> TrainingDiverged:
+        return TrainingDiverged(
+            f"{what} is not finite after step {self.state.global_step} of {self.state.max_steps}; the last checkpoint "
+            f"is kept, and no reward is saved; lower the learning rate (it was {self.recipe.resolved_learning_rate:g}) "
+            f"or the regulariser (it was {self.recipe.regulariser:g}), and train again in another run folder"
+        )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save a checkpoint whole, or not at all."""
+        folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            with saving(folder, "the checkpoint"):
+                super()._save_checkpoint(model, trial)
+        except InvalidOutput:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)

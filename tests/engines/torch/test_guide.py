@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tiny import tiny_reward
+from trimtab import errors
 from trimtab.engines.base import Request
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.guide import Guide
@@ -171,3 +172,50 @@ def test_a_reward_of_the_models_own_state_leaves_with_its_last_row(llama):
     host.select(torch.tensor([1]))
     _, table = guide.steer(top_candidates(torch.zeros(1, 64), 5, None), torch.zeros(1, 64))
     assert table == {}
+
+
+def broken_words(worth):
+    """Return a reward of the words "good" and "bad"; "bad" has this worth."""
+    codec = WordCodec(["good", "bad"])
+    return codec, WordReward(codec, {"good": 1.0, "bad": worth})
+
+
+def steered_by(guide, rows, top_k=None):
+    guide.prefill(PromptBatch.pad([[1]] * rows, 0, CPU))
+    logits = torch.zeros(rows, 3)
+    return guide.steer(top_candidates(logits, top_k, None), logits)
+
+
+@pytest.mark.parametrize("top_k", [None, 3])
+@pytest.mark.parametrize("worth", [torch.nan, torch.inf, -torch.inf])
+def test_a_reward_that_is_not_finite_is_an_error_that_names_it(worth, top_k):
+    codec, reward = broken_words(worth)
+    bad = codec.words.index("bad")
+    with pytest.raises(errors.NonFiniteReward, match=rf"of 'words' in 'worth' for the token \(id {bad}\)"):
+        steered_by(Guide([reward.toward(2.0)], CPU), 1, top_k)
+    with pytest.raises(errors.NonFiniteReward, match=rf"token 'bad' \(id {bad}\)"):
+        steered_by(Guide([None, reward.toward(2.0)], CPU, codec=codec), 2, top_k)
+
+
+def test_a_deferred_check_marks_the_rows_that_use_the_reward():
+    codec, broken = broken_words(torch.nan)
+    sound = WordReward(codec, {"good": 1.0})
+    steers = [sound.toward(1.0), None, broken.toward(1.0) + sound.toward(1.0), broken.toward(-1.0)]
+    guide = Guide(steers, CPU, codec=codec, deferred=True)
+    _, table = steered_by(guide, 4)
+    assert guide.finite.tolist() == [True, True, False, False]
+    fault = guide.fault(3, torch.arange(3), table)
+    assert isinstance(fault, errors.NonFiniteReward)
+    assert "of 'words' in 'worth' for the token 'bad'" in str(fault)
+
+
+def test_a_reward_of_strength_0_must_be_finite_too():
+    _, broken = broken_words(torch.nan)
+    with pytest.raises(errors.NonFiniteReward):
+        steered_by(Guide([broken.toward(0.0)], CPU), 1)
+
+
+def test_nothing_is_checked_where_nothing_steers():
+    guide = Guide([None], CPU)
+    steered_by(guide, 1)
+    assert guide.finite is None

@@ -1,6 +1,7 @@
 """Rows that start, end, join and leave: every text is the one that its request has alone."""
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.engines.torch.sampling import RowSampling
+from trimtab.errors import NonFiniteReward
 from trimtab.models.prefix_cache import PrefixCache
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
@@ -224,3 +226,76 @@ def test_steps_of_several_tokens_stop_at_the_end_of_the_context():
         chunks.append(batch.step(8))
     for request, (found,) in zip(requests, collect(requests, chunks), strict=True):
         assert found.token_ids == engine.sample([request])[0][0].token_ids
+
+
+def failing_after(llama, tokens, head="q"):
+    """Return a reward that is NaN for one candidate of its row from the given step on."""
+    reward = tiny_reward(llama, head)
+    start = reward.start
+
+    def failing(host=None):
+        state = start(host)
+        rewards, calls = state.rewards, count()
+
+        def broken(candidates):
+            found = rewards(candidates)
+            if next(calls) >= tokens:
+                found[0, -1, -1] = torch.nan
+            return found
+
+        state.rewards = broken
+        return state
+
+    reward.start = failing
+    return reward
+
+
+@pytest.mark.parametrize("poll", [1, 4, 8])
+@pytest.mark.parametrize("params", [{"top_k": 6}, {"top_k": None}, {"top_k": None, "top_p": 0.9}])
+def test_no_token_is_returned_that_a_broken_reward_steered(llama, poll, params):
+    request = Request(PREFIXES[0], replace(PARAMS, seed=0, **params), failing_after(llama, 3).toward(2.0))
+    batch, written = RunningBatch(llama), []
+    batch.add([request], [9])
+
+    def run():
+        while batch.active:
+            written.extend(choice for chunk in batch.step(poll) for choice in chunk.choices)
+
+    with pytest.raises(NonFiniteReward, match=r"the reward nan of 'tiny-q' in 'calm' for the token 'w\d+' \(id \d+\)"):
+        run()
+    assert len(written) == 3 // poll * poll
+    assert not batch.active
+
+
+def test_a_reward_that_breaks_behind_the_end_of_a_text_is_no_fault(llama):
+    def write(reward, poll):
+        params = replace(PARAMS, seed=0, stop=("w",), max_new_tokens=9)
+        batch = RunningBatch(llama)
+        batch.add([Request(PREFIXES[0], params, reward.toward(2.0))], [9])
+        return [choice.token_id for chunk in batch.step(poll) for choice in chunk.choices]
+
+    assert write(failing_after(llama, 1), 8) == write(tiny_reward(llama, "q"), 8)
+
+
+def test_a_broken_reward_beyond_the_trace_is_found(lm, llama, monkeypatch):
+    monkeypatch.setattr("trimtab.engines.torch.trace.TRACE_WIDTH", 6)
+    with pytest.raises(NonFiniteReward, match="in 'calm'"):
+        lm.generate("w1 w2", failing_after(llama, 0).toward(2.0), top_k=None, max_new_tokens=3, seed=0)
+
+
+def test_plain_rows_beside_a_broken_reward_share_its_error(lm, llama):
+    with pytest.raises(NonFiniteReward, match="in 'calm'"):
+        lm.generate(["w1", "w2"], [None, failing_after(llama, 2).toward(2.0)], max_new_tokens=5, seed=0)
+
+
+def test_the_decode_step_reads_the_flags_together_with_the_tokens(llama, monkeypatch):
+    """One transfer from the device for each poll, however many steps it has."""
+    transfers = []
+    tolist = torch.Tensor.tolist
+    batch = RunningBatch(llama)
+    batch.add([Request(PREFIXES[0], replace(PARAMS, seed=0), tiny_reward(llama, "q").toward(2.0))], [9])
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: pytest.fail("a device sync"))
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: transfers.append(self.shape) or tolist(self))
+    monkeypatch.setattr("trimtab.engines.torch.running_batch._chunks", lambda rows, steps, counts: [])
+    batch.step(4)
+    assert transfers == [(1, 4)]

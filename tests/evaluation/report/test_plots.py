@@ -1,40 +1,106 @@
-"""The plots of a report: one file for each figure that was measured, with a curve for each method."""
+"""The plots of a report: one for each figure that was measured, with a curve for each method."""
+
+import json
 
 import pytest
 
+from label_boxes import label_boxes
 from tiny import tiny_reward
 from tiny_sweep import LENGTH
 from trimtab.evaluation.report import plots
 from trimtab.evaluation.report.collect import measure
-from trimtab.evaluation.report.plots import draw
+from trimtab.evaluation.report.palette import style_of
+from trimtab.evaluation.report.plots import Plots
+from trimtab.evaluation.report.record import as_record
 from trimtab.evaluation.run.timing import save_times
 from trimtab.evaluation.score.readers import profile_reader
 
-PNG = b"\x89PNG"
+TIMES = {"q": {"ratio": 1.5, "reward_share": 0.25, "tokens_per_second": 100.0}}
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are written."""
+    seen, save = [], plots.save
+
+    def keep(figure, path, formats):
+        seen.append(figure)
+        return save(figure, path, formats)
+
+    monkeypatch.setattr(plots, "save", keep)
+    return seen
+
+
+def curves_of(panel):
+    return {line.get_label(): line for line in panel.lines if not line.get_label().startswith("_")}
 
 
 def test_plots_are_drawn_for_what_was_measured(lm, copied):
-    assert [path.name for path in draw(measure(copied, [LENGTH]), copied)] == ["pareto-length.png"]
-    save_times(copied, {"q": {"ratio": 1.5, "reward_share": 0.25, "tokens_per_second": 100.0}}, lm, {})
+    def drawn(**more):
+        pictures = Plots(as_record(measure(copied, [LENGTH], **more)), copied, ("png", "svg")).draw()
+        assert all(file.stat().st_size > 10_000 for picture in pictures for file in picture.files)
+        return [[file.name for file in picture.files] for picture in pictures]
+
+    assert drawn() == [["pareto-length.png", "pareto-length.svg"]]
+    save_times(copied, TIMES, lm, {})
     profile = profile_reader(tiny_reward(lm.base, "v"), None)
-    drawn = draw(measure(copied, [LENGTH], {"profile:tiny": profile}), copied)
-    assert [path.name for path in drawn] == ["pareto-length.png", "time.png", "profile.png"]
-    assert all(path.read_bytes().startswith(PNG) and path.stat().st_size > 10_000 for path in drawn)
+    names = [shown for shown, _ in drawn(readers={"profile:tiny": profile})]
+    assert names == ["pareto-length.png", "time.png", "profile.png"]
 
 
-def test_the_pareto_plot_has_a_curve_for_each_method_from_top_k_on(copied, monkeypatch):
-    figures = []
-    saved = plots._saved
-    monkeypatch.setattr(
-        plots, "_saved", lambda figure, panels, path: figures.append(panels) or saved(figure, panels, path)
-    )
+def test_the_pareto_plot_has_a_curve_for_each_method_from_top_k_on(copied, figures):
     report = measure(copied, [LENGTH])
-    draw(report, copied)
-    (panels,) = figures
-    titled = {panel.get_title(): panel for panel in panels}
-    assert set(titled) == {"some ↑", "more ↓"}
-    curves = {curve.get_label(): curve.lines[0].get_xdata() for curve in titled["some ↑"].containers}
-    assert set(curves) == {"unsteered", "top-k", "q", "q+v", "v", "best of n by tiny-q"}
+    Plots(as_record(report), copied).draw()
+    titled = {panel.get_title(): panel for panel in figures[0].axes}
+    assert set(titled) == {"some: higher is better", "more: lower is better"}
+    curves = curves_of(titled["some: higher is better"])
+    plain = {"unsteered (whole vocabulary)", "top-k sampling (β = 0)"}
+    assert set(curves) == plain | {"q", "q+v", "v", "best of n by tiny-q"}
     perplexities = {row.row.name: row.figures["perplexity"].value for row in report.rows}
     names = ["some--up--top-k=0", "some--up--q=2", "some--up--q=5"]
-    assert list(curves["q"]) == pytest.approx([perplexities[name] for name in names])
+    assert list(curves["q"].get_xdata()) == pytest.approx([perplexities[name] for name in names])
+
+
+def test_a_method_has_one_colour_in_all_plots(lm, copied, figures):
+    save_times(copied, TIMES, lm, {})
+    profile = profile_reader(tiny_reward(lm.base, "v"), None)
+    Plots(as_record(measure(copied, [LENGTH], {"profile:tiny": profile})), copied).draw()
+    colours = {
+        curve.get_color()
+        for figure in figures
+        for panel in figure.axes
+        for name, curve in curves_of(panel).items()
+        if name.split(",")[0] == "q"
+    }
+    assert colours == {style_of("q")["color"]}
+
+
+def test_captions_name_data_judge_texts_and_machine(lm, copied):
+    save_times(copied, TIMES, lm, {})
+    pareto, time = Plots(as_record(measure(copied, [LENGTH])), copied).draw()
+    for words in ("Judge: length.", "some (3 prompts, steered up)", "3 continuations", "95% bootstrap", "tiny"):
+        assert words in pareto.caption
+    assert "Timed on: CPU" in time.caption
+    assert lm.base.base_fingerprint in pareto.caption
+
+
+def test_a_title_stands_above_every_plot(copied, figures):
+    Plots(as_record(measure(copied, [LENGTH])), copied, title="My own title").draw()
+    assert [figure.get_suptitle() for figure in figures] == ["My own title"]
+
+
+def test_labels_of_a_panel_do_not_overlap(copied, figures):
+    Plots(as_record(measure(copied, [LENGTH])), copied).draw()
+    for panel in figures[0].axes:
+        boxes = [box for _, box in label_boxes(panel)]
+        assert len(boxes) > 4
+        assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+
+
+def test_figures_that_are_missing_are_left_out(copied):
+    record = as_record(measure(copied, [LENGTH]))
+    for row in record["rows"][:4]:
+        row["judges"]["length"]["mean"] = {"value": None, "low": None, "high": None}
+    for row in record["rows"][4:6]:
+        row["figures"]["perplexity"]["value"] = None
+    assert Plots(json.loads(json.dumps(record)), copied).draw()

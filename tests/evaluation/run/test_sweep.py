@@ -118,3 +118,24 @@ def test_progress_is_reported_by_prompts(lm, tmp_path):
     sweep = tiny_sweep(lm, tmp_path, grid=Grid(), sets=SETS[:1])
     sweep.run(lm, lambda row, done, total: seen.append((row.name, done, total)))
     assert seen == [(name, done, 3) for name in ("some--up--unsteered", "some--up--top-k=0") for done in (0, 2, 3)]
+
+
+def test_a_sweep_is_checked_before_anything_is_written(lm, copied):
+    before = contents(copied)
+    tiny_sweep(lm, copied).check(lm)
+    with pytest.raises(InvalidData, match="seed"):
+        tiny_sweep(lm, copied, settings=replace(SETTINGS, seed=1)).check(lm)
+    assert contents(copied) == before
+
+
+def test_other_versions_resume(lm, whole, copied):
+    """What decides the texts is compared; the versions are recorded."""
+    target = copied / "some--up--q=5.jsonl"
+    lines = target.read_text(encoding="utf-8").split("\n")
+    target.write_text("\n".join([lines[0].replace('"torch": "', '"torch": "9'), *lines[1:7]]) + "\n", encoding="utf-8")
+    assert tiny_sweep(lm, copied).run(lm) == []
+    _, *texts = target.read_text(encoding="utf-8").split("\n")
+    assert texts == (whole / target.name).read_text(encoding="utf-8").split("\n")[1:]
+    makers = next(row.made_by for row in read_rows(copied) if row.name == "some--up--q=5")
+    assert [maker["first_text"] for maker in makers] == [0, 6]
+    assert makers[0]["torch"] == "9" + makers[1]["torch"]

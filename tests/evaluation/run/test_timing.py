@@ -1,12 +1,16 @@
 """Timing: methods side by side, and rewards whose time is added up."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from tiny import tiny_reward
 from tiny_sweep import GRID, LENGTH, SETS, SETTINGS
 from trimtab.engines.torch.engine import TorchEngine
+from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.evaluation.report.collect import measure
+from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.plan import Plan
 from trimtab.evaluation.run.timing import Clock, TimedReward, device_of, read_times, save_times, time_methods
 from trimtab.language_model import LanguageModel
@@ -65,3 +69,40 @@ def test_timed_states_join(llama, head):
 def test_the_device_is_synchronized_only_for_a_model_in_this_process(llama):
     assert device_of(LanguageModel(TorchEngine(llama))) == llama.device
     assert Clock(None).now() > 0
+
+
+def counted_method(name, tokens, runs, judged_by=None):
+    def write(lm, prompts):
+        runs.append(name)
+        return [[SimpleNamespace(token_ids=[0] * tokens)] for _ in prompts]
+
+    return Method(name, None, write, judged_by=judged_by)
+
+
+def test_searches_run_once_and_are_compared_with_the_median(lm):
+    runs = []
+    by = tiny_reward(lm.base, "q").toward(1)
+    methods = [counted_method("top-k", 4, runs), counted_method("q", 2, runs), counted_method("search", 1, runs, by)]
+    seen = []
+    times = time_methods(lm, methods, SETS[0], Clock(None), 2, lambda done, total: seen.append((done, total)))
+    assert runs == ["top-k", "q"] * 3 + ["search"]
+    assert seen[-1] == (7, 7)
+    assert [times[name]["runs"] for name in ("top-k", "q", "search")] == [2, 2, 1]
+
+
+def test_a_method_that_writes_no_token_has_a_time(lm):
+    runs = []
+    times = time_methods(lm, [counted_method("top-k", 1, runs), counted_method("q", 0, runs)], SETS[0], Clock(None), 1)
+    assert times["q"]["tokens_per_second"] > 0
+
+
+def test_rounds_below_one_are_refused(lm):
+    with pytest.raises(InvalidSetting, match="rounds=0"):
+        time_methods(lm, [], SETS[0], Clock(None), 0)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"q": 3}', '{"q": {"ratio": "fast"}}', '{"q": {"ratio": 1.0}}'])
+def test_damaged_times_are_named(tmp_path, content):
+    (tmp_path / "times.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InvalidData, match=r"times\.json"):
+        read_times(tmp_path)

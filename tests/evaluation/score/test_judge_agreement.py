@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from trimtab.data.tables import LabelledText
-from trimtab.evaluation.score.judge_agreement import agreement, measure_judges, read_agreement, save_agreement
+from trimtab.errors import NonFiniteReward
+from trimtab.evaluation.score.judge_agreement import agreement, measure_judges
 from trimtab.judges.text_judges import TextJudge
 
 SCORES = {"a": 0.9, "b": 0.2, "c": 0.6, "d": float("nan"), "e": 0.1}
@@ -66,11 +67,12 @@ def test_agreement_of_two_judges_equals_its_definitions():
     assert found["texts"] == 49
 
 
-def test_saved_agreements_of_several_data_sets_stay(tmp_path):
-    save_agreement(tmp_path / "new", "one", {"vader": {"auc": 0.5}})
-    save_agreement(tmp_path / "new", "one", {"profanity": {"auc": 0.25}})
-    save_agreement(tmp_path / "new", "two", {"vader": {"auc": 1.0}})
-    assert read_agreement(tmp_path / "new") == {
-        "one": {"vader": {"auc": 0.5}, "profanity": {"auc": 0.25}},
-        "two": {"vader": {"auc": 1.0}},
-    }
+def test_a_judge_says_what_it_is_made_of(found):
+    assert found["made_of"]["judge"] == "mine"
+    assert found["made_of"]["threshold"] == "0.5"
+
+
+def test_a_reward_that_is_not_finite_is_no_judge():
+    rows = [LabelledText(text, (LABELS[text],)) for text in "abd"]
+    with pytest.raises(NonFiniteReward, match="'mine'"):
+        measure_judges([TextJudge("reward:mine", classify)], rows)

@@ -7,7 +7,7 @@ import torch
 
 from tiny import tiny_reward
 from tiny_sweep import LENGTH
-from trimtab.errors import InvalidSetting, UnsupportedByEngine
+from trimtab.errors import InvalidSetting, NonFiniteReward, UnsupportedByEngine
 from trimtab.evaluation.report.collect import measure, read_rows
 from trimtab.evaluation.score.readers import fluency_reader, judge_reader, profile_reader
 from trimtab.evaluation.tasks import TASKS
@@ -88,3 +88,21 @@ def test_profiles_are_averaged_over_the_first_samples(llama, copied):
         read = [text["prompt"] + text["text"] for text in first if len(text["text"].split()) > 1]
         last = [reward.score(text)[0, 1].item() for text in read]
         assert row.profile[-1] == pytest.approx(sum(last) / len(last), abs=1e-5)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_reward_as_judge_must_be_finite_and_other_judges_may_fail(score):
+    read = judge_reader(TextJudge("reward:mine:kind", lambda texts: [score] * len(texts)), TASKS["toxicity"])
+    with pytest.raises(NonFiniteReward, match="'mine:kind'"):
+        read([TEXT])
+    ((kept,),) = judge_reader(TextJudge("mine", lambda texts: [score]), TASKS["toxicity"])([TEXT])
+    assert not math.isfinite(kept)
+
+
+def test_a_profile_of_a_damaged_reward_is_an_error(lm):
+    reward = tiny_reward(lm.base, "v")
+    with torch.no_grad():
+        for weight in reward.network.head.parameters():
+            weight.fill_(math.nan)
+    with pytest.raises(NonFiniteReward, match="tiny-v"):
+        profile_reader(reward, None)([TEXT])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from trimtab.errors import InvalidData, NonFiniteReward
 from trimtab.evaluation.score.readings import Readings, read_safely
 
 
@@ -82,3 +83,69 @@ def test_faults_are_saved_with_the_readings(tmp_path):
     readings.of("row", "nan", [text("a"), text("b")], lambda texts: [[math.nan] for _ in texts])
     assert readings.faults("row", "nan") == ["not a number: 'a'", "not a number: 'b'"]
     assert readings.faults("row", "other") == []
+
+
+def test_a_reward_that_is_not_finite_is_no_failure_of_a_judge(tmp_path):
+    def broken(texts):
+        raise NonFiniteReward("got a score of nan")
+
+    with pytest.raises(NonFiniteReward):
+        Readings(tmp_path).of("row", "reward:q", [text("a"), text("b")], broken)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_judge_that_is_made_of_something_else_reads_again(tmp_path, read, calls):
+    readings = Readings(tmp_path)
+    for identity in ({"sha256": "1"}, {"sha256": "1"}, {"sha256": "2"}):
+        readings.of("row", "length", [text("a")], read, {"threshold": 0.5, "identity": identity})
+    assert calls == [["a"], ["a"]]
+    assert readings.readers()["length"]["identity"] == {"sha256": "2"}
+
+
+def test_readings_without_a_record_of_the_judge_are_kept(tmp_path, read, calls):
+    readings = Readings(tmp_path)
+    readings.of("row", "length", [text("a")], read, {"threshold": 0.5})
+    readings.of("row", "length", [text("a")], read, {"threshold": 0.5, "identity": {"sha256": "2"}})
+    assert calls == [["a"]]
+
+
+def test_saved_nan_is_null_and_nan_of_earlier_versions_is_read(tmp_path):
+    readings = Readings(tmp_path)
+    readings.of("row", "nan", [text("a")], lambda texts: [[math.nan] for _ in texts])
+    path = readings.path("row", "nan")
+    saved = path.read_text(encoding="utf-8")
+    assert "[[null]]" in saved
+    path.write_text(saved.replace("null", "NaN"), encoding="utf-8")
+    ((found,),) = readings.of("row", "nan", [text("a")], None)
+    assert math.isnan(found)
+
+
+@pytest.mark.parametrize("words", ["ascii", "naïve …", "\U0001f600 \x7f \ud83d", 'quote " and \\ and \x1b'])
+def test_the_digest_of_a_text_is_that_of_earlier_versions(words):
+    """They hashed json.dumps with its defaults, so that saved readings still belong to their texts."""
+    import hashlib
+    import json
+
+    from trimtab.evaluation.score.readings import _digest
+
+    whole = json.dumps([0, 1, "p", words]).encode()
+    assert _digest(text(words, 0, 1)) == hashlib.sha256(whole).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"reader": "x"}',
+        '{"reader": "x", "row": "r", "about": {}, "texts": ["a"], "values": [["b"]]}',
+        '{"reader": "x", "row": "r", "about": {"place": "first"}, "texts": [], "values": []}',
+        '{"reader": "x", "row": "r", "about": {}, "texts": ["a", "b"], "values": [[1], [1, 2]]}',
+    ],
+)
+def test_damaged_readings_are_named(tmp_path, content):
+    readings = Readings(tmp_path)
+    readings.folder.mkdir()
+    readings.path("row", "length").write_text(content, encoding="utf-8")
+    with pytest.raises(InvalidData, match=r"row--length\.json"):
+        readings.of("row", "length", [text("a")], None)

@@ -45,7 +45,7 @@ def test_the_penalty_equals_a_float64_computation_of_the_drawn_tokens(llama):
     for row in range(2):
         for place in range(3):
             marginal = marginal_by_hand(head, llama.output_embedding, before[row, place], drawn[row, place])
-            assert float(found[row, place]) == pytest.approx(sum(each**2 for each in marginal), rel=1e-4)
+            assert float(found[row, place]) == pytest.approx(sum(each**2 for each in marginal) / 2, rel=1e-4)
 
 
 def test_candidates_equal_a_gather_from_the_vocabulary(frozen):

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trimtab.checking import checked
 from trimtab.engines.base import Capability, Chunk, Continuation, Request, Scored, collect
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.engines.torch.scoring import reward_texts, score_continuations, score_packed
@@ -22,22 +24,36 @@ ACCELERATOR_POLL = 8  # tokens between two looks at the device
 
 
 @final
+@checked
 class TorchEngine:
     """Samples and scores with a `transformers` model in this process.
 
     It may be used from several threads: they take turns, one decode step at a time.
 
+    A text depends on its prompt, seed and settings only, and not on its batch: in float32, up to ties that rounding
+    breaks. In bfloat16 rounding differs with the shape of a batch, and the law needs `batch_invariant`.
+
     Args:
         base: the language model.
         prefix_cache: keeps what calls encode, so that later calls encode new tokens only; None keeps nothing.
         usage: counts tokens and forward calls; default: a new count.
+        batch_invariant: write and score one row at a time, without a prefix cache, so that texts and scores are the
+            same to the bit alone, in every batch and in every session. A batch of n then takes the time of n single
+            texts.
     """
 
     capabilities: frozenset[Capability] = frozenset({"score", "rewards", "states"})
 
-    def __init__(self, base: FrozenLM, prefix_cache: PrefixCache | None = None, usage: Usage | None = None):
+    def __init__(
+        self,
+        base: FrozenLM,
+        prefix_cache: PrefixCache | None = None,
+        usage: Usage | None = None,
+        batch_invariant: bool = False,
+    ):
         self.base = base
-        self.prefix_cache = prefix_cache
+        self.prefix_cache = None if batch_invariant else prefix_cache
+        self.batch_invariant = batch_invariant
         self._usage = usage or Usage()
 
     @property
@@ -56,9 +72,9 @@ class TorchEngine:
         return self._usage.copy()
 
     def describe(self) -> dict[str, str]:
-        """The model, its fingerprint, dtype and device."""
+        """The model, its fingerprint, dtype and device; "torch, batch-invariant" if it is."""
         return {
-            "engine": "torch",
+            "engine": "torch" + (", batch-invariant" if self.batch_invariant else ""),
             "model": self.base.name,
             "base_fingerprint": self.base.base_fingerprint,
             "dtype": str(self.base.model.dtype).removeprefix("torch."),
@@ -66,11 +82,12 @@ class TorchEngine:
         }
 
     def session(self) -> "TorchEngine":
-        """The same model with a usage count of its own, and a prefix cache of its own unless there is one.
+        """The same model with a usage count of its own, and a prefix cache unless texts must be batch-invariant.
 
         What the session uses counts for this engine too.
         """
-        return TorchEngine(self.base, self.prefix_cache or PrefixCache(), Usage(parent=self._usage))
+        cache = None if self.batch_invariant else self.prefix_cache or PrefixCache()
+        return TorchEngine(self.base, cache, Usage(parent=self._usage), self.batch_invariant)
 
     def sample(self, requests: Sequence[Request]) -> list[list[Continuation]]:
         """The n continuations of each request, written as one batch.
@@ -87,7 +104,7 @@ class TorchEngine:
         return self._chunks(requests, self.limits(requests), 1)
 
     def _chunks(self, requests: Sequence[Request], limits: Sequence[int], poll: int) -> Iterator[list[Chunk]]:
-        batch = RunningBatch(self.base, self.prefix_cache, self._usage)
+        batch = RunningBatch(self.base, self.prefix_cache, self._usage, self.batch_invariant)
         batch.add(requests, limits)
         while batch.active:
             yield batch.step(poll)
@@ -131,6 +148,11 @@ class TorchEngine:
             steer: None for the model's own probabilities.
             top_k: with a steer, the candidates per step; a continuation's token that is not among them is added.
         """
+        if self.batch_invariant:
+            return [
+                self._scored_alone(prefix, of_prefix, steer, top_k)
+                for prefix, of_prefix in zip(prefixes, continuations, strict=True)
+            ]
         owners = [row for row, of_row in enumerate(continuations) for _ in of_row]
         flat = [continuation for of_row in continuations for continuation in of_row]
         with self.base.lock:
@@ -141,13 +163,32 @@ class TorchEngine:
         counts = [len(of_row) for of_row in continuations]
         return [Scored(*each) for each in zip(scored.logprobs.split(counts), scored.greedy.split(counts), strict=True)]
 
+    def _scored_alone(
+        self, prefix: Sequence[int], continuations: Sequence[Sequence[int]], steer: Steer | None, top_k: int | None
+    ) -> Scored:
+        """Each continuation in a batch of its own."""
+        with self.base.lock:
+            alone = [
+                score_continuations(self.base, [prefix], [0], [each], steer, top_k, self._usage)
+                for each in continuations
+            ]
+        return Scored(torch.cat([each.logprobs for each in alone]), torch.cat([each.greedy for each in alone]))
+
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
         """The rewards of whole texts, unclamped."""
+        groups = [[text] for text in texts] if self.batch_invariant else [texts]
         with self.base.lock:
-            return reward_texts(self.base, reward, texts, self.prefix_cache, self._usage)
+            found = [reward_texts(self.base, reward, each, self.prefix_cache, self._usage) for each in groups]
+        return torch.cat(found)
 
     def states(self, texts: Sequence[Sequence[int]], last: Sequence[int]) -> list[Float[Tensor, "positions hidden"]]:
         """The hidden states of the last tokens of each text, two thirds up the layers."""
+        pairs = list(zip(texts, last, strict=True))
+        groups = [[pair] for pair in pairs] if self.batch_invariant else [pairs]
         with self.base.lock:
-            packed = PackedTexts(self.base.model, self.prefix_cache or PrefixCache(0), texts, last, self._usage)
-            return [states.cpu() for states in packed.states(depth=2 * self.base.layers // 3)]
+            return [states.cpu() for group in groups for states in self._states(group)]
+
+    def _states(self, group: Sequence[tuple[Sequence[int], int]]) -> list[Tensor]:
+        texts, last = [text for text, _ in group], [count for _, count in group]
+        packed = PackedTexts(self.base.model, self.prefix_cache or PrefixCache(0), texts, last, self._usage)
+        return packed.states(depth=2 * self.base.layers // 3)

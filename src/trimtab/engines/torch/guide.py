@@ -10,8 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from trimtab.errors import NonFiniteReward
+from trimtab.models.codec import TextCodec
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
+from trimtab.rewards.finite import finite_rows, non_finite
 from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.rule import Candidates, RowTerms, entropy_of, guidance, row_terms
 from trimtab.steering.steer import Steer, Term, distinct_rewards
@@ -53,10 +56,25 @@ class Guide:
         steers: one per row; None leaves a row alone.
         device: the device of the language model.
         host: the language model's KV cache, for the rewards that can read it.
+        codec: gives the text of a token in errors; None to name its id alone.
+        deferred: leave the check for rewards that are not finite to the caller, who reads `finite` later: no device
+            sync. Otherwise `steer` raises at once.
+
+    Attributes:
+        finite: whether all rewards of the last step were finite, for each row; None if nothing steers.
     """
 
-    def __init__(self, steers: Sequence[Steer | None], device: torch.device, host: KVCache | None = None):
+    def __init__(
+        self,
+        steers: Sequence[Steer | None],
+        device: torch.device,
+        host: KVCache | None = None,
+        codec: TextCodec | None = None,
+        deferred: bool = False,
+    ):
         self._rows, self._device, self._host = len(steers), device, host
+        self._codec, self._deferred = codec, deferred
+        self.finite: Tensor | None = None
         named = name_rewards(distinct_rewards(steers))
         self._groups = [self._group(name, reward, steers) for name, reward in named.items()]
         self._gated = any(term.min_entropy for steer in steers if steer for term in steer.terms)
@@ -85,12 +103,17 @@ class Guide:
     def steer(
         self, candidates: Candidates, logits: Float[Tensor, "rows vocabulary"]
     ) -> tuple[Float[Tensor, "rows k"], RewardTable]:
-        """z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one)."""
-        steered = candidates.logits
+        """z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one).
+
+        Raises:
+            NonFiniteReward: unless `deferred`; a reward that a row uses is NaN or infinite.
+        """
+        steered, self.finite = candidates.logits, None
         entropy = entropy_of(logits) if self._gated else logits.new_zeros(logits.shape[0])
         table: RewardTable = {}
         for group in self._groups:
             rewards = self._rewards(group, candidates)
+            self._note(group, finite_rows(rewards) | group.unused)
             added = guidance(rewards, group.terms, group.of(entropy))
             rewards = rewards.masked_fill(group.unused[:, None, None], torch.nan)
             if group.rows is None:
@@ -100,7 +123,36 @@ class Guide:
                 unused = rewards.new_full((self._rows, *rewards.shape[1:]), torch.nan)
                 rewards = unused.index_copy(0, group.rows, rewards)
             table |= {f"{group.name}:{a}": r for a, r in zip(group.reward.attributes, rewards.unbind(-1), strict=True)}
+        if not self._deferred:
+            self._check(candidates, table)
         return steered, table
+
+    def _check(self, candidates: Candidates, table: RewardTable) -> None:
+        if self.finite is not None and not bool(self.finite.all()):
+            row = int(self.finite.int().argmin())
+            raise self.fault(row, candidates.ids[row], table)
+
+    def fault(self, row: int, candidates: Int[Tensor, " k"], table: RewardTable) -> NonFiniteReward:
+        """The error for a row whose `finite` was False; rows must not have been selected or joined since.
+
+        Args:
+            row: its number.
+            candidates: its token ids.
+            table: what `steer` returned with them.
+        """
+        for group in self._groups:
+            place = row if group.rows is None else _place(group.rows.tolist(), row)
+            if place is None or bool(group.unused[place]):
+                continue
+            rewards = torch.stack([table[f"{group.name}:{a}"][row] for a in group.reward.attributes], dim=-1)
+            if not bool(rewards.isfinite().all()):
+                return non_finite(group.reward, rewards, candidates, self._codec)
+        raise AssertionError("expected a row with a reward that is not finite")
+
+    def _note(self, group: Group, finite: Bool[Tensor, " members"]) -> None:
+        if group.rows is not None:
+            finite = finite.new_ones(self._rows).index_copy(0, group.rows, finite)
+        self.finite = finite if self.finite is None else self.finite & finite
 
     def _rewards(self, group: Group, candidates: Candidates) -> Float[Tensor, "members k attributes"]:
         if not candidates.whole:
@@ -181,6 +233,10 @@ def name_rewards(rewards: Sequence[Reward], kept: Sequence[str] = ()) -> dict[st
         numbered = (f"{reward.name}#{number}" if number > 1 else reward.name for number in count(1))
         named[next(name for name in numbered if name not in named)] = reward
     return named
+
+
+def _place(rows: list[int], row: int) -> int | None:
+    return rows.index(row) if row in rows else None
 
 
 def _member_rows(group: Group | None, rows: int, offset: int) -> Int[Tensor, " members"]:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.engines.base import Request
 from trimtab.engines.torch.guide import Guide, RewardTable
 from trimtab.engines.torch.sampling import RowSampling
+from trimtab.errors import NonFiniteReward
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.prefix_cache import PrefixCache
@@ -17,9 +18,21 @@ from trimtab.models.usage import Usage
 from trimtab.steering.rule import Candidates
 from trimtab.steering.steer import distinct_rewards
 
+NOT_FINITE = -1  # in place of a token that was steered by a reward that is not finite
+
 
 class Step(NamedTuple):
-    """One step of all rows; the tensors stay on the model's device."""
+    """One step of all rows; the tensors stay on the model's device.
+
+    Attributes:
+        tokens: the chosen tokens.
+        columns: their places among the candidates.
+        candidates: the set C.
+        base_logprobs: log softmax(z) of the candidates, over the whole vocabulary.
+        steered: z' of the candidates.
+        rewards: the rewards behind z'.
+        finite: whether all rewards of a row are finite; None if nothing steers.
+    """
 
     tokens: Int[Tensor, " rows"]
     columns: Int[Tensor, " rows"]
@@ -27,6 +40,12 @@ class Step(NamedTuple):
     base_logprobs: Float[Tensor, "rows k"]
     steered: Float[Tensor, "rows k"]
     rewards: RewardTable
+    finite: Bool[Tensor, " rows"] | None = None
+
+    @property
+    def sound_tokens(self) -> Int[Tensor, " rows"]:
+        """The tokens; NOT_FINITE in a row with a reward that is not finite, so that one transfer tells both."""
+        return self.tokens if self.finite is None else self.tokens.where(self.finite, NOT_FINITE)
 
 
 @final
@@ -52,7 +71,7 @@ class DecodeLoop:
         depths = {depth for reward in distinct_rewards(steers) if (depth := reward.reads(lm.model)) is not None}
         batch = lm.batch([prefix for prefix, _ in texts])
         self._host = KVCache(lm.model, depths, prefix_cache, usage)
-        self._guide = Guide(steers, lm.device, self._host)
+        self._guide = Guide(steers, lm.device, self._host, lm.codec, deferred=True)
         self._logits = self._host.feed(batch.ids, batch.mask).logits[:, -1].float()
         self._guide.prefill(batch)
         self._chosen: tuple[Tensor, Tensor] | None = None
@@ -71,7 +90,11 @@ class DecodeLoop:
         tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
         base_logprobs = self._logits.gather(1, candidates.ids) - self._logits.logsumexp(-1, keepdim=True)
         self._chosen = tokens, columns
-        return Step(tokens, columns, candidates, base_logprobs, steered, rewards)
+        return Step(tokens, columns, candidates, base_logprobs, steered, rewards, self._guide.finite)
+
+    def fault(self, step: Step, row: int) -> NonFiniteReward:
+        """The error for a row of a step whose rewards are not finite; no row may have left or joined since."""
+        return self._guide.fault(row, step.candidates.ids[row], step.rewards)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Continue with these rows only, which become row 0, 1, …. The prefix cache receives the others."""

@@ -9,13 +9,13 @@ import torch
 from trimtab.engines.base import Choice, Chunk, Request
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.ending import RowEnding
-from trimtab.engines.torch.loop import DecodeLoop, Step
+from trimtab.engines.torch.loop import NOT_FINITE, DecodeLoop, Step
 from trimtab.engines.torch.trace import trace_step
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
 
-Kind = tuple[bool, bool]
+Kind = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,30 @@ class LoopRows:
 
 @final
 class RunningBatch:
-    """Writes requests that may come and go. A row's text does not depend on the others, nor on when it joined.
+    """Writes requests that may come and go.
+
+    A row's text does not depend on the others, nor on when it joined: in float32, up to ties that rounding breaks; with
+    `batch_invariant`, in every dtype, to the bit.
 
     Rows with a top_k, with only a top_p, and with neither run in separate loops: a row over the whole vocabulary would
     make all others score it too.
 
     Args:
         lm: the language model; its lock is held during each step.
-        prefix_cache: prefixes that were encoded before.
+        prefix_cache: prefixes that were encoded before; not used with `batch_invariant`.
         usage: counts what goes through the models.
+        batch_invariant: run each row in a loop of its own, so that every tensor has the shape that it has alone.
     """
 
-    def __init__(self, lm: FrozenLM, prefix_cache: PrefixCache | None = None, usage: Usage | None = None):
-        self._lm, self._prefix_cache, self._usage = lm, prefix_cache, usage or Usage()
+    def __init__(
+        self,
+        lm: FrozenLM,
+        prefix_cache: PrefixCache | None = None,
+        usage: Usage | None = None,
+        batch_invariant: bool = False,
+    ):
+        self._lm, self._usage, self._batch_invariant = lm, usage or Usage(), batch_invariant
+        self._prefix_cache = None if batch_invariant else prefix_cache
         self._loops: dict[Kind, LoopRows] = {}
         self._requests = 0
 
@@ -81,6 +92,10 @@ class RunningBatch:
         with self._lm.lock:
             numbers = list(range(self._requests, self._requests + len(requests)))
             self._requests += len(requests)
+            if self._batch_invariant:
+                for number, request, limit in zip(numbers, requests, limits, strict=True):
+                    self._start_alone(request, self._rows(number, request, limit))
+                return numbers
             for kind in dict.fromkeys(kinds):
                 chosen = [place for place, other in enumerate(kinds) if other == kind]
                 rows = [row for place in chosen for row in self._rows(numbers[place], requests[place], limits[place])]
@@ -89,7 +104,11 @@ class RunningBatch:
 
     @torch.inference_mode()
     def step(self, tokens: int = 1) -> list[Chunk]:
-        """Write up to this many tokens of every row; returns them, the last ones of a row with its finish reason."""
+        """Write up to this many tokens of every row; returns them, the last ones of a row with its finish reason.
+
+        Raises:
+            NonFiniteReward: a reward that steered one of these tokens is NaN or infinite. The rows are dropped.
+        """
         with self._lm.lock:
             return [chunk for kind in list(self._loops) for chunk in self._step(kind, tokens)]
 
@@ -112,12 +131,24 @@ class RunningBatch:
         else:
             self._loops[kind] = LoopRows(loop, rows)
 
+    def _start_alone(self, request: Request, rows: Sequence[Row]) -> None:
+        """Give every row a loop that has encoded its prompt alone."""
+        for row in rows:
+            loop = DecodeLoop(self._lm, [request], None, self._usage)
+            loop.keep([row.sample])
+            self._loops[row.request, row.sample] = LoopRows(loop, [row])
+
     def _step(self, kind: Kind, tokens: int) -> list[Chunk]:
         running = self._loops[kind]
         room = min(row.ending.room for row in running.rows)  # a row at its limit may be at the end of the context
         steps = [running.loop.step() for _ in range(min(tokens, room))]
-        written = torch.stack([step.tokens for step in steps], dim=1).tolist()
-        counts = [row.ending.take(new) for row, new in zip(running.rows, written, strict=True)]
+        written = torch.stack([step.sound_tokens for step in steps], dim=1).tolist()
+        sound = [new[: new.index(NOT_FINITE)] if NOT_FINITE in new else new for new in written]
+        counts = [row.ending.take(new) for row, new in zip(running.rows, sound, strict=True)]
+        for place, (row, taken) in enumerate(zip(running.rows, sound, strict=True)):
+            if len(taken) < len(steps) and row.ending.reason is None:
+                del self._loops[kind]
+                raise running.loop.fault(steps[len(taken)], place)
         chunks = _chunks(running.rows, steps, counts)
         self._keep(kind, [row.ending.reason is None for row in running.rows])
         return chunks

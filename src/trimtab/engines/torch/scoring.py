@@ -14,6 +14,7 @@ from trimtab.models.kv_cache import KVCache
 from trimtab.models.packed_texts import PackedTexts
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
+from trimtab.rewards.finite import check_finite
 from trimtab.steering.reward import Reward
 from trimtab.steering.rule import Candidates, top_candidates
 from trimtab.steering.steer import Steer, distinct_rewards
@@ -99,6 +100,7 @@ def reward_texts(
 
     Raises:
         InvalidPrompt: a text is longer than the reward's context.
+        NonFiniteReward: a reward is NaN or infinite.
     """
     longest = max(map(len, texts))
     if longest > reward.context_length - reward.extra_tokens:
@@ -110,7 +112,9 @@ def reward_texts(
         host.feed(before.ids, before.mask)
     state = reward.start(host)
     state.prefill(before.ids, before.mask)
-    rewards = state.rewards(torch.tensor([ids[-1:] for ids in texts], device=lm.device))[:, 0].float()
+    last = torch.tensor([ids[-1:] for ids in texts], device=lm.device)
+    rewards = state.rewards(last)[:, 0].float()
+    check_finite(reward, rewards, last[:, 0], lm.codec)
     for holder in (host, state):
         holder.select(torch.empty(0, dtype=torch.long, device=lm.device))  # into the prefix cache
     return rewards

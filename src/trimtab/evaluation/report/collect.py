@@ -9,19 +9,20 @@ from typing import Any, final
 
 import numpy as np
 
+from trimtab.checking import checked, checked_except
 from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData
-from trimtab.evaluation.run.row_file import SUFFIX, differences, read_row
+from trimtab.evaluation.agreement_file import read_agreement
+from trimtab.evaluation.run.row_file import differences, read_row, row_paths
 from trimtab.evaluation.run.timing import read_times
-from trimtab.evaluation.score.judge_agreement import agreement, read_agreement
+from trimtab.evaluation.score.judge_agreement import agreement
 from trimtab.evaluation.score.metrics import Ratio, control_figures, fluency_figure, text_figures
 from trimtab.evaluation.score.readers import Read, judge_reader
 from trimtab.evaluation.score.readings import Readings
-from trimtab.evaluation.tasks import Task, find_task
-from trimtab.judges.base import Judge, threshold_of
+from trimtab.evaluation.tasks import FLUENCY, PROFILE, Task, find_task
+from trimtab.judges.base import Judge, description_of, threshold_of
 
 OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction", "method", "beta", "rewards", "drafts", "search"}
-FLUENCY, PROFILE = "perplexity:", "profile:"
 Found = dict[tuple[str, str], np.ndarray]  # readings by row and reader
 
 
@@ -34,11 +35,13 @@ class RowTexts:
         name: the name of its file, without suffix.
         settings: the file's first line.
         texts: the texts of finished prompts, [prompts][samples].
+        made_by: what wrote them; empty if an older version did.
     """
 
     name: str
     settings: Mapping[str, Any]
     texts: Sequence[Sequence[Mapping[str, Any]]]
+    made_by: Sequence[Mapping[str, Any]] = ()
 
     @property
     def flat(self) -> list[Mapping[str, Any]]:
@@ -84,6 +87,7 @@ class Report:
         faults: for each judge, why it failed on texts.
         data_agreement: for each data set and judge, how the judge agrees with the labels of the data set.
         profiled: the reward of the rows' profiles; empty if there are none.
+        identities: for each reader, the version or the hash of what it is made of; readers without one are left out.
     """
 
     task: Task
@@ -94,6 +98,7 @@ class Report:
     faults: Mapping[str, Sequence[str]]
     data_agreement: Mapping[str, Any]
     profiled: str
+    identities: Mapping[str, Any] = field(default_factory=dict)
 
     def by_set(self) -> list[tuple[tuple[str, str], list[RowFigures]]]:
         """The rows of each prompt set and direction."""
@@ -104,18 +109,14 @@ class Report:
         return [(key, list(group)) for key, group in groupby(self.rows, key=of)]
 
 
+@checked
 def read_rows(folder: Path) -> list[RowTexts]:
     """Read the rows of a comparison, in the order of the table.
 
     Raises:
         InvalidData: there are none, one is damaged, or they have different settings or prompts.
     """
-    if not folder.is_dir():
-        raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: there is no such folder")
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
-    if not paths:
-        raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: it has no rows")
-    rows = [_whole_prompts(path) for path in paths]
+    rows = [_whole_prompts(path) for path in row_paths(folder)]
     shared = _shared(rows[0])
     for row in rows[1:]:
         if differing := differences(shared, _shared(row)):
@@ -135,12 +136,14 @@ def read_rows(folder: Path) -> list[RowTexts]:
     return sorted((row for row in rows if row.texts), key=_order)
 
 
+@checked_except("readers")
 def measure(
     folder: Path,
     judges: Sequence[Judge],
     readers: Mapping[str, Read] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     engine: Engine | None = None,
+    identities: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Report:
     """Measure a comparison.
 
@@ -151,17 +154,26 @@ def measure(
             prompt.
         progress: called with the number of readings done, and of all readings.
         engine: the engine that wrote the texts, for judges that need it.
+        identities: for each of the other readers, what it is made of, such as the fingerprint of its weights. Saved
+            readings of a judge or reader that was made of something else are made again.
 
     Raises:
-        InvalidData: as in `read_rows`.
+        InvalidData: as in `read_rows`, or a file of readings or times is damaged.
+        NonFiniteReward: a judge is a reward, and a score is NaN or infinite.
         InvalidSetting: a judge needs an engine, and there is none.
     """
     rows = read_rows(folder)
+    if not rows:
+        raise InvalidData(f"got {str(folder)!r}, expected a comparison with finished prompts; run its command again")
     task = find_task(rows[0].settings["task"])
     saved = Readings(folder)
-    given = {judge.name: {"threshold": threshold_of(judge), "place": place} for place, judge in enumerate(judges)}
-    about = {**given, **{name: of for name, of in saved.readers().items() if name not in given}}
     reads = {judge.name: judge_reader(judge, task, engine) for judge in judges} | dict(readers or {})
+    given: dict[str, dict[str, Any]] = {
+        judge.name: {"threshold": threshold_of(judge), "place": place, "identity": description_of(judge)}
+        for place, judge in enumerate(judges)
+    }
+    given |= {name: {"identity": dict(of)} for name, of in (identities or {}).items()}
+    about = given | {n: of for n, of in saved.readers().items() if n not in given}
     names = list(dict.fromkeys([*about, *reads]))
     found: Found = {}
     for number, (row, name) in enumerate((row, name) for row in rows for name in names):
@@ -179,11 +191,12 @@ def measure(
         {name: [fault for row in rows for fault in saved.faults(row.name, name)] for name in thresholds},
         read_agreement(folder),
         next((name.removeprefix(PROFILE) for name in names if name.startswith(PROFILE)), ""),
+        {name: about[name]["identity"] for name in names if "identity" in about.get(name, {})},
     )
 
 
 def _readings(
-    row: RowTexts, reader: str, saved: Readings, read: Read | None, about: Mapping[str, float] | None
+    row: RowTexts, reader: str, saved: Readings, read: Read | None, about: Mapping[str, Any] | None
 ) -> np.ndarray:
     """Readings of a row as [prompts, samples, values]; of a profile, which reads first samples, [prompts, values]."""
     if reader.startswith(PROFILE):
@@ -208,10 +221,10 @@ def _figures(
 
 
 def _whole_prompts(path: Path) -> RowTexts:
-    settings, lines = read_row(path)
+    settings, lines, made_by = read_row(path)
     by_prompt = [list(group) for _, group in groupby(lines, key=lambda line: line["place"])]
     whole = [of_prompt for of_prompt in by_prompt if len(of_prompt) == settings["samples"]]
-    return RowTexts(path.stem, settings, whole)
+    return RowTexts(path.stem, settings, whole, made_by)
 
 
 def _shared(row: RowTexts) -> dict[str, Any]:

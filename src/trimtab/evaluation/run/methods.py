@@ -1,20 +1,22 @@
 """Methods that write the texts of a row. A new method is a name and a function from prompts to generations."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import add
-from typing import final
+from typing import Any, final
 
 from trimtab.best_of import rank
-from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
+from trimtab.errors import NonFiniteReward
 from trimtab.evaluation.run.prompt_sets import Direction
+from trimtab.evaluation.run.search_settings import PAPER_SEARCH, SearchSettings
 from trimtab.evaluation.run.sweep_settings import SweepSettings
 from trimtab.generation import Generation
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.language_model import LanguageModel
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.steering.steer import Steer
 
 Chosen = tuple[RewardModel, str | None]  # a reward and one of its attributes; None for the first
@@ -32,28 +34,43 @@ class Method:
         beta: the steering strength; None if the method has none.
         about: further settings that decide its texts, for the record.
         write: continues some prompts, each `samples` times.
+        params: how it samples, for the record; None for a search, whose settings are in `about`.
+        steered_by, ranked_by, judged_by: the rewards, their directions and β, for the record.
     """
 
     name: str
     beta: float | None
     write: Write
     about: Mapping[str, object] = field(default_factory=dict)
+    params: SamplingParams | None = None
+    steered_by: Steer | None = None
+    ranked_by: Steer | None = None
+    judged_by: Steer | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether it searches, which takes far more time than sampling."""
+        return self.judged_by is not None
+
+    def record(self) -> dict[str, object]:
+        """The rewards that rank or judge, for the record of what made the texts."""
+        roles = {"ranked_by": self.ranked_by, "judged_by": self.judged_by}
+        return {role: steer.describe() for role, steer in roles.items() if steer is not None}
 
 
 def unsteered(settings: SweepSettings) -> Method:
     """Plain sampling from the whole vocabulary."""
-    params = SamplingParams(top_k=None, temperature=settings.temperature)
-    return Method("unsteered", None, _sampled(None, settings, params))
+    return _sampling("unsteered", None, settings, _params(settings, top_k=None))
 
 
 def truncated(settings: SweepSettings) -> Method:
     """β = 0: plain sampling from the same top k as the steered rows. Truncation alone lowers perplexity."""
-    return Method("top-k", 0.0, _sampled(None, settings, _truncated(settings)))
+    return _sampling("top-k", 0.0, settings, _params(settings))
 
 
 def greedy(settings: SweepSettings) -> Method:
     """The most likely token at each step, the same in all samples: shows how a judge scores bland text."""
-    return Method("greedy", None, _sampled(None, settings, SamplingParams(temperature=0)))
+    return _sampling("greedy", None, settings, _params(settings, top_k=DEFAULT_TOP_K, temperature=0.0))
 
 
 def guided(
@@ -66,7 +83,7 @@ def guided(
 ) -> Method:
     """Steering by rewards; several rewards share β equally."""
     parts = [_steer(reward, attribute, beta / len(rewards), direction) for reward, attribute in rewards]
-    return Method(name, beta, _sampled(timing(reduce(add, parts)), s, _truncated(s)), about_rewards(rewards))
+    return _sampling(name, beta, s, _params(s), timing(reduce(add, parts)), about_rewards(rewards))
 
 
 def best_of(
@@ -80,15 +97,20 @@ def best_of(
 ) -> Method:
     """Best-of-n: for every sample, n drafts of top-k sampling, of which the reward chooses one."""
     by = timing(_steer(reward, attribute, 1.0, direction))
-    draw = _sampled(None, s, _truncated(s), drafts=n)
+    params = _params(s, drafts=n)
+    draw = _sampled(None, params)
 
     def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
         drafts = [of[first : first + n] for of in draw(lm, prompts) for first in range(0, len(of), n)]
         prefixes = [lm.engine.codec.encode_prompt(prompt) for prompt in prompts for _ in range(s.samples)]
-        chosen = [ranked.drafts[0] for ranked in rank(lm.engine, by, prefixes, drafts)]
+        ranks = rank(lm.engine, by, prefixes, drafts)
+        if not all(math.isfinite(score) for ranked in ranks for score in ranked.scores):
+            raise NonFiniteReward(f"got a score of the reward {name!r} that is not finite; fetch or train it again")
+        chosen = [ranked.drafts[0] for ranked in ranks]
         return [chosen[first : first + s.samples] for first in range(0, len(chosen), s.samples)]
 
-    return Method(f"best of {n} by {name}", None, write, {"drafts": n, **about_rewards([(reward, attribute)])})
+    about = {"drafts": n, **about_rewards([(reward, attribute)])}
+    return Method(f"best of {n} by {name}", None, write, about, params, ranked_by=by)
 
 
 def rewind(
@@ -98,8 +120,9 @@ def rewind(
     beta: float | None,
     direction: Direction,
     s: SweepSettings,
+    search: SearchSettings = PAPER_SEARCH,
 ) -> Method:
-    """RAIN with the paper's settings: each sample is a search that a reward judges, steered or not.
+    """RAIN: each sample is a search that a reward judges, steered or not.
 
     Args:
         judge: the reward that judges, and one of its attributes.
@@ -107,21 +130,23 @@ def rewind(
         steered_by: rewards that steer the search; they share β equally.
         beta: their strength; None for an unsteered search.
         direction: the direction of the judge and the rewards.
-        s: the settings of all rows; the search has its own top k.
+        s: the settings of all rows.
+        search: the settings of the search; default: the paper's.
     """
-    settings = RewindSettings(max_new_tokens=s.max_new_tokens, temperature=s.temperature)
+    settings = search.settings(s.max_new_tokens, s.temperature)
     by = _steer(*judge, 1.0, direction)
     parts = [_steer(*each, beta / len(steered_by), direction) for each in steered_by] if beta else []
+    steer = reduce(add, parts) if parts else None
 
     def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
         every = [prompt for prompt in prompts for _ in range(s.samples)]
         seeds = [s.seed + sample for _ in prompts for sample in range(s.samples)]
-        found = lm.rewind(every, RewardJudge(by, alone), reduce(add, parts) if parts else None, settings, seed=seeds)
+        found = lm.rewind(every, RewardJudge(by, alone), steer, settings, seed=seeds)
         texts = [each.generation for each in found]
         return [texts[first : first + s.samples] for first in range(0, len(texts), s.samples)]
 
     about = {**about_rewards([judge, *(steered_by if beta else [])]), "search": {**asdict(settings), "alone": alone}}
-    return Method(f"rewound by {name_of(judge)}", beta, write, about)
+    return Method(f"rewound by {name_of(judge)}", beta, write, about, steered_by=steer, judged_by=by)
 
 
 def name_of(chosen: Chosen) -> str:
@@ -135,18 +160,34 @@ def about_rewards(rewards: Sequence[Chosen]) -> dict[str, object]:
     return {"rewards": [[r.name, a or r.attributes[0], r.card.head, r.fingerprint] for r, a in rewards]}
 
 
-def _sampled(steer: Steer | None, settings: SweepSettings, params: SamplingParams, drafts: int = 1) -> Write:
-    """A function that writes `drafts` texts for every sample."""
-    whole = replace(params, n=settings.samples * drafts, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
+def _sampling(
+    name: str,
+    beta: float | None,
+    settings: SweepSettings,
+    params: SamplingParams,
+    steer: Steer | None = None,
+    about: Mapping[str, object] | None = None,
+) -> Method:
+    return Method(name, beta, _sampled(steer, params), about or {}, params, steered_by=steer)
 
+
+def _sampled(steer: Steer | None, params: SamplingParams) -> Write:
     def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
-        return [list(of_prompt.samples) for of_prompt in lm.generate(prompts, steer, whole)]
+        return [list(of_prompt.samples) for of_prompt in lm.generate(prompts, steer, params)]
 
     return write
 
 
-def _truncated(settings: SweepSettings) -> SamplingParams:
-    return SamplingParams(top_k=settings.top_k, temperature=settings.temperature)
+def _params(s: SweepSettings, drafts: int = 1, **changes: Any) -> SamplingParams:
+    """How all methods sample: `drafts` texts for every sample, from the top k unless `changes` say otherwise."""
+    shared = SamplingParams(
+        n=s.samples * drafts,
+        max_new_tokens=s.max_new_tokens,
+        seed=s.seed,
+        top_k=s.top_k,
+        temperature=s.temperature,
+    )
+    return replace(shared, **changes)
 
 
 def _steer(reward: RewardModel, attribute: str | None, beta: float, direction: Direction) -> Steer:

@@ -17,6 +17,7 @@ from trimtab.evaluation.run.methods import (
     unsteered,
 )
 from trimtab.evaluation.run.prompt_sets import Direction, PromptSet
+from trimtab.evaluation.run.search_settings import PAPER_SEARCH, SearchSettings
 from trimtab.evaluation.run.sweep import Row
 from trimtab.evaluation.run.sweep_settings import Grid, SweepSettings
 
@@ -32,6 +33,7 @@ class Plan:
         guides: by name, rewards that steer together.
         by: the reward that ranks drafts.
         judges: the rewards that judge searches.
+        search: the settings of the searches.
     """
 
     grid: Grid
@@ -39,6 +41,7 @@ class Plan:
     guides: Mapping[str, Sequence[Chosen]]
     by: Chosen | None
     judges: Sequence[Chosen] = ()
+    search: SearchSettings = PAPER_SEARCH
 
     def rows(self, sets: Sequence[PromptSet]) -> list[Row]:
         """All rows: the first method on all prompt sets, then the second, and so on."""
@@ -57,7 +60,7 @@ class Plan:
         )
         first = next(iter(self.guides.values()), [])
         searched = [
-            rewind(judge, self.grid.rewind_alone, first, beta, direction, s)
+            rewind(judge, self.grid.rewind_alone, first, beta, direction, s, self.search)
             for judge in self.judges
             for beta in (None, *(self.grid.rewind_beta or ()))
         ]
@@ -65,6 +68,7 @@ class Plan:
         return [*plain, *steered, *ranked, *searched]
 
     def timed(self, direction: Direction, timing: Timing) -> list[Method]:
-        """One method of each name, `top-k` first; β does not change the time."""
+        """One method of each name, `top-k` first, searches last; β does not change the time."""
         by_name = {method.name: method for method in self.methods(direction, timing)}
-        return [by_name.pop("top-k"), *by_name.values()]
+        first = by_name.pop("top-k")
+        return [first, *sorted(by_name.values(), key=lambda method: method.searches)]

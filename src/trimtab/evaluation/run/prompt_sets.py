@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
+from trimtab.checking import checked
 from trimtab.data.tables import digest_of, read_table, text_of
 from trimtab.errors import InvalidPrompt
+from trimtab.evaluation.checks import check_at_least, hash_of_file
 from trimtab.models.codec import TextCodec
 
 Direction = Literal["up", "down"]
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class PromptSet:
     """Prompts whose continuations are steered in one direction.
@@ -21,12 +24,14 @@ class PromptSet:
         direction: toward high rewards ("up") or low ones ("down").
         prompts: the texts.
         faults: why rows were left out, one message per row.
+        sha256: a hash of the file; empty for a data set on the Hub.
     """
 
     name: str
     direction: Direction
     prompts: tuple[str, ...]
     faults: tuple[str, ...] = ()
+    sha256: str = ""
 
     @property
     def digest(self) -> str:
@@ -44,12 +49,14 @@ def read_prompt_set(
         direction: the direction of the set.
         codec: the codec of the model that will continue the prompts; it refuses those that are too long.
         column: the column of the text; `prompt.text` is the field `text` of the column `prompt`.
-        limit: the maximum number of usable prompts, from the first.
+        limit: the maximum number of usable prompts, from the first; None for all.
         split: the split of a data set.
 
     Raises:
         InvalidData: there is no such table, or no usable prompt in it.
+        InvalidSetting: the limit is below 1.
     """
+    check_at_least(1, limit=limit)
 
     def parse(row: dict[str, Any]) -> str:
         text = text_of(row, column)
@@ -61,4 +68,4 @@ def read_prompt_set(
 
     table = read_table(source, split, parse)
     name = Path(source).name.partition(".")[0]
-    return PromptSet(name, direction, tuple(table.rows[:limit]), tuple(table.faults))
+    return PromptSet(name, direction, tuple(table.rows[:limit]), tuple(table.faults), hash_of_file(Path(source)))

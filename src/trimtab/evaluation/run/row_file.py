@@ -1,18 +1,34 @@
-"""The file of a row: its settings on the first line, then one line per text, batch by batch."""
+"""The file of a row: its settings on the first line, then one line per text, batch by batch.
 
-import json
+The first line also says what made the texts: `made_by` has an entry for each version of the packages, each device and
+each data file that wrote some of them, with the number of the first text. Only `settings` is compared when a run
+resumes.
+"""
+
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from filelock import FileLock, Timeout
 
+from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
-from trimtab.errors import InvalidData
+from trimtab.data.outputs import write_whole
+from trimtab.errors import InvalidData, InvalidOutput
+from trimtab.evaluation.run.row_schema import settings_fault, text_fault
 
 SUFFIX = ".jsonl"
+FIRST = "first_text"  # in an entry of made_by: the number of texts before it
+
+
+class RowContent(NamedTuple):
+    """What a row's file holds: the settings, the texts, and what made them (empty in files of older versions)."""
+
+    settings: dict[str, Any]
+    texts: list[dict[str, Any]]
+    made_by: list[dict[str, Any]]
 
 
 @final
@@ -21,17 +37,21 @@ class RowFile:
 
     Args:
         path: the file; the first text creates it.
-        settings: every setting that changes the texts.
+        settings: every setting that decides the texts.
+        made_by: what writes the texts: versions, device, rewards. A run with another record resumes, and adds its own.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]):
+    def __init__(self, path: Path, settings: Mapping[str, Any], made_by: Mapping[str, Any] | None = None):
         self.path = path
-        self.settings = json.loads(json.dumps(settings))
+        self.settings = parse_json(dump_json(settings))
+        self.made_by = parse_json(dump_json(made_by or {}))
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
         """Hold the row's lock; yields False if another process holds it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and not self.path.is_file():
+            raise InvalidOutput(f"{str(self.path)!r} is not a regular file; choose another --out")
         lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
             lock.acquire(blocking=False)
@@ -54,24 +74,50 @@ class RowFile:
         """
         drop_torn_line(self.path)
         if not self.path.exists() or not self.path.stat().st_size:
-            append_rows(self.path, [{"settings": self.settings}])
-        found, texts = read_row(self.path)
-        if differing := differences(found, self.settings):
-            raise InvalidData(
-                f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another --out"
-            )
-        lines, whole, done = len(texts), 0, 0
-        for batch in batches:
+            append_rows(self.path, [self._head([{FIRST: 0, **self.made_by}])])
+        found = read_row(self.path)
+        self.check(found)
+        lines, whole, done, every = len(found.texts), 0, 0, list(batches)
+        for batch in every:
             if whole + batch > lines:
                 break
             whole, done = whole + batch, done + 1
         if whole < lines:
             self._keep_lines(1 + whole)
+        if done < len(every):
+            self._sign(found.made_by, whole)
         return done
+
+    def check(self, found: RowContent | None = None) -> None:
+        """Check that the file, if there is one, belongs to these settings.
+
+        Raises:
+            InvalidData: it was written with other settings, or is damaged.
+        """
+        if found is None:
+            if not self.path.is_file() or b"\n" not in self.path.read_bytes():
+                return
+            found = read_row(self.path)
+        if differing := differences(found.settings, self.settings):
+            raise InvalidData(
+                f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another --out"
+            )
 
     def append(self, texts: Iterable[dict[str, Any]]) -> None:
         """Append a batch, and force it to the disk."""
         append_rows(self.path, texts)
+
+    def _sign(self, made_by: list[dict[str, Any]], texts: int) -> None:
+        """Add what writes the next texts to the first line, if it is not what wrote the last ones."""
+        kept = [entry for entry in made_by if entry[FIRST] < texts]
+        last = {name: value for name, value in kept[-1].items() if name != FIRST} if kept else None
+        entries = kept if last == self.made_by else [*kept, {FIRST: texts, **self.made_by}]
+        if entries != made_by:
+            _, end, rest = self.path.read_bytes().partition(b"\n")
+            write_whole(self.path.resolve(), dump_json(self._head(entries)).encode() + end + rest)
+
+    def _head(self, made_by: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"settings": self.settings, "made_by": made_by}
 
     def _keep_lines(self, count: int) -> None:
         with self.path.open("r+b") as file:
@@ -79,8 +125,8 @@ class RowFile:
             file.truncate(kept)
 
 
-def read_row(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Read the settings and the texts of a row; an unfinished last line is left out.
+def read_row(path: Path) -> RowContent:
+    """Read a row; an unfinished last line is left out.
 
     Raises:
         InvalidData: the file is not the file of a row, or is damaged.
@@ -88,12 +134,42 @@ def read_row(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     lines = list(read_lines(path))
     if lines and lines[-1].fault:
         lines.pop()
-    if fault := next((line.fault for line in lines if line.fault), None):
-        raise InvalidData(f"{str(path)!r} is damaged: {fault}; remove it to write the row again")
-    rows = [line.row for line in lines if line.row is not None]
-    if not rows or not isinstance(rows[0].get("settings"), dict):
-        raise InvalidData(f"{str(path)!r} is not the file of a row: its first line has no settings; move it elsewhere")
-    return rows[0]["settings"], rows[1:]
+    for line in lines[1:]:
+        if fault := line.fault or (f"line {line.number}: {wrong}" if (wrong := text_fault(line.row or {})) else ""):
+            raise InvalidData(f"{str(path)!r} is damaged: {fault}; remove it to write the row again")
+    head = lines[0].row if lines else None
+    if head is None or (fault := settings_fault(head.get("settings"))):
+        fault = fault if head else "its first line has no settings"
+        raise InvalidData(f"{str(path)!r} is not the file of a row: {fault}; move it elsewhere")
+    made_by = head.get("made_by", [])
+    if not isinstance(made_by, list) or not all(map(_is_maker, made_by)):
+        raise InvalidData(f"{str(path)!r} is damaged: 'made_by' in its first line is no list of records; remove it")
+    return RowContent(head["settings"], [line.row for line in lines[1:] if line.row is not None], made_by)
+
+
+def _is_maker(entry: Any) -> bool:
+    return isinstance(entry, dict) and type(entry.get(FIRST)) is int
+
+
+def row_paths(folder: Path) -> list[Path]:
+    """The files of a comparison's rows.
+
+    Raises:
+        InvalidData: there is no such folder, or it has none.
+    """
+    if not folder.is_dir():
+        raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: there is no such folder")
+    if paths := sorted(folder.glob(f"*{SUFFIX}")):
+        return paths
+    raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: it has no rows")
+
+
+def is_row(path: Path) -> bool:
+    """Whether a file begins as the file of a row does."""
+    if not path.is_file():
+        return False
+    head = next(read_lines(path), None)
+    return head is not None and head.row is not None and not settings_fault(head.row.get("settings"))
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

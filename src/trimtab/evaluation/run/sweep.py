@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from trimtab.best_of import without_eos
+from trimtab.checking import checked
 from trimtab.data.files import file_name
+from trimtab.engines.provenance import provenance
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
@@ -39,6 +41,7 @@ class Row(NamedTuple):
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Sweep:
     """The rows of a comparison.
@@ -75,7 +78,7 @@ class Sweep:
         """
         left = []
         for row in self.rows:
-            file = RowFile(self.folder / f"{row.name}{SUFFIX}", self.about(row, lm))
+            file = self.file(row, lm)
             with file.claimed() as ours:
                 if ours:
                     self._write(row, file, lm, progress)
@@ -83,8 +86,29 @@ class Sweep:
                     left.append(row)
         return left
 
+    def file(self, row: Row, lm: LanguageModel) -> RowFile:
+        """The file of a row."""
+        return RowFile(self.folder / f"{row.name}{SUFFIX}", self.about(row, lm), self.made_by(row, lm))
+
+    def check(self, lm: LanguageModel) -> None:
+        """Check that every row that has a file can resume.
+
+        Raises:
+            InvalidData: a row's file was written with other settings, or is damaged.
+        """
+        for row in self.rows:
+            self.file(row, lm).check()
+
+    def made_by(self, row: Row, lm: LanguageModel) -> dict[str, Any]:
+        """What writes the texts of a row: versions, the model, device, rewards, sampling and the file of prompts.
+
+        It is recorded and not compared: what decides the texts is in `about`.
+        """
+        data = {"name": row.prompts.name, "sha256": row.prompts.sha256}
+        return provenance(lm.engine, row.method.steered_by, row.method.params, **row.method.record(), data=data)
+
     def about(self, row: Row, lm: LanguageModel) -> dict[str, Any]:
-        """Every setting that changes the texts of a row."""
+        """Every setting that decides the texts of a row; a row resumes only with the same ones."""
         shared, engine = asdict(self.settings), lm.engine.describe()
         del shared["limit"]  # the digest of the prompts covers it
         return {

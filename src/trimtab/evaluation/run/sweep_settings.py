@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated, final
 
+from trimtab.checking import checked
 from trimtab.engines.sampling_params import DEFAULT_TOP_K
 from trimtab.errors import InvalidSetting
+from trimtab.evaluation.checks import check_at_least
+from trimtab.evaluation.report.formats import DEFAULT_FORMATS, FORMATS
 from trimtab.models.dtypes import Dtype
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Grid:
     """Methods to compare. `unsteered` and `top-k` (β = 0) are always among them.
@@ -45,6 +49,8 @@ class Grid:
             raise InvalidSetting("got --beta without --reward, expected the rewards to steer by")
         if wrong := [beta for beta in (*(self.beta or []), *(self.rewind_beta or [])) if not 0 < beta < float("inf")]:
             raise InvalidSetting(f"got beta={wrong[0]}, expected above 0; the prompt set determines the direction")
+        if named := [name for name in (*(self.reward or []), *(self.rewind or []), self.by) if name == ""]:
+            raise InvalidSetting(f"got a reward named {named[0]!r}, expected NAME[:ATTRIBUTE]")
         if wrong_n := [n for n in self.best_of or [] if n < 2]:
             raise InvalidSetting(f"got best_of={wrong_n[0]}, expected at least 2")
         if self.best_of and not (self.by or self.reward):
@@ -52,6 +58,7 @@ class Grid:
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class SweepSettings:
     """How each row of a comparison is written: with the same prompts, seeds and lengths for all methods.
@@ -73,17 +80,22 @@ class SweepSettings:
     batch_size: Annotated[int, "Prompts to write together, each with all its samples."] = 16
 
     def __post_init__(self) -> None:
-        for name in ("samples", "max_new_tokens", "top_k", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at least 1")
-        if self.limit is not None and self.limit < 1:
-            raise InvalidSetting(f"got limit={self.limit}, expected at least 1")
+        counts = {name: getattr(self, name) for name in ("samples", "max_new_tokens", "top_k", "batch_size", "limit")}
+        check_at_least(1, **counts)
+        check_at_least(0, seed=self.seed)
+        if not 0 < self.temperature < float("inf"):
+            raise InvalidSetting(f"got temperature={self.temperature}, expected above 0; --greedy adds greedy decoding")
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class ScoringOptions:
-    """Judges and language models that measure the texts."""
+    """Judges and language models that measure the texts.
+
+    Raises:
+        InvalidSetting: a name is empty.
+    """
 
     judge: Annotated[
         list[str] | None,
@@ -95,3 +107,33 @@ class ScoringOptions:
         str | None, "Also measure perplexity with this language model. The unsteered model is always measured."
     ] = None
     profile: Annotated[str | None, "Measure this reward after each tenth of the texts, as NAME[:ATTRIBUTE]."] = None
+
+    def __post_init__(self) -> None:
+        if "" in (*(self.judge or []), self.perplexity, self.profile):
+            raise InvalidSetting("got an empty name of a judge, a model or a reward, expected a name")
+
+
+@final
+@checked
+@dataclass(frozen=True)
+class PlotOptions:
+    """How plots are written.
+
+    Raises:
+        InvalidSetting: there is no such format.
+    """
+
+    format: Annotated[
+        list[str] | None,
+        "Format of the plots: png, svg or pdf. Repeat for several; the report shows the first. Default: png and svg.",
+    ] = None
+    title: Annotated[str, "Title of the report, its plots and its tables. Default: what each of them shows."] = ""
+
+    def __post_init__(self) -> None:
+        if wrong := [kind for kind in self.format or [] if kind not in FORMATS]:
+            raise InvalidSetting(f"got format={wrong[0]!r}, expected one of {', '.join(FORMATS)}")
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats, each once."""
+        return tuple(dict.fromkeys(self.format or DEFAULT_FORMATS))

@@ -1,27 +1,31 @@
 """The time of each method over that of plain top-k sampling, in interleaved runs on one machine."""
 
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from trimtab.data.files import read_record
+from trimtab.data.json_text import dump_json
+from trimtab.errors import InvalidData
+from trimtab.evaluation.checks import check_at_least, write_in
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
+from trimtab.evaluation.saved import read_saved
 from trimtab.language_model import LanguageModel
 from trimtab.models.kv_cache import KVCache
 from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer
+from trimtab.versions import versions
 
 TIMES_FILE = "times.json"
 TIMED_PROMPTS = 4
+FIGURES = ("ratio", "reward_share", "tokens_per_second")
 
 
 def device_of(lm: LanguageModel) -> torch.device | None:
@@ -106,38 +110,63 @@ def time_methods(
     rounds: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, float]]:
-    """Continue the same prompts by every method, in interleaved runs.
+    """Continue the same prompts by every method, in interleaved runs; searches run once, after all rounds.
 
     Args:
         lm: the language model.
         methods: `top-k` first, with which the others are compared; `clock` times their rewards.
         prompts: the first four are used.
         clock: the clock that times the rewards.
-        rounds: the number of rounds; one more round comes first and does not count.
+        rounds: the number of rounds, at least 1; one more round comes first and does not count.
         progress: called with the number of turns done, and of all turns.
 
     Returns:
         For each method by name: `ratio`, its time per token over that of `top-k` in the same round; `reward_share`,
-        the share of its time that the rewards took; `tokens_per_second` of the texts. Medians over the rounds.
+        the share of its time that the rewards took; `tokens_per_second` of the texts; `runs`, the number of runs that
+        count. Medians over the runs. A search has one run, and is compared with the median of `top-k`.
+
+    Raises:
+        InvalidSetting: `rounds` is below 1.
     """
+    check_at_least(1, rounds=rounds)
     few = prompts.prompts[:TIMED_PROMPTS]
-    found: list[list[tuple[float, float, int]]] = []
-    for turn in range(rounds + 1):
-        found.append([])
-        for place, method in enumerate(methods):
-            clock.seconds, start = 0.0, clock.now()
-            written = method.write(lm, few)
-            seconds = clock.now() - start
-            found[-1].append((seconds, clock.seconds, sum(len(g.token_ids) for of in written for g in of)))
-            progress(turn * len(methods) + place + 1, (rounds + 1) * len(methods))
-    counted = found[1:]
+    searches = [method for method in methods if method.searches]
+    sampled = [method for method in methods if not method.searches]
+    turns = [*sampled * (rounds + 1), *searches]
+    found: dict[str, list[Run]] = {method.name: [] for method in methods}
+    for turn, method in enumerate(turns, start=1):
+        clock.seconds, start = 0.0, clock.now()
+        written = method.write(lm, few)
+        tokens = sum(len(generation.token_ids) for of_prompt in written for generation in of_prompt)
+        found[method.name].append(Run(clock.now() - start, clock.seconds, max(tokens, 1)))
+        progress(turn, len(turns))
+    counted = {name: runs if len(runs) == 1 else runs[1:] for name, runs in found.items()}
+    return {name: _figures(runs, counted[methods[0].name]) for name, runs in counted.items()}
+
+
+class Run(NamedTuple):
+    """One run of a method: its seconds, those of the rewards, and the tokens of its texts (at least 1)."""
+
+    seconds: float
+    reward_seconds: float
+    tokens: int
+
+    @property
+    def per_token(self) -> float:
+        """Seconds per token."""
+        return self.seconds / self.tokens
+
+
+def _figures(runs: Sequence[Run], plain: Sequence[Run]) -> dict[str, float]:
+    """Medians over the runs; each is compared with the plain run of its round, a single one with their median."""
+    beside = [run.per_token for run in plain]
+    if len(runs) != len(plain):
+        beside = [median(beside)] * len(runs)
     return {
-        method.name: {
-            "ratio": median((of[place][0] / of[place][2]) / (of[0][0] / of[0][2]) for of in counted),
-            "reward_share": median(of[place][1] / of[place][0] for of in counted),
-            "tokens_per_second": median(of[place][2] / of[place][0] for of in counted),
-        }
-        for place, method in enumerate(methods)
+        "ratio": median(run.per_token / other for run, other in zip(runs, beside, strict=True)),
+        "reward_share": median(run.reward_seconds / run.seconds for run in runs),
+        "tokens_per_second": median(run.tokens / run.seconds for run in runs),
+        "runs": len(runs),
     }
 
 
@@ -150,13 +179,24 @@ def save_times(folder: Path, times: dict[str, dict[str, float]], lm: LanguageMod
         else lm.engine.describe()["device"],
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **versions(),
         **settings,
     }
     record = saved | {name: {**of_method, "about": about} for name, of_method in times.items()}
-    (folder / TIMES_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_in(folder, TIMES_FILE, dump_json(record, indent=1) + "\n")
 
 
 def read_times(folder: Path) -> dict[str, Any]:
-    """The saved times of a comparison, by method."""
-    return read_record(folder / TIMES_FILE)
+    """The saved times of a comparison, by method.
+
+    Raises:
+        InvalidData: the file is damaged.
+    """
+    record = read_saved(folder / TIMES_FILE)
+    for method, times in record.items():
+        if not isinstance(times, dict) or any(type(times.get(name)) not in (int, float) for name in FIGURES):
+            raise InvalidData(
+                f"the times of {method!r} in {str(folder / TIMES_FILE)!r} are damaged; remove the file, "
+                "and they are measured again"
+            )
+    return record

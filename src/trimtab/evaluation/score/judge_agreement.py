@@ -1,10 +1,8 @@
 """How judges agree with the scores of a data set, such as Perspective's or people's labels; and with each other."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,12 @@ from jaxtyping import Float
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from trimtab.data.files import read_record
 from trimtab.data.tables import LabelledText
+from trimtab.evaluation.score.readers import finite_if_reward
 from trimtab.evaluation.score.readings import read_safely
-from trimtab.judges.base import Judge, threshold_of
+from trimtab.judges.base import Judge, description_of, threshold_of
 from trimtab.judges.draft import Draft
 
-AGREEMENT_FILE = "judges.json"
 BATCH_SIZE = 256
 HIGH = 0.5  # labels from here on count as high
 
@@ -27,11 +24,14 @@ def measure_judges(judges: Sequence[Judge], rows: Sequence[LabelledText]) -> dic
     """Spearman's ρ, AUC and accuracy of each judge against the first label of the rows.
 
     Labels of at least ½ count as high. Texts on which a judge fails are left out of its figures and counted in
-    `failed`; `faults` says why.
+    `failed`; `faults` says why. `made_of` says what the judge is made of.
 
     Args:
         judges: judges that read texts alone.
         rows: texts with labels.
+
+    Raises:
+        NonFiniteReward: a judge is a reward, and a score is NaN or infinite.
     """
     labels = np.array([row.labels[0] for row in rows])
     return {judge.name: _measure(judge, [row.text for row in rows], labels) for judge in judges}
@@ -41,7 +41,8 @@ def _measure(judge: Judge, texts: Sequence[str], labels: Float[np.ndarray, " tex
     faults: list[str] = []
 
     def read(batch: Sequence[Mapping[str, Any]]) -> list[list[float]]:
-        return [[float(score)] for score in judge.score([Draft("", (), (), each["text"]) for each in batch], None)]
+        scores = judge.score([Draft("", (), (), each["text"]) for each in batch], None)
+        return [[score] for score in finite_if_reward(judge, scores)]
 
     given = [{"text": text} for text in texts]
     batches = [given[start : start + BATCH_SIZE] for start in range(0, len(given), BATCH_SIZE)]
@@ -56,6 +57,7 @@ def _measure(judge: Judge, texts: Sequence[str], labels: Float[np.ndarray, " tex
         "texts": int(known.sum()),
         "failed": int((~known).sum()),
         "faults": faults,
+        "made_of": description_of(judge),
     }
 
 
@@ -80,16 +82,3 @@ def agreement(
             "texts": float(both.sum()),
         }
     return found
-
-
-def save_agreement(folder: Path, source: str, found: dict[str, dict[str, Any]]) -> None:
-    """Save the figures of `measure_judges` in the folder of a comparison; those of other data sets stay."""
-    folder.mkdir(parents=True, exist_ok=True)
-    record = read_agreement(folder)
-    record[source] = record.get(source, {}) | found
-    (folder / AGREEMENT_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def read_agreement(folder: Path) -> dict[str, Any]:
-    """The saved figures of `measure_judges`, by data set and judge."""
-    return read_record(folder / AGREEMENT_FILE)

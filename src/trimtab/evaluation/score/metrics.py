@@ -42,7 +42,8 @@ class Ratio:
         """The figure of each draw of prompts."""
         under = self.under[draws].sum(1)
         ratio = np.divide(self.over[draws].sum(1), under, out=np.full(len(draws), np.nan), where=under > 0)
-        return np.asarray(self.after(ratio))
+        with np.errstate(over="ignore"):  # an infinite perplexity has no figure
+            return np.asarray(self.after(ratio))
 
     def interval(self) -> tuple[float, float]:
         """The 95 % bootstrap interval over prompts (percentiles)."""
@@ -54,8 +55,8 @@ Level = tuple[float, float, float] | None  # value, low, high; None where the cu
 
 
 def interval_of(draws: Float[np.ndarray, " draws"]) -> tuple[float, float]:
-    """The middle 95 % of a figure's bootstrap draws; NaN draws are left out."""
-    known = draws[~np.isnan(draws)]
+    """The middle 95 % of a figure's bootstrap draws; draws that are not finite are left out."""
+    known = draws[np.isfinite(draws)]
     if not len(known):
         return math.nan, math.nan
     low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from trimtab.data.preferences import Comparison
 from trimtab.evaluation.score.metrics import Ratio
+from trimtab.evaluation.score.readers import check_finite
 from trimtab.rewards.reward_model import RewardModel
 
 BATCH_TOKENS = 4096
@@ -86,10 +87,16 @@ def score_comparisons(
 
 
 def reward_of_texts(reward: RewardModel, ids: Sequence[Sequence[int]], column: int) -> Float[np.ndarray, " texts"]:
-    """The rewards of whole texts; rewards without a baseline are differences, which are summed."""
+    """The rewards of whole texts; rewards without a baseline are differences, which are summed.
+
+    Raises:
+        NonFiniteReward: one is NaN or infinite.
+    """
     scored = reward.score_ids(ids)
     values = scored.values[..., column].masked_fill(~scored.known, 0.0).float()
-    return (values[:, -1] if reward.card.baseline else values.sum(1)).cpu().numpy()
+    found = (values[:, -1] if reward.card.baseline else values.sum(1)).cpu().numpy()
+    check_finite(reward.name, found.tolist())
+    return np.asarray(found)
 
 
 def accuracy_figures(comparisons: Sequence[Comparison], scores: Scores) -> dict[str, Ratio]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, final
 
+from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -20,20 +21,23 @@ class HeadKind:
         title: the method, the head and the paper, for people.
         location: "module:Class" of the `RewardHead`.
         bundled_suffix: the suffix in the name of a bundled reward that has this head.
+        low_rank: whether the head factors a matrix, so that its rank is at most the hidden size.
     """
 
     method: str
     title: str
     location: str
     bundled_suffix: str = ""
+    low_rank: bool = False
 
 
 HEADS = {
-    "q": HeadKind("arm", "ARM (Q-head, 2407.04615)", "trimtab.rewards.heads.q_head:QHead"),
+    "q": HeadKind("arm", "ARM (Q-head, 2407.04615)", "trimtab.rewards.heads.q_head:QHead", low_rank=True),
     "v": HeadKind("rad", "RAD (V-head, 2310.09520)", "trimtab.rewards.heads.v_head:VHead", bundled_suffix="-rad"),
 }
 
 
+@checked
 def head_kind(head: str) -> HeadKind:
     """The table's entry for a head.
 
@@ -41,7 +45,7 @@ def head_kind(head: str) -> HeadKind:
         InvalidSetting: no head of that name.
     """
     if head not in HEADS:
-        raise InvalidSetting(f"got head={head!r}, expected {' or '.join(HEADS)}")
+        raise InvalidSetting(f"got head={shown(head)}, expected {' or '.join(HEADS)}")
     return HEADS[head]
 
 
@@ -55,6 +59,7 @@ def head_class(head: str) -> "type[RewardHead]":
     return getattr(import_module(module), name)
 
 
+@checked
 def head_of_method(method: str) -> str:
     """The head that a decoding method uses: "q" for "arm", "v" for "rad".
 
@@ -63,7 +68,7 @@ def head_of_method(method: str) -> str:
     """
     heads = {kind.method: head for head, kind in HEADS.items()}
     if method not in heads:
-        raise InvalidSetting(f"got method {method!r}, expected {' or '.join(heads)}")
+        raise InvalidSetting(f"got method {shown(method)}, expected {' or '.join(heads)}")
     return heads[method]
 
 

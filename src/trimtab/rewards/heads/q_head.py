@@ -156,11 +156,13 @@ class QHead(RewardHead):
     ) -> Float[Tensor, "rows tokens"]:
         """The zero-delta regulariser: ⟨W h, e_u⟩² of one uniformly random token u at each position (2407.04615).
 
+        It is averaged over attributes.
+
         It pulls tokens that training never shows to the prefix's baseline. Softmax ignores the baseline, so the base
         model is left alone where the reward knows nothing.
         """
         drawn = torch.randint(vocabulary, before.shape[:2], generator=generator, device=before.device)
-        return self.marginal(before, drawn[..., None]).squeeze(-2).float().square().sum(-1)
+        return self.marginal(before, drawn[..., None]).squeeze(-2).float().square().mean(-1)
 
     def start(self, encoder: PrefixEncoder, host: KVCache | None = None) -> RewardState:
         """A state that runs the trunk once per step."""

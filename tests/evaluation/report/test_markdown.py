@@ -1,58 +1,27 @@
-"""A report as JSON and Markdown: computed again to the same bytes, with notes on what is missing."""
+"""A report as Markdown: tables, captions, notes on what is missing, and what made it."""
 
-import json
 import math
-import shutil
+from dataclasses import replace
+from pathlib import Path
 
-import pytest
-
+from tiny import tiny_reward
 from tiny_sweep import LENGTH, length
+from trimtab.evaluation.report.captions import Picture
 from trimtab.evaluation.report.collect import measure
-from trimtab.evaluation.report.render import unread_notes, write_json, write_markdown
-from trimtab.evaluation.tasks import TASKS
+from trimtab.evaluation.report.markdown import unread_notes, write_markdown
+from trimtab.evaluation.report.record import as_record
 from trimtab.judges.text_judges import TextJudge
 
 ROW = "some--up--q=5"
 
 
-def as_json(report, folder):
-    write_json(report, folder / "report.json")
-    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
-
-
-def as_markdown(report, folder, *pictures):
-    write_markdown(report, folder / "report.md", pictures)
+def as_markdown(report, folder, *pictures, title=""):
+    write_markdown(as_record(report), folder, pictures, title)
     return (folder / "report.md").read_text(encoding="utf-8")
 
 
-def test_a_report_is_computed_again_from_the_texts_alone(whole, tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    shutil.copytree(whole, first)
-    shutil.copytree(whole, second, ignore=shutil.ignore_patterns("readings"))
-    found = as_json(measure(first, [LENGTH]), first)
-    assert as_json(measure(second, [LENGTH]), second) == found
-    assert as_json(measure(first, []), first) == found  # from the saved readings
-
-
-def test_the_json_holds_each_figure_with_its_interval(copied):
-    report = measure(copied, [LENGTH])
-    (row,) = (
-        row
-        for row in as_json(report, copied)["rows"]
-        if (row["method"], row["beta"], row["prompts"]) == ("q", 5.0, "some")
-    )
-    (figures,) = (row for row in report.rows if row.row.name == ROW)
-    ratio = figures.figures["kl"]
-    low, high = ratio.interval()
-    assert row["figures"]["kl"] == pytest.approx({"value": ratio.value, "low": low, "high": high})
-    assert row["prompts_done"] == 3
-    assert row["judges"]["length"].keys() == {"failed", *(figure for task in TASKS.values() for figure in task.figures)}
-
-
-def test_numbers_that_json_cannot_hold_are_null(copied):
+def test_a_figure_that_is_not_finite_is_a_dash(copied):
     report = measure(copied, [TextJudge("nan", lambda texts: [math.nan] * len(texts))])
-    rows = as_json(report, copied)["rows"]
-    assert all(row["judges"]["nan"]["mean"]["value"] is None for row in rows)
     assert "| – |" in as_markdown(report, copied)
 
 
@@ -92,10 +61,10 @@ def test_texts_that_a_judge_has_not_read_are_noted(copied, tmp_path):
     late.rename(tmp_path / "late")
     measure(copied, [LENGTH])
     (tmp_path / "late").rename(late)
-    assert list(unread_notes(measure(copied, []))) == [
+    assert list(unread_notes(as_record(measure(copied, [])))) == [
         "length has not read 9 texts; name it with --judge to read them."
     ]
-    assert list(unread_notes(measure(copied, [LENGTH]))) == []
+    assert list(unread_notes(as_record(measure(copied, [LENGTH])))) == []
 
 
 def test_a_judge_that_also_steered_is_marked(copied):
@@ -104,3 +73,26 @@ def test_a_judge_that_also_steered_is_marked(copied):
     marked = [line.split(" | ")[0] for line in text.split("\n") if "†" in line and line.startswith("| ")]
     assert set(marked) == {"| q", "| q+v", "| best of 2 by tiny-q"}
     assert "it is not independent" in text
+
+
+def test_a_picture_has_its_caption_and_a_report_its_title(copied):
+    picture = Picture((Path("runs/time.png"), Path("runs/time.pdf")), "Time", "What, of which data.")
+    text = as_markdown(measure(copied, [LENGTH]), copied, picture, title="My report")
+    assert text.startswith("# My report\n")
+    assert "![Time](time.png)\n\n*Figure 1. What, of which data.*" in text
+
+
+def test_a_report_says_what_made_it(lm, copied):
+    text = as_markdown(measure(copied, [LENGTH]), copied)
+    fingerprint = tiny_reward(lm.base, "q").fingerprint
+    assert f"tiny-q:kind (weights {fingerprint}), β = 2, 5" in text
+    assert f"(weights {lm.base.base_fingerprint}) in float32; device: cpu" in text
+    for package in ("trimtab", "torch", "transformers"):
+        assert text.count(f"{package} ") >= 2  # of the texts, and of the figures
+    assert "length (threshold 0.5)" in text
+
+
+def test_rows_of_an_earlier_version_say_that_their_versions_are_unknown(copied):
+    report = measure(copied, [LENGTH])
+    rows = [replace(row, row=replace(row.row, made_by=())) for row in report.rows]
+    assert "the version is not recorded" in as_markdown(replace(report, rows=rows), copied)

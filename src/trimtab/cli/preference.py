@@ -1,0 +1,166 @@
+"""`trimtab evaluate preference`: measure rewards on preferences."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.options import Force
+
+if TYPE_CHECKING:
+    from trimtab.data.preferences import Comparison
+    from trimtab.data.tables import Table
+    from trimtab.evaluation.run.methods import Chosen
+    from trimtab.evaluation.run.prompt_sets import Direction
+    from trimtab.evaluation.score.metrics import Ratio
+
+TEMPLATE = "{prompt}\n\n{answer}"
+
+
+def preference(
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="Table or Hub data set of preferences: columns chosen and rejected, or the layout of RM-Bench, "
+            "RewardBench or LLMBar. Repeat for several."
+        ),
+    ],
+    reward: Annotated[list[str], typer.Option(help="Reward to measure, as NAME[:ATTRIBUTE]. Repeat to compare.")],
+    down: Annotated[
+        bool, typer.Option("--down", help="The better answer should have the lower reward, as with toxicity.")
+    ] = False,
+    template: Annotated[
+        str, typer.Option(help="Text of a prompt and an answer, with the places {prompt} and {answer}.")
+    ] = TEMPLATE,
+    chosen_column: Annotated[str, typer.Option(help="Column of the better answer.")] = "chosen",
+    rejected_column: Annotated[str, typer.Option(help="Column of the worse answer.")] = "rejected",
+    split: Annotated[str, typer.Option(help="Split of data sets on the Hub.")] = "train",
+    limit: Annotated[
+        int | None, typer.Option(help="Maximum number of comparisons per data set, from the first. Default: all.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON. Default: print only.")] = None,
+    force: Force = False,
+) -> None:
+    """Measure rewards on preferences: how often the better answer has the strictly higher reward.
+
+    Example: trimtab evaluate preference --data paradetox_dev.jsonl --reward toxicity --down
+    """
+    from trimtab.cli.sweep_command import load_one
+    from trimtab.data.json_text import dump_json
+    from trimtab.data.outputs import check_output, write_whole
+    from trimtab.data.preferences import read_preferences
+    from trimtab.evaluation.checks import check_at_least, check_different, check_template
+    from trimtab.evaluation.score.judge_specs import check_reward
+
+    target = check_output(out, "--out", [Path(source) for source in data], force) if out else None
+    check_template(template)
+    check_at_least(1, limit=limit)
+    check_different("reward", reward)
+    check_different("data set", [name_of(source) for source in data])
+    for spec in reward:
+        check_reward(spec)
+    tables = {source: read_preferences(source, split, chosen_column, rejected_column) for source in data}
+    with loading("rewards"):
+        rewards = {spec: load_one(spec) for spec in reward}
+    way: Direction = "down" if down else "up"
+    found = {
+        name_of(source): measure_all(name_of(source), tables[source], rewards, way, template, limit) for source in data
+    }
+    print_figures(found, {name_of(source): len(tables[source].rows[:limit]) for source in data}, reward)
+    if target:
+        made_by = origin(rewards, tables, way, template, limit)
+        write_whole(target, dump_json({"made_by": made_by, "figures": entries(found)}, indent=1) + "\n")
+
+
+def name_of(source: str) -> str:
+    """Return the name of a data set: that of its file, without suffixes."""
+    return Path(source).name.partition(".")[0]
+
+
+def measure_all(
+    data: str,
+    table: "Table[Comparison]",
+    rewards: "dict[str, Chosen]",
+    way: "Direction",
+    template: str,
+    limit: int | None,
+) -> "dict[str, dict[str, Ratio]]":
+    """Return the accuracies of every reward on one data set."""
+    if table.faults:
+        fault = legible(table.faults[0], keep="")
+        error_console().print(f"{legible(data)}: {len(table.faults)} rows left out; first: {fault}", markup=False)
+    return {
+        spec: measure_preferences(chosen, table.rows[:limit], way, template, (data, spec))
+        for spec, chosen in rewards.items()
+    }
+
+
+def measure_preferences(
+    chosen: "Chosen", comparisons: "Sequence[Comparison]", way: "Direction", template: str, names: tuple[str, str]
+) -> "dict[str, Ratio]":
+    """Return the accuracies of one reward on one data set, with a progress bar; `names` are those of both."""
+    from rich.markup import escape
+
+    from trimtab.cli.progress import counting
+    from trimtab.evaluation.score.preference_accuracy import accuracy_figures, score_comparisons
+
+    console, (data, reward) = error_console(), map(legible, names)
+    with counting(escape(f"{data}, {reward}"), console) as progress:
+        scores, cut = score_comparisons(*chosen, way, comparisons, template, progress)
+    if cut:
+        console.print(f"{data}: {cut} texts were cut at the beginning to fit the context of {reward}", markup=False)
+    return accuracy_figures(comparisons, scores)
+
+
+def print_figures(
+    found: "dict[str, dict[str, dict[str, Ratio]]]", counts: dict[str, int], rewards: Sequence[str]
+) -> None:
+    """Print a table with a row for each figure and a column for each reward."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("data", "comparisons", "figure", *(escape(legible(spec)) for spec in rewards))
+    for data, columns in found.items():
+        for figure in next(iter(columns.values())):
+            cells = (f"{of[figure].value:.3f}" for of in columns.values())
+            table.add_row(Text(legible(data)), str(counts[data]), Text(legible(figure)), *cells)
+    Console().print(table)
+
+
+def entries(found: "dict[str, dict[str, dict[str, Ratio]]]") -> dict[str, Any]:
+    """Return the figures with their intervals, ready for JSON."""
+    from trimtab.evaluation.report.record import figure_entry
+
+    return {
+        data: {spec: {figure: figure_entry(ratio) for figure, ratio in of.items()} for spec, of in columns.items()}
+        for data, columns in found.items()
+    }
+
+
+def origin(
+    rewards: "dict[str, Chosen]", tables: "dict[str, Table[Comparison]]", way: str, template: str, limit: int | None
+) -> dict[str, Any]:
+    """Return what made the figures: versions, rewards, their bases, and data."""
+    from trimtab.evaluation.checks import hash_of_file
+    from trimtab.versions import versions
+
+    made_of = {
+        spec: {
+            **reward.describe(),
+            "attribute": attribute or reward.attributes[0],
+            "base": reward.base.name,
+            "base_fingerprint": reward.base.base_fingerprint,
+            "dtype": str(reward.base.model.dtype).removeprefix("torch."),
+            "device": str(reward.base.device),
+        }
+        for spec, (reward, attribute) in rewards.items()
+    }
+    data = {
+        name_of(source): {"sha256": hash_of_file(Path(source)), "comparisons": len(table.rows[:limit])}
+        for source, table in tables.items()
+    }
+    return {**versions(), "rewards": made_of, "data": data, "direction": way, "template": template}

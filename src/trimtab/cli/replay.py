@@ -1,0 +1,107 @@
+"""`trimtab replay`: write the texts of a file again from their provenance."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trimtab.cli.console import error_console, legible, loading, print_json
+from trimtab.cli.judges import load_search_judge
+from trimtab.cli.options import PrintJson, load_language_model
+from trimtab.errors import InvalidData, InvalidSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trimtab.data.jsonlines import Line
+    from trimtab.jobs import Job, Replayed, RewindJob
+    from trimtab.language_model import LanguageModel
+    from trimtab.models.dtypes import Dtype
+    from trimtab.steering.steer import Steer
+
+SHOWN_FAULTS = 20
+
+
+def replay(
+    file: Annotated[
+        Path,
+        typer.Argument(help='JSON lines of "generate" or "rewind", from --output or --json; - for standard input.'),
+    ],
+    batch_size: Annotated[int, typer.Option(help="Texts that are written together.")] = 16,
+    as_json: PrintJson = False,
+) -> None:
+    """Write the texts of a file again from their provenance, and say which differ.
+
+    Each row names its model, rewards with their fingerprints, settings and seed. A row whose weights are not the same
+    here is not written. The exit status is 1 if a text differs or could not be written.
+
+    Example: trimtab replay texts.jsonl
+    """
+    from trimtab.cli.progress import counting
+    from trimtab.jobs import replay_rows
+    from trimtab.jobs.prompts import input_lines
+
+    if batch_size < 1:
+        raise InvalidSetting(f"got --batch-size {batch_size}, expected at least 1")
+    lines = list(input_lines(file))
+    if not lines:
+        raise InvalidData(f"got {str(file)!r}, expected rows; it is empty")
+    note_machines(lines)
+    with counting("rows", error_console()) as progress:
+        found = replay_rows(lines, JobLoader(), batch_size, progress)
+    show(found, as_json)
+    if faults := sum(result.fault is not None for result in found):
+        raise InvalidData(f"{faults} of {len(found)} rows differ or could not be written")
+
+
+class JobLoader:
+    """Loads what a job names; a model is loaded once for all jobs of its name and dtype."""
+
+    def __init__(self) -> None:
+        self._models: dict[tuple[str, Dtype, bool], LanguageModel] = {}
+
+    def __call__(self, job: "Job | RewindJob") -> "tuple[LanguageModel, Steer | None, Any]":
+        """The language model, the steer, and the judge of a search."""
+        from trimtab.jobs import RewindJob
+        from trimtab.rewards.registry import check_steers, load_steers
+
+        check_steers(job.steer, job.method)
+        key = job.model, job.dtype, not isinstance(job, RewindJob) and job.batch_invariant
+        if key not in self._models:
+            self._models[key] = load_language_model(*key)
+        lm = self._models[key]
+        with loading("rewards"):
+            steer = load_steers(job.steer, job.method, lm.base)
+            if not isinstance(job, RewindJob):
+                return lm, steer, None
+            return lm, steer, load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, job.judge_alone)
+
+
+def note_machines(lines: "Sequence[Line]") -> None:
+    """Say on stderr if the rows come from another device or other versions: their texts may then differ."""
+    from trimtab.versions import versions
+
+    for package, here in versions().items():
+        records = [line.row.get("provenance") for line in lines if line.row]
+        there = {str(record.get(package)) for record in records if isinstance(record, dict)} - {here}
+        if there:
+            note = f"note: rows were written with {package} {', '.join(sorted(there))}; this is {here}"
+            error_console().print(legible(note), markup=False)
+
+
+def show(found: "Sequence[Replayed]", as_json: bool) -> None:
+    """Print which rows differ, and how many are the same."""
+    different = [result for result in found if result.fault]
+    if as_json:
+        for result in found:
+            print_json(
+                {"row": result.number, "same": result.fault is None, "fault": result.fault, "token": result.place}
+            )
+        return
+    for result in different[:SHOWN_FAULTS]:
+        typer.echo(legible(f"row {result.number}: {result.fault}"))
+    if len(different) > SHOWN_FAULTS:
+        typer.echo(f"… and {len(different) - SHOWN_FAULTS} more")
+    typer.echo(
+        f"{len(found)} rows: {len(found) - len(different)} the same, {len(different)} differ or were not written"
+    )

@@ -1,0 +1,28 @@
+"""What made a text: enough to say which weights steered it, and to write it again."""
+
+from dataclasses import asdict
+from typing import Any
+
+from trimtab.engines.base import Engine
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.steering.steer import Steer
+from trimtab.versions import versions
+
+MACHINE = ("trimtab", "torch", "transformers", "device")  # fields that say where a text was written, not what it is
+
+
+def provenance(
+    engine: Engine, steer: Steer | None = None, params: SamplingParams | None = None, **more: Any
+) -> dict[str, Any]:
+    """Return the record of what writes a text, ready for JSON.
+
+    Args:
+        engine: gives its name, the model, its fingerprint, dtype and device.
+        steer: gives the rewards with their fingerprints, directions and β.
+        params: how it is sampled, with the seed.
+        more: further fields, such as a judge and the settings of a search.
+    """
+    record: dict[str, Any] = {**versions(), **engine.describe(), "steer": steer.describe() if steer else []}
+    if params is not None:
+        record["sampling"] = asdict(params)
+    return record | more

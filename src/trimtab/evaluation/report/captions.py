@@ -1,0 +1,81 @@
+"""The captions of plots and tables: what is shown, of which data, by which judge, how many texts, on which machine."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from trimtab.evaluation.report.record_file import Record, by_set
+from trimtab.evaluation.report.tables import WAYS, human, task_of
+from trimtab.evaluation.score.metrics import BOOTSTRAPS, LEVEL
+
+
+class Picture(NamedTuple):
+    """A plot: its file in each format, the one that the report shows first; its title, and its caption."""
+
+    files: tuple[Path, ...]
+    title: str
+    caption: str
+
+    @property
+    def shown(self) -> Path:
+        """The file that the report shows."""
+        return self.files[0]
+
+
+def setting(record: Record) -> str:
+    """How the texts were written."""
+    s = record["settings"]
+    return (
+        f"{s['samples']} continuations of at most {s['max_new_tokens']} tokens per prompt, top-k = {s['top_k']}, "
+        f"temperature {s['temperature']:g}, seed {s['seed']}"
+    )
+
+
+def intervals() -> str:
+    """What the intervals are."""
+    return f"{LEVEL:.0%} bootstrap intervals over prompts ({BOOTSTRAPS} draws)"
+
+
+def data(record: Record) -> str:
+    """The prompt sets, with their direction and the number of prompts."""
+    sets = [
+        f"{human(prompts)} ({max(row['prompts_done'] for row in rows)} prompts, {WAYS.get(way, way)})"
+        for (prompts, way), rows in by_set(record)
+    ]
+    return "; ".join(sets)
+
+
+def model(record: Record) -> str:
+    """The model, its fingerprint and its number format."""
+    s = record["settings"]
+    mark = f" (weights {s['base_fingerprint']})" if s.get("base_fingerprint") else ""
+    return f"{Path(s['model']).name}{mark} in {s['dtype']}"
+
+
+def machine(record: Record) -> str:
+    """The machine on which the methods were timed; empty if they were not."""
+    about = next((row["time"]["about"] for row in record["rows"] if row["time"].get("about")), None)
+    if about is None:
+        return ""
+    threads = f", {about['threads']} threads" if about.get("threads", 0) > 1 else ", 1 thread"
+    name = about["device"] if about["device"] != "cpu" else f"CPU ({about.get('processor', '')})"
+    return f"{name}{threads}, torch {about.get('torch', '')}"
+
+
+def caption(record: Record, what: str, judge: str = "", timed: bool = False) -> str:
+    """The caption of a plot.
+
+    Args:
+        record: the figures.
+        what: what is shown, as a sentence.
+        judge: the judge of the texts, if the plot shows its scores.
+        timed: the plot shows times, so it names the machine.
+    """
+    judged = f" Judge: {judge}." if judge else ""
+    bars = f" Bars: {intervals()}." if judge else ""
+    on = f" Timed on: {machine(record)}." if timed and machine(record) else ""
+    return f"{what} Model: {model(record)}. Prompts: {data(record)}. {setting(record)}.{judged}{bars}{on}"
+
+
+def control(record: Record) -> str:
+    """The name of the figure that steering is meant to move."""
+    return task_of(record).title

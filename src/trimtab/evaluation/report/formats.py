@@ -1,0 +1,4 @@
+"""The formats of plots."""
+
+FORMATS = ("png", "svg", "pdf")
+DEFAULT_FORMATS = ("png", "svg")

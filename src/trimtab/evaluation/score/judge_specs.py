@@ -1,0 +1,86 @@
+"""Checks of judges and rewards by their names and files, before any weights load. No torch here."""
+
+import importlib.util
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from trimtab.errors import InvalidSetting
+from trimtab.rewards.card import RewardCard, read_card
+from trimtab.rewards.registry import find_reward
+from trimtab.steering.notation import parse_reward
+
+LIBRARIES = {"vader": "vaderSentiment", "profanity": "profanity_check"}  # by the judge that needs it
+EXTRA = "pip install 'trimtab[judges]'"
+EXPECTED = "expected vader, profanity, onnx:FOLDER, reward:NAME, or a text-classification model's folder or Hub id"
+MODEL_FILE = "config.json"
+
+
+def check_judges(specs: Sequence[str]) -> None:
+    """Check what the names and files of judges tell.
+
+    Args:
+        specs: as in `trimtab.judges.load.load_judge`.
+
+    Raises:
+        InvalidSetting: a judge is named twice or wrongly, a library is not installed, or a folder lacks files.
+        RewardNotFound, CorruptReward, UnknownAttribute: of a reward.
+    """
+    if twice := {spec for spec in specs if list(specs).count(spec) > 1}:
+        raise InvalidSetting(f"got the judge {min(twice)!r} twice, expected different judges")
+    for spec in specs:
+        _check_judge(spec)
+
+
+def check_reward(spec: str, tokenizer_fingerprint: str | None = None) -> RewardCard:
+    """Check NAME[:ATTRIBUTE] of a reward, and return its card.
+
+    Args:
+        spec: the reward, and one of its attributes.
+        tokenizer_fingerprint: of the language model that it will steer; None if it reads texts alone.
+
+    Raises:
+        RewardNotFound, CorruptReward, UnknownAttribute: of the reward.
+        RewardMismatch: it was made for another tokenizer.
+    """
+    name, attribute = parse_reward(spec)
+    card = read_card(find_reward(name))
+    card.attribute_index(attribute)
+    if tokenizer_fingerprint is not None:
+        card.check_tokenizer(name, tokenizer_fingerprint)
+    return card
+
+
+def _check_judge(spec: str) -> None:
+    kind, _, rest = spec.partition(":")
+    if spec in LIBRARIES:
+        if importlib.util.find_spec(LIBRARIES[spec]) is None:
+            raise InvalidSetting(f"the judge {spec!r} needs: {EXTRA}")
+    elif kind == "reward" and rest:
+        check_reward(rest)
+    elif kind == "onnx" and rest:
+        _check_onnx(spec, Path(parse_reward(rest)[0]))
+    elif close := get_close_matches(spec, LIBRARIES):
+        raise InvalidSetting(f"got the judge {spec!r}; did you mean {close[0]!r}?")
+    else:
+        _check_classifier(spec, parse_reward(spec)[0])
+
+
+def _check_onnx(spec: str, folder: Path) -> None:
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise InvalidSetting(f"the judge {spec!r} needs: {EXTRA}")
+    files = list(folder.glob("*.onnx")) if folder.is_dir() else []
+    if len(files) != 1:
+        raise InvalidSetting(f"got the judge {spec!r}, expected a folder with one .onnx file; it has {len(files)}")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise InvalidSetting(f"got the judge {spec!r}, expected a tokenizer.json or vocab.txt in its folder")
+
+
+def _check_classifier(spec: str, model: str) -> None:
+    """A folder has a config.json; anything else must be the form of a Hub id."""
+    folder = Path(model)
+    if folder.is_dir() and not (folder / MODEL_FILE).is_file():
+        raise InvalidSetting(f"got the judge {spec!r}, {EXPECTED}; the folder has no {MODEL_FILE}")
+    is_hub_id = bool(model) and model.count("/") <= 1 and all(c.isalnum() or c in "-_./" for c in model)
+    if not folder.is_dir() and (folder.exists() or not is_hub_id or model.startswith((".", "/"))):
+        raise InvalidSetting(f"got the judge {spec!r}, {EXPECTED}; there is no such folder")

@@ -1,0 +1,54 @@
+"""Generation and search over many prompts: files that interrupted runs resume, streams, and replays."""
+
+from typing import TYPE_CHECKING
+
+from trimtab.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from trimtab.jobs.job import Job, RewindJob
+    from trimtab.jobs.prompts import NumberedPrompt, as_prompt, number_prompts, read_prompts
+    from trimtab.jobs.replay import Replayed, replay_rows
+    from trimtab.jobs.rows import describe, describe_search, search_prompts, write_prompts
+    from trimtab.jobs.run import run_file
+    from trimtab.jobs.targets import FileTarget, StreamTarget, drawn_seed
+
+__all__ = [
+    "FileTarget",
+    "Job",
+    "NumberedPrompt",
+    "Replayed",
+    "RewindJob",
+    "StreamTarget",
+    "as_prompt",
+    "describe",
+    "describe_search",
+    "drawn_seed",
+    "number_prompts",
+    "read_prompts",
+    "replay_rows",
+    "run_file",
+    "search_prompts",
+    "write_prompts",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "FileTarget": "trimtab.jobs.targets",
+        "Job": "trimtab.jobs.job",
+        "NumberedPrompt": "trimtab.jobs.prompts",
+        "Replayed": "trimtab.jobs.replay",
+        "RewindJob": "trimtab.jobs.job",
+        "StreamTarget": "trimtab.jobs.targets",
+        "as_prompt": "trimtab.jobs.prompts",
+        "describe": "trimtab.jobs.rows",
+        "describe_search": "trimtab.jobs.rows",
+        "drawn_seed": "trimtab.jobs.targets",
+        "number_prompts": "trimtab.jobs.prompts",
+        "read_prompts": "trimtab.jobs.prompts",
+        "replay_rows": "trimtab.jobs.replay",
+        "run_file": "trimtab.jobs.run",
+        "search_prompts": "trimtab.jobs.rows",
+        "write_prompts": "trimtab.jobs.rows",
+    },
+)

@@ -1,0 +1,220 @@
+"""Where the rows of a job go: a file that an interrupted run resumes, or a stream."""
+
+import os
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from io import TextIOBase
+from pathlib import Path
+from typing import Any, Protocol, cast, final, runtime_checkable
+
+from filelock import FileLock, Timeout
+
+from trimtab.data.files import read_record
+from trimtab.data.json_text import dump_json
+from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
+from trimtab.data.outputs import check_output, write_whole
+from trimtab.engines.provenance import MACHINE
+from trimtab.errors import InvalidData, InvalidOutput
+from trimtab.jobs.prompts import STANDARD_STREAM
+
+SETTINGS_SUFFIX = ".settings.json"
+
+
+@runtime_checkable
+class Target(Protocol):
+    """Receives rows, batch by batch."""
+
+    def claimed(self, settings: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Hold the target for rows of these settings."""
+
+    def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
+        """The lines of the prompts that need not be continued again."""
+
+    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write the rows of a batch."""
+
+
+@final
+class FileTarget:
+    """A JSON-lines file. Each batch is on the disk before the next starts, and an interrupted run resumes.
+
+    The settings are kept beside it, with the fingerprints of the model and the rewards.
+
+    Args:
+        path: the file, which may be a symbolic link.
+        source: the input, which must be another file.
+
+    Raises:
+        InvalidOutput: the path cannot be written, or is the input.
+        InvalidData: it is to be compressed, or holds something that is not ours.
+    """
+
+    def __init__(self, path: Path, source: Path | None = None):
+        if path.suffix == ".gz":
+            raise InvalidData(
+                f"got {str(path)!r} to write, expected a plain .jsonl file: a compressed one cannot resume"
+            )
+        self.path = check_output(path, "--output", [source] if source else [], replace=True)
+        self.settings = settings_path(self.path)
+        if has_content(self.path) and not self.settings.exists():
+            raise InvalidData(
+                f"{str(self.path)!r} exists and has no {self.settings.name} beside it; remove it or choose another path"
+            )
+
+    @contextmanager
+    def claimed(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the file's lock, and check or write the settings beside it.
+
+        Raises:
+            InvalidOutput: another process holds it.
+            InvalidData: it was written with other settings or other weights.
+        """
+        self._check(settings)  # before a lock file appears beside a file that is not ours
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise InvalidOutput(f"another process writes {str(self.path)!r}; wait, or choose another path") from error
+        try:
+            self._check(settings)
+            if not has_content(self.path):
+                write_whole(self.settings, dump_json(settings, indent=2) + "\n")
+            yield
+        finally:
+            lock.release()
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        if not has_content(self.path):
+            return
+        if differing := differences(read_record(self.settings), settings):
+            raise InvalidData(
+                f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another path"
+            )
+
+    def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
+        """The lines of the prompts that have all their samples; rows of a half-written batch are removed.
+
+        Raises:
+            InvalidData: a row does not answer the prompt of its line.
+        """
+        drop_torn_line(self.path)
+        if not self.path.exists():
+            return set()
+        rows = [line.row for line in read_lines(self.path) if line.row]
+        for row in rows:
+            given = prompts.get(row.get("line", 0))
+            if given is None or any(row.get(key) != value for key, value in given.items()):
+                raise InvalidData(f"{str(self.path)!r} answers other prompts than the input has; choose another path")
+        counts = Counter(row["line"] for row in rows)
+        finished = {line for line, count in counts.items() if count == samples}
+        if len(finished) < len(counts):
+            write_whole(self.path, "".join(dump_json(row) + "\n" for row in rows if row["line"] in finished))
+        return finished
+
+    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Append a batch, and wait until the disk has it."""
+        append_rows(self.path, rows)
+
+
+@final
+class StreamTarget:
+    """JSON lines into a stream, such as standard output. Nothing resumes.
+
+    Args:
+        stream: a text stream.
+    """
+
+    def __init__(self, stream: TextIOBase):
+        self._stream = stream
+
+    @contextmanager
+    def claimed(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Nothing to hold: each row carries its settings."""
+        yield
+
+    def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
+        """None."""
+        return set()
+
+    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write a batch and flush it."""
+        self._stream.writelines(dump_json(row) + "\n" for row in rows)
+        self._stream.flush()
+
+
+@contextmanager
+def open_target(path: Path, source: Path | None = None) -> Iterator[Target]:
+    """The target of a path: standard output for `-`, a pipe that is read, or a file. Errors as in `FileTarget`."""
+    if str(path) == STANDARD_STREAM:
+        yield StreamTarget(cast(TextIOBase, sys.stdout))
+    elif is_pipe(path):
+        with open(open_pipe(path), "w", encoding="utf-8") as pipe:
+            yield StreamTarget(pipe)
+    else:
+        yield FileTarget(path, source)
+
+
+def has_content(path: Path) -> bool:
+    """Whether a file exists and is not empty."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is a pipe; False for a name that no file can have."""
+    try:
+        return path.is_fifo()
+    except (OSError, ValueError):
+        return False
+
+
+def open_pipe(path: Path) -> int:
+    """Open a pipe for writing, and return its descriptor.
+
+    Raises:
+        InvalidOutput: nothing reads it, so that writing would wait for ever.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise InvalidOutput(f"got --output {str(path)!r}, expected a pipe that something reads") from error
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def settings_path(target: Path) -> Path:
+    """The file beside a target with the settings that wrote it."""
+    return target.with_name(target.name + SETTINGS_SUFFIX)
+
+
+def drawn_seed(target: Path | None) -> int:
+    """The seed that an interrupted run drew for this target, or a new one.
+
+    Raises:
+        InvalidData: the settings beside the target cannot be read.
+    """
+    record = settings_path(target.resolve()) if target and str(target) != STANDARD_STREAM else None
+    if record is None or not record.exists():
+        return secrets.randbits(32)
+    try:
+        job = read_record(record)["job"]
+        return int(job.get("sampling", job)["seed"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidData(f"cannot read {str(record)!r}; choose another path") from error
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], before: str = "") -> str:
+    """The settings that differ, as "name: there, here"; empty if all that decide the texts are equal."""
+    parts = []
+    for name in dict.fromkeys([*found, *wanted]):
+        there, here = found.get(name), wanted.get(name)
+        if name in MACHINE or there == here:
+            continue
+        if isinstance(there, Mapping) and isinstance(here, Mapping):
+            parts.append(differences(there, here, f"{before}{name}."))
+        else:
+            parts.append(f"{before}{name}: {there} there, {here} here")
+    return "; ".join(part for part in parts if part)

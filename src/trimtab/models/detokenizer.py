@@ -1,0 +1,54 @@
+"""Token ids to text as they come: whole characters, and text that may end in a stop string."""
+
+from collections.abc import Sequence
+from typing import final
+
+from trimtab.models.codec import TextCodec
+
+UNFINISHED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+
+
+@final
+class Detokenizer:
+    """Turns token ids into text, as soon as a character is complete."""
+
+    def __init__(self, codec: TextCodec):
+        self._codec = codec
+        self._ids: list[int] = []
+        self._context = self._read = 0
+
+    def push(self, token_id: int, last: bool = False) -> str:
+        """The text that a token adds; with `last`, half a character too, as a replacement character."""
+        self._ids.append(token_id)
+        before = self._codec.decode(self._ids[self._context : self._read])
+        after = self._codec.decode(self._ids[self._context :])
+        half = after.endswith(UNFINISHED_CHARACTER) and not last
+        if after == before or half:  # a special token, or half a character
+            return ""
+        self._context, self._read = self._read, len(self._ids)
+        return after[len(before) :]
+
+
+@final
+class StreamedText:
+    """Text that may end in a stop string: holds back what could be the start of one."""
+
+    def __init__(self, stop: Sequence[str]):
+        self._stop = [s for s in stop if s]
+        self._held = ""
+
+    def push(self, text: str, last: bool) -> str:
+        """Take new text and return the text that is safe to show; with `last`, everything up to the stop string."""
+        self._held += text
+        if last:
+            return cut_at_stop(self._held, self._stop)
+        keep = max((len(s) - 1 for s in self._stop), default=0)
+        safe = len(self._held) - keep if keep else len(self._held)
+        shown, self._held = self._held[: max(safe, 0)], self._held[max(safe, 0) :]
+        return shown
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> str:
+    """The text before the first stop string in it."""
+    places = [place for s in stop if s and (place := text.find(s)) >= 0]
+    return text[: min(places)] if places else text

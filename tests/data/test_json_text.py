@@ -1,0 +1,55 @@
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trimtab.data.json_text import dump_json, parse_json
+from trimtab.errors import InvalidData
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [math.nan], {"a": (1.0, math.nan)}])
+def test_numbers_that_are_not_finite_become_null(value):
+    text = dump_json(value)
+    assert "null" in text
+    assert parse_json(text) == json.loads(text)
+
+
+def test_texts_are_written_as_they_are_and_half_characters_as_escapes():
+    assert dump_json("é\u2028") == '"é\u2028"'
+    assert parse_json(dump_json(["\ud800", "é"])) == ["\ud800", "é"]
+    dump_json("\ud800").encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "NaN", "-Infinity", "[1e999]", "9" * 5000, "[" * 100_000, '{"a":' * 100_000, b"\xff\xfe\xfa", "nul"],
+    ids=range(10),
+)
+def test_what_is_no_finite_json_is_refused(text):
+    with pytest.raises(InvalidData, match="not JSON"):
+        parse_json(text)
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(VALUES)
+def test_any_value_can_be_written_and_read(value):
+    text = dump_json(value)
+    text.encode("utf-8")
+    assert dump_json(parse_json(text)) == text
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(content):
+    try:
+        parse_json(content)
+    except InvalidData:
+        return

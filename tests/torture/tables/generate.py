@@ -1,0 +1,154 @@
+"""`trimtab generate`."""
+
+from torture.case import Case, accepted, refused, refused_tails, refused_values
+from torture.tables.values import (
+    BELOW_ONE,
+    ESCAPE,
+    GENERATE,
+    GENERATE_FILE,
+    LONG,
+    NO_MODELS,
+    NO_NUMBER,
+    NO_OUTPUT_FILES,
+    NO_PROMPT_FILES,
+    NO_WHOLE,
+    NOT_FINITE,
+    SHORT,
+    UNICODE,
+    row,
+    without,
+)
+
+BARE = ("generate", "--model", "lm", *SHORT)
+NUMBERS: list[Case] = [
+    *refused_values(GENERATE, "--n", (*NO_WHOLE, *BELOW_ONE)),
+    *refused_values(GENERATE, "--top-k", ("", "abc", "1.5", "-1")),
+    *refused_values(GENERATE, "--top-p", (*NO_NUMBER, *NOT_FINITE, "0", "-0.1", "1.1")),
+    *refused_values(GENERATE, "--temperature", (*NO_NUMBER, *NOT_FINITE, "-1", "-0.001")),
+    *refused_values(GENERATE, "--max-new-tokens", (*NO_WHOLE, *BELOW_ONE)),
+    *refused_values(GENERATE, "--seed", ("", "abc", "1.5", "nan", ESCAPE)),
+    *refused_values(GENERATE_FILE, "--batch-size", (*NO_WHOLE, *BELOW_ONE)),
+    accepted("greedy decoding, as documented", *GENERATE, "--temperature", "0"),
+    accepted("no limit, as documented", *GENERATE, "--top-k", "0"),
+    refused(*GENERATE, "--top-k", "1" + "0" * 30),
+    refused(*GENERATE, "--max-new-tokens", "1" + "0" * 30),
+    refused(*GENERATE, "--n", "1" + "0" * 9),
+    accepted("the text ends where the context ends", *GENERATE, "--max-new-tokens", "100000"),
+    accepted("a seed is hashed, any whole number will do", *GENERATE, "--seed", "-1"),
+    accepted("a seed is hashed, any whole number will do", *GENERATE, "--seed", "1" + "0" * 30),
+    accepted("a batch holds all prompts", *GENERATE_FILE, "--batch-size", "1" + "0" * 30),
+    accepted("nearly greedy", *GENERATE, "--temperature", "1e-300"),
+    accepted("nearly uniform over the candidates", *GENERATE, "--temperature", "1e300"),
+    accepted("the best candidate alone", *GENERATE, "--top-p", "1e-300"),
+]
+NAMES: list[Case] = [
+    *(refused(*without(GENERATE, "--model"), "--model", name) for name in NO_MODELS),
+    *refused_values(GENERATE, "--dtype", ("", "float64", "int8", "FLOAT32", ESCAPE)),
+    *refused_values(GENERATE, "--method", ("", "ARM", "rain", ESCAPE)),
+    *refused_values(
+        GENERATE,
+        "--steer",
+        (
+            *("", "=", "rewards/q", "rewards/q=", "=20", "rewards/q=abc", "rewards/q=nan", "rewards/q=inf"),
+            *("rewards/q=1e400", "rewards/q:=20", "rewards/q:nobody=20", "rewards/q:kind:calm=20", "nowhere=20"),
+            *(
+                "sentimnet=20",
+                "folder=20",
+                "notes.txt=20",
+                "loop=20",
+                f"{ESCAPE}=20",
+                f"{UNICODE}=20",
+                "rewards/q=0x10",
+            ),
+            *("rewards/q=20=30", f"{LONG}=20", "rewards/q:" + ESCAPE + "=20"),
+        ),
+    ),
+    refused(*GENERATE, "--steer", "sentiment=20"),  # made for another tokenizer
+    refused(*without(GENERATE, "--model"), "--model", "broken/other_words", "--steer", "rewards/q=20"),
+    refused(*GENERATE, "--steer", "rewards/v=20", "--top-k", "0"),
+    accepted("no steering strength is plain sampling, as documented", *GENERATE, "--steer", "rewards/q=0"),
+    accepted("two steers by one reward add up", *GENERATE, "--steer", "rewards/q=5", "--steer", "rewards/q=5"),
+    refused(*GENERATE, "--steer", "rewards/q=1e30"),  # the logits of the model would vanish
+    accepted("a strong steer is greedy in the reward", *GENERATE, "--steer", "rewards/q=1e5"),
+    accepted(
+        "a model of other words writes in its own words", *without(GENERATE, "--model"), "--model", "broken/other_words"
+    ),
+    refused(*GENERATE, "--steer", "rewards/q=5", "--method", "rad"),  # it has a Q-head
+]
+FILES: list[Case] = [
+    *(refused(*without(GENERATE_FILE, "--input"), "--input", name) for name in NO_PROMPT_FILES),
+    refused(*without(GENERATE_FILE, "--input"), "--input", "torn.jsonl", leaves="the rows of the whole lines"),
+    refused(*without(GENERATE_FILE, "--input"), "--input", "wrong_messages.jsonl"),
+    refused(*without(GENERATE_FILE, "--input"), "--input", "messages.jsonl"),  # no chat template
+    refused(*without(GENERATE_FILE, "--input"), "--input", "full"),
+    refused(*without(GENERATE_FILE, "--input"), "--input", "null"),
+    accepted("BOM and CRLF are marks of the file", *without(GENERATE_FILE, "--input"), "--input", "bom.jsonl"),
+    accepted("BOM and CRLF are marks of the file", *without(GENERATE_FILE, "--input"), "--input", "crlf.jsonl"),
+    accepted("U+2028 is a character of a text", *without(GENERATE_FILE, "--input"), "--input", "separator.jsonl"),
+    accepted("a NUL is a character of a text", *without(GENERATE_FILE, "--input"), "--input", "null_character.jsonl"),
+    accepted("escaped where it is shown", *without(GENERATE_FILE, "--input"), "--input", "escape.jsonl"),
+    accepted("gzip is documented", *without(GENERATE_FILE, "--input"), "--input", "fine.jsonl.gz"),
+    refused(*without(GENERATE_FILE, "--input"), "--input", "surrogate.jsonl"),
+    accepted(
+        "a chat template is there",
+        *without(GENERATE_FILE, "--input", "--model"),
+        "--model",
+        "chat",
+        "--input",
+        "messages.jsonl",
+    ),
+    *(refused(*without(GENERATE_FILE, "--output"), "--output", name) for name in NO_OUTPUT_FILES),
+    refused(*without(GENERATE_FILE, "--output"), "--output", "notes.txt"),
+    refused(*without(GENERATE_FILE, "--output"), "--output", "link"),
+    refused(*without(GENERATE_FILE, "--output"), "--output", "prompts.jsonl"),
+    refused(*without(GENERATE_FILE, "--output"), "--output", "./folder/../prompts.jsonl"),
+    refused(*without(GENERATE_FILE, "--output"), "--output", "out.jsonl.gz"),
+    refused(*without(GENERATE_FILE, "--output"), "--output", "labels.csv"),
+    accepted("folders are made", *without(GENERATE_FILE, "--output"), "--output", "new/folder/out.jsonl"),
+]
+COMBINATIONS: list[Case] = [
+    *refused_tails(
+        GENERATE,
+        ("--stream", "--json"),
+        ("--stream", "--n", "2"),
+        ("--stream", "--show-rewards"),
+        ("--stream", "another prompt"),
+        ("--show-rewards", "--json"),
+        ("--input", "prompts.jsonl"),
+        ("--output", "out.jsonl"),
+        ("--input", "prompts.jsonl", "--output", "out.jsonl"),
+        ("--chat",),  # no chat template
+        ("--system", "w1"),
+        ("--json", "--json=true"),
+        ("--nonsense",),
+        ("--steer",),
+        ("--model",),
+        ("-n", "1"),
+        ("--temperature", "1", "--temperature", "nan"),
+        ("",),
+    ),
+    refused(*GENERATE_FILE, "--stream"),
+    refused(*GENERATE_FILE, "--show-rewards"),
+    refused(*BARE),
+    refused(*BARE, "--input", "prompts.jsonl"),
+    refused(*BARE, ""),
+    refused(*BARE, "w1 " * 100),  # over the context
+    refused(*BARE, "--", ""),
+    accepted("what follows -- is a prompt", *BARE, "--", "--temperature"),
+    accepted("the last one counts, as in all of click", *GENERATE, "--seed", "2", "--seed", "3"),
+    accepted("an empty stop string stops nothing", *GENERATE, "--stop", ""),
+    accepted("words outside the vocabulary are <unk>", *BARE, ESCAPE),
+    accepted("words outside the vocabulary are <unk>", *BARE, UNICODE),
+    accepted("one word, however long, is one <unk>", *BARE, LONG),
+    accepted("escaped in JSON", *BARE, ESCAPE, "--json"),
+    refused(*GENERATE, "--show-rewards"),  # no reward to show
+    accepted("one row per sample", *GENERATE, "--json", "--n", "3", "--steer", "rewards/q=5"),
+    accepted("rewards are shown as numbers", *GENERATE, "--show-rewards", "--steer", "rewards/q=-5"),
+    accepted("streams", *GENERATE, "--stream", "--steer", "rewards/v=5"),
+    accepted("- reads stdin and writes stdout", *BARE, "--input", "-", "--output", "-", stdin=row(prompt="w1 w2")),
+    refused(*BARE, "--input", "-", "--output", "-", stdin=""),
+    refused(*BARE, "--input", "-", "--output", "-", stdin="[[[["),
+    refused(*BARE, "--input", "-", "--output", "-", stdin="[" * 100_000),
+    refused(*BARE, "--input", "-", "--output", "full", stdin=row(prompt="w1 w2")),
+]
+CASES = [*NUMBERS, *NAMES, *FILES, *COMBINATIONS]
