@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RECIPES := sentiment-rad sentiment-labels sentiment sentiment-own toxicity-rad toxicity-labels toxicity toxicity-own
 
-.PHONY: demo test check docs picture coverage package rewards format clean
+.PHONY: demo test check docs picture torture coverage package rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
@@ -24,6 +24,9 @@ docs: $(READY)  ## build the documentation into build/site; a broken link is an 
 
 picture: $(READY)  ## draw docs/images/steering.svg
 	$(BIN)/python examples/picture.py docs/images/steering.svg
+
+torture: $(READY)  ## malformed commands and calls, kills, a full disk: half an hour; make test runs a quick part
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m torture.run
 
 coverage: $(READY)  ## run all tests and print line coverage
 	mkdir -p build

@@ -8,7 +8,11 @@ import trimtab
 
 PARAMS = trimtab.SamplingParams(top_k=20, max_new_tokens=24, seed=7)
 CASES = [
-    ("sentiment", [-20, 0, 20], ["My first day at work was", "The food at the hotel was", "After ten years in this city, I feel"]),
+    (
+        "sentiment",
+        [-20, 0, 20],
+        ["My first day at work was", "The food at the hotel was", "After ten years in this city, I feel"],
+    ),
     ("toxicity", [0, -30], ["I hate those people because they are", "He called her a", "You are nothing but a"]),
 ]
 

@@ -16,6 +16,10 @@ ARRAY_LIBRARIES = ("numpy", "torch")
 Target = TypeVar("Target", bound=Callable[..., Any])
 
 
+class Misfit(Exception):
+    """A value that Python takes for the type, and a reader does not. Never leaves this module."""
+
+
 def checked(target: Target) -> Target:
     """Make a function, or the constructor of a class, refuse arguments of another type than its hints say.
 
@@ -66,7 +70,8 @@ def check_type(name: str, value: Any, hint: Any) -> Any:
         every = typeguard.CollectionCheckStrategy.ALL_ITEMS
         typeguard.check_type(plain, hint, collection_check_strategy=every)
         _check_number(plain, hint)
-    except (typeguard.TypeCheckError, OverflowError) as error:
+        _check_list(plain, hint)
+    except (typeguard.TypeCheckError, Misfit, OverflowError) as error:
         raise WrongType(f"got {name}={shown(value)}, expected {describe(hint)}") from error
     return plain
 
@@ -75,11 +80,11 @@ def _check_number(value: Any, hint: Any) -> None:
     """Refuse True and False where a number is expected, and whole numbers that no float can hold.
 
     Raises:
-        OverflowError: one of these.
+        Misfit, OverflowError: one of these.
     """
     kinds = [hint, *get_args(hint)]
     if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
-        raise OverflowError("True and False are no numbers")
+        raise Misfit("True and False are no numbers")
     if isinstance(value, int) and float in kinds and int not in kinds:
         float(value)
 
@@ -104,6 +109,17 @@ def describe(hint: Any) -> str:
     if origin is Callable:
         return "a function"
     return getattr(hint, "__name__", str(hint))
+
+
+def _check_list(value: Any, hint: Any) -> None:
+    """Refuse a text where a list of texts is expected: Python takes it for a list of its characters.
+
+    Raises:
+        Misfit: it is one.
+    """
+    hints = [hint, *get_args(hint)] if get_origin(hint) in (Union, types.UnionType) else [hint]
+    if isinstance(value, str | bytes) and str not in hints and any(get_origin(each) is Sequence for each in hints):
+        raise Misfit("a text is no list")
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """The public face: load a frozen language model, steer it, read the result."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Unpack, cast, final, overload
+from collections.abc import Iterator, Sequence
+from typing import Unpack, cast, final, overload
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -10,10 +10,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trimtab.best_of import RankedDrafts, check_ranking, rank
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Engine, Request, require_base
+from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
-from trimtab.errors import InvalidPrompt, InvalidSetting, WrongType
+from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
 from trimtab.judges.load import JudgeLike
 from trimtab.models.codec import Conversation, Prompt, check_conversation
@@ -344,39 +345,3 @@ class LanguageModel:
         resolved = [SamplingParams.of(each, options) for each in given]
         ids = [self.engine.codec.encode_prompt(prompt) for prompt in prompts]
         return [Request(*each) for each in zip(ids, resolved, steers, strict=True)]
-
-
-def as_list(prompts: str | Prompts) -> list[Prompt]:
-    """One text, or the prompts of a list.
-
-    Raises:
-        InvalidPrompt: not a text and not a list of prompts, such as one bare conversation.
-    """
-    if isinstance(prompts, str):
-        return [prompts]
-    found: object = prompts
-    if not isinstance(found, Sequence) or any(isinstance(prompt, Mapping) for prompt in found):
-        raise InvalidPrompt(
-            f"got {shown(found)}, expected a text or a list of prompts: use chat(messages), or a list of conversations"
-        )
-    if wrong := [prompt for prompt in found if not isinstance(prompt, Sequence)]:
-        raise InvalidPrompt(f"got the prompt {shown(wrong[0])}, expected a list of messages, or a text")
-    return list(prompts)
-
-
-def per_prompt(given: Any, kind: type, prompts: Sequence[Prompt], name: str, expected: str) -> list[Any]:
-    """One value for each prompt: the given one for all, or the given list.
-
-    Raises:
-        InvalidSetting: a value of another kind, or a list of another length.
-    """
-    values = [given] * len(prompts) if given is None or isinstance(given, kind) else given
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        raise WrongType(f"got {name}={shown(given)}, expected {expected}")
-    if len(values) != len(prompts):
-        raise InvalidSetting(
-            f"got a list of {len(values)} for {name}, expected one value, or one per prompt: {len(prompts)}"
-        )
-    if wrong := [value for value in values if value is not None and not isinstance(value, kind)]:
-        raise WrongType(f"got {name}={shown(wrong[0])}, expected {expected}")
-    return list(values)

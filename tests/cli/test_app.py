@@ -1,6 +1,7 @@
 """The command line as a whole: its entry points, its version, and its errors."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -149,3 +150,11 @@ def test_a_closed_pipe_is_no_fault():
         f"{sys.executable} -m trimtab rewards list | head -c 1", shell=True, capture_output=True, text=True, timeout=60
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_without_unicode_shows_escapes(place):
+    words = [sys.executable, "-m", "trimtab", "generate", "w1 é", "--model", place / "lm", "--max-new-tokens", "2"]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert (done.returncode, done.stdout[:7]) == (0, "w1 \\xe9")

@@ -114,3 +114,10 @@ def test_the_card_of_a_bundled_reward_is_never_written(trimtab, data, name):
     assert done.status == 1
     assert "expected a folder of yours: copy" in done.stderr
     assert (BUNDLED / "sentiment" / "config.json").read_bytes() == before
+
+
+def test_measuring_says_which_rows_are_skipped(trimtab, teacher, tmp_path):
+    data = tmp_path / "data.csv"
+    data.write_text(f"text,good\nw1 w2,1\nw31 w32,0\nw3,{'9' * 400}\n", encoding="utf-8")
+    done = trimtab("rewards", "measure", teacher, "--data", data, "--column", "good", "--max-tokens", 6)
+    assert "data.csv: 1 rows skipped: line 4: got good='999" in done.stderr

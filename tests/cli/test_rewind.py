@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,3 +249,29 @@ def test_a_prompt_that_fills_the_context_of_a_self_judge_is_refused_before_weigh
         text = f'instruction = "{"very " * words}"\nlayout = "{{text}}"\nask = "Good?"\n{options}'
         question.write_text(text, encoding="utf-8")
         assert expected in trimtab("rewind", "Hello", "--judge", f"self:{question}", check=False).stderr
+
+
+def test_a_tree_in_json_is_refused(rewind):
+    done = rewind("w1", "--json", "--show-tree", check=False)
+    assert done.status == 1
+    assert "got --json and --show-tree" in done.stderr
+
+
+@pytest.mark.parametrize("fault", ["similarity", "judge", "steer"])
+def test_what_cannot_be_loaded_beside_the_model_is_refused_before_its_weights(
+    trimtab, place, teacher, tmp_path, monkeypatch, fault
+):
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given, **more: pytest.fail("weights loaded"))
+    damaged = tmp_path / "damaged"
+    shutil.copytree(teacher, damaged)
+    with (damaged / "reward.safetensors").open("r+b") as file:
+        file.seek(-9, os.SEEK_END)
+        file.write(b"\x7f")
+    words = {
+        "similarity": ["--similarity", tmp_path, "--judge", f"{teacher}=+1"],
+        "judge": ["--judge", f"{damaged}=+1"],
+        "steer": ["--judge", f"{teacher}=+1", "--steer", f"{damaged}=2"],
+    }
+    done = trimtab("rewind", "--model", place / "lm", *words[fault], "w1", check=False)
+    assert done.status == 1
+    assert ("similarity" if fault == "similarity" else "is damaged") in done.stderr

@@ -118,3 +118,14 @@ def test_an_unknown_attribute_is_refused_before_weights(trimtab, teacher, monkey
     monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", load)
     done = trimtab("score", "--reward", f"{teacher}:rude", "--text", "w1", check=False)
     assert (done.status, "'rude'" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", '{"text": ""}\n', "broken", '{"prompt": "w1"}', "\x00\xff"])
+def test_an_input_without_a_usable_text_is_refused_before_weights(score, tmp_path, monkeypatch, content):
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given, **more: pytest.fail("weights loaded"))
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(content.encode("latin-1"))
+    done = score("--input", source, check=False)
+    assert (done.status, done.stdout) == (1, "")
+    assert "trimtab: " in done.stderr
+    assert "Traceback" not in done.stderr

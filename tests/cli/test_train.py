@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 
 import pytest
 
@@ -233,3 +234,25 @@ def test_a_full_disk_is_one_line_and_the_same_command_resumes(trimtab, place, tm
     weights = [(tmp_path / name / "reward.safetensors").read_bytes() for name in ("reward", "whole")]
     assert weights[0] == weights[1]
     assert sorted(os.listdir(tmp_path)) == ["reward", "reward.run", "whole", "whole.run"]
+
+
+@pytest.mark.parametrize("out", ["", ".", "/"])
+def test_an_out_without_a_name_is_refused(trimtab, place, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--column", "good"]
+    done = trimtab("train", "labels", *data, "--base", place / "lm", *QUICK, "--out", out, check=False)
+    assert done.status == 1
+    assert "expected a folder with a name" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--start", "--teacher"])
+def test_a_damaged_reward_is_refused_before_the_base_loads(trimtab, place, teacher, tmp_path, monkeypatch, option):
+    monkeypatch.setattr(loading, "load_frozen_lm", lambda *given, **more: pytest.fail("weights loaded"))
+    damaged = shutil.copytree(teacher, tmp_path / "damaged")
+    (damaged / "reward.safetensors").write_bytes((teacher / "reward.safetensors").read_bytes()[:-9])
+    command = "labels" if option == "--start" else "distil"
+    words = ["--data", place / "train.csv", "--text-column", "sentence", "--column", "good", "--base", place / "lm"]
+    done = trimtab("train", command, *words, *QUICK, option, damaged, "--out", tmp_path / "out", check=False)
+    assert done.status == 1
+    assert "is damaged" in done.stderr

@@ -1,10 +1,14 @@
 """Folders that appear complete or not at all, file names, and JSON objects in files."""
 
+import errno
+from contextlib import suppress
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
-from trimtab.data.files import file_name, read_record, whole_folder
+from trimtab.data.files import file_name, read_record, shown_path, whole_folder, why_not_written
+from trimtab.data.outputs import partial_path
 from trimtab.errors import InvalidData
 
 
@@ -116,3 +120,61 @@ def test_a_damaged_json_file_is_refused(tmp_path, content, message):
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InvalidData, match=message):
         read_record(path)
+
+
+def stale(path):
+    """The name that a killed process gave to what it wrote."""
+    here = partial_path(path).name.removesuffix(".partial").rpartition(".")[0]
+    return path.with_name(f"{here}.{dead_process()}-1.partial")
+
+
+def dead_process():
+    """The number of a process that has ended."""
+    with Popen(["true"]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    left = stale(tmp_path / "folder")
+    left.mkdir()
+    (left / "weights").touch()
+    with whole_folder(tmp_path / "folder") as partial:
+        (partial / "new").touch()
+    assert names(tmp_path) == ["folder"]
+    assert names(tmp_path / "folder") == ["new"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_folder_that_a_killed_process_moved_aside_is_put_back(tmp_path, fails):
+    folder = tmp_path / "folder"
+    aside = stale(tmp_path / "folder.replaced")
+    aside.mkdir()
+    (aside / "old").touch()
+    with suppress(KeyboardInterrupt), whole_folder(folder, replace=True) as partial:
+        (partial / "new").touch()
+        if fails:
+            raise KeyboardInterrupt
+    assert names(tmp_path) == ["folder"]
+    assert names(folder) == (["old"] if fails else ["new"])
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "the disk is full"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (OSError(errno.EACCES, "Permission denied", "/a/b"), "Permission denied"),
+        (ValueError("something\nelse"), "something else"),
+    ],
+)
+def test_why_a_file_is_not_written_is_told_without_its_path(error, expected):
+    assert why_not_written(error) == expected
+
+
+def test_of_a_long_path_the_end_is_shown():
+    assert shown_path("a/b.csv") == "'a/b.csv'"
+    long = shown_path("x" * 300_000 + "/name.csv")
+    assert long.endswith("/name.csv'")
+    assert len(long) < 160
+    assert shown_path("\x1b[31m").isprintable()

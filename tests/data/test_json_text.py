@@ -53,3 +53,9 @@ def test_any_bytes_are_read_or_refused(content):
         parse_json(content)
     except InvalidData:
         return
+
+
+@pytest.mark.parametrize("value", ["é\u2028\U0001f642", ["\ud800"], {"ü": 1}])
+def test_ascii_json_is_what_json_writes_by_default(value):
+    """Hashes that were recorded earlier must stay."""
+    assert dump_json(value, ascii_only=True) == json.dumps(value)

@@ -17,7 +17,7 @@ from trimtab.data.tables import (
     select_balanced,
     select_rows,
 )
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidData, InvalidSetting, WrongType
 
 
 def write_lines(path, rows):
@@ -207,3 +207,51 @@ def test_any_bytes_are_read_or_refused(tmp_path, content, suffix):
             continue
         assert table.rows
         "".join(table.faults).encode("utf-8")
+
+
+@pytest.mark.parametrize("source", [None, 1, b"x.csv", ["x.csv"]])
+@pytest.mark.parametrize("read", [lambda source: read_labelled(source, ["label"]), read_pairs])
+def test_a_source_of_another_type_is_refused(read, source):
+    with pytest.raises(WrongType, match="source="):
+        read(source)
+
+
+@pytest.mark.parametrize("columns", ["", "label", {}, {"label": 1}, [None], None, 3])
+def test_columns_of_another_type_are_refused(tmp_path, columns):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "a", "label": 1}', encoding="utf-8")
+    with pytest.raises(WrongType, match="columns="):
+        read_labelled(path, columns)
+
+
+def test_a_table_is_read_from_a_path(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "a", "label": 1, "chosen": "b", "rejected": "c"}', encoding="utf-8")
+    assert read_labelled(path, ["label"]).rows == [LabelledText("a", (1.0,))]
+    assert read_pairs(path).rows == [TextPair("b", "c")]
+    with pytest.raises(InvalidData, match="expected a file, or a data set"):
+        read_pairs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("source", ["x" * 300_000, "x" * 300_000 + ".csv", "a\x1b[31m\0b", "\x1b.jsonl"])
+def test_the_message_about_an_unknown_table_is_short_and_plain(source):
+    with pytest.raises(InvalidData) as caught:
+        read_pairs(source)
+    assert len(str(caught.value)) < 600
+    assert str(caught.value).isprintable()
+
+
+def test_a_fault_names_a_long_column_and_many_columns_in_short(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({f"column {number}": 1 for number in range(5000)}), encoding="utf-8")
+    with pytest.raises(InvalidData, match="no column 'xxx") as caught:
+        read_labelled(path, ["x" * 300_000], text_column="x" * 300_000)
+    assert len(str(caught.value)) < 900
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: LabelledText(1), lambda: LabelledText("a", ("b",)), lambda: TextPair("a", 2)]
+)
+def test_rows_of_another_type_are_refused(wrong):
+    with pytest.raises(WrongType):
+        wrong()

@@ -10,6 +10,7 @@ from tiny import WORDS, tiny_tokenizer
 from trimtab.errors import InvalidSetting
 from trimtab.judges.base import description_of
 from trimtab.judges.classifiers import find_label, profanity, text_classification, vader
+from trimtab.judges.load import load_judge
 from trimtab.judges.notation import POSITIVE, TOXIC
 
 TEXTS = ["w1 w2 w3", "w9", "w4 w4 w4 w4 w5", "w1 w60"]
@@ -79,7 +80,7 @@ def test_labels_are_found_by_name_then_by_index(labels, label, found):
 
 
 def test_a_classifier_with_several_unnamed_labels_needs_a_label():
-    with pytest.raises(InvalidSetting, match="as in x:LABEL_2"):
+    with pytest.raises(InvalidSetting, match=r"as in 'x:LABEL_2'"):
         find_label(["LABEL_0", "LABEL_1", "LABEL_2"], None, TOXIC, "x")
 
 
@@ -122,3 +123,19 @@ def test_damaged_weights_are_refused_without_a_foreign_error(classifier, tmp_pat
     (damaged / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(InvalidSetting, match="expected vader, profanity"):
         text_classification("spec", str(damaged), None, POSITIVE)
+
+
+def test_a_language_model_is_no_classifier(llama, tmp_path, capfd):
+    """Its classification head would be random."""
+    llama.model.save_pretrained(tmp_path)
+    llama.tokenizer.save_pretrained(tmp_path)
+    capfd.readouterr()
+    with pytest.raises(InvalidSetting, match="it is no classifier: 1 of the weights are missing"):
+        load_judge(str(tmp_path))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_classifier_loads_without_a_word(classifier, capfd):
+    capfd.readouterr()
+    text_classification("spec", str(classifier), None, POSITIVE)
+    assert capfd.readouterr() == ("", "")

@@ -3,7 +3,7 @@
 import pytest
 
 from tiny import tiny_reward
-from trimtab.errors import InvalidSetting, UnknownAttribute
+from trimtab.errors import InvalidSetting, TrimtabError, UnknownAttribute
 from trimtab.judges import load
 from trimtab.judges.draft import Draft
 from trimtab.judges.load import as_judge, load_judge
@@ -67,3 +67,28 @@ def test_other_things_are_refused(wrong, message):
 def test_a_reward_without_a_direction_is_refused(llama):
     with pytest.raises(InvalidSetting, match=r"reward\.toward\(1\) or reward\.away\(1\)"):
         as_judge(tiny_reward(llama, "q"))
+
+
+class Mute:
+    """A value that fails to describe itself."""
+
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+DEEP: list = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("wrong", [DEEP, Mute(), 3, None, b"self"], ids=["deep", "mute", "number", "none", "bytes"])
+def test_what_is_no_judge_is_refused_whatever_it_is(wrong):
+    with pytest.raises(InvalidSetting, match="got judge="):
+        as_judge(wrong)
+
+
+@pytest.mark.parametrize("name", ["x" * 300_000, "reward:" + "x" * 300_000, "onnx:" + "x" * 3_000])
+def test_the_message_about_an_unknown_judge_is_short(name):
+    with pytest.raises(TrimtabError) as caught:
+        load_judge(name)
+    assert len(str(caught.value)) < 700

@@ -110,3 +110,18 @@ def test_the_digest_depends_on_every_word_and_score():
     ]
     assert question.digest == read_question("harmlessness").digest
     assert len({question.digest, *(each.digest for each in others)}) == 4
+
+
+def test_a_question_that_is_nested_too_deeply_is_refused(tmp_path):
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 3000 + "]" * 3000, encoding="utf-8")
+    with pytest.raises(InvalidData, match="nested too deeply"):
+        question_of(f"self:{path}")
+
+
+@pytest.mark.parametrize("name", ["x" * 300_000, "x" * 300_000 + ".toml", "\x1b[31m.toml"])
+def test_the_message_about_an_unknown_question_is_short_and_plain(name):
+    with pytest.raises(InvalidSetting, match="harmlessness") as caught:
+        read_question(name)
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()

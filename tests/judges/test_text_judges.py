@@ -1,9 +1,12 @@
 """Classifiers and Python functions as judges."""
 
+import inspect
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from transformers import Pipeline
 
 from trimtab.errors import InvalidData, InvalidSetting, WrongType
@@ -115,5 +118,50 @@ def test_a_text_judge_of_wrong_types_is_refused(wrong):
 def test_the_name_of_a_function_judge_must_be_text():
     with pytest.raises(WrongType, match="name"):
         FunctionJudge(lambda prompt, text: 0.5, 3)
-    with pytest.raises(InvalidSetting, match="two texts"):
-        FunctionJudge("abc")
+
+
+class Mute:
+    """A value that fails to describe itself."""
+
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("wrong", ["abc" * 100_000, 3, [[]], Mute()])
+def test_what_is_no_function_is_no_function_judge(wrong):
+    construct = inspect.unwrap(FunctionJudge.__init__)  # the type checker of the tests would refuse it first
+    with pytest.raises(InvalidSetting, match="two texts") as caught:
+        construct(object.__new__(FunctionJudge), wrong)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ([0.5], "1 scores .* for 2 texts"),
+        ([0.5, 0.5, 0.5], "3 scores .* for 2 texts"),
+        (["good", "bad"], "'good'"),
+        (["0.5", "0.5"], "'0.5'"),
+        ([None, 0.5], "None"),
+        ([10**400, 0.5], "got 1000"),
+        (None, "list"),
+        (0.5, "list"),
+        ("ab", "list"),
+    ],
+)
+def test_a_classifier_must_return_a_number_for_each_text(returned, expected):
+    for avoid in (False, True):
+        with pytest.raises(InvalidData, match=expected):
+            TextJudge("mine", lambda texts: returned, avoid=avoid).score(DRAFTS, None)
+
+
+def test_a_classifier_may_return_nan_and_arrays():
+    for scores in (np.array([np.nan, 0.25]), torch.tensor([np.nan, 0.25])):
+        first, second = TextJudge("mine", lambda texts, scores=scores: scores).score(DRAFTS, None)
+        assert math.isnan(first)
+        assert second == 0.25
+
+
+def test_a_function_may_not_return_a_number_that_no_float_can_hold():
+    with pytest.raises(InvalidData, match="got 1000"):
+        FunctionJudge(lambda prompt, text: 10**400).score(DRAFTS, None)

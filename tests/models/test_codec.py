@@ -169,3 +169,13 @@ def test_threads_encode_one_at_a_time(monkeypatch):
         found = list(threads.map(codec.encode_text, texts))
     assert found == [[4 + int(word[1:]) for word in text.split()] for text in texts]
     assert set(overlaps) == {0}
+
+
+def test_a_token_that_the_model_does_not_know_is_refused():
+    """A tokenizer may have more tokens than its model, as Gemma 3's has; most texts do not use them."""
+    codec = TokenizerCodec(tiny_tokenizer(), "tiny", 64, [EOS], vocabulary_size=9)
+    known = codec.encode_prompt("w1 w2")
+    assert max(known) < 9
+    for encode in (codec.encode_prompt, codec.encode_text):
+        with pytest.raises(InvalidPrompt, match="got text with the token 'w40', which tiny does not know"):
+            encode("w1 w40")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tiny import tiny_reward
 from trimtab import errors
-from trimtab.rewards.card import RewardCard
+from trimtab.rewards.card import RewardCard, read_card
 from trimtab.rewards.registry import BUNDLED, bundled_rewards
 from trimtab.rewards.weights import sha256
 
@@ -156,3 +156,18 @@ def test_another_tokenizer_is_refused_with_both_fingerprints(llama):
     card.check_tokenizer("mine", llama.codec.fingerprint)
     with pytest.raises(errors.RewardMismatch, match=rf"'mine' .*{llama.codec.fingerprint}.*has 0123"):
         card.check_tokenizer("mine", "0123")
+
+
+@pytest.mark.parametrize("wrong", [None, 1, b"x"])
+def test_a_folder_or_a_text_of_another_type_is_refused(wrong):
+    with pytest.raises(errors.WrongType, match="folder="):
+        read_card(wrong)
+    with pytest.raises(errors.WrongType, match="text="):
+        RewardCard.from_json(wrong)
+
+
+@pytest.mark.parametrize("folder", ["x" * 300_000, "a\0b", "nowhere"])
+def test_a_path_without_a_card_is_refused_in_short(folder):
+    with pytest.raises(errors.CorruptReward, match="expected the folder of a reward") as caught:
+        read_card(folder)
+    assert len(str(caught.value)) < 300

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.rewards.card import read_card
-from trimtab.rewards.folder import check_target, write_card
+from trimtab.rewards.folder import write_card
 from trimtab.rewards.registry import load_reward
+from trimtab.rewards.target import check_target
 from trimtab.rewards.weights import sha256
 
 
@@ -117,7 +118,7 @@ def test_a_full_disk_keeps_the_older_reward(llama, folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("trimtab.rewards.folder.save_weights", full)
-    with pytest.raises(errors.InvalidOutput, match=r"No space left.*an older reward is kept"):
+    with pytest.raises(errors.InvalidOutput, match=r"the disk is full; an older one is kept"):
         tiny_reward(llama, "q", seed=1).save_pretrained(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["reward"]

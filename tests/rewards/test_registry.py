@@ -1,5 +1,6 @@
 """Rewards by name and by method, and steers from text."""
 
+import inspect
 import sys
 import time
 from subprocess import run
@@ -9,7 +10,7 @@ import pytest
 from tiny import tiny_reward
 from trimtab import errors
 from trimtab.rewards import registry
-from trimtab.rewards.registry import find_reward, load_by_method, load_reward, load_steers
+from trimtab.rewards.registry import check_reward, check_steers, find_reward, load_by_method, load_reward, load_steers
 
 
 @pytest.fixture
@@ -148,3 +149,45 @@ def test_a_card_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "config.json").write_bytes(b"\xff\xfe")
     with pytest.raises(errors.CorruptReward, match="cannot read"):
         load_reward(str(tmp_path))
+
+
+def damage(folder):
+    """Flip a bit of a weight."""
+    content = bytearray((folder / "reward.safetensors").read_bytes())
+    content[-9] ^= 1
+    (folder / "reward.safetensors").write_bytes(content)
+
+
+def test_a_reward_is_checked_without_its_base(bundled, llama, monkeypatch):
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given: pytest.fail("the base was loaded"))
+    assert check_reward("mood").attributes == ("kind", "calm")
+    with pytest.raises(errors.RewardMismatch, match="tokenizer"):
+        check_reward("mood", "other")
+    damage(bundled / "mood")
+    for name in ("mood", bundled / "mood"):
+        with pytest.raises(errors.CorruptReward, match="is damaged"):
+            check_reward(name, llama.codec.fingerprint)
+
+
+def test_steers_are_checked_with_their_weights_once_the_tokenizer_is_known(bundled, llama):
+    check_steers(["mood=2", "mood-rad=-3"], None, llama.codec.fingerprint)
+    damage(bundled / "mood-rad")
+    check_steers(["mood=2", "mood-rad=-3"])
+    with pytest.raises(errors.CorruptReward, match="is damaged"):
+        check_steers(["mood=2", "mood-rad=-3"], None, llama.codec.fingerprint)
+    with pytest.raises(errors.CorruptReward, match="is damaged"):
+        check_steers(["mood=2"], "rad", llama.codec.fingerprint)
+
+
+@pytest.mark.parametrize("texts", ["", "mood=2", {}, None, 1, b"", [None], [b"mood=2"]])
+def test_steers_of_another_type_are_refused(bundled, texts):
+    for read in (load_steers, check_steers):
+        with pytest.raises(errors.WrongType, match="texts="):
+            inspect.unwrap(read)(texts)  # the type checker of the tests would refuse it first
+
+
+@pytest.mark.parametrize("method", [[], {}, 3, "x" * 300_000])
+def test_a_method_of_another_type_is_refused(bundled, method):
+    with pytest.raises(errors.InvalidSetting, match="method") as caught:
+        inspect.unwrap(load_steers)(["mood=2"], method)
+    assert len(str(caught.value)) < 300

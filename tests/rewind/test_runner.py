@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -222,13 +223,27 @@ def test_an_error_about_an_out_of_range_score_names_the_judge(lm, wrong):
     def likes(prompt, text):
         return wrong
 
-    with pytest.raises(errors.InvalidData, match=f"got {wrong} from the judge 'likes', expected a number from 0"):
+    with pytest.raises(errors.InvalidData, match=f"got {wrong!r} from the judge 'likes', expected a number from 0"):
         lm.rewind("w1", likes, settings=SMALL)
 
 
 def test_a_budget_that_is_not_a_number_is_refused():
     with pytest.raises(errors.InvalidSetting, match="max_seconds=nan"):
         Budget(max_seconds=float("nan"))
+
+
+def test_no_stop_string_may_be_said_by_none(lm):
+    settings = RewindSettings(iterations=2, fresh_iterations=1, max_new_tokens=3)
+    judge = lambda prompt, text: 0.5  # noqa: E731
+    texts = {lm.rewind("w1 w2", judge, settings=settings, seed=0, stop=stop).text for stop in (None, (), [])}
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("scores", [[], [0.5] * 40, 0.5, None])
+def test_a_judge_that_does_not_score_each_draft_is_named(lm, scores):
+    judge = SimpleNamespace(name="mine", score=lambda drafts, engine: scores)
+    with pytest.raises(errors.InvalidData, match="the judge 'mine'"):
+        lm.rewind("w1 w2", judge, settings=RewindSettings(iterations=2, fresh_iterations=1, max_new_tokens=3))
 
 
 def test_each_prompt_may_have_its_own_seed(lm):

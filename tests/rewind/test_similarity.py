@@ -8,7 +8,7 @@ from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
 from trimtab.judges.draft import Draft
 from trimtab.models.prefix_cache import PrefixCache
-from trimtab.rewind.similarity import HiddenStateSimilarity, NoSimilarity, as_similarity
+from trimtab.rewind.similarity import HiddenStateSimilarity, NoSimilarity, as_similarity, check_similarity
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +60,18 @@ def test_sentence_similarity_is_the_encoders_embedding(llama, engine, drafts, tm
     for vectors, each in zip(similarity.embed(drafts, engine), drafts, strict=True):
         expected = encoder.encode(list(each.tails))
         torch.testing.assert_close(torch.tensor(vectors[0]).float(), torch.tensor(expected[0]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["", "nowhere", "empty", "notes.txt", "x" * 300_000])
+def test_a_similarity_that_cannot_be_loaded_is_refused_without_loading_any(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(InvalidSetting, match="similarity=") as caught:
+        check_similarity(name)
+    assert len(str(caught.value)) < 500
+
+
+def test_the_similarities_without_a_model_need_no_check():
+    check_similarity("off")
+    check_similarity("lm")

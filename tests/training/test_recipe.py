@@ -91,3 +91,9 @@ def test_a_recipe_that_does_not_fit_its_base_is_refused(settings, message):
 
 def test_settings_that_are_not_used_need_not_fit_the_base():
     check_fits(Recipe(head="v", rank=64, trunk="full", lora_rank=64), layers=3, hidden_size=32)
+
+
+@pytest.mark.parametrize("start", ["", "  "])
+def test_an_empty_start_is_refused(start):
+    with pytest.raises(errors.InvalidSetting, match="empty start"):
+        Recipe(start=start)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from trimtab.checking import shown
 from trimtab.cli.console import error_console, legible, loading, print_json
 from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, load_search_judge, parse_judge
 from trimtab.cli.options import DtypeOption, Model, PrintJson, TextColumn, load_language_model
@@ -181,7 +182,7 @@ def draft_of(prompt: str, text: str, turn: str | None, codec: "TextCodec") -> "D
     if turn is not None:
         before, opened, text = text.rpartition(turn)
         if not opened:
-            raise ValueError(f"got a conversation without {turn!r}, expected it before the answer")
+            raise ValueError(f"got a conversation without {shown(turn)}, expected it before the answer")
         prompt = (before + opened).strip()
     try:
         prompt_ids, token_ids = (tuple(codec.encode_text(part)) if part else () for part in (prompt, text))

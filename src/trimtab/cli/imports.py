@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from trimtab.checking import shown
 from trimtab.cli.console import legible, loading
 from trimtab.cli.options import RewardFolder
+from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData
 
 app = typer.Typer(no_args_is_help=True)
@@ -38,7 +38,7 @@ def rad(
     from trimtab.models.loading import load_codec
 
     if not is_file(file):
-        raise InvalidData(f"got {shown(str(file))}, expected a file with a state dict; there is no such file")
+        raise InvalidData(f"got {shown_path(file)}, expected a file with a state dict; there is no such file")
     names = [name.strip() for name in attributes.split(",")]
     with loading(str(file)):
         from trimtab.rewards.convert_rad import read_rad, reward_from_rad

@@ -63,9 +63,10 @@ class JobLoader:
     def __call__(self, job: "Job | RewindJob") -> "tuple[LanguageModel, Steer | None, Any]":
         """The language model, the steer, and the judge of a search."""
         from trimtab.jobs import RewindJob
+        from trimtab.models.loading import load_codec
         from trimtab.rewards.registry import check_steers, load_steers
 
-        check_steers(job.steer, job.method)
+        check_steers(job.steer, job.method, load_codec(job.model).fingerprint)
         key = job.model, job.dtype, not isinstance(job, RewindJob) and job.batch_invariant
         if key not in self._models:
             self._models[key] = load_language_model(*key)

@@ -11,6 +11,7 @@ import typer
 from trimtab.cli.console import error_console, legible, loading, print_json
 from trimtab.cli.options import PrintJson, RewardName, TextColumn
 from trimtab.cli.train import LabelRange
+from trimtab.data.files import shown_path
 from trimtab.errors import InvalidOutput, InvalidSetting
 from trimtab.training.recipe import Recipe
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from trimtab.rewards.card import RewardCard
     from trimtab.rewards.model_card import Figures
+
+SHOWN_FAULTS = 5
 
 app = typer.Typer(
     no_args_is_help=True, help="List the bundled rewards, show the card of a reward, or measure a reward."
@@ -110,6 +113,7 @@ def measure(
     if write:
         check_writable(name, folder)
     table = read_labelled(data, columns, text_column, label_range=label_range)
+    report_faults(data, table.faults)
     with loading(f"the reward {name}"):
         from dataclasses import replace
 
@@ -127,6 +131,14 @@ def measure(
     if write:
         write_card(folder, replace(card, quality=quality))
     print_quality(quality, as_json)
+
+
+def report_faults(data: str, faults: list[str]) -> None:
+    """Print how many rows of a table are skipped, and why the first ones are."""
+    if faults:
+        named = "; ".join(faults[:SHOWN_FAULTS]) + ("; …" if len(faults) > SHOWN_FAULTS else "")
+        message = legible(f"{data}: {len(faults)} rows skipped: {named}", keep="")
+        error_console().print(message, style="yellow", markup=False, soft_wrap=True)
 
 
 def check_numbers(limit: int | None, max_tokens: int, beta: float) -> None:
@@ -150,7 +162,7 @@ def check_columns(card: "RewardCard", columns: list[str] | None) -> Sequence[str
         InvalidSetting: there are more or fewer than attributes.
     """
     if columns and len(columns) != len(card.attributes):
-        names = ", ".join(legible(name, keep="") for name in card.attributes)
+        names = legible(", ".join(card.attributes), keep="")
         raise InvalidSetting(f"got {len(columns)} --column, expected {len(card.attributes)}, for: {names}")
     return columns or card.attributes
 
@@ -167,7 +179,8 @@ def check_writable(name: str, folder: Path) -> None:
 
     if folder != Path(name) or folder.resolve().is_relative_to(BUNDLED.resolve()):
         raise InvalidOutput(
-            f"got --write for {name!r}, expected a folder of yours: copy {str(folder)!r}, and measure the copy"
+            f"got --write for {shown_path(name)}, expected a folder of yours: copy {shown_path(folder)}, and measure "
+            "the copy"
         )
     check_output(folder / CARD_FILE, "--write", replace=True)
 

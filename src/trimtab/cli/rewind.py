@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from trimtab.checking import shown
 from trimtab.cli.calibrate import calibrate
 from trimtab.cli.console import error_console, loading
 from trimtab.cli.dataclass_options import expands
@@ -55,7 +56,7 @@ def refuse_mistyped(word: str, commands: list[str]) -> None:
     """
     if close := get_close_matches(word, commands, n=1, cutoff=SIMILAR):
         raise InvalidSetting(
-            f"got {word!r}, did you mean `trimtab rewind {close[0]}`? "
+            f"got {shown(word)}, did you mean `trimtab rewind {close[0]}`? "
             f"To continue this word as a prompt: trimtab rewind {SEARCH} {word}"
         )
 
@@ -143,8 +144,10 @@ def load(job: "RewindJob", prompts: list[str], source: Path | None, unchosen: bo
     """
     from trimtab.judges.notation import early_judge
     from trimtab.rewards.registry import load_steers
+    from trimtab.rewind.similarity import check_similarity
 
     with loading(job.model):
+        check_similarity(job.similarity)
         codec = check_prompts(prompts, job.chat, job.system, job.model, job.steer, job.method, source)
     with loading(f"the judge {job.judge}"):
         judge = early_judge(job.judge, codec, job.judge_chat, job.judge_soft)

@@ -1,22 +1,28 @@
 """`trimtab score`: print the rewards of texts."""
 
+import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trimtab.checking import shown
 from trimtab.cli.completion import complete_reward
 from trimtab.cli.console import legible, loading, print_json
 from trimtab.cli.options import Method, PrintJson
+from trimtab.data.files import shown_path
+from trimtab.data.jsonlines import is_file, parse_lines, read_lines
 from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
-from trimtab.rewards.heads import head_of_method
 from trimtab.steering.notation import parse_reward
 
 if TYPE_CHECKING:
     from trimtab.rewards.reward_model import RewardModel
 
 SHOWN_FAULTS = 5
+STANDARD_INPUT = "-"
+Candidate = tuple[str, Any, str | None]  # place, text, fault
 
 
 def score(
@@ -44,16 +50,16 @@ def score(
     Example: trimtab score --reward sentiment --text "What a day!" --text "What a mess."
     """
     check_texts(text, source)
-    if method is not None:
-        head_of_method(method)
+    columns = check_columns(reward, method)
+    faults: list[str] = []
+    texts = usable_texts(numbered_texts(text or [], source), faults)
     with loading(f"the reward {reward}"):
-        model, columns = load_columns(reward, method)
+        model = load_scorer(reward, method)
     record = provenance_of(model) if as_json else {}
-    faults = []
-    for place, given in numbered_texts(text or [], source):
+    for place, given in texts:
         try:
             row = score_text(model, given, columns, prefixes)
-        except (InvalidPrompt, InvalidData) as error:
+        except InvalidPrompt as error:
             faults.append(f"{place}: {error}")
             continue
         if as_json:
@@ -61,8 +67,7 @@ def score(
         else:
             typer.echo(legible(readable(row)))
     if faults:
-        named = "; ".join(faults[:SHOWN_FAULTS]) + ("; …" if len(faults) > SHOWN_FAULTS else "")
-        raise InvalidData(f"{len(faults)} texts skipped: {named}")
+        raise skipped(faults)
 
 
 def check_texts(texts: list[str] | None, source: Path | None) -> None:
@@ -72,28 +77,31 @@ def check_texts(texts: list[str] | None, source: Path | None) -> None:
         InvalidSetting: no text.
         InvalidData: --input is no file.
     """
-    from trimtab.data.jsonlines import is_file
-    from trimtab.jobs.prompts import STANDARD_STREAM
-
     if not texts and source is None:
         raise InvalidSetting("got no text, expected --text or --input")
-    if source is not None and str(source) != STANDARD_STREAM and not is_file(source, or_pipe=True):
-        raise InvalidData(f"got --input {str(source)!r}, expected a JSON-lines file; there is no such file")
+    if source is not None and str(source) != STANDARD_INPUT and not is_file(source, or_pipe=True):
+        raise InvalidData(f"got --input {shown_path(source)}, expected a JSON-lines file; there is no such file")
 
 
-def load_columns(reward: str, method: str | None) -> "tuple[RewardModel, tuple[str, ...]]":
-    """Load a reward and return it with the attributes that were asked for; its card is checked before its weights.
+def check_columns(reward: str, method: str | None) -> tuple[str, ...]:
+    """Return the attributes that were asked for, from the card of the reward alone.
 
     Raises:
         InvalidSetting, RewardNotFound, UnknownAttribute, CorruptReward: as in `trimtab.rewards.registry`.
     """
     from trimtab.rewards.card import read_card
-    from trimtab.rewards.registry import find_reward, load_by_method, name_by_method
+    from trimtab.rewards.registry import find_reward, name_by_method
 
     name, attribute = parse_reward(reward)
     card = read_card(find_reward(name_by_method(name, method)))
-    columns = card.attributes if attribute is None else (card.attributes[card.attribute_index(attribute)],)
-    return load_by_method(name, method, None), columns
+    return card.attributes if attribute is None else (card.attributes[card.attribute_index(attribute)],)
+
+
+def load_scorer(reward: str, method: str | None) -> "RewardModel":
+    """Load the reward of NAME[:ATTRIBUTE]. Errors as in `trimtab.rewards.registry.load_by_method`."""
+    from trimtab.rewards.registry import load_by_method
+
+    return load_by_method(parse_reward(reward)[0], method, None)
 
 
 def provenance_of(model: "RewardModel") -> dict[str, Any]:
@@ -104,26 +112,63 @@ def provenance_of(model: "RewardModel") -> dict[str, Any]:
     return provenance(TorchEngine(model.base), method="score", reward=model.describe())
 
 
-def numbered_texts(texts: list[str], source: Path | None) -> Iterator[tuple[str, Any]]:
-    """Yield a place and a text for every text to score; a bad line raises when it is scored."""
+def numbered_texts(texts: list[str], source: Path | None) -> Iterator[Candidate]:
+    """Yield the place of every text to score, and the text or its fault."""
     for number, text in enumerate(texts, start=1):
-        yield f"text {number}", text
+        yield f"text {number}", text, None
     if source is not None:
-        from trimtab.jobs.prompts import input_lines
+        for line in parse_lines(sys.stdin.buffer) if str(source) == STANDARD_INPUT else read_lines(source):
+            fault = line.fault and line.fault.removeprefix(f"line {line.number}: ")
+            yield f"line {line.number}", (line.row or {}).get("text"), fault
 
-        for line in input_lines(source):
-            yield f"line {line.number}", (line.row or {}).get("text")
+
+def usable_texts(candidates: Iterator[Candidate], faults: list[str]) -> Iterator[tuple[str, str]]:
+    """Return the texts that can be scored, read one by one. At least one is there: it is read now.
+
+    Args:
+        candidates: as `numbered_texts` yields them.
+        faults: gets the faults of the others.
+
+    Raises:
+        InvalidData: there is none.
+    """
+
+    def read() -> Iterator[tuple[str, str]]:
+        for place, text, fault in candidates:
+            if fault := fault or fault_of(text):
+                faults.append(f"{place}: {fault}")
+            else:
+                yield place, text
+
+    texts = read()
+    for first in texts:
+        return chain([first], texts)
+    raise skipped(faults) if faults else InvalidData('got --input without a line, expected a text under "text"')
 
 
-def score_text(model: "RewardModel", text: Any, columns: tuple[str, ...], prefixes: bool) -> dict[str, Any]:
+def fault_of(text: Any) -> str | None:
+    """Return what is wrong with a text before it is tokenized; None if nothing is."""
+    if not isinstance(text, str):
+        return f'got {shown(text)}, expected a JSON object with a text under "text"'
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return f"got {shown(text)}, expected whole characters; it has half of a surrogate pair"
+    return None if text else "got an empty text, expected text to score"
+
+
+def skipped(faults: list[str]) -> InvalidData:
+    """Return the error that names the first faults."""
+    named = "; ".join(faults[:SHOWN_FAULTS]) + ("; …" if len(faults) > SHOWN_FAULTS else "")
+    return InvalidData(f"{len(faults)} {'text' if len(faults) == 1 else 'texts'} skipped: {named}")
+
+
+def score_text(model: "RewardModel", text: str, columns: tuple[str, ...], prefixes: bool) -> dict[str, Any]:
     """Return the rewards of one text as a JSON object.
 
     Raises:
-        InvalidData: `text` is not a string.
-        InvalidPrompt: it is empty, or longer than the reward's context.
+        InvalidPrompt: it has no token, or more than the reward's context.
     """
-    if not isinstance(text, str):
-        raise InvalidData('expected a JSON object with a text under "text"')
     (rewards,) = model.score_prefixes([text])
     indices = [model.attributes.index(column) for column in columns]
     row: dict[str, Any] = {"text": text, "rewards": dict(zip(columns, rewards[-1, indices].tolist(), strict=True))}

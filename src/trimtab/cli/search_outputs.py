@@ -31,13 +31,15 @@ class Outputs:
         """These outputs with the file that --html means.
 
         Raises:
-            InvalidSetting: one of them beside --input.
+            InvalidSetting: one of them beside --input, or --show-tree beside --json.
             InvalidOutput: --html cannot be written, or exists and there is no --force.
         """
         if source and (self.show_tree or self.html or self.as_json or self.stats):
             raise InvalidSetting(
                 "got --input, expected with it no --show-tree, --html, --json or --stats: --output has everything"
             )
+        if self.as_json and self.show_tree:
+            raise InvalidSetting("got --json and --show-tree, expected one of them: the tree is in the JSON")
         if self.html is None:
             return self
         return replace(self, html=check_output(self.html, "--html", replace=self.force))

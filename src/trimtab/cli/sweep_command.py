@@ -58,7 +58,7 @@ def run_sweep(asked: Asked) -> None:
         TrimtabError: before anything is written.
     """
     sets = check_sweep(asked)
-    check_loading_judges(asked.task, asked.scoring)
+    check_readers(asked.task, asked.scoring)
     lm = load_language_model(asked.settings.model, asked.settings.dtype)
     plan = plan_of(asked, lm)
     if left := write_texts(asked, plan, sets, lm):
@@ -79,11 +79,13 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     from trimtab.evaluation.checks import check_at_least
     from trimtab.evaluation.report.figure import check_matplotlib
     from trimtab.evaluation.report.targets import check_report_folder
+    from trimtab.evaluation.run.row_file import check_rows_only
     from trimtab.evaluation.score.judge_specs import check_reward
 
     check_at_least(0, rounds=asked.rounds)
     check_matplotlib()
     check_report_folder(asked.out, "--out", asked.plots.formats, asked.force)
+    check_rows_only(asked.out)
     check_scoring(asked.task, asked.scoring)
     rewards = rewards_of(asked.grid)
     check_names([text.split("+") for text in asked.grid.reward or []])
@@ -124,18 +126,17 @@ def check_scoring(task: str, scoring: ScoringOptions) -> None:
         load_codec(scoring.perplexity)
 
 
-def check_loading_judges(task: str, scoring: ScoringOptions) -> None:
-    """Load the classifiers among the judges once, so that their faults show before any text is written.
-
-    Judges that are rewards are not loaded: their files were checked, and each has a language model of its own.
+def check_readers(task: str, scoring: ScoringOptions) -> None:
+    """Load all judges and readers once, so that their faults show before any text is written; nothing is kept.
 
     Raises:
-        InvalidSetting: a classifier cannot be loaded.
+        TrimtabError: one cannot be loaded.
     """
     from trimtab.evaluation.tasks import find_task
 
     found = find_task(task)
-    load_judges([spec for spec in scoring.judge or found.judges if not spec.startswith("reward:")], found.labels)
+    load_judges(list(scoring.judge or found.judges), found.labels)
+    load_readers(scoring)
 
 
 def load_judges(specs: "list[str]", labels: tuple[str, ...]) -> "list[Judge]":

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimtab.data.files import read_record
+from trimtab.checking import shown
+from trimtab.data.files import read_record, shown_path
 from trimtab.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def check_attributes(attributes: Sequence[str]) -> None:
         InvalidSetting: a name is blank, or given twice.
     """
     if not all(name.strip() for name in attributes) or len(attributes) != len(set(attributes)):
-        raise InvalidSetting(f"got attributes {', '.join(map(repr, attributes))}, expected different names")
+        raise InvalidSetting(f"got attributes {', '.join(map(shown, attributes))}, expected different names")
 
 
 def check_folders(out: Path, run: Path, targets: Path) -> None:
@@ -75,4 +76,6 @@ def check_base(base: str, recipe: "Recipe") -> "TokenizerCodec":
 
 def _check_outside(option: str, path: Path, other_option: str, other: Path) -> None:
     if path.resolve().is_relative_to(other.resolve()):
-        raise InvalidSetting(f"got {option} {str(path)!r}, expected a folder outside {other_option} {str(other)!r}")
+        raise InvalidSetting(
+            f"got {option} {shown_path(path)}, expected a folder outside {other_option} {shown_path(other)}"
+        )

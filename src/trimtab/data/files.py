@@ -13,6 +13,7 @@ from trimtab.data.json_text import parse_json
 from trimtab.data.outputs import partial_path, remove_stale_partials
 from trimtab.errors import InvalidData
 
+PATH_WIDTH = 150  # characters of a path in a message
 FULL = "the disk is full"
 SAYS_FULL = ("No space left", "os error 28", "Disk quota exceeded")  # of errors without a number
 
@@ -87,6 +88,12 @@ def why_not_written(error: Exception) -> str:
 def file_name(text: str) -> str:
     """Return a text as a file name: runs of characters that a file system may not accept become a hyphen."""
     return re.sub(r"[^\w.+=-]+", "-", text).strip("-.")
+
+
+def shown_path(path: str | Path) -> str:
+    """Return a path, or a name that may be one, as messages show it: quoted, and of a long one the end."""
+    text = repr(str(path))
+    return text if len(text) <= PATH_WIDTH else f"{text[0]}…{text[-PATH_WIDTH:]}"
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -7,9 +7,15 @@ from typing import Any
 from trimtab.errors import InvalidData
 
 
-def dump_json(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON, without a line break at its end. NaN and infinite numbers become null."""
-    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+def dump_json(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
+    """Return a value as JSON, without a line break at its end. NaN and infinite numbers become null.
+
+    Args:
+        value: of dictionaries, lists, texts, numbers, booleans and None.
+        indent: spaces per level; None for one line.
+        ascii_only: write all other characters as escapes, as hashes of JSON have always been computed.
+    """
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # half of a surrogate pair can only be written as an escape

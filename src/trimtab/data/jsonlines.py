@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.errors import InvalidData
 
@@ -35,15 +35,15 @@ def read_lines(path: Path) -> Iterator[Line]:
         InvalidData: there is no such file, it cannot be read, or it is a damaged gzip file.
     """
     if not is_file(path, or_pipe=True):
-        raise InvalidData(f"got {shown(str(path))}, expected a JSON-lines file; there is no such file")
+        raise InvalidData(f"got {shown_path(path)}, expected a JSON-lines file; there is no such file")
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
             yield from parse_lines(file)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InvalidData(f"{shown(str(path))} is not a complete gzip file: {error}") from error
+        raise InvalidData(f"{shown_path(path)} is not a complete gzip file: {error}") from error
     except OSError as error:
-        raise InvalidData(f"cannot read {shown(str(path))}: {error.strerror or error}") from error
+        raise InvalidData(f"cannot read {shown_path(path)}: {error.strerror or error}") from error
 
 
 def parse_lines(lines: Iterable[bytes]) -> Iterator[Line]:

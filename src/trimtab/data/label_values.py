@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.data.visible import legible
 from trimtab.errors import InvalidData, InvalidSetting
 
@@ -89,6 +90,6 @@ class OutsideLabels:
         ranges = ", ".join(f"{named(column)} from {low:g} to {high:g}" for column, (low, high) in self.found.items())
         low, high = min(low for low, _ in self.found.values()), max(high for _, high in self.found.values())
         raise InvalidData(
-            f"got labels outside [{self.low:g}, {self.high:g}] in {self.rows} of {rows} rows of {shown(source)} ({ranges}); "
-            f"give their scale: --label-range {low:g} {high:g}, in Python label_range=({low:g}, {high:g})"
+            f"got labels outside [{self.low:g}, {self.high:g}] in {self.rows} of {rows} rows of {shown_path(source)} "
+            f"({ranges}); give their scale: --label-range {low:g} {high:g}, in Python label_range=({low:g}, {high:g})"
         )

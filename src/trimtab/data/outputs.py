@@ -91,7 +91,7 @@ def remove_stale_partials(path: Path) -> None:
 
 def _partial_prefix(path: Path) -> str:
     machine = re.sub(r"[^\w-]", "", platform.node())[:20]
-    return f".{path.name[:100]}.{machine}."
+    return f".{path.name[:40]}.{machine}."
 
 
 def _is_running(process: int) -> bool:

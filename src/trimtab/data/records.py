@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trimtab.checking import checked, shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.hub_datasets import load_dataset
 from trimtab.data.jsonlines import is_file, read_lines
@@ -60,7 +61,7 @@ def _read(source: str, split: str) -> Iterator[Record]:
             yield Record(f"line {line.number}", line.row, line.fault)
     elif is_file(path):
         suffixes = ", ".join(sorted({*DELIMITERS, *JSON_SUFFIXES}))
-        raise InvalidData(f"got {shown(source)}, expected {suffixes} (.gz allowed)")
+        raise InvalidData(f"got {shown_path(source)}, expected {suffixes} (.gz allowed)")
     else:
         yield from _read_dataset(source, split)
 
@@ -72,7 +73,7 @@ def _kind(path: Path) -> str:
 
 def _read_delimited(path: Path, delimiter: str) -> Iterator[Record]:
     if not is_file(path):
-        raise InvalidData(f"got {shown(str(path))}, expected a table; there is no such file")
+        raise InvalidData(f"got {shown_path(path)}, expected a table; there is no such file")
     opener = gzip.open if path.suffix == ".gz" else open
     place = 0
     try:
@@ -83,16 +84,16 @@ def _read_delimited(path: Path, delimiter: str) -> Iterator[Record]:
                 place = rows.line_num
                 yield _checked(f"line {place}", row)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InvalidData(f"{shown(str(path))} is not a complete gzip file: {error}") from error
+        raise InvalidData(f"{shown_path(path)} is not a complete gzip file: {error}") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InvalidData(f"{shown(str(path))} cannot be read at line {place + 1}: {error}") from error
+        raise InvalidData(f"{shown_path(path)} cannot be read at line {place + 1}: {error}") from error
     except OSError as error:
-        raise InvalidData(f"cannot read {shown(str(path))}: {error.strerror or error}") from error
+        raise InvalidData(f"cannot read {shown_path(path)}: {error.strerror or error}") from error
 
 
 def _check_header(path: Path, columns: Sequence[str]) -> None:
     if twice := next((column for column in columns if columns.count(column) > 1), None):
-        raise InvalidData(f"got {shown(str(path))} with two columns {shown(twice)}, expected different names")
+        raise InvalidData(f"got {shown_path(path)} with two columns {shown(twice)}, expected different names")
 
 
 def _checked(place: str, row: dict[Any, Any]) -> Record:
@@ -109,10 +110,10 @@ def _read_dataset(source: str, split: str) -> Iterator[Record]:
             yield Record(f"row {number}", dict(row), None)
     except ImportError as error:
         raise InvalidData(
-            f"got {shown(source)}: there is no such file, and data sets need: pip install 'trimtab[data]'"
+            f"got {shown_path(source)}: there is no such file, and data sets need: pip install 'trimtab[data]'"
         ) from error
     except Exception as error:  # datasets raises whatever its readers and the network raise
         reason = legible(reason_of(error), keep="")
         raise InvalidData(
-            f"got {shown(source)}, expected a file, or a data set with a split {shown(split)} ({reason})"
+            f"got {shown_path(source)}, expected a file, or a data set with a split {shown(split)} ({reason})"
         ) from error

@@ -2,22 +2,20 @@
 
 import hashlib
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from trimtab.checking import checked, shown
+from trimtab.data.files import shown_path
 from trimtab.data.json_text import dump_json
 from trimtab.data.jsonlines import is_file
 from trimtab.data.label_values import LabelRange, OutsideLabels, check_label_range, named, number_of
 from trimtab.data.records import read_records
-from trimtab.data.visible import legible
 from trimtab.errors import InvalidData, InvalidSetting, WrongType
 
 SHOWN_COLUMNS = 20  # in a message
-BEYOND_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
 @checked
@@ -151,7 +149,7 @@ def read_table(source: str | Path, split: str, parse: Callable[[dict[str, Any]],
             table.faults.append(f"{record.place}: {error}")
     if not table.rows:
         first = (table.faults or ["the table is empty"])[0]
-        raise InvalidData(f"{shown(str(source))} has no usable row; first fault: {first}")
+        raise InvalidData(f"{shown_path(source)} has no usable row; first fault: {first}")
     table.sha256 = table.sha256 or hashlib.sha256(repr(table.rows).encode()).hexdigest()
     return table
 
@@ -173,7 +171,7 @@ def hash_of_file(source: str | Path) -> str:
         with open(source, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InvalidData(f"cannot read {shown(str(source))}: {error.strerror or error}") from error
+        raise InvalidData(f"cannot read {shown_path(source)}: {error.strerror or error}") from error
 
 
 def column_of(row: Any, column: str) -> Any:
@@ -250,10 +248,4 @@ def select_balanced(rows: Sequence[LabelledText], limit: int | None, seed: int) 
 
 def digest_of(examples: Sequence[object]) -> str:
     """Return a hash of a list of JSON values; the order matters. It is the hash of their JSON in ASCII."""
-    text = BEYOND_ASCII.sub(_escapes, dump_json(examples))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _escapes(found: re.Match[str]) -> str:
-    units = found[0].encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+    return hashlib.sha256(dump_json(examples, ascii_only=True).encode()).hexdigest()[:16]

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from trimtab.checking import checked
-from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
+from trimtab.checking import checked, shown
+from trimtab.engines.sampling_params import DEFAULT_TOP_K, MAX_COUNT, SamplingParams
 from trimtab.engines.torch.guide import Guide
 from trimtab.errors import InvalidSetting, RewardMismatch
 from trimtab.models.frozen_lm import PromptBatch
@@ -57,6 +57,8 @@ class SteeringProcessor(LogitsProcessor):
     ):
         if not steer.terms:
             raise InvalidSetting("got a steer without terms, expected at least one")
+        if pad_token_id is not None and not 0 <= pad_token_id < MAX_COUNT:
+            raise InvalidSetting(f"got pad_token_id={shown(pad_token_id)}, expected a token id")
         self._steer = steer
         self._params = SamplingParams(top_k=top_k, top_p=top_p)
         for reward in distinct_rewards([steer]):

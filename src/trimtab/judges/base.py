@@ -102,9 +102,16 @@ def checked(name: str, scores: Any, count: int) -> list[float]:
         InvalidData: there is not one score for each text, or one is no number, or out of range by more than rounding.
     """
     for score in (found := one_for_each(name, scores, count)):
-        if not isinstance(score, Real) or not -TOLERANCE <= score <= 1 + TOLERANCE:
+        if not _in_range(score):
             raise InvalidData(f"got {shown(score)} from {_judge(name)}, expected a number from 0 (bad) to 1 (good)")
     return [min(max(float(score), 0.0), 1.0) for score in found]
+
+
+def _in_range(score: Any) -> bool:
+    try:
+        return isinstance(score, Real) and -TOLERANCE <= float(score) <= 1 + TOLERANCE
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def one_for_each(name: str, scores: Any, count: int) -> list[Any]:

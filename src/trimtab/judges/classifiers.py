@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import fetch, reason_of
 from trimtab.data.visible import legible
 from trimtab.errors import InvalidData, InvalidSetting
@@ -73,7 +73,7 @@ def text_classification(spec: str, model: str, label: str | None, words: Sequenc
             classifier = _pipeline(model if Path(model).is_dir() else str(fetch(model, FILES)))
     except Exception as error:  # a damaged folder may raise any error of transformers or of safetensors
         raise InvalidSetting(
-            f"got the judge {shown(spec)}, expected vader, profanity, onnx:FOLDER, reward:NAME, or a "
+            f"got the judge {shown_path(spec)}, expected vader, profanity, onnx:FOLDER, reward:NAME, or a "
             f"text-classification model's folder or Hub id ({reason_of(error)})"
         ) from error
     labels = [str(each) for each in classifier.model.config.id2label.values()]
@@ -131,8 +131,8 @@ def find_label(labels: Sequence[str], label: str | None, words: Sequence[str], s
                 return each
     without = spec.removesuffix(f":{label}")
     raise InvalidSetting(
-        f"got the judge {shown(without)} with the labels {named_labels(labels)}, expected one of these labels "
-        f"behind its name, as in {shown(f'{without}:{labels[-1]}')}"
+        f"got the judge {shown_path(without)} with the labels {named_labels(labels)}, expected one of these labels "
+        f"behind its name, as in {shown_path(f'{without}:{labels[-1]}')}"
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 from trimtab.checking import checked, shown
+from trimtab.data.files import shown_path
 from trimtab.errors import InvalidSetting
 from trimtab.judges.base import Judge
 from trimtab.judges.classifiers import judge_name, profanity, text_classification, vader
@@ -70,7 +71,7 @@ def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
     if kind == "reward" and rest:
         return _reward(*parse_reward(rest))
     if close := get_close_matches(spec, NAMED_JUDGES):
-        raise InvalidSetting(f"got the judge {shown(spec)}; did you mean {close[0]!r}?")
+        raise InvalidSetting(f"got the judge {shown_path(spec)}; did you mean {close[0]!r}?")
     return text_classification(spec, *parse_reward(spec), labels)
 
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.errors import InvalidSetting, RewardNotFound
 from trimtab.judges.question import SELF, question_of
 from trimtab.rewards.registry import bundled_rewards, check_steers
@@ -49,11 +49,11 @@ def parse_judge(text: str) -> JudgeText:
         return JudgeText(text, None)
     name, _, sign = text.rpartition("=")
     if not name or sign not in ("+1", "1", "-1"):
-        raise InvalidSetting(f"got the judge {shown(text)}, {EXPECTED}")
+        raise InvalidSetting(f"got the judge {shown_path(text)}, {EXPECTED}")
     known = (*bundled_rewards(), "vader", "profanity")
     first = name.partition(":")[0]
     if first not in known and not _is_path(name) and (close := get_close_matches(first, known)):
-        raise InvalidSetting(f"got the judge {shown(text)}; did you mean {close[0]}={sign}?")
+        raise InvalidSetting(f"got the judge {shown_path(text)}; did you mean {close[0]}={sign}?")
     return JudgeText(name, int(sign))
 
 

@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
-from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.json_text import parse_json
 from trimtab.errors import InvalidSetting, TrimtabError
@@ -36,7 +36,9 @@ def onnx_judge(spec: str, folder: str, label: str | None, words: Sequence[str]) 
     except Exception as error:
         raise _unreadable(spec, error) from error
     if logits.ndim != 2:
-        raise InvalidSetting(f"got the judge {shown(spec)}, expected logits of texts × labels; it has {logits.ndim} axes")
+        raise InvalidSetting(
+            f"got the judge {shown_path(spec)}, expected logits of texts × labels; it has {logits.ndim} axes"
+        )
     labels = _labels(Path(folder), logits.shape[1])
     column = labels.index(find_label(labels, label, words, spec))
 
@@ -61,10 +63,15 @@ class OnnxClassifier:
         try:
             import onnxruntime
         except ImportError as error:
-            raise InvalidSetting(f"the judge {shown(spec)} needs: {EXTRA}") from error
-        files = sorted(folder.glob("*.onnx"))
+            raise InvalidSetting(f"the judge {shown_path(spec)} needs: {EXTRA}") from error
+        try:
+            files = sorted(folder.glob("*.onnx"))
+        except OSError as error:  # a name that is too long, a folder that may not be read
+            raise _unreadable(spec, error) from error
         if len(files) != 1:
-            raise InvalidSetting(f"got the judge {shown(spec)}, expected a folder with one .onnx file; it has {len(files)}")
+            raise InvalidSetting(
+                f"got the judge {shown_path(spec)}, expected a folder with one .onnx file; it has {len(files)}"
+            )
         self.digest = hashlib.sha256(files[0].read_bytes()).hexdigest()[:16]
         try:
             self._session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
@@ -92,15 +99,16 @@ def _tokenizer(folder: Path, spec: str) -> Any:
     elif (folder / "vocab.txt").is_file():
         tokenizer = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
     else:
-        raise InvalidSetting(f"got the judge {shown(spec)}, expected a tokenizer.json or vocab.txt in its folder")
+        raise InvalidSetting(f"got the judge {shown_path(spec)}, expected a tokenizer.json or vocab.txt in its folder")
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
     return tokenizer
 
 
 def _unreadable(spec: str, error: Exception) -> InvalidSetting:
+    reason = getattr(error, "strerror", None) or reason_of(error)
     return InvalidSetting(
-        f"got the judge {shown(spec)}, expected a classifier that onnxruntime can run ({reason_of(error)})"
+        f"got the judge {shown_path(spec)}, expected a classifier that onnxruntime can run ({reason})"
     )
 
 

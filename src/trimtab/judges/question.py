@@ -7,7 +7,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, final
 
-from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.jsonlines import is_file
 from trimtab.errors import InvalidData, InvalidSetting
@@ -126,13 +126,15 @@ def read_question(name: str) -> Question:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not is_file(path):
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise InvalidSetting(f"got the question {shown(name)}, expected {known}, or a .toml file like theirs in {FOLDER}")
+        raise InvalidSetting(
+            f"got the question {shown_path(name)}, expected {known}, or a .toml file like theirs in {FOLDER}"
+        )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return parse_question(path.stem, content)
     except (OSError, RecursionError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise InvalidData(
-            f"{shown(str(path))} is not a question: {_reason(error)}; compare it with those in {FOLDER}"
+            f"{shown_path(path)} is not a question: {_reason(error)}; compare it with those in {FOLDER}"
         ) from error
 
 
@@ -151,7 +153,7 @@ def question_of(judge: str) -> Question:
     """
     kind, _, name = judge.partition(":")
     if kind != SELF:
-        raise InvalidSetting(f"got the judge {shown(judge)}, expected {SELF}, {SELF}:QUESTION, or reward.away(1)")
+        raise InvalidSetting(f"got the judge {shown_path(judge)}, expected {SELF}, {SELF}:QUESTION, or reward.away(1)")
     return read_question(name or DEFAULT_QUESTION)
 
 

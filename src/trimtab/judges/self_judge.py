@@ -140,7 +140,7 @@ class TokenizedQuestion:
 
     def opening(self, prompt: str) -> list[int]:
         """The tokens between the preamble and the text that is judged."""
-        return self.codec.encode_text(self.question.opening(prompt))
+        return self.codec.encode_literal(self.question.opening(prompt))  # a control token of a user is text
 
 
 def tokenize_question(codec: TextCodec, question: Question, chat: bool) -> TokenizedQuestion:

@@ -1,7 +1,6 @@
 """From prompts to token ids and from token ids to text. A prompt is a text or a conversation."""
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from threading import Lock
@@ -9,6 +8,7 @@ from typing import Protocol, final, runtime_checkable
 
 from transformers import PreTrainedTokenizerBase
 
+from trimtab.checking import shown
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidPrompt
 from trimtab.models.chat_template import ROLES, encode_turns, render_turns
@@ -98,6 +98,7 @@ class TokenizerCodec:
         name: the model's name, for messages.
         context_length: the longest sequence that the model reads, in tokens.
         eos_token_ids: every token that ends a text.
+        vocabulary_size: how many tokens the model knows, which may be fewer than the tokenizer has; None if unknown.
     """
 
     def __init__(
@@ -106,13 +107,15 @@ class TokenizerCodec:
         name: str,
         context_length: int,
         eos_token_ids: Collection[int],
+        vocabulary_size: int | None = None,
     ):
         self.tokenizer, self.name = tokenizer, name
         self.context_length, self.eos_token_ids = context_length, frozenset(eos_token_ids)
         first = tokenizer.bos_token_id
         self.bos_token_id: int | None = tokenizer.eos_token_id if first is None else first
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        self.fingerprint = hashlib.sha256(_ascii_json(vocabulary).encode()).hexdigest()[:16]
+        self.fingerprint = hashlib.sha256(dump_json(vocabulary, ascii_only=True).encode()).hexdigest()[:16]
+        self._vocabulary_size = vocabulary_size
         self._lock = Lock()  # a fast tokenizer cannot encode in two threads at once
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
@@ -126,6 +129,7 @@ class TokenizerCodec:
                 ids = encode_turns(self.tokenizer, self._control, [dict(message) for message in prompt], self.name)
         if not ids:
             raise InvalidPrompt("got an empty prompt, expected at least one token of text to continue")
+        self._check_known(ids)
         if len(ids) >= self.context_length:
             raise InvalidPrompt(
                 f"got a prompt of {len(ids)} tokens, expected fewer than the context of {self.context_length}; "
@@ -171,7 +175,19 @@ class TokenizerCodec:
 
     def _encode(self, text: str, special_tokens: bool) -> list[int]:
         with self._lock:
-            return list(self.tokenizer(text, add_special_tokens=special_tokens)["input_ids"])
+            ids = list(self.tokenizer(text, add_special_tokens=special_tokens)["input_ids"])
+        self._check_known(ids)
+        return ids
+
+    def _check_known(self, ids: Sequence[int]) -> None:
+        """Refuse tokens that the tokenizer has and the model has not."""
+        if self._vocabulary_size is None:
+            return
+        if unknown := next((token for token in ids if token >= self._vocabulary_size), None):
+            raise InvalidPrompt(
+                f"got text with the token {shown(self.token_text(unknown))}, which {self.name} does not know: its "
+                f"tokenizer has more tokens than the model's {self._vocabulary_size}"
+            )
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -192,7 +208,7 @@ def check_conversation(conversation: object) -> None:
     """
     if isinstance(conversation, str) or not isinstance(conversation, Sequence):
         raise InvalidPrompt(
-            f"got {conversation!r:.60}, expected a list of messages, such as [{{'role': 'user', 'content': 'Hello'}}]"
+            f"got {shown(conversation)}, expected a list of messages, such as [{{'role': 'user', 'content': 'Hello'}}]"
         )
     if not conversation:
         raise InvalidPrompt("got an empty conversation, expected at least one message")
@@ -208,9 +224,9 @@ def _check_message(message: object) -> None:
         or set(message) != {"role", "content"}
         or not all(isinstance(value, str) for value in message.values())
     ):
-        raise InvalidPrompt(f"got the message {message!r:.200}, expected {{'role': 'user', 'content': 'a text'}}")
+        raise InvalidPrompt(f"got the message {shown(message)}, expected {{'role': 'user', 'content': 'a text'}}")
     if message["role"] not in ROLES:
-        raise InvalidPrompt(f"got the role {message['role']!r:.60}, expected one of: {', '.join(ROLES)}")
+        raise InvalidPrompt(f"got the role {shown(message['role'])}, expected one of: {', '.join(ROLES)}")
     check_text(message["content"])
 
 
@@ -223,16 +239,4 @@ def check_text(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InvalidPrompt(
-            f"got {text[:SHOWN]!r}, expected text that has a UTF-8 encoding ({error.reason})"
-        ) from error
-
-
-def _ascii_json(value: object) -> str:
-    """A value as JSON in ASCII, as fingerprints have always been computed."""
-    return re.sub(r"[^ -~]", lambda match: _escaped(match[0]), dump_json(value))
-
-
-def _escaped(character: str) -> str:
-    units = character.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+        raise InvalidPrompt(f"got {shown(text)}, expected text that has a UTF-8 encoding ({error.reason})") from error

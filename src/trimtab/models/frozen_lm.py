@@ -129,7 +129,7 @@ class FrozenLM:
         configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
         ids = configured if isinstance(configured, list) else [configured]
         eos = [token for token in [*ids, self.tokenizer.eos_token_id] if token is not None]
-        return TokenizerCodec(self.tokenizer, self.name, self.context_length, eos)
+        return TokenizerCodec(self.tokenizer, self.name, self.context_length, eos, self.vocabulary_size)
 
     @cached_property
     def base_fingerprint(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.checking import shown
 from trimtab.data.hub import HubFault, fetch, reason_of, suggestion
 from trimtab.data.json_text import parse_json
 from trimtab.errors import InvalidData, InvalidSetting, ModelNotFound
@@ -47,8 +48,9 @@ def load_codec(name: str | Path) -> TokenizerCodec:
     with quiet_transformers(), faults_of(name):
         tokenizer = _load_tokenizer(folder)
         context_length, eos = _limits(folder)
+        size = _record(folder / "config.json").get("vocab_size")
     ends = [token for token in [*eos, tokenizer.eos_token_id] if token is not None]
-    return TokenizerCodec(tokenizer, name, context_length, ends)
+    return TokenizerCodec(tokenizer, name, context_length, ends, size if isinstance(size, int) else None)
 
 
 def load_frozen_lm(
@@ -117,13 +119,14 @@ def check_device(device: "torch.device | str | None", dtype: "torch.dtype | None
 
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise InvalidSetting(f"got dtype={dtype!r}, expected torch.float32 or torch.bfloat16")
+        raise InvalidSetting(f"got dtype={shown(dtype)}, expected torch.float32 or torch.bfloat16")
     try:
         matrix = torch.ones(2, 2, device=chosen, dtype=dtype or torch.float32)
         (matrix @ matrix).sum().item()
     except (RuntimeError, AssertionError, TypeError) as error:
-        asked = f"device={str(chosen)!r}" + (f" with dtype={dtype}" if dtype else "")
-        raise InvalidSetting(f"got {asked}, expected one that torch can use ({reason_of(error)})") from error
+        asked = f"device={shown(str(chosen))}" + (f" with dtype={dtype}" if dtype else "")
+        reason = shown(reason_of(error))
+        raise InvalidSetting(f"got {asked}, expected one that torch can use ({reason})") from error
     return torch.device(chosen)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from trimtab.checking import checked, shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import is_file
@@ -108,8 +109,9 @@ class RewardCard:
         """
         if fingerprint != self.tokenizer_fingerprint:
             raise RewardMismatch(
-                f"reward {shown(name)} was trained for the tokenizer {self.tokenizer_fingerprint} (of {self.base}), the "
-                f"language model has {fingerprint}; train a reward for that model: trimtab train labels --base MODEL"
+                f"reward {shown(name)} was trained for the tokenizer {self.tokenizer_fingerprint} (of {self.base}), "
+                f"the language model has {fingerprint}; train a reward for that model: "
+                "trimtab train labels --base MODEL"
             )
 
     def to_json(self) -> str:
@@ -143,11 +145,11 @@ def read_card(folder: str | Path) -> RewardCard:
     """
     path = Path(folder) / CARD_FILE
     if not is_file(path):
-        raise CorruptReward(f"got {shown(str(folder))}, expected the folder of a reward; it has no {CARD_FILE}")
+        raise CorruptReward(f"got {shown_path(folder)}, expected the folder of a reward; it has no {CARD_FILE}")
     try:
         return RewardCard.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise CorruptReward(f"cannot read {shown(str(path))}: {reason_of(error)}") from error
+        raise CorruptReward(f"cannot read {shown_path(path)}: {reason_of(error)}") from error
 
 
 def _fields_of(text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trimtab.checking import checked, shown
+from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard
@@ -53,11 +54,13 @@ def read_rad(file: str | Path, attributes: Sequence[str]) -> dict[str, Tensor]:
         raise InvalidSetting(f"got attributes {shown(list(attributes))}, expected one or more different names")
     tensors = _renamed(_load(file))
     if "head.value.weight" not in tensors or not tensors["head.value.weight"].dim():
-        raise InvalidData(f"{shown(str(file))} has no lm_head.weight, expected a RAD reward model's state dict")
+        raise InvalidData(f"{shown_path(file)} has no lm_head.weight, expected a RAD reward model's state dict")
     if (outputs := len(tensors["head.value.weight"])) != len(attributes):
         raise InvalidSetting(f"got {len(attributes)} attributes for a head of {outputs} outputs, expected one for each")
     if bad := first_non_finite(tensors):
-        raise InvalidData(f"{shown(str(file))} is damaged: {shown(bad)} has a number that is not finite; fetch the file again")
+        raise InvalidData(
+            f"{shown_path(file)} is damaged: {shown(bad)} has a number that is not finite; fetch the file again"
+        )
     return tensors
 
 
@@ -98,10 +101,14 @@ def _load(file: str | Path) -> Mapping[str, Tensor]:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive or pickle may raise anything
         reason = error.strerror if isinstance(error, OSError) else "no PyTorch file, a damaged one, or other objects"
-        raise InvalidData(f"cannot read {shown(str(file))} as tensors alone ({reason}); fetch the file again") from error
+        raise InvalidData(
+            f"cannot read {shown_path(file)} as tensors alone ({reason}); fetch the file again"
+        ) from error
     is_state = isinstance(loaded, Mapping) and all(isinstance(weight, Tensor) for weight in loaded.values())
     if not is_state or not all(isinstance(name, str) for name in loaded):
-        raise InvalidData(f"got {type(loaded).__name__} in {shown(str(file))}, expected a state dict: names and tensors")
+        raise InvalidData(
+            f"got {type(loaded).__name__} in {shown_path(file)}, expected a state dict: names and tensors"
+        )
     return loaded
 
 

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from trimtab.checking import shown
-from trimtab.data.files import whole_folder, why_not_written
+from trimtab.data.files import shown_path, whole_folder, why_not_written
 from trimtab.data.outputs import write_whole
 from trimtab.errors import CorruptReward, InvalidOutput
 from trimtab.rewards.base_path import recorded_base
@@ -37,7 +37,9 @@ def write_reward(folder: Path, card: RewardCard, tensors: Mapping[str, Tensor]) 
             write_card(partial, replace(card, base=base, weights_dtype=dtype, weights_sha256=digest), folder.name)
     except (OSError, SafetensorError) as error:
         reason = why_not_written(error)
-        raise InvalidOutput(f"cannot save the reward in {shown(str(folder))}: {reason}; an older one is kept") from error
+        raise InvalidOutput(
+            f"cannot save the reward in {shown_path(folder)}: {reason}; an older one is kept"
+        ) from error
 
 
 def write_card(folder: Path, card: RewardCard, name: str | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab.checking import check_type, checked, shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import HubFault, fetch, suggestion
 from trimtab.errors import InvalidSetting, RewardNotFound, WrongType
 from trimtab.rewards.card import CARD_FILE, WEIGHTS_FILE, RewardCard, read_card
@@ -49,7 +50,7 @@ def find_reward(name: str | Path) -> Path:
     except HubFault as fault:
         names = list(bundled_rewards())
         raise RewardNotFound(
-            f"got reward {shown(text)}, expected one of: {', '.join(names)}; or a folder, or a Hub id ({fault})"
+            f"got reward {shown_path(text)}, expected one of: {', '.join(names)}; or a folder, or a Hub id ({fault})"
             + suggestion(text, names)
         ) from fault
 
@@ -142,7 +143,7 @@ def name_by_method(name: str, method: str | None) -> str:
     head = read_card(find_reward(found)).head
     if head != wanted:
         has = HEADS[head].method
-        raise InvalidSetting(f"got method {method!r} for {shown(name)}, expected {has!r}; leave the method out")
+        raise InvalidSetting(f"got method {method!r} for {shown_path(name)}, expected {has!r}; leave the method out")
     return found
 
 
@@ -168,8 +169,8 @@ def check_steers(texts: Sequence[str], method: str | None = None, tokenizer_fing
         check_reward(name, tokenizer_fingerprint)
 
 
-def _parse_steers(texts: Sequence[str]) -> list[SteerText]:
-    if isinstance(texts, str):
+def _parse_steers(texts: object) -> list[SteerText]:
+    if isinstance(texts, str | bytes):
         raise WrongType(f"got texts={shown(texts)}, expected a list of steers, as in ['toxicity=-30']")
     return [parse_steer(text) for text in check_type("texts", texts, Sequence[str])]
 

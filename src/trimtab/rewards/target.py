@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from trimtab.checking import checked, shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.outputs import check_parent
 from trimtab.errors import InvalidOutput, InvalidSetting
@@ -20,7 +21,7 @@ def check_target(folder: str | Path) -> None:
         InvalidSetting: the path is a file, or a folder that holds other files.
         InvalidOutput: the path has no name, or the folder cannot be written, or made.
     """
-    path, given = Path(folder), f"got {shown(str(folder))} to save a reward in"
+    path, given = Path(folder), f"got {shown_path(folder)} to save a reward in"
     if path.name in NO_NAMES:
         raise InvalidOutput(f"{given}, expected a folder with a name, such as rewards/mine")
     try:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.errors import CorruptReward, TrainingDiverged
 
@@ -43,15 +44,15 @@ def read_weights(path: Path, expected_sha256: str | None = None) -> dict[str, Te
     try:
         if expected_sha256 is not None and (found := sha256(path)) != expected_sha256:
             raise CorruptReward(
-                f"{shown(str(path))} is damaged: got SHA-256 {found[:16]}…, expected {expected_sha256[:16]}… "
+                f"{shown_path(path)} is damaged: got SHA-256 {found[:16]}…, expected {expected_sha256[:16]}… "
                 f"as its card says; {again}"
             )
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CorruptReward(f"cannot read {shown(str(path))}: {reason_of(error)}; {again}") from error
+        raise CorruptReward(f"cannot read {shown_path(path)}: {reason_of(error)}; {again}") from error
     if bad := first_non_finite(tensors):
         raise CorruptReward(
-            f"{shown(str(path))} is damaged: the tensor {shown(bad)} has a number that is not finite; {again}"
+            f"{shown_path(path)} is damaged: the tensor {shown(bad)} has a number that is not finite; {again}"
         )
     return tensors
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, final, runtime_checkable
 import numpy as np
 
 from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.data.hub import HubFault, fetch, is_offline, reason_of
 from trimtab.engines.base import Capability, Engine
 from trimtab.errors import InvalidSetting, WrongType
@@ -66,15 +67,13 @@ class SentenceSimilarity:
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
-            raise InvalidSetting(f"similarity={shown(name)} needs: {EXTRA}; or choose 'lm' or 'off'") from error
+            raise InvalidSetting(f"similarity={shown_path(name)} needs: {EXTRA}; or choose 'lm' or 'off'") from error
         try:
             if not Path(name).is_dir():
                 fetch(name, [MODULES_FILE])  # refuses a name that the Hub does not have within seconds
             self._encoder: Any = SentenceTransformer(name, local_files_only=bool(is_offline()))
         except Exception as error:  # a damaged folder may raise any error of three libraries
-            raise InvalidSetting(
-                f"got similarity={shown(name)}, {EXPECTED} ({reason_of(error)})"
-            ) from error
+            raise InvalidSetting(f"got similarity={shown_path(name)}, {EXPECTED} ({reason_of(error)})") from error
         self.name = name
         self.needs: frozenset[Capability] = frozenset()
 
@@ -138,14 +137,14 @@ def check_similarity(name: str) -> None:
     if name in (OFF, HIDDEN_STATES):
         return
     if find_spec("sentence_transformers") is None:
-        raise InvalidSetting(f"similarity={shown(name)} needs: {EXTRA}; or choose 'lm' or 'off'")
+        raise InvalidSetting(f"similarity={shown_path(name)} needs: {EXTRA}; or choose 'lm' or 'off'")
     try:
         folder = Path(name) if name and Path(name).is_dir() else fetch(name, [MODULES_FILE])
         found = any((folder / file).is_file() for file in (MODULES_FILE, "config.json"))
     except (HubFault, OSError, ValueError) as error:
-        raise InvalidSetting(f"got similarity={shown(name)}, {EXPECTED} ({reason_of(error)})") from error
+        raise InvalidSetting(f"got similarity={shown_path(name)}, {EXPECTED} ({reason_of(error)})") from error
     if not found:
-        raise InvalidSetting(f"got similarity={shown(name)}, {EXPECTED} (its folder has no {MODULES_FILE})")
+        raise InvalidSetting(f"got similarity={shown_path(name)}, {EXPECTED} (its folder has no {MODULES_FILE})")
 
 
 def _unit(vector: Embedding) -> Embedding:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trimtab.checking import shown
+from trimtab.data.files import shown_path
 from trimtab.errors import InvalidSetting
 from trimtab.rewards.card import WEIGHTS_FILE, TrunkTraining, read_card
 from trimtab.rewards.heads import head_class
@@ -44,7 +44,7 @@ def start_from(network: RewardNetwork, trunk: TrunkTraining, folder: Path) -> in
     copied = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
     if not copied:
         raise InvalidSetting(
-            f"got start={shown(str(folder))}, expected a reward that shares a weight's shape with this one"
+            f"got start={shown_path(folder)}, expected a reward that shares a weight's shape with this one"
         )
     network.load_state_dict(copied, strict=False)
     return len(copied)

@@ -10,14 +10,14 @@ from typing import final
 
 from filelock import FileLock, Timeout
 
-from trimtab.checking import checked, shown
+from trimtab.checking import checked
+from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
 from trimtab.data.outputs import check_parent, write_whole
 from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidData, InvalidOutput
 from trimtab.rewards.card import WEIGHTS_FILE
-from trimtab.rewards.target import NO_NAMES
 from trimtab.training.saving import saving
 
 SETTINGS_FILE = "settings.json"
@@ -193,23 +193,23 @@ def check_folder(path: Path, option: str) -> None:
     Raises:
         InvalidOutput: it is a file or a device, or it may not be written.
     """
-    if path.name in NO_NAMES:
-        raise InvalidOutput(f"got {option} {shown(str(path))}, expected a folder with a name, such as rewards/mine")
+    if not path.name:
+        raise InvalidOutput(f"got {option} {shown_path(path)}, expected a folder with a name, such as rewards/mine")
     try:
         real = path.resolve()
         exists, is_folder = os.path.lexists(real), real.is_dir()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long, a null character
         reason = getattr(error, "strerror", None) or reason_of(error)
         raise InvalidOutput(
-            f"got {option} {shown(str(path))}, expected a folder that can be written ({reason})"
+            f"got {option} {shown_path(path)}, expected a folder that can be written ({reason})"
         ) from error
     if exists and not is_folder:
-        raise InvalidOutput(f"got {option} {shown(str(path))}, expected a folder; it is a file or a device")
+        raise InvalidOutput(f"got {option} {shown_path(path)}, expected a folder; it is a file or a device")
     check_parent(real / "file", path, option)
 
 
 def _is_ours(name: str) -> bool:
-    return name in OURS or name == LOCK_FILE or name.endswith(UNFINISHED)
+    return name in OURS or name == LOCK_FILE or name.startswith(f".{SETTINGS_FILE}") or name.endswith(UNFINISHED)
 
 
 def _step(checkpoint: Path) -> int:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from trimtab.checking import shown
-from trimtab.data.files import FULL, why_not_written
+from trimtab.data.files import FULL, shown_path, why_not_written
 from trimtab.errors import InvalidOutput
 
 TORCH_WRITER = ("PytorchStreamWriter", "inline_container", "unexpected pos", "file write", "iostream error")
@@ -34,7 +33,7 @@ def saving(folder: Path, what: str) -> Iterator[None]:
             raise
         reason = _torch_reason(folder) if by_torch else why_not_written(error)
         raise InvalidOutput(
-            f"cannot write {what} in {shown(str(folder))} ({reason}); "
+            f"cannot write {what} in {shown_path(folder)} ({reason}); "
             "free space or choose another folder, then give the same command again"
         ) from error
 

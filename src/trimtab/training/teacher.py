@@ -141,7 +141,8 @@ def _checked(target: Target, teacher: str) -> Target:
     rewards = target.rewards.masked_fill((target.candidates == UNKNOWN)[..., None], 0)
     if not (observed.isfinite().all() and rewards.isfinite().all()):
         raise NonFiniteReward(
-            f"the teacher {shown(teacher)} gives a reward that is not finite; choose another teacher, or train without bf16"
+            f"the teacher {shown(teacher)} gives a reward that is not finite; choose another teacher, or train without "
+            "bf16"
         )
     return Target(observed, target.known, target.candidates, rewards)
 

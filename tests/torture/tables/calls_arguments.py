@@ -127,6 +127,7 @@ WRITING = [
         "rewind(stop)",
         lambda w, v: w.lm.rewind("w1", w.steer, settings=QUICK, seed=1, stop=v),
         {
+            **NOTHING,
             **TEXTS,
             "empty text": "stops nothing",
             "long text": "a text",

@@ -121,11 +121,17 @@ REWARDS = [
             "junk.gguf",
             "empty.gguf",
             "folder.gguf",
-            "more_words",
         )
     ),
+    accepts(
+        "a tokenizer may have more tokens than its model, as Gemma 3's has; text that uses them is refused",
+        "load(more_words)",
+        lambda w: trimtab.load("broken/more_words").generate("w1 w2"),
+    ),
+    refuses("a word that the model does not know", lambda w: trimtab.load("broken/more_words").generate("w1 w100")),
 ]
 JUDGED = [
+    accepts("the default question", "judge self:", lambda w: judges.as_judge("self:")),
     *(
         refuses(f"a judge returns {value!r}"[:60], judged(value))
         for value in (None, "good", float("nan"), float("inf"), 2, -1, [1], {}, 1j, 10**400, b"1", object)
@@ -139,7 +145,6 @@ JUDGED = [
         for text in (
             "",
             "selfish",
-            "self:",
             "self:nobody",
             "self:question.toml",
             "self:deep.toml",

@@ -43,6 +43,13 @@ NUMBERS: list[Case] = [
 ]
 NAMES: list[Case] = [
     *(refused(*without(GENERATE, "--model"), "--model", name) for name in NO_MODELS),
+    accepted(
+        "a tokenizer may have more tokens than its model, as Gemma 3's has",
+        *without(GENERATE, "--model"),
+        "--model",
+        "broken/more_words",
+    ),
+    refused("generate", "w100", *SHORT, "--model", "broken/more_words"),
     *refused_values(GENERATE, "--dtype", ("", "float64", "int8", "FLOAT32", ESCAPE)),
     *refused_values(GENERATE, "--method", ("", "ARM", "rain", ESCAPE)),
     *refused_values(

@@ -68,7 +68,6 @@ NO_MODELS = (
     "broken/deep_config",
     "broken/bert",
     "broken/t5",
-    "broken/more_words",
 )
 NO_REWARDS = (
     "nowhere",

@@ -164,6 +164,19 @@ def row_paths(folder: Path) -> list[Path]:
     raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: it has no rows")
 
 
+def check_rows_only(folder: Path) -> None:
+    """Refuse a folder in which a comparison would find files that are no rows.
+
+    Raises:
+        InvalidData: a file has the suffix of rows and is none.
+    """
+    if other := next((path for path in sorted(folder.glob(f"*{SUFFIX}")) if not is_row(path)), None):
+        raise InvalidData(
+            f"got {str(folder)!r} for a comparison, expected a new folder or an older comparison's; "
+            f"{other.name!r} is no file of a row"
+        )
+
+
 def is_row(path: Path) -> bool:
     """Whether a file begins as the file of a row does."""
     if not path.is_file():

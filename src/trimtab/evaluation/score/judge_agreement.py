@@ -50,8 +50,9 @@ def _measure(judge: Judge, texts: Sequence[str], labels: Float[np.ndarray, " tex
     known = ~np.isnan(scores)
     high, found = labels[known] >= HIGH, scores[known]
     both = bool(high.any() and not high.all())
+    ranked = both and bool(np.ptp(found) > 0)  # equal scores have no ranks
     return {
-        "spearman": float(spearmanr(labels[known], found).statistic) if both else math.nan,
+        "spearman": float(spearmanr(labels[known], found).statistic) if ranked else math.nan,
         "auc": float(roc_auc_score(high, found)) if both else math.nan,
         "accuracy": float(accuracy_score(high, found >= threshold_of(judge))) if known.any() else math.nan,
         "texts": int(known.sum()),

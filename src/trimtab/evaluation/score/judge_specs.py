@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from trimtab.errors import InvalidSetting
+from trimtab.rewards import registry
 from trimtab.rewards.card import RewardCard, read_card
-from trimtab.rewards.registry import find_reward
 from trimtab.steering.notation import parse_reward
 
 LIBRARIES = {"vader": "vaderSentiment", "profanity": "profanity_check"}  # by the judge that needs it
@@ -33,7 +33,7 @@ def check_judges(specs: Sequence[str]) -> None:
 
 
 def check_reward(spec: str, tokenizer_fingerprint: str | None = None) -> RewardCard:
-    """Check NAME[:ATTRIBUTE] of a reward, and return its card.
+    """Check NAME[:ATTRIBUTE] of a reward, and return its card; the weights too, once the tokenizer is known.
 
     Args:
         spec: the reward, and one of its attributes.
@@ -44,10 +44,9 @@ def check_reward(spec: str, tokenizer_fingerprint: str | None = None) -> RewardC
         RewardMismatch: it was made for another tokenizer.
     """
     name, attribute = parse_reward(spec)
-    card = read_card(find_reward(name))
+    known = tokenizer_fingerprint is not None
+    card = registry.check_reward(name, tokenizer_fingerprint) if known else read_card(registry.find_reward(name))
     card.attribute_index(attribute)
-    if tokenizer_fingerprint is not None:
-        card.check_tokenizer(name, tokenizer_fingerprint)
     return card
 
 
@@ -60,6 +59,8 @@ def _check_judge(spec: str) -> None:
         check_reward(rest)
     elif kind == "onnx" and rest:
         _check_onnx(spec, Path(parse_reward(rest)[0]))
+    elif kind in ("reward", "onnx"):
+        raise InvalidSetting(f"got the judge {spec!r}, {EXPECTED}")
     elif close := get_close_matches(spec, LIBRARIES):
         raise InvalidSetting(f"got the judge {spec!r}; did you mean {close[0]!r}?")
     else:
