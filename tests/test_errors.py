@@ -11,7 +11,7 @@ CLASSES = [value for value in vars(errors).values() if inspect.isclass(value)]
 @pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)
 def test_every_error_is_a_trimtab_error_with_a_line_in_the_drawing(error):
     assert issubclass(error, errors.TrimtabError)
-    assert re.search(rf"^    ([├└]── )?{error.__name__}\b", errors.__doc__, re.MULTILINE)
+    assert re.search(rf"^    (│   )?([├└]── )?{error.__name__}\b", errors.__doc__, re.MULTILINE)
 
 
 def test_the_drawing_names_no_error_that_does_not_exist():

@@ -111,7 +111,7 @@ class LanguageModel:
         self.engine = engine
 
     def __repr__(self) -> str:
-        return f"LanguageModel({', '.join(self.engine.describe().values())})"
+        return f"LanguageModel({self.engine.codec.name!r}, {type(self.engine).__name__})"
 
     @property
     def base(self) -> FrozenLM:

@@ -55,8 +55,16 @@ def test_other_weights_of_a_reward_are_refused(lm, written):
 def test_other_weights_of_the_model_are_refused(written):
     other = LanguageModel(TorchEngine(tiny_lm("llama", seed=9)))
     found = replay_rows(list(read_lines(written)), loader(other))
-    assert all("has other weights: fingerprint" in result.fault for result in found)
-    assert "model" in found[0].fault
+    assert all("has other weights: base_fingerprint" in result.fault for result in found)
+
+
+def test_one_changed_weight_in_any_layer_is_noticed(written):
+    """Also one that the fingerprint of the cards does not sample, because it is in the middle of the model."""
+    changed = tiny_lm("llama")
+    changed.model.model.layers[0].mlp.up_proj.weight.data[3, 5] += 1e-3
+    lm = LanguageModel(TorchEngine(changed))
+    found = replay_rows(list(read_lines(written)), loader(lm))
+    assert all("has other weights: weights_fingerprint" in result.fault for result in found)
 
 
 def test_a_missing_steer_is_refused(lm, written):
@@ -128,4 +136,4 @@ def test_a_reward_with_another_range_is_refused(lm, written):
     for row in rows:
         row["provenance"]["steer"][0]["clamp"] = [0.0, 0.5]
     found = replay_rows(list(read_lines(write_lines(written, rows))), loader(lm))
-    assert all("steers differently (clamp: [0.0, 0.5] there" in result.fault for result in found)
+    assert all("steers differently (clamp[1]: 0.5 there, 1.0 here" in result.fault for result in found)

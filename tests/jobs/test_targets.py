@@ -26,7 +26,7 @@ def test_a_resumed_file_never_mixes_two_rewards(lm, source, tmp_path):
     run_job(lm, source, target, reward=tiny_reward(lm.base, "q", seed=0))
     target.write_text(target.read_text(encoding="utf-8").split("\n")[0] + "\n", encoding="utf-8")
     before = target.read_bytes()
-    with pytest.raises(errors.InvalidData, match=r"other settings \(steer: .*fingerprint"):
+    with pytest.raises(errors.InvalidData, match=r"other settings \(steer\[0\]\.fingerprint: "):
         run_job(lm, source, target, reward=tiny_reward(lm.base, "q", seed=1))
     assert target.read_bytes() == before
 
@@ -42,7 +42,7 @@ def test_the_message_names_the_setting_that_differs(lm, source, tmp_path):
 def test_versions_and_device_alone_do_not_refuse_a_resume():
     there = {"trimtab": "0.1", "torch": "2.0", "device": "cuda:0", "base_fingerprint": "a"}
     assert differences(there, {**there, "trimtab": "0.2", "torch": "2.1", "device": "cpu"}) == ""
-    assert differences(there, {**there, "base_fingerprint": "b"}) == "base_fingerprint: a there, b here"
+    assert differences(there, {**there, "base_fingerprint": "b"}) == "base_fingerprint: 'a' there, 'b' here"
     assert differences({}, {"job": 1}) == "job: None there, 1 here"
 
 

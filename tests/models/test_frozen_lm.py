@@ -74,3 +74,13 @@ def test_a_model_without_a_language_model_head_is_refused(llama):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_decoders_are_causal_in_every_dtype(frozen, dtype):
     check_causal(copy.deepcopy(frozen.model).to(dtype))
+
+
+def test_the_fingerprint_of_all_weights_changes_with_any_weight_and_with_the_dtype():
+    one, same, other = (tiny_lm("llama") for _ in range(3))
+    other.model.model.layers[1].self_attn.o_proj.weight.data[0, 0] += 1e-6
+    assert one.weights_fingerprint == same.weights_fingerprint != other.weights_fingerprint
+    assert one.base_fingerprint == other.base_fingerprint  # cards know a sample of the weights
+    same = tiny_lm("llama")
+    same.model.to(torch.bfloat16)
+    assert same.weights_fingerprint != one.weights_fingerprint

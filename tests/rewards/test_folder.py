@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from tiny import tiny_lm, tiny_reward
 from trimtab import errors
-from trimtab.rewards.card import read_card
+from trimtab.rewards.card import UncheckedReward, read_card
 from trimtab.rewards.folder import write_card
 from trimtab.rewards.registry import load_reward
 from trimtab.rewards.target import check_target
@@ -79,11 +79,12 @@ def test_a_reward_with_nan_is_refused_even_if_its_card_knows_no_hash(llama, fold
         load_reward(str(folder), llama)
 
 
-def test_a_reward_whose_card_knows_no_hash_is_loaded(llama, folder):
+def test_a_reward_whose_card_knows_no_hash_is_loaded_with_a_warning(llama, folder):
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del values["weights_sha256"], values["weights_dtype"]
     (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
-    assert load_reward(str(folder), llama).attributes == ("kind", "calm")
+    with pytest.warns(UncheckedReward, match="has no checksum of its weights"):
+        assert load_reward(str(folder), llama).attributes == ("kind", "calm")
 
 
 @pytest.mark.parametrize("change", [{"layers": 4}, {"rank": 33}, {"lora_rank": 1000}, {"bos_token_id": 64}])

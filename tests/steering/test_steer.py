@@ -1,7 +1,7 @@
 import pytest
 
 from tiny import tiny_reward
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidSetting, WrongType
 from trimtab.steering.steer import Steer, Term, distinct_rewards
 from trimtab.testing import WordCodec, WordReward
 
@@ -51,3 +51,10 @@ def test_a_column_that_the_reward_does_not_have_is_refused(llama, attribute):
     reward = tiny_reward(llama, "q")
     with pytest.raises(InvalidSetting, match="expected 0 to 1: the column"):
         Term(reward, attribute, 1.0)
+
+
+def test_steers_can_be_summed(llama):
+    one, two = tiny_reward(llama, "q").toward(1.0), tiny_reward(llama, "v").away(2.0)
+    assert sum([one, two]).terms == (one + two).terms
+    with pytest.raises(WrongType, match="expected two steers"):
+        3 + one

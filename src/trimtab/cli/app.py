@@ -2,8 +2,9 @@
 
 import errno
 import sys
+import warnings
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -12,6 +13,7 @@ from trimtab.cli import evaluate, generate, imports, replay, rewards, rewind, sc
 from trimtab.cli.help import CommandGroup, hide_flag_types
 from trimtab.data.visible import legible
 from trimtab.errors import TrimtabError
+from trimtab.rewards.card import UncheckedReward
 
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -57,6 +59,7 @@ def root(
 
 def main() -> None:
     """Run the command. A fault that is not a bug becomes one line on stderr and exit status 1."""
+    warnings.showwarning = cast(Any, show_warning)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows escapes
@@ -84,6 +87,12 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
         return "not enough memory; use a smaller model, --batch-size or number of samples"
     return None
+
+
+def show_warning(message: Warning | str, category: type[Warning], *place: object) -> None:
+    """Print a warning of ours as one line, and others not at all: they are for developers."""
+    if category is UncheckedReward:
+        report(f"warning: {message}")
 
 
 def report(message: str) -> None:

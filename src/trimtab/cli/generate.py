@@ -22,7 +22,7 @@ from trimtab.cli.options import (
     Target,
     load_language_model,
 )
-from trimtab.cli.prompt_file import check_prompts, check_sources, resolve_seed, run_with_progress
+from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, resolve_seed, run_with_progress
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidSetting
 from trimtab.rewards.heads import head_of_method
@@ -94,9 +94,12 @@ def generate(
         system=system,
         batch_invariant=batch_invariant,
     )
+    check_resume(target, job)
     lm = load_language_model(model, dtype, batch_invariant)
-    with loading("rewards"):
-        steering = load_steers(steer or [], method, lm.base)
+    steering = None
+    if steer:
+        with loading("rewards"):
+            steering = load_steers(steer, method, lm.base)
     if source is not None and target is not None:
         write = partial(write_prompts, lm, steer=steering, job=job, trace=trace)
         run_with_progress(lm, source, target, write, job, batch_size, steering)

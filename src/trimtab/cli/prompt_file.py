@@ -46,14 +46,12 @@ def check_sources(prompts: list[str] | None, source: Path | None, target: Path |
 def check_files(source: Path, target: Path) -> None:
     """Refuse an input that is not there, and an output that cannot be written. Errors as in `check_sources`."""
     from trimtab.data.jsonlines import is_file
-    from trimtab.jobs.prompts import STANDARD_STREAM
-    from trimtab.jobs.targets import is_pipe, open_target
+    from trimtab.jobs.target_path import STANDARD_STREAM, check_target_path, is_pipe
 
     if str(source) != STANDARD_STREAM and not is_file(source, or_pipe=True):
         raise InvalidData(f"got --input {str(source)!r}, expected a JSON-lines file; there is no such file")
-    if not is_pipe(target):
-        with open_target(target, source):
-            pass
+    if str(target) != STANDARD_STREAM and not is_pipe(target):
+        check_target_path(target, source)
 
 
 def check_prompts(
@@ -84,6 +82,19 @@ def check_prompts(
     if source is not None and source.is_file():
         usable_prompts(source, codec, chat, system)
     return codec
+
+
+def check_resume(target: Path | None, job: "Job | RewindJob") -> None:
+    """Refuse an --output that other settings wrote, before any weights load.
+
+    Raises:
+        InvalidData: it was written with other settings; the message says which.
+    """
+    from trimtab.jobs.target_path import STANDARD_STREAM, is_pipe
+    from trimtab.jobs.targets import FileTarget
+
+    if target is not None and str(target) != STANDARD_STREAM and not is_pipe(target):
+        FileTarget(target).check_job(job)
 
 
 def resolve_seed(typed: int | None, target: Path | None) -> int:

@@ -13,7 +13,7 @@ from trimtab.cli.console import error_console, loading
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.judges import JudgeSettings, load_search_judge, warn_of_self_judge
 from trimtab.cli.options import Prompts, Source, Target, load_language_model
-from trimtab.cli.prompt_file import check_prompts, check_sources, run_with_progress
+from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, run_with_progress
 from trimtab.cli.search_options import SearchOptions
 from trimtab.cli.search_outputs import Outputs, show
 from trimtab.errors import InvalidSetting
@@ -97,6 +97,7 @@ def search(
     options.check(judging.name)
     with loading(options.model):
         job = options.job(settings, budget, judging, target)
+    check_resume(target, job)
     models = load(job, prompts or [], source, judging.judge is None)
     if source is not None and target is not None:
         search_file(source, target, job, batch_size, models)

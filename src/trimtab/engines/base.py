@@ -161,7 +161,10 @@ class Engine(Protocol):
         """Tokens and forward calls since the engine, or this session, was made."""
 
     def describe(self) -> dict[str, str]:
-        """The engine in records of a run: `engine`, `model`, `base_fingerprint`, `dtype` and `device`."""
+        """The engine in records of a run: `engine`, `model`, `base_fingerprint`, `dtype`, `device`.
+
+        Where the weights can be read, also `weights_fingerprint`, a hash of all of them.
+        """
 
     def session(self) -> "Engine":
         """The same model with a prefix cache and a usage count of its own, for a search or several calls."""

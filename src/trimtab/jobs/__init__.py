@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from trimtab.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from trimtab.jobs.comparison import Replayed
     from trimtab.jobs.job import Job, RewindJob
     from trimtab.jobs.prompts import NumberedPrompt, as_prompt, number_prompts, read_prompts
-    from trimtab.jobs.replay import Replayed, replay_rows
+    from trimtab.jobs.replay import replay_rows
     from trimtab.jobs.rows import describe, describe_search, search_prompts, write_prompts
     from trimtab.jobs.run import run_file
     from trimtab.jobs.targets import FileTarget, StreamTarget, drawn_seed
@@ -37,7 +38,7 @@ __getattr__, __dir__ = lazy_exports(
         "FileTarget": "trimtab.jobs.targets",
         "Job": "trimtab.jobs.job",
         "NumberedPrompt": "trimtab.jobs.prompts",
-        "Replayed": "trimtab.jobs.replay",
+        "Replayed": "trimtab.jobs.comparison",
         "RewindJob": "trimtab.jobs.job",
         "StreamTarget": "trimtab.jobs.targets",
         "as_prompt": "trimtab.jobs.prompts",

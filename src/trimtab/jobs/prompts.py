@@ -8,9 +8,9 @@ from typing import Any, final
 
 from trimtab.data.jsonlines import Line, parse_lines, read_lines
 from trimtab.errors import InvalidData, InvalidPrompt
+from trimtab.jobs.target_path import STANDARD_STREAM
 from trimtab.models.codec import Message, Prompt, TextCodec
 
-STANDARD_STREAM = "-"
 Check = Callable[[Prompt, Sequence[int]], object]
 EXPECTED_ROW = 'expected an object with a text under "prompt", or a list of messages under "messages"'
 

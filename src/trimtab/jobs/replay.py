@@ -1,14 +1,16 @@
 """Write the texts of a file again from their provenance, and compare."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
-from typing import Any, final, get_args
+from typing import Any, get_args
 
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import Line
 from trimtab.engines.provenance import provenance
 from trimtab.errors import InvalidData, TrimtabError
+from trimtab.generation import Generation
+from trimtab.jobs.comparison import Replayed, compare
 from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.prompts import NumberedPrompt, as_prompt
 from trimtab.jobs.rows import search_prompts
@@ -21,22 +23,6 @@ from trimtab.steering.steer import Steer
 
 Models = tuple[LanguageModel, Steer | None, JudgeLike | None]
 Load = Callable[[Job | RewindJob], Models]
-
-
-@final
-@dataclass(frozen=True)
-class Replayed:
-    """A row that was written again.
-
-    Attributes:
-        number: the line of the row in its file, from 1.
-        fault: why it could not be written again, or what differs; None if the text is the same.
-        place: the index of the first token that differs; None if none does, or it was not written.
-    """
-
-    number: int
-    fault: str | None
-    place: int | None = None
 
 
 def replay_rows(
@@ -113,11 +99,12 @@ def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     Raises:
         InvalidData: the model, or a reward, has another fingerprint, or a reward steers differently.
     """
-    if recorded.get("base_fingerprint") != here["base_fingerprint"]:
-        raise InvalidData(
-            f"the model {here['model']!r} has other weights: fingerprint {here['base_fingerprint']}, "
-            f"the row has {recorded.get('base_fingerprint')}"
-        )
+    for name in ("base_fingerprint", "weights_fingerprint"):
+        if recorded.get(name) != here.get(name):
+            raise InvalidData(
+                f"the model {here['model']!r} has other weights: {name} {here.get(name)}, "
+                f"the row has {recorded.get(name)}"
+            )
     steers = [parse_json(dump_json(each.get("steer", []))) for each in (recorded, here)]
     if not isinstance(steers[0], list) or not all(isinstance(term, Mapping) for term in steers[0]):
         raise InvalidData("got a provenance whose steer is no list of rewards")
@@ -128,7 +115,7 @@ def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
                 f"the reward {name!r} has other weights: fingerprint {found.get('fingerprint')}, "
                 f"the row has {there.get('fingerprint')}"
             )
-        named = ("reward", "source")  # the same weights may lie in another folder
+        named = ("reward", "source", "weights_sha256")  # the same weights may lie in another file
         settings = [{key: value for key, value in each.items() if key not in named} for each in (there, found)]
         if differing := differences(settings[0], settings[1]):
             raise InvalidData(f"the reward {name!r} steers differently ({differing})")
@@ -154,32 +141,15 @@ def _replay_batch(lines: Sequence[Line], models: Models, job: Job | RewindJob) -
         numbered = [NumberedPrompt(number, prompt, {}) for number, prompt in enumerate(distinct.values(), start=1)]
         again = dict(zip(distinct, _write(numbered, models, job), strict=True))
         for line, key in zip(lines, keys, strict=True):
-            yield _compare(line, again[key])
+            yield compare(line, again[key], job)
     except TrimtabError as error:
         yield from (Replayed(line.number, str(error)) for line in lines)
 
 
-def _write(prompts: Sequence[NumberedPrompt], models: Models, job: Job | RewindJob) -> list[list[list[int]]]:
-    """The tokens of each sample of each prompt."""
+def _write(prompts: Sequence[NumberedPrompt], models: Models, job: Job | RewindJob) -> list[list[Generation]]:
+    """The samples of each prompt."""
     lm, steer, judge = models
     if isinstance(job, RewindJob):
         assert judge is not None
-        return [[result.token_ids] for result in search_prompts(lm, prompts, judge, steer, job)]
-    written = lm.generate([each.prompt for each in prompts], steer, job.sampling)
-    return [[sample.token_ids for sample in generation.samples] for generation in written]
-
-
-def _compare(line: Line, samples: Sequence[Sequence[int]]) -> Replayed:
-    """Compare a row with the sample of its number."""
-    row = line.row or {}
-    recorded, number = row.get("token_ids"), row.get("sample", 0)
-    if not isinstance(recorded, list) or not isinstance(number, int) or not 0 <= number < len(samples):
-        return Replayed(line.number, "the row lacks its token_ids, or the number of its sample")
-    written = list(samples[number])
-    if written == recorded:
-        return Replayed(line.number, None)
-    place = next(
-        (place for place, pair in enumerate(zip(written, recorded, strict=False)) if pair[0] != pair[1]),
-        min(len(written), len(recorded)),
-    )
-    return Replayed(line.number, f"the texts differ from token {place + 1} on", place)
+        return [[result.generation] for result in search_prompts(lm, prompts, judge, steer, job)]
+    return [list(each.samples) for each in lm.generate([each.prompt for each in prompts], steer, job.sampling)]

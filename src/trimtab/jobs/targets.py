@@ -12,15 +12,15 @@ from typing import Any, Protocol, cast, final, runtime_checkable
 
 from filelock import FileLock, Timeout
 
+from trimtab.checking import shown
 from trimtab.data.files import read_record
-from trimtab.data.json_text import dump_json
+from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
-from trimtab.data.outputs import check_output, write_whole
+from trimtab.data.outputs import write_whole
 from trimtab.engines.provenance import MACHINE
 from trimtab.errors import InvalidData, InvalidOutput
-from trimtab.jobs.prompts import STANDARD_STREAM
-
-SETTINGS_SUFFIX = ".settings.json"
+from trimtab.jobs.job import Job, RewindJob
+from trimtab.jobs.target_path import STANDARD_STREAM, check_target_path, has_content, is_pipe, settings_path
 
 
 @runtime_checkable
@@ -53,16 +53,8 @@ class FileTarget:
     """
 
     def __init__(self, path: Path, source: Path | None = None):
-        if path.suffix == ".gz":
-            raise InvalidData(
-                f"got {str(path)!r} to write, expected a plain .jsonl file: a compressed one cannot resume"
-            )
-        self.path = check_output(path, "--output", [source] if source else [], replace=True)
+        self.path = check_target_path(path, source)
         self.settings = settings_path(self.path)
-        if has_content(self.path) and not self.settings.exists():
-            raise InvalidData(
-                f"{str(self.path)!r} exists and has no {self.settings.name} beside it; remove it or choose another path"
-            )
 
     @contextmanager
     def claimed(self, settings: Mapping[str, Any]) -> Iterator[None]:
@@ -87,13 +79,26 @@ class FileTarget:
         finally:
             lock.release()
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
-        if not has_content(self.path):
-            return
-        if differing := differences(read_record(self.settings), settings):
+    def check_job(self, job: Job | RewindJob) -> None:
+        """Refuse a file that another job wrote.
+
+        Raises:
+            InvalidData: the message says which setting differs.
+        """
+        recorded = read_record(self.settings).get("job") if has_content(self.path) else None
+        if recorded is not None:
+            self._refuse(differences({"job": recorded}, {"job": parse_json(dump_json(job.record()))}))
+
+    def _refuse(self, differing: str) -> None:
+        if differing:
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another path"
             )
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        if not has_content(self.path):
+            return
+        self._refuse(differences(read_record(self.settings), settings))
 
     def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
         """The lines of the prompts that have all their samples; rows of a half-written batch are removed.
@@ -158,19 +163,6 @@ def open_target(path: Path, source: Path | None = None) -> Iterator[Target]:
         yield FileTarget(path, source)
 
 
-def has_content(path: Path) -> bool:
-    """Whether a file exists and is not empty."""
-    return path.exists() and path.stat().st_size > 0
-
-
-def is_pipe(path: Path) -> bool:
-    """Whether a path is a pipe; False for a name that no file can have."""
-    try:
-        return path.is_fifo()
-    except (OSError, ValueError):
-        return False
-
-
 def open_pipe(path: Path) -> int:
     """Open a pipe for writing, and return its descriptor.
 
@@ -183,11 +175,6 @@ def open_pipe(path: Path) -> int:
         raise InvalidOutput(f"got --output {str(path)!r}, expected a pipe that something reads") from error
     os.set_blocking(descriptor, True)
     return descriptor
-
-
-def settings_path(target: Path) -> Path:
-    """The file beside a target with the settings that wrote it."""
-    return target.with_name(target.name + SETTINGS_SUFFIX)
 
 
 def drawn_seed(target: Path | None) -> int:
@@ -206,15 +193,14 @@ def drawn_seed(target: Path | None) -> int:
         raise InvalidData(f"cannot read {str(record)!r}; choose another path") from error
 
 
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], before: str = "") -> str:
-    """The settings that differ, as "name: there, here"; empty if all that decide the texts are equal."""
-    parts = []
-    for name in dict.fromkeys([*found, *wanted]):
-        there, here = found.get(name), wanted.get(name)
-        if name in MACHINE or there == here:
-            continue
-        if isinstance(there, Mapping) and isinstance(here, Mapping):
-            parts.append(differences(there, here, f"{before}{name}."))
-        else:
-            parts.append(f"{before}{name}: {there} there, {here} here")
+def differences(found: object, wanted: object, name: str = "") -> str:
+    """What differs between two records, as "name: there, here"; empty if all that decides the texts is equal."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        keys = [key for key in dict.fromkeys([*found, *wanted]) if key not in MACHINE]
+        parts = [differences(found.get(key), wanted.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
+    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pairs = zip(found, wanted, strict=True)
+        parts = [differences(one, other, f"{name}[{place}]") for place, (one, other) in enumerate(pairs)]
+    else:
+        parts = [] if found == wanted else [f"{name}: {shown(found)} there, {shown(wanted)} here"]
     return "; ".join(part for part in parts if part)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
@@ -141,9 +142,22 @@ class FrozenLM:
             digest.update(weight.detach().cpu().to(torch.bfloat16).view(torch.int16).numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """A hash of every weight, in the dtype in which it is loaded: what exactly a text was written by."""
+        with ThreadPoolExecutor() as threads:  # hashing releases the interpreter's lock
+            digests = list(threads.map(_digest_of, *zip(*self.model.named_parameters(), strict=True)))
+        return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+
     def batch(self, prompts: Sequence[Sequence[int]]) -> PromptBatch:
         """Left-padded token ids of several prompts, on the model's device."""
         return PromptBatch.pad(prompts, self.pad_token_id, self.device)
+
+
+def _digest_of(name: str, weight: Tensor) -> bytes:
+    digest = hashlib.sha256(name.encode())
+    digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.digest()
 
 
 def check_rewindable(model: PreTrainedModel) -> None:

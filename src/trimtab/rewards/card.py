@@ -24,6 +24,10 @@ TrunkTraining = Literal["frozen", "lora", "full"]
 Link = Literal["identity", "sigmoid"]
 
 
+class UncheckedReward(UserWarning):
+    """A reward is used although its card has no checksum of its weights."""
+
+
 @final
 @checked
 @dataclass(frozen=True)
@@ -162,7 +166,9 @@ def _fields_of(text: str) -> dict[str, Any]:
     values = parse_json(text)
     if not isinstance(values, dict):
         raise InvalidData(f"got {shown(values)}, expected an object")
-    if (version := values.get("schema_version")) != SCHEMA_VERSION:
+    if "schema_version" not in values:
+        raise InvalidData("it has no schema_version")
+    if (version := values["schema_version"]) != SCHEMA_VERSION:
         raise CorruptReward(f"got a reward of schema {shown(version)}, expected {SCHEMA_VERSION}; upgrade trimtab")
     if unknown := sorted(set(values) - {f.name for f in fields(RewardCard)}):
         raise CorruptReward(f"got unknown fields in {CARD_FILE}: {shown(', '.join(unknown))}; upgrade trimtab")

@@ -1,5 +1,6 @@
 """A reward model: users load it, steer with it, score texts with it and save it. It never changes."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,7 +18,7 @@ from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting, RewardM
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import LAST, KVCache
 from trimtab.rewards.base_path import find_base
-from trimtab.rewards.card import WEIGHTS_FILE, RewardCard, read_card
+from trimtab.rewards.card import WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
 from trimtab.rewards.finite import check_finite
 from trimtab.rewards.folder import put_own_tensors, write_reward
 from trimtab.rewards.heads.base import PrefixRewards
@@ -76,8 +77,9 @@ class RewardModel:
         return self._saved_fingerprint or fingerprint_of(reward_tensors(self.network, self.card.trunk))
 
     def describe(self) -> dict[str, str]:
-        """The reward in records of a run: its name, what loads it, and the hash of its weights."""
-        return {"reward": self.name, "source": self.source, "fingerprint": self.fingerprint}
+        """The reward in records of a run: its name, what loads it, the hash of its weights, and that of their file."""
+        about = {"reward": self.name, "source": self.source, "fingerprint": self.fingerprint}
+        return about | ({"weights_sha256": self.card.weights_sha256} if self.card.weights_sha256 else {})
 
     @property
     def extra_tokens(self) -> int:
@@ -280,6 +282,9 @@ class RewardModel:
         card = read_card(folder)
         card = replace(card, base=find_base(card.base, folder))
         tensors = read_weights(folder / WEIGHTS_FILE, card.weights_sha256)
+        if card.weights_sha256 is None:
+            message = f"the card of {folder.name!r} has no checksum of its weights; save the reward again to get one"
+            warnings.warn(message, UncheckedReward, stacklevel=2)
         shares = lm is not None and lm.base_fingerprint == card.base_fingerprint
         if lm is not None:
             card.check_tokenizer(folder.name, lm.codec.fingerprint)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from trimtab.checking import checked, shown
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidSetting, WrongType
 from trimtab.steering.notation import MAX_BETA
 from trimtab.steering.reward import Reward
 
@@ -62,6 +62,12 @@ class Steer:
     @checked
     def __add__(self, other: "Steer") -> "Steer":
         return Steer(self.terms + other.terms)
+
+    def __radd__(self, start: object) -> "Steer":
+        """So that `sum(steers)` works, which starts at 0."""
+        if start != 0:
+            raise WrongType(f"got {shown(start)} + a steer, expected two steers")
+        return self
 
     def describe(self) -> list[dict[str, object]]:
         """The terms in records of a run: each reward with its fingerprint, its direction, β and the other settings."""

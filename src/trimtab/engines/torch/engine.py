@@ -72,11 +72,12 @@ class TorchEngine:
         return self._usage.copy()
 
     def describe(self) -> dict[str, str]:
-        """The model, its fingerprint, dtype and device; "torch, batch-invariant" if it is."""
+        """The model, its fingerprints, dtype and device; "torch, batch-invariant" if it is."""
         return {
             "engine": "torch" + (", batch-invariant" if self.batch_invariant else ""),
             "model": self.base.name,
             "base_fingerprint": self.base.base_fingerprint,
+            "weights_fingerprint": self.base.weights_fingerprint,
             "dtype": str(self.base.model.dtype).removeprefix("torch."),
             "device": str(self.base.device),
         }
