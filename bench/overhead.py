@@ -22,7 +22,7 @@ from rich.table import Table
 import trimtab
 from trimtab.rewards.network import build_network
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.training.fit import new_card
+from trimtab.training.new_card import new_card
 from trimtab.training.recipe import Recipe
 
 

@@ -20,6 +20,17 @@ for chat in "" --judge-chat; do
     trimtab rewind calibrate --model "$qwen" --dtype bfloat16 --judge self:requests --data "$data/xstest.jsonl.gz" --text-column prompt --good safe $chat --json >> "$calibration"
 done
 
+smollm2=results/rewind/calibration-smollm2.jsonl
+rm -f "$smollm2"
+pairs=(--data "$data/hh_harmless.jsonl.gz" --pairs --turn $'\n\nAssistant:' --limit 100 --json)
+for chat in "" --judge-chat; do
+    trimtab rewind calibrate --judge self "${pairs[@]}" $chat >> "$smollm2"
+    trimtab rewind calibrate --judge self:requests --data "$data/xstest.jsonl.gz" --text-column prompt --good safe $chat --json >> "$smollm2"
+done
+for alone in "" --judge-alone; do
+    trimtab rewind calibrate --judge toxicity=-1 "${pairs[@]}" $alone >> "$smollm2"
+done
+
 common=(--model "$qwen" --dtype bfloat16 --max-new-tokens 17 --top-k 15 --seed 0 --stop $'\nUser:' --stop Human:)
 search=(--judge self --judge-soft --iterations 24 --fresh-iterations 8 --batch-size 6)
 for set in "" prefilled; do

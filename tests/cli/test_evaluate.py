@@ -193,7 +193,7 @@ BAD = [
     (["--temperature", "0"], "temperature"),
     (["--max-new-tokens", "-3"], "max_new_tokens=-3"),
     (["--format", "gif"], "expected one of png, svg, pdf"),
-    (["--search-iterations", "0"], "search_iterations=0"),
+    (["--iterations", "0"], "iterations=0"),
     (["--judge", "vader"], "'vader' twice"),
     (["--judge", "onnx:/nowhere"], "one .onnx file"),
     (["--judge", "./nowhere"], "no such folder"),
@@ -318,8 +318,8 @@ def test_every_row_says_what_made_it(finished, place):
 
 
 def test_searches_take_settings_and_are_timed_once(place, tmp_path):
-    search = ["--search-iterations", "2", "--search-fresh-iterations", "1", "--search-children", "2"]
-    search += ["--search-similarity-threshold", "2", "--search-draft-tokens", "2"]
+    search = ["--iterations", "2", "--fresh-iterations", "1", "--children", "2"]
+    search += ["--similarity-threshold", "2", "--draft-tokens", "2"]
     sentiment(place, tmp_path, "--rewind", place / "q", *search, "--rounds", "2", "--limit", "1")
     (row,) = (row for row in report_of(tmp_path)["rows"] if row["method"].startswith("rewound"))
     assert (row["search"]["iterations"], row["search"]["children"], row["search"]["max_children"]) == (2, 2, 20)

@@ -161,6 +161,11 @@ def test_the_trace_is_printed_as_a_table(generate):
     [
         (["w1", "--show-rewards"], "--show-rewards without --steer"),
         (["w1", "--stream", "--trace"], "got --stream"),
+        (["w1", "--steer", "{teacher}=+2", "--show-rewards", "--json"], "got --show-rewards, expected"),
+        (
+            ["--input", "-", "--output", "-", "--steer", "{teacher}=+2", "--show-rewards"],
+            "got --show-rewards, expected",
+        ),
         (["w1", "--steer", "sentimnt=+2"], "sentimnt"),
         (["w1", "--steer", "{teacher}:nothing=+2"], "nothing"),
         (["w1", "--steer", "{teacher}=+2", "--method", "arm"], "expected 'rad'"),

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from trimtab.cli.app import app
 from trimtab.engines.sampling_params import SamplingParams
-from trimtab.evaluation.run.sweep_settings import Grid, ScoringOptions, SweepSettings
+from trimtab.evaluation.run.search_settings import SearchSettings
+from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOptions, SweepSettings
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe, Source
 
@@ -23,10 +24,10 @@ SETTINGS = {
     "train labels": (Source, Recipe, LabelSettings),
     "train pairs": (Source, Recipe, PairSettings),
     "train distil": (Source, Recipe, DistilSettings),
-    "evaluate toxicity": (Grid, SweepSettings, ScoringOptions),
-    "evaluate sentiment": (Grid, SweepSettings, ScoringOptions),
-    "evaluate prompts": (Grid, SweepSettings, ScoringOptions),
-    "evaluate report": (ScoringOptions,),
+    "evaluate toxicity": (Grid, SweepSettings, SearchSettings, ScoringOptions, PlotOptions),
+    "evaluate sentiment": (Grid, SweepSettings, SearchSettings, ScoringOptions, PlotOptions),
+    "evaluate prompts": (Grid, SweepSettings, SearchSettings, ScoringOptions, PlotOptions),
+    "evaluate report": (ScoringOptions, PlotOptions),
 }
 RIDDLES = ("so many", "goes on", "what is", "how it", "is told", "matter", "…", "most of", "a step,", "the most ")
 

@@ -23,7 +23,7 @@ def test_sources_that_cannot_be_continued_are_refused(tmp_path, prompts, source,
         check_sources(prompts, source and tmp_path / source, target and tmp_path / target)
 
 
-@pytest.mark.parametrize("settings", [{"seed": 7}, {"sampling": {"seed": 7, "n": 2}}])
+@pytest.mark.parametrize("settings", [{"job": {"seed": 7}}, {"job": {"sampling": {"seed": 7, "n": 2}}}])
 def test_an_interrupted_run_resumes_with_the_seed_it_drew(tmp_path, settings):
     target = tmp_path / "out.jsonl"
     (tmp_path / "out.jsonl.settings.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -35,8 +35,8 @@ def test_a_new_run_draws_a_new_seed(tmp_path):
     assert len({resolve_seed(None, tmp_path / "out.jsonl") for _ in range(3)}) == 3
 
 
-@pytest.mark.parametrize("content", ["{broken", "[]", "{}", '{"seed": "x"}'])
+@pytest.mark.parametrize("content", ["{broken", "[]", "{}", '{"job": 3}', '{"job": {"seed": "x"}}'])
 def test_damaged_settings_are_refused(tmp_path, content):
     (tmp_path / "out.jsonl.settings.json").write_text(content, encoding="utf-8")
-    with pytest.raises(InvalidData, match="choose another --output"):
+    with pytest.raises(InvalidData, match=r"choose another path|remove the file"):
         resolve_seed(None, tmp_path / "out.jsonl")

@@ -69,7 +69,8 @@ def generate(
 
     Example: trimtab generate --input prompts.jsonl --output texts.jsonl --steer sentiment=+20 --seed 0
     """
-    check_outputs(prompts, sampling, bool(source), stream, as_json, show_rewards or trace)
+    shown = Shown(as_json, show_rewards, trace)
+    check_outputs(prompts, sampling, bool(source), stream, shown)
     if show_rewards and not steer:
         raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")
     if method is not None:
@@ -106,7 +107,7 @@ def generate(
     elif stream:
         print_stream(lm, prompts or [], steering, job)
     else:
-        print_generations(lm, prompts or [], steering, job, Shown(as_json, show_rewards, trace))
+        print_generations(lm, prompts or [], steering, job, shown)
 
 
 class Shown(NamedTuple):
@@ -117,15 +118,15 @@ class Shown(NamedTuple):
     trace: bool
 
 
-def check_outputs(
-    prompts: list[str] | None, sampling: SamplingParams, file: bool, stream: bool, as_json: bool, details: bool
-) -> None:
+def check_outputs(prompts: list[str] | None, sampling: SamplingParams, file: bool, stream: bool, shown: Shown) -> None:
     """Refuse output options that exclude each other.
 
     Raises:
         InvalidSetting: two of them do.
     """
-    if stream and (file or as_json or details or sampling.n != 1 or len(prompts or []) != 1):
+    if shown.rewards and (file or shown.as_json):
+        raise InvalidSetting("got --show-rewards, expected with it no --json or --input: their rows have the rewards")
+    if stream and (file or any(shown) or sampling.n != 1 or len(prompts or []) != 1):
         raise InvalidSetting(
             "got --stream, expected with it one prompt, one sample, and no --json, --show-rewards, --trace or --input"
         )

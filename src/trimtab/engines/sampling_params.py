@@ -12,7 +12,7 @@ from trimtab.errors import InvalidSetting, WrongType
 DEFAULT_TOP_K = 20
 DEFAULT_MAX_NEW_TOKENS = 40
 MAX_COUNT = 10**9
-MAX_SAMPLES = 10_000  # of a prompt; more are other calls with other seeds
+MAX_SAMPLES = 100_000  # of a prompt; more are other calls with other seeds
 MAX_SEED = 2**128
 
 

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from tokenize import TokenError
 from typing import Any, final
 
 import torch
@@ -105,7 +106,7 @@ class FunctionJudge:
         place = f"{getattr(self._function, '__module__', '')}.{getattr(self._function, '__qualname__', self.name)}"
         try:
             source = inspect.getsource(self._function)
-        except (OSError, TypeError):  # built in, or typed at a prompt
+        except (OSError, TypeError, SyntaxError, TokenError):  # built in, or typed at a prompt
             return {"function": place}
         return {"function": place, "source_sha256": hashlib.sha256(source.encode()).hexdigest()[:16]}
 

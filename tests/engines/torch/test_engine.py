@@ -121,6 +121,7 @@ def test_the_description_names_the_model_its_weights_and_its_dtype(llama, lm):
         "engine": "torch",
         "model": "tiny-llama",
         "base_fingerprint": llama.base_fingerprint,
+        "weights_fingerprint": llama.weights_fingerprint,
         "dtype": "float32",
         "device": "cpu",
     }
