@@ -29,7 +29,7 @@ def search_result(codec, commits, text=None, prompt="You are", reason="eos", ite
     """Return the result of a search with these commits; the text is theirs, joined, unless given."""
     search = Search("w1", (5,), 0, 9, RewindSettings(), codec.decode)
     search.finish_reason, search.iterations, search.commits = reason, iterations, list(commits)
-    result = SearchResult(codec, prompt, search, (), Usage(12345, 67), 8.91, provenance)
+    result = SearchResult(codec, prompt, search, (), Usage(12345, 67), 8.91, lambda: provenance or {})
     result.generation.text = "".join(each.text for each in commits) if text is None else text
     return result
 

@@ -165,3 +165,15 @@ def test_a_pickled_generation_is_small_in_any_batch(lm):
     size = len(pickle.dumps(alone))
     assert size < 8_000
     assert abs(len(pickle.dumps(batched)) - size) < 100
+
+
+def test_the_weights_are_hashed_only_for_those_who_look_at_the_provenance(llama, lm, monkeypatch):
+    """Hashing a large model takes seconds, and a text alone does not need it."""
+    looked = []
+    describe = type(lm.engine).describe
+    monkeypatch.setattr(type(lm.engine), "describe", lambda engine: looked.append(1) or describe(engine))
+    generation = lm.generate("w1", max_new_tokens=1)
+    assert (generation.text, looked) == (generation.text, [])
+    assert generation.provenance["weights_fingerprint"] == llama.weights_fingerprint
+    assert generation.provenance is generation.provenance
+    assert looked == [1]

@@ -1,7 +1,7 @@
 """The result of a call: a continuation, its tokens, and for each token the candidates and their rewards."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, final, overload
@@ -140,8 +140,6 @@ class Generation:
         text: the continuation, without the stop string that may have ended it.
         token_ids: its tokens, EOS included.
         finish_reason: "eos", "stop" or "length"; a search may also end by "budget" or "interrupted".
-        provenance: what wrote it, ready for JSON: versions, model, rewards with their fingerprints and β, sampling
-            and seed, dtype and device.
         sample: its number among the samples of the prompt, from 0.
 
     Args:
@@ -149,7 +147,7 @@ class Generation:
         prompt: the prompt.
         continuations: one per sample.
         stop: the strings that end a text.
-        provenance: see above; empty if unknown.
+        provenance: gives the record of what wrote it; default: an empty one.
         sample: the number of the first continuation.
     """
 
@@ -159,19 +157,19 @@ class Generation:
         prompt: Prompt,
         continuations: Sequence[Continuation],
         stop: Sequence[str] = (),
-        provenance: Mapping[str, object] | None = None,
+        provenance: Callable[[], Mapping[str, object]] = dict,
         sample: int = 0,
     ):
         first, *others = continuations
         self._codec, self._continuation = codec, first
         self.prompt = prompt
-        self.provenance = dict(provenance or {})
+        self._made_by = provenance
         self.sample = sample
         self.token_ids = first.token_ids
         self.finish_reason = first.finish_reason
         self.text = cut_at_stop(codec.decode(self.token_ids), stop)
         self._others = tuple(
-            Generation(codec, prompt, [other], stop, self.provenance, number)
+            Generation(codec, prompt, [other], stop, provenance, number)
             for number, other in enumerate(others, start=sample + 1)
         )
 
@@ -180,8 +178,9 @@ class Generation:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: the trace, and neither the model nor the tokenizer."""
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_codec", "_continuation")}
-        return {**kept, "trace": self.trace}
+        left_out = ("_codec", "_continuation", "_made_by")
+        kept = {name: value for name, value in self.__dict__.items() if name not in left_out}
+        return {**kept, "trace": self.trace, "provenance": self.provenance}
 
     def as_dict(self) -> dict[str, object]:
         """This sample with its whole trace and its provenance, ready for JSON."""
@@ -201,6 +200,15 @@ class Generation:
     def samples(self) -> tuple["Generation", ...]:
         """All n samples of the prompt; the first is this one."""
         return (self, *self._others)
+
+    @cached_property
+    def provenance(self) -> dict[str, object]:
+        """What wrote it, ready for JSON.
+
+        Versions, model and weights, rewards with their fingerprints and β, sampling and seed, dtype and device. The
+        first look at it hashes the weights.
+        """
+        return dict(self._made_by())
 
     @cached_property
     def trace(self) -> Trace:

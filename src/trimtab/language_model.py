@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Unpack, cast, final, overload
 
 import torch
@@ -332,7 +333,7 @@ class LanguageModel:
                 prompt,
                 continuations,
                 request.params.stop,
-                provenance(self.engine, request.steer, request.params),
+                partial(provenance, self.engine, request.steer, request.params),
             )
             for prompt, continuations, request in zip(prompts, written, requests, strict=True)
         ]

@@ -1,6 +1,6 @@
 """The result of a search: the text, and everything that was tried on the way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import final
 
@@ -31,7 +31,7 @@ class SearchResult:
         search: a finished search.
         stop: the strings that end a text.
         usage, seconds: see above.
-        provenance: see below; empty if unknown.
+        provenance: gives the record of what wrote it; default: an empty one.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SearchResult:
         stop: Sequence[str],
         usage: Usage,
         seconds: float,
-        provenance: Mapping[str, object] | None = None,
+        provenance: Callable[[], Mapping[str, object]] = dict,
     ):
         assert search.finish_reason is not None
         found = Continuation(search.choices, search.finish_reason)

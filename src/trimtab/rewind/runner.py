@@ -85,7 +85,7 @@ def rewind_prompts(
     runner = SearchRunner(session, Writer(session, steer, stop, settings), judging, comparing)
     last = runner.run(searches, budget, options.get("progress"))
     return [
-        SearchResult(engine.codec, prompt, search, stop, last.usage, last.seconds, record(seed))
+        SearchResult(engine.codec, prompt, search, stop, last.usage, last.seconds, partial(record, seed))
         for prompt, search, seed in zip(prompts, searches, seeds, strict=True)
     ]
 
