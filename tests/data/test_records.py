@@ -97,7 +97,9 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path):
         list(read_records(str(tmp_path)))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    derandomize=True, max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(content=FILES, suffix=SUFFIXES)
 def test_any_bytes_are_rows_faults_or_one_refusal(tmp_path, content, suffix):
     path = tmp_path / f"rows{suffix}"

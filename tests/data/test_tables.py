@@ -188,7 +188,9 @@ def test_a_table_has_the_hash_of_its_file(tmp_path):
     assert read_labelled(str(path), []).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    derandomize=True, max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(content=FILES, suffix=SUFFIXES)
 def test_any_bytes_are_read_or_refused(tmp_path, content, suffix):
     path = tmp_path / f"rows{suffix}"

@@ -103,7 +103,7 @@ def test_a_folder_without_a_report_is_refused(tmp_path):
         read_report(tmp_path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(derandomize=True, max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_record_is_harmless_or_refused(copied, data):
     """Any value of the record is replaced by one of another type."""

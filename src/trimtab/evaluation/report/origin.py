@@ -52,7 +52,7 @@ def _data(maker: Mapping[str, Any]) -> str:
     return f"{data['name']} (SHA-256 {data['sha256'][:16]}…)" if data.get("sha256") else ""
 
 
-def _identity(of: Mapping[str, str]) -> str:
+def _identity(of: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in of.items() if name not in UNTOLD)
 
 

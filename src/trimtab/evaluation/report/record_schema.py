@@ -60,6 +60,9 @@ def _row_fault(row: Any, record: Mapping[str, Any]) -> str:
         return "its 'time' has other figures"
     if not isinstance(row["time"].get("about", {}), dict) or not all(map(_is_number, row["profile"])):
         return "its 'time' or 'profile' has other types"
+    rewards = row.get("rewards", [])
+    if not isinstance(rewards, list) or not all(map(_is_reward, rewards)):
+        return "its 'rewards' are no list of names and fingerprints"
     makers = row.get("made_by", [])
     if not isinstance(makers, list) or not all(map(_is_maker, makers)):
         return "its 'made_by' is no list of records"
@@ -95,6 +98,11 @@ def _are_levels(levels: Any) -> bool:
 
 def _is_entry_of(of: Mapping[str, Any], name: str) -> bool:
     return name in of and (of[name] is None or _is_number(of[name]))
+
+
+def _is_reward(reward: Any) -> bool:
+    """Whether an entry is a list that starts with a name."""
+    return isinstance(reward, list) and bool(reward) and isinstance(reward[0], str)
 
 
 def _is_maker(maker: Any) -> bool:
