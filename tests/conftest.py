@@ -5,7 +5,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; no 
 import pytest
 
 import trimtab
-from tiny import FAMILIES, tiny_lm, tiny_reward
+from tiny import FAMILIES, tiny_ladder, tiny_lm, tiny_reward
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
 
@@ -20,9 +20,9 @@ def head(request):
     return request.param
 
 
-@pytest.fixture(scope="session")
-def reward(frozen, head):
-    return tiny_reward(frozen, head)
+@pytest.fixture(scope="session", params=["q", "v", "ladder"])
+def reward(frozen, request):
+    return tiny_ladder(frozen) if request.param == "ladder" else tiny_reward(frozen, request.param)
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,6 @@ def test_a_law_can_fail(reward, monkeypatch):
 def test_a_rollback_past_the_shortest_prompt_is_refused(reward):
     state = reward.start()
     state.prefill(torch.tensor([[10, 11, 12, 13], [0, 0, 0, 14]]), torch.tensor([[True] * 4, [False] * 3 + [True]]))
-    state.rollback(1)  # BOS is left
+    state.rollback(reward.extra_tokens)  # BOS is taken back, if there is one
     with pytest.raises(InvalidSetting, match="shortest"):
         state.rollback(1)

@@ -89,6 +89,12 @@ def tiny_reward(lm: FrozenLM, head: str, trunk: str = "lora", seed: int = 0, **c
     network = build_network(lm, card)
     with torch.no_grad():
         for name, weight in network.named_parameters():
-            if name.startswith("head.") or "lora_" in name:
+            if name.startswith(("head.", "ladder.")) or "lora_" in name:
                 weight.normal_(0, 0.3)
     return RewardModel(network, card, lm, f"tiny-{head}")
+
+
+def tiny_ladder(lm: FrozenLM, layers: int = 3, **changes) -> RewardModel:
+    """A random reward on a ladder, which reads the language model while it runs."""
+    shape = {"taps": tuple(range(1, layers + 1)), "ladder_width": 16, "ladder_heads": 2, "bos_token_id": None}
+    return tiny_reward(lm, "q", "ladder", layers=layers, **{**shape, **changes})

@@ -1,6 +1,7 @@
 """The KV cache of a batch of prefixes: fed, forked, re-ordered, joined and rolled back."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, final
 
 import torch
@@ -11,11 +12,14 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
-from trimtab.models.masks import attention_masks
+from trimtab.models.masks import attention_masks, causal_columns
 from trimtab.models.prefix_cache import PrefixCache
+from trimtab.models.side_network import SideNetwork
+from trimtab.models.state_history import StateHistory, join_histories
 from trimtab.models.usage import Usage
 
 LAST = -1
+Reader = int | SideNetwork  # what reads hidden states: a depth (LAST: after the final norm), or a network of its own
 
 
 @final
@@ -27,7 +31,8 @@ class KVCache:
 
     Args:
         model: a decoder, with or without its language-model head.
-        depths: the layers whose hidden states are kept (`LAST`: after the final norm); `hidden` reads them.
+        readers: what is kept of the model's hidden states: those of a depth (`LAST`: after the final norm), or what a
+            side network makes of them. `hidden` returns it.
         prefix_cache: gives prefixes that were encoded before, and receives those that are dropped here.
         usage: counts tokens and forward calls; default: the prefix cache's count, or a new one.
     """
@@ -35,26 +40,30 @@ class KVCache:
     def __init__(
         self,
         model: PreTrainedModel,
-        depths: Iterable[int] = (),
+        readers: Iterable[Reader] = (),
         prefix_cache: PrefixCache | None = None,
         usage: Usage | None = None,
     ):
         self.model = model
-        self.depths = tuple(depths)
+        self.readers = tuple(readers)
         self.prefix_cache = prefix_cache
         self.usage = usage or (prefix_cache.usage if prefix_cache else Usage())
-        self._store = prefix_cache.of(model) if prefix_cache else None
         self.clear()
 
     def clear(self) -> None:
         """Drop all prefixes."""
-        self._cache = DynamicCache()
+        self._caches = [DynamicCache() for _ in self._networks]
         self._mask: Tensor | None = None
         self._ids: Tensor | None = None
         self._padded = False
         self._proposed = 0
         self._candidates = torch.empty(0, 0, dtype=torch.long)
-        self._history: dict[int, Tensor] = {}
+        self._history: dict[Reader, StateHistory] = {}
+
+    @property
+    def _networks(self) -> list[Any]:
+        """The model and its side networks; each has keys and values."""
+        return [self.model, *(reader for reader in self.readers if not isinstance(reader, int))]
 
     @property
     def slots(self) -> int:
@@ -66,9 +75,9 @@ class KVCache:
         """Number of prefixes."""
         return 0 if self._mask is None else self._mask.shape[0]
 
-    def hidden(self, depth: int) -> Float[Tensor, "rows hidden"]:
-        """The hidden state of each prefix's last token at one of `depths`."""
-        return self._history[depth][:, -1]
+    def hidden(self, reader: Reader) -> Float[Tensor, "rows hidden"]:
+        """What one of `readers` has of each prefix's last token."""
+        return self._history[reader].last()
 
     def feed(
         self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"] | None = None, logits: int = 1
@@ -95,7 +104,7 @@ class KVCache:
             self._ids, self._mask = torch.cat([self._ids, ids], dim=1), torch.cat([self._mask, new], dim=1)
         positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
         output = self._forward(ids, positions, self._mask if self._padded else None, logits)
-        self._remember(output)
+        self._read(output, positions)
         return output
 
     def propose(self, candidates: Int[Tensor, "rows k"], after: Int[Tensor, "rows k"] | None = None) -> ModelOutput:
@@ -125,7 +134,7 @@ class KVCache:
         kept = self._candidates.gather(1, choice[:, None])
         self._ids = torch.cat([self._ids, kept], dim=1)
         start = self.slots
-        for layer in self._cache.layers:
+        for layer in self._caches[0].layers:
             layer.keys = _keep_column(layer.keys, start, choice)
             layer.values = _keep_column(layer.values, start, choice)
         self._mask = torch.cat([self._mask, self._mask.new_ones(self.rows, 1)], dim=1)
@@ -135,14 +144,16 @@ class KVCache:
         """Make row i what row `rows[i]` was: fork, re-order or drop. The prefix cache receives what is dropped."""
         if self._mask is None or self._ids is None:
             return
-        if self._store is not None:
+        if self.prefix_cache is not None:
             staying = set(rows.tolist())
             self._keep([row for row in range(self.rows) if row not in staying])
-        self._cache.batch_select_indices(rows)
+        for cache in self._caches:
+            cache.batch_select_indices(rows)
         self._mask, self._ids = self._mask[rows], self._ids[rows]
         if self._proposed:
             self._candidates = self._candidates[rows]
-        self._history = {depth: states[rows] for depth, states in self._history.items()}
+        for history in self._history.values():
+            history.select(rows)
 
     def remember(self) -> None:
         """Put every prefix into the prefix cache; `select` does it for the rows that it drops."""
@@ -151,7 +162,7 @@ class KVCache:
     def join(self, other: "KVCache") -> None:
         """Append the rows of another cache of the same model; the shorter rows are padded on the left.
 
-        Hidden states at a depth that only one of the caches keeps are zero in the rows of the other.
+        What only one of the caches reads is zero in the rows of the other.
         """
         if other._mask is None:
             return
@@ -160,13 +171,17 @@ class KVCache:
             return
         self.trim()
         other.trim()
-        slots = max(self.slots, other.slots)
+        slots, rows = max(self.slots, other.slots), (self.rows, other.rows)
         self._padded = self._padded or other._padded or self.slots != other.slots
-        for layer, theirs in zip(self._cache.layers, other._cache.layers, strict=True):
-            layer.keys = _stacked(layer.keys, theirs.keys, slots, axis=2)
-            layer.values = _stacked(layer.values, theirs.values, slots, axis=2)
-        self.depths = tuple(dict.fromkeys((*self.depths, *other.depths)))
-        self._history = {depth: self._joined_history(other, depth) for depth in self.depths}
+        ours, theirs = self._by_network(), other._by_network()
+        self.readers = tuple(dict.fromkeys((*self.readers, *other.readers)))
+        ours |= {each: _blank(theirs[each], self.rows) for each in theirs.keys() - ours.keys()}
+        theirs |= {each: _blank(ours[each], other.rows) for each in ours.keys() - theirs.keys()}
+        self._caches = [_joined(ours[each], theirs[each], slots) for each in self._networks]
+        self._history = {
+            reader: join_histories(self._history.get(reader), other._history.get(reader), rows)
+            for reader in self.readers
+        }
         assert self._ids is not None
         assert other._ids is not None
         self._ids = _stacked(self._ids, other._ids, slots)
@@ -178,24 +193,18 @@ class KVCache:
             return
         self._drop_proposed()
         first = int(self._mask.any(0).int().argmax())
-        for layer in self._cache.layers if first else ():
+        for layer in (layer for cache in self._caches for layer in cache.layers) if first else ():
             layer.keys, layer.values = layer.keys[:, :, first:], layer.values[:, :, first:]
         self._mask, self._ids = self._mask[:, first:], self._ids[:, first:]
-        self._history = {depth: states[:, -self.slots :] for depth, states in self._history.items()}
+        for history in self._history.values():
+            history.keep_last(self.slots)
 
     def _take(self, other: "KVCache") -> None:
-        self._cache, self._mask, self._ids, self._padded = other._cache, other._mask, other._ids, other._padded
-        self.depths, self._history = other.depths, other._history
+        self._caches, self._mask, self._ids, self._padded = other._caches, other._mask, other._ids, other._padded
+        self.readers, self._history = other.readers, other._history
 
-    def _joined_history(self, other: "KVCache", depth: int) -> Tensor:
-        """The last hidden states that both caches have; recalled tokens have none."""
-        ours, theirs = self._history.get(depth), other._history.get(depth)
-        known = theirs if ours is None else ours
-        assert known is not None
-        ours = known.new_zeros(self.rows, *known.shape[1:]) if ours is None else ours
-        theirs = known.new_zeros(other.rows, *known.shape[1:]) if theirs is None else theirs
-        length = min(ours.shape[1], theirs.shape[1])
-        return torch.cat([ours[:, -length:], theirs[:, -length:]])
+    def _by_network(self) -> dict[object, DynamicCache]:
+        return dict(zip(self._networks, self._caches, strict=True))
 
     def rollback(self, tokens: int) -> None:
         """Take back the last `tokens` tokens of every prefix.
@@ -205,70 +214,91 @@ class KVCache:
                 from the prefix cache.
         """
         held = 1 if self._mask is None else int(self._mask.sum(1).min())
-        held = min([held, *(states.shape[1] for states in self._history.values())])
+        held = min([held, *(history.tokens for history in self._history.values())])
         if not 0 <= tokens < held:
             raise InvalidSetting(
                 f"got a rollback of {tokens} tokens, expected 0 to {held - 1}, one short of the shortest row"
             )
         self._drop_proposed()
         if tokens and self._mask is not None and self._ids is not None:
-            self._cache.crop(-tokens)
+            for cache in self._caches:
+                cache.crop(-tokens)
             self._mask, self._ids = self._mask[:, :-tokens], self._ids[:, :-tokens]
-            self._history = {depth: states[:, :-tokens] for depth, states in self._history.items()}
+            for history in self._history.values():
+                history.rollback(tokens)
 
     def _recall(self, ids: Tensor, mask: Tensor, logits: int) -> int:
         """Start from what the prefix cache holds; returns the number of columns that gives, the same for all rows.
 
         Columns that only some rows hold are encoded again: padding within a row would cost as much.
         """
-        if self._store is None:
+        if self.prefix_cache is None:
             return 0
+        stores = [self.prefix_cache.of(network) for network in self._networks]
         texts = [row[-count:] for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
-        with self._store.lock:
-            found = [self._store.find(text[:-logits]) for text in texts]
-            if not any(found):
+        with ExitStack() as locks:
+            for store in stores:
+                locks.enter_context(store.lock)
+            found = [[store.find(text[:-logits]) for text in texts] for store in stores]
+            held = [min(map(len, of_text)) for of_text in zip(*found, strict=True)]
+            if not any(held):
                 return 0
-            width = ids.shape[1] - max(len(text) - len(held) for text, held in zip(texts, found, strict=True))
+            width = ids.shape[1] - max(len(text) - count for text, count in zip(texts, held, strict=True))
             start = [max(width - (ids.shape[1] - len(text)), 0) for text in texts]
-            self._cache = self._store.load([held[:count] for held, count in zip(found, start, strict=True)], width)
+            self._caches = [
+                store.load([slots[:count] for slots, count in zip(of_store, start, strict=True)], width)
+                for store, of_store in zip(stores, found, strict=True)
+            ]
         return width
 
     def _keep(self, rows: Sequence[int]) -> None:
         """Put prefixes into the prefix cache."""
         assert self._mask is not None
         assert self._ids is not None
-        if self._store is None or not rows:
+        if self.prefix_cache is None or not rows:
             return
         ids, lengths = self._ids.tolist(), self._mask.sum(1).tolist()
         columns = [range(self.slots - lengths[row], self.slots) for row in rows]
         texts = [[ids[row][column] for column in of_row] for row, of_row in zip(rows, columns, strict=True)]
-        self._store.save(self._cache, rows, texts, columns)
+        for network, cache in self._by_network().items():
+            self.prefix_cache.of(network).save(cache, rows, texts, columns)
 
     def _forward(self, ids: Tensor, positions: Tensor, mask: Any, logits: int = 1) -> ModelOutput:
         extra: dict[str, Any] = {}
         if self.model.get_output_embeddings() is not None:
             extra["logits_to_keep"] = logits
-        if set(self.depths) - {LAST} or (self.depths and extra):
+        if set(self.readers) - {LAST} or (self.readers and extra):
             extra["output_hidden_states"] = True
         self.usage.count(ids.numel())
         return self.model(
             input_ids=ids,
             position_ids=positions,
             attention_mask=mask,
-            past_key_values=self._cache,
+            past_key_values=self._caches[0],
             use_cache=True,
             **extra,
         )
 
-    def _remember(self, output: ModelOutput) -> None:
-        for depth in self.depths:
-            states = output.hidden_states[depth] if "hidden_states" in output else output.last_hidden_state
-            known = self._history.get(depth)
-            self._history[depth] = states if known is None else torch.cat([known, states], dim=1)
+    def _read(self, output: ModelOutput, positions: Int[Tensor, "rows new"]) -> None:
+        """Keep what the readers make of the hidden states of the tokens just fed."""
+        for reader, cache in zip(self._networks[1:], self._caches[1:], strict=True):
+            states = [output.hidden_states[tap] for tap in reader.taps]
+            self._append(reader, reader(states, positions, self._visible(positions.shape[1]), cache))
+        for depth in (reader for reader in self.readers if isinstance(reader, int)):
+            whole = "hidden_states" in output
+            self._append(depth, output.hidden_states[depth] if whole else output.last_hidden_state)
+
+    def _append(self, reader: Reader, states: Float[Tensor, "rows new width"]) -> None:
+        self._history.setdefault(reader, StateHistory()).append(states)
+
+    def _visible(self, new: int) -> Bool[Tensor, "rows new slots"] | None:
+        """The columns that each of the last tokens sees; None for all up to its own."""
+        assert self._mask is not None
+        return causal_columns(self._mask, new) if self._padded or new not in (1, self.slots) else None
 
     def _drop_proposed(self) -> None:
         if self._proposed:
-            self._cache.crop(-self._proposed)
+            self._caches[0].crop(-self._proposed)
             self._proposed = 0
 
     def _block_mask(self, positions: Int[Tensor, "rows k"], after: Int[Tensor, "rows k"]) -> Tensor | dict[str, Tensor]:
@@ -286,6 +316,24 @@ def _keep_column(
 ) -> Float[Tensor, "rows heads kept size"]:
     chosen = (start + choice)[:, None, None, None].expand(-1, states.shape[1], 1, states.shape[3])
     return torch.cat([states[:, :, :start], states.gather(2, chosen)], dim=2)
+
+
+def _joined(ours: DynamicCache, theirs: DynamicCache, slots: int) -> DynamicCache:
+    """The rows of two caches of one network."""
+    joined = DynamicCache()
+    for number, (first, second) in enumerate(zip(ours.layers, theirs.layers, strict=True)):
+        keys = _stacked(first.keys, second.keys, slots, axis=2)
+        joined.update(keys, _stacked(first.values, second.values, slots, axis=2), number)
+    return joined
+
+
+def _blank(like: DynamicCache, rows: int) -> DynamicCache:
+    """A cache of zeros, of the shape of another but for its rows."""
+    blank = DynamicCache()
+    for number, layer in enumerate(like.layers):
+        keys, values = (states.new_zeros(rows, *states.shape[1:]) for states in (layer.keys, layer.values))
+        blank.update(keys, values, number)
+    return blank
 
 
 def _stacked(first: Tensor, second: Tensor, slots: int, axis: int = 1) -> Tensor:

@@ -24,6 +24,14 @@ def find_final_norm(body: PreTrainedModel) -> nn.Module:
     raise UnsupportedModel(f"got {type(body).__name__}, expected a final norm named {' or '.join(FINAL_NORM_NAMES)}")
 
 
+def remove_final_norm(body: PreTrainedModel) -> None:
+    """Put an identity in place of the final norm."""
+    norm = find_final_norm(body)
+    for name, child in body.named_children():
+        if child is norm:
+            setattr(body, name, nn.Identity())
+
+
 def share_first_layers(body: PreTrainedModel, layers: int) -> PreTrainedModel:
     """A decoder of the first `layers` layers and the final norm that shares the tensors of `body`.
 

@@ -33,6 +33,16 @@ def attention_masks(
     return {"full_attention": whole, "sliding_attention": windowed}
 
 
+def causal_columns(mask: Bool[Tensor, "rows slots"], new: int) -> Bool[Tensor, "rows new slots"]:
+    """The columns that each of the last tokens sees: all up to its own, without padding.
+
+    A padding token sees itself, because attention to nothing is not a number.
+    """
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    own = columns[-new:, None]
+    return (mask[:, None] & (columns <= own)) | (columns == own)
+
+
 def _additive(allowed: Bool[Tensor, "rows tokens columns"], dtype: torch.dtype) -> Additive:
     blocked = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=allowed.device)
     return torch.where(allowed, torch.zeros((), dtype=dtype, device=allowed.device), blocked)[:, None]

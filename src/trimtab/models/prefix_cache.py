@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 
 from trimtab.checking import checked
 from trimtab.errors import InvalidSetting
@@ -39,11 +39,11 @@ class PrefixCache:
             raise InvalidSetting(f"got {gigabytes} gigabytes, expected a finite number, at least 0")
         self._bytes = int(gigabytes * 2**30)
         self.usage = Usage()
-        self._stores: dict[int, tuple[PreTrainedModel, PrefixStore]] = {}
+        self._stores: dict[int, tuple[object, PrefixStore]] = {}
         self._lock = Lock()
 
-    def of(self, model: PreTrainedModel) -> "PrefixStore":
-        """The store of a model."""
+    def of(self, model: object) -> "PrefixStore":
+        """The store of a model, or of a side network."""
         with self._lock:
             if id(model) not in self._stores:
                 self._stores[id(model)] = model, PrefixStore(self._bytes)

@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 MAX_SIZE = 1_000_000  # of a rank, a number of layers or an alpha
 MAX_REWARD = 1e30  # float32 holds it
 MAX_DEPTH = 20  # of objects and lists within each other
-TrunkTraining = Literal["frozen", "lora", "full"]
+TrunkTraining = Literal["frozen", "ladder", "lora", "full"]
 Link = Literal["identity", "sigmoid"]
 
 
@@ -38,13 +38,15 @@ class RewardCard:
         base: the language model whose layers are the trunk, by the name that `trimtab.load` takes.
         base_fingerprint: a hash of that model's shapes and a sample of its weights.
         tokenizer_fingerprint: a hash of its vocabulary.
-        layers: how many of the base's layers the trunk has.
+        layers: how many of the base's layers the trunk has, or a ladder reads.
         head: "q" (ARM), "v" (RAD), or another name in `trimtab.rewards.heads.HEADS`.
         attributes: the names of the rewards, in order; the first is the default.
         trunk: how the trunk was trained.
         rank: the rank of a Q-head's marginal.
         baseline: whether a Q-head adds the prefix's baseline. Without it, the rewards are differences.
         lora_rank, lora_alpha: the settings of the adapters of a "lora" trunk.
+        taps: the depths that a "ladder" reads, one for each of its layers; the last is `layers`. Empty for others.
+        ladder_width, ladder_heads: the size of a ladder's states, and its attention heads.
         link: "identity", or "sigmoid" for a head trained by cross-entropy.
         clamp: the range to which a reward is clamped before it steers; None for no clamp.
         bos_token_id: the token put before every text; None for none.
@@ -67,6 +69,9 @@ class RewardCard:
     baseline: bool = True
     lora_rank: int = 16
     lora_alpha: int = 32
+    taps: tuple[int, ...] = ()
+    ladder_width: int = 192
+    ladder_heads: int = 3
     link: Link = "identity"
     clamp: tuple[float, float] | None = (0.0, 1.0)
     bos_token_id: int | None = None
@@ -78,9 +83,10 @@ class RewardCard:
 
     def __post_init__(self) -> None:
         head_kind(self.head)  # or it raises
-        for name in ("layers", "rank", "lora_rank", "lora_alpha"):
+        for name in ("layers", "rank", "lora_rank", "lora_alpha", "ladder_width", "ladder_heads"):
             if not 1 <= getattr(self, name) <= MAX_SIZE:
                 raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {MAX_SIZE}")
+        _check_taps(self)
         if not all(self.attributes) or not 0 < len(self.attributes) == len(set(self.attributes)):
             raise InvalidSetting(f"got attributes {shown(self.attributes)}, expected one or more different names")
         if self.clamp is not None and not -MAX_REWARD <= self.clamp[0] < self.clamp[1] <= MAX_REWARD:
@@ -139,6 +145,14 @@ class RewardCard:
             ) from error
 
 
+def _check_taps(card: RewardCard) -> None:
+    ascending = list(card.taps) == sorted(set(card.taps)) and all(tap > 0 for tap in card.taps)
+    if card.trunk != "ladder" and card.taps:
+        raise InvalidSetting(f"got taps={shown(card.taps)} with trunk={card.trunk!r}, expected none")
+    if card.trunk == "ladder" and not (ascending and card.taps[-1:] == (card.layers,)):
+        raise InvalidSetting(f"got taps={shown(card.taps)}, expected ascending depths that end at layers={card.layers}")
+
+
 @checked
 def read_card(folder: str | Path) -> RewardCard:
     """Read the card of a saved reward.
@@ -174,7 +188,8 @@ def _fields_of(text: str) -> dict[str, Any]:
         raise CorruptReward(f"got unknown fields in {CARD_FILE}: {shown(', '.join(unknown))}; upgrade trimtab")
     if _too_deep(values):
         raise InvalidData(f"got values nested more than {MAX_DEPTH} deep, expected tables and figures")
-    lists = {name: tuple(values[name]) for name in ("attributes", "clamp") if isinstance(values.get(name), list)}
+    names = ("attributes", "clamp", "taps")
+    lists = {name: tuple(values[name]) for name in names if isinstance(values.get(name), list)}
     return values | lists
 
 

@@ -74,7 +74,13 @@ def _snippet(card: RewardCard, name: str) -> str:
 
 
 def _description(card: RewardCard) -> dict[str, object]:
-    trunks = {"frozen": "frozen", "lora": f"with LoRA adapters of rank {card.lora_rank}", "full": "trained as a whole"}
+    depths = ", ".join(map(str, card.taps))
+    trunks = {
+        "frozen": "frozen",
+        "ladder": f"frozen, under a ladder of width {card.ladder_width} that reads the depths {depths}",
+        "lora": f"with LoRA adapters of rank {card.lora_rank}",
+        "full": "trained as a whole",
+    }
     return {
         "head": head_class(card.head).describe(card),
         "trunk": f"the first {card.layers} layers, {trunks[card.trunk]}",

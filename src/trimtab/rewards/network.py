@@ -9,27 +9,33 @@ from transformers import PreTrainedModel
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard, TrunkTraining
-from trimtab.rewards.heads import head_class
+from trimtab.rewards.heads import check_ladder, head_class
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
-from trimtab.rewards.trunk import PrefixEncoder, build_trunk
+from trimtab.rewards.ladder import Ladder
+from trimtab.rewards.trunk import PrefixEncoder, build_ladder, build_trunk
 
 HEAD_PREFIX = "head."
+LADDER_PREFIX = "ladder."
 LORA_MARK = "lora_"
 
 
 @final
 class RewardNetwork(nn.Module):
-    """A trunk and a head.
+    """A trunk, a ladder over it if there is one, and a head.
 
     Args:
         trunk: a decoder without its language-model head.
         head: scores the trunk's hidden states.
         bos_token_id: the token put before every text, unless the text starts with it; None for none.
+        ladder: the side network that reads the trunk; None for none.
     """
 
-    def __init__(self, trunk: PreTrainedModel, head: RewardHead, bos_token_id: int | None):
+    def __init__(
+        self, trunk: PreTrainedModel, head: RewardHead, bos_token_id: int | None, ladder: Ladder | None = None
+    ):
         super().__init__()
         self.trunk = trunk
+        self.ladder = ladder
         self.head = head
         self.bos_token_id = bos_token_id
 
@@ -41,7 +47,7 @@ class RewardNetwork(nn.Module):
     @property
     def encoder(self) -> PrefixEncoder:
         """The trunk with its BOS, as the head takes it."""
-        return PrefixEncoder(self.trunk, self.bos_token_id)
+        return PrefixEncoder(self.trunk, self.bos_token_id, self.ladder)
 
     def forward(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> PrefixRewards:
         """Score every prefix of left-padded texts, in one forward."""
@@ -50,8 +56,8 @@ class RewardNetwork(nn.Module):
 
 
 def is_reward_tensor(name: str, trunk: TrunkTraining) -> bool:
-    """Whether a tensor of a network belongs to the reward: the head, the adapters, or the whole trunk if trained."""
-    return trunk == "full" or name.startswith(HEAD_PREFIX) or LORA_MARK in name
+    """Whether a tensor belongs to the reward: the head, the ladder, the adapters, or the whole trunk if trained."""
+    return trunk == "full" or name.startswith((HEAD_PREFIX, LADDER_PREFIX)) or LORA_MARK in name
 
 
 def reward_tensors(network: RewardNetwork, trunk: TrunkTraining) -> dict[str, Tensor]:
@@ -63,10 +69,15 @@ def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:
     """A fresh network of the shape that a card describes; a trunk that is not trained shares the base's tensors.
 
     Raises:
-        InvalidSetting: the card asks for more layers, or a higher rank, than the base has, or for a BOS that it lacks.
+        InvalidSetting: the card asks for more layers, or a higher rank, than the base has, or for a BOS that it lacks,
+            or for a ladder with a head that cannot read it.
     """
     if card.bos_token_id is not None and card.bos_token_id >= base.vocabulary_size:
         raise InvalidSetting(f"got bos_token_id={card.bos_token_id}, expected less than {base.vocabulary_size}")
+    check_ladder(card.trunk, card.head)
     trunk = build_trunk(base, card)
     head = head_class(card.head).build(card, base.output_embedding)
-    return RewardNetwork(trunk, head.to(base.device), card.bos_token_id)
+    ladder = build_ladder(base, card)
+    return RewardNetwork(
+        trunk, head.to(base.device), card.bos_token_id, None if ladder is None else ladder.to(base.device)
+    )

@@ -16,11 +16,12 @@ from torch import Tensor
 from trimtab.checking import checked, shown
 from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import LAST, KVCache, Reader
 from trimtab.rewards.base_path import find_base
 from trimtab.rewards.card import WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
 from trimtab.rewards.finite import check_finite
 from trimtab.rewards.folder import put_own_tensors, write_reward
+from trimtab.rewards.heads import head_kind
 from trimtab.rewards.heads.base import PrefixRewards
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.trunk import merge_adapters
@@ -147,24 +148,27 @@ class RewardModel:
         if limit is not None and (k is None or k > limit):
             raise InvalidSetting(f"got top_k={shown(k)}, expected 1 to {limit}: {self.name!r} runs every candidate")
 
-    def reads(self, model: object) -> int | None:
-        """The depth of the hidden state to read from the cache of `model`; None if the reward runs its own trunk."""
-        own_state = self.card.trunk == "frozen" and self.network.head.reads_host and model is self.base.model
-        if not own_state or (self.card.bos_token_id is not None and not self.base.prepends_bos):
+    def reads(self, model: object) -> Reader | None:
+        """What to read from the cache of `model`: a depth, or a ladder; None if the reward runs its own trunk."""
+        able = self.card.trunk in ("frozen", "ladder") and head_kind(self.card.head).reads_host
+        if not able or model is not self.base.model:
             return None
-        return LAST if self.card.layers == self.base.layers else self.card.layers
+        if self.card.bos_token_id is not None and not self.base.prepends_bos:
+            return None
+        return self.network.ladder or (LAST if self.card.layers == self.base.layers else self.card.layers)
 
     def start(self, host: KVCache | None = None) -> RewardState:
         """A fresh per-request state.
 
         Args:
-            host: the cache of the steered language model. If `reads` returns a depth, its hidden states are read and
-                no trunk runs. Otherwise its prefix cache and its usage count serve the trunk too.
+            host: the cache of the steered language model. If `reads` returns a reader, the model's hidden states are
+                read and no trunk runs. Otherwise its prefix cache and its usage count serve the trunk too.
         """
         head = self.network.head
-        if host is None or (depth := self.reads(host.model)) is None:
+        if host is None or (reader := self.reads(host.model)) is None:
             return head.start(self.network.encoder, host)
-        return head.start_on_host(host, depth, None if depth == LAST else self.base.final_norm)
+        below_the_top = isinstance(reader, int) and reader != LAST
+        return head.start_on_host(host, reader, self.base.final_norm if below_the_top else None)
 
     def merged(self) -> "RewardModel":
         """The same reward with its adapters added into a trunk of its own. It is faster and takes the trunk's memory.

@@ -1,4 +1,4 @@
-"""The trunk of a reward: the first layers of a base, and how prefixes are fed to them."""
+"""The trunk of a reward: the first layers of a base, a ladder over them if it has one, and how prefixes are fed."""
 
 import copy
 from collections.abc import Iterable
@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.models.kv_cache import KVCache
-from trimtab.models.layers import share_first_layers
+from trimtab.models.kv_cache import LAST, KVCache, Reader
+from trimtab.models.layers import remove_final_norm, share_first_layers
+from trimtab.models.masks import causal_columns
 from trimtab.rewards.card import RewardCard
+from trimtab.rewards.ladder import Ladder
 
 
 class EncodedTexts(NamedTuple):
@@ -42,10 +44,12 @@ class PrefixEncoder:
     Attributes:
         trunk: a decoder without its language-model head.
         bos_token_id: the token put before every text, unless the text starts with it; None for none.
+        ladder: the side network that reads the trunk; None for none.
     """
 
     trunk: PreTrainedModel
     bos_token_id: int | None
+    ladder: Ladder | None = None
 
     @property
     def vocabulary_size(self) -> int:
@@ -56,7 +60,17 @@ class PrefixEncoder:
         """The hidden states of left-padded texts, in one forward."""
         ids, mask = self.with_bos(ids, mask)
         positions = (mask.cumsum(1) - 1).clamp_min(0)
-        hidden = self.trunk(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)[0]
+        output = self.trunk(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=False,
+            output_hidden_states=self.ladder is not None,
+        )
+        hidden = output.last_hidden_state
+        if self.ladder is not None:
+            states = [output.hidden_states[tap] for tap in self.ladder.taps]
+            hidden = self.ladder(states, positions, causal_columns(mask, mask.shape[1]))
         return EncodedTexts(ids, mask, hidden, self.bos_token_id is not None)
 
     def with_bos(
@@ -72,16 +86,21 @@ class PrefixEncoder:
         before_start = torch.arange(ids.shape[1], device=ids.device) == start
         return ids.masked_fill(before_start, self.bos_token_id), mask | (before_start & missing)
 
-    def cache(self, depths: Iterable[int] = (), host: KVCache | None = None) -> KVCache:
+    @property
+    def reader(self) -> Reader:
+        """What has the state of a prefix, in the trunk's cache: the ladder, or the last layer."""
+        return LAST if self.ladder is None else self.ladder
+
+    def cache(self, readers: Iterable[Reader] = (), host: KVCache | None = None) -> KVCache:
         """An empty KV cache of the trunk.
 
         Args:
-            depths: the layers whose hidden states the cache keeps.
+            readers: what the cache keeps of the hidden states.
             host: the cache of the steered model; its prefix cache and its usage count serve the trunk too.
         """
         if host is None:
-            return KVCache(self.trunk, depths)
-        return KVCache(self.trunk, depths, prefix_cache=host.prefix_cache, usage=host.usage)
+            return KVCache(self.trunk, readers)
+        return KVCache(self.trunk, readers, prefix_cache=host.prefix_cache, usage=host.usage)
 
 
 def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
@@ -97,9 +116,22 @@ def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
     if card.trunk == "lora" and card.lora_rank > (hidden_size := base.output_embedding.shape[1]):
         raise InvalidSetting(f"got lora_rank={card.lora_rank}, expected at most the hidden size, {hidden_size}")
     trunk = share_first_layers(base.body, card.layers)
+    if card.trunk == "ladder" and card.layers < base.layers:
+        remove_final_norm(trunk)  # the steered model, which has more layers, gives the bare state of this depth
     if card.trunk == "full":
         return copy.deepcopy(trunk).requires_grad_(True)
     return _with_adapters(trunk, card) if card.trunk == "lora" else trunk
+
+
+def build_ladder(base: FrozenLM, card: RewardCard) -> Ladder | None:
+    """A fresh ladder of the card's shape, in float32; None if the card has none.
+
+    Raises:
+        InvalidSetting: its width does not fit its heads.
+    """
+    if card.trunk != "ladder":
+        return None
+    return Ladder(base.output_embedding.shape[1], card.taps, card.ladder_width, card.ladder_heads)
 
 
 def merge_adapters(trunk: PreTrainedModel) -> PreTrainedModel:

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trimtab.models.kv_cache import KVCache
+from trimtab.models.kv_cache import KVCache, Reader
 
 
 @runtime_checkable
@@ -75,5 +75,5 @@ class Reward(Protocol):
     def start(self, host: KVCache | None = None) -> RewardState:
         """A new state. It may read the hidden states of `host`, the KV cache of the steered model."""
 
-    def reads(self, model: object) -> int | None:
-        """The depth of the hidden state that it reads from the cache of `model`; None if it runs its own trunk."""
+    def reads(self, model: object) -> Reader | None:
+        """What it reads from the cache of `model`, which then is its host; None if it runs its own trunk."""

@@ -9,12 +9,14 @@ from typing import Annotated, Literal, final
 from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
 from trimtab.rewards.card import RewardCard, TrunkTraining
-from trimtab.rewards.heads import HEADS, describe_heads, head_class, head_kind
+from trimtab.rewards.heads import HEADS, check_ladder, describe_heads, head_class, head_kind
+from trimtab.rewards.taps import check_ladder_width, even_taps
 
-LEARNING_RATES: dict[TrunkTraining, float] = {"frozen": 1e-3, "lora": 1e-3, "full": 1e-5}
+LEARNING_RATES: dict[TrunkTraining, float] = {"frozen": 1e-3, "ladder": 2e-3, "lora": 1e-3, "full": 1e-5}
 LARGEST = 10**9  # of any setting; more is a mistake
 POSITIVE = (
-    *("rank", "lora_rank", "batch_size", "max_tokens", "epochs", "checkpoints"),
+    *("rank", "lora_rank", "ladder_layers", "ladder_width", "ladder_heads"),
+    *("batch_size", "max_tokens", "epochs", "checkpoints"),
     *("layers", "learning_rate", "patience"),
 )
 LabelLoss = Literal["squared", "cross-entropy"]
@@ -33,18 +35,25 @@ class Recipe:
 
     head: Annotated[str, f"Kind of head: {describe_heads()}."] = "q"
     layers: Annotated[
-        int | None, "Number of layers in the trunk, counted from the first layer of the base. Default: all."
+        int | None,
+        "Number of layers in the trunk, or under the ladder, counted from the first layer of the base. Default: all.",
     ] = None
     rank: Annotated[int, "The rank of a Q-head; the hidden size for the paper's full W."] = 64
     trunk: Annotated[
-        TrunkTraining, "Training of the trunk: frozen, lora (low-rank adapters) or full (every weight)."
+        TrunkTraining,
+        "The trunk: frozen (the base's own state), ladder (a few narrow layers over its states), lora (low-rank "
+        "adapters) or full (every weight).",
     ] = "lora"
     lora_rank: Annotated[int, "The rank of the LoRA adapters; alpha is twice the rank."] = 16
+    ladder_layers: Annotated[int, "Layers of a ladder; each reads one depth of the base."] = 5
+    ladder_width: Annotated[int, "The size of a ladder's states."] = 192
+    ladder_heads: Annotated[int, "Attention heads of each layer of a ladder."] = 3
     start: Annotated[str | None, "Start from the adapters and the baseline of this reward, where shapes agree."] = None
     epochs: Annotated[float, "Number of passes over the data."] = 1.0
     batch_size: Annotated[int, "Texts per step, over all processes."] = 100
     learning_rate: Annotated[
-        float | None, "Peak learning rate. Default: 1e-3 for frozen and lora trunks, 1e-5 for full."
+        float | None,
+        "Peak learning rate. Default: 1e-3 for frozen and lora trunks, 2e-3 for a ladder, 1e-5 for full.",
     ] = None
     warmup_steps: Annotated[int, "Steps over which the learning rate rises to its peak; at most half of all steps."] = (
         100
@@ -72,6 +81,8 @@ class Recipe:
                 raise InvalidSetting(f"got {name}={shown(value)}, expected more than 0, at most {LARGEST:.0e}")
         if not 0 <= self.seed < 2**32:
             raise InvalidSetting(f"got seed={shown(self.seed)}, expected 0 to {2**32 - 1}")
+        check_ladder(self.trunk, self.head)
+        check_ladder_width(self.ladder_width, self.ladder_heads)
         for name in ("warmup_steps", "clip", "regulariser", "probe_beta"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 given = shown(getattr(self, name))
@@ -159,10 +170,12 @@ def check_fits(recipe: Recipe, layers: int, hidden_size: int) -> None:
         hidden_size: the length of its hidden states.
 
     Raises:
-        InvalidSetting: it asks for more layers, or a higher rank, than the base has.
+        InvalidSetting: it asks for more layers, or a higher rank, than the base has, or for more rungs than layers.
     """
     if recipe.layers is not None and recipe.layers > layers:
         raise InvalidSetting(f"got layers={shown(recipe.layers)}, expected at most the base's {layers}")
+    if recipe.trunk == "ladder":
+        even_taps(recipe.layers or layers, recipe.ladder_layers)  # or it raises
     ranks = {"rank": head_kind(recipe.head).low_rank, "lora_rank": recipe.trunk == "lora"}
     for name in (name for name, used in ranks.items() if used):
         if getattr(recipe, name) > hidden_size:

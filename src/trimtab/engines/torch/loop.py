@@ -68,9 +68,9 @@ class DecodeLoop:
     ):
         texts = {(tuple(request.prefix), id(request.steer)): request.steer for request in requests}
         steers = list(texts.values())
-        depths = {depth for reward in distinct_rewards(steers) if (depth := reward.reads(lm.model)) is not None}
+        readers = {reader for reward in distinct_rewards(steers) if (reader := reward.reads(lm.model)) is not None}
         batch = lm.batch([prefix for prefix, _ in texts])
-        self._host = KVCache(lm.model, depths, prefix_cache, usage)
+        self._host = KVCache(lm.model, readers, prefix_cache, usage)
         self._guide = Guide(steers, lm.device, self._host, lm.codec, deferred=True)
         self._logits = self._host.feed(batch.ids, batch.mask).logits[:, -1].float()
         self._guide.prefill(batch)

@@ -106,9 +106,9 @@ def reward_texts(
     if longest > reward.context_length - reward.extra_tokens:
         raise InvalidPrompt(f"got a text of {longest} tokens to rank, which {reward.name!r} has no room for")
     before = lm.batch([ids[:-1] for ids in texts])
-    depth = reward.reads(lm.model)
-    host = KVCache(lm.model, [] if depth is None else [depth], prefix_cache, usage)
-    if depth is not None:
+    reader = reward.reads(lm.model)
+    host = KVCache(lm.model, [] if reader is None else [reader], prefix_cache, usage)
+    if reader is not None:
         host.feed(before.ids, before.mask)
     state = reward.start(host)
     state.prefill(before.ids, before.mask)
@@ -148,8 +148,8 @@ def _steered(
     usage: Usage | None,
 ) -> tuple[Tensor, Tensor]:
     """One step per token, as generation would have written them."""
-    depths = {depth for reward in distinct_rewards([steer]) if (depth := reward.reads(lm.model)) is not None}
-    host, batch = KVCache(lm.model, depths, usage=usage), lm.batch(prefixes)
+    readers = {reader for reward in distinct_rewards([steer]) if (reader := reward.reads(lm.model)) is not None}
+    host, batch = KVCache(lm.model, readers, usage=usage), lm.batch(prefixes)
     guide = Guide([steer] * len(prefixes), lm.device, host)
     logits = host.feed(batch.ids, batch.mask).logits[:, -1].float()
     guide.prefill(batch)

@@ -22,6 +22,7 @@ class HeadKind:
         location: "module:Class" of the `RewardHead`.
         bundled_suffix: the suffix in the name of a bundled reward that has this head.
         low_rank: whether the head factors a matrix, so that its rank is at most the hidden size.
+        reads_host: whether the head can read the steered model's own hidden states, or a ladder over them.
     """
 
     method: str
@@ -29,10 +30,13 @@ class HeadKind:
     location: str
     bundled_suffix: str = ""
     low_rank: bool = False
+    reads_host: bool = False
 
 
 HEADS = {
-    "q": HeadKind("arm", "ARM (Q-head, 2407.04615)", "trimtab.rewards.heads.q_head:QHead", low_rank=True),
+    "q": HeadKind(
+        "arm", "ARM (Q-head, 2407.04615)", "trimtab.rewards.heads.q_head:QHead", low_rank=True, reads_host=True
+    ),
     "v": HeadKind("rad", "RAD (V-head, 2310.09520)", "trimtab.rewards.heads.v_head:VHead", bundled_suffix="-rad"),
 }
 
@@ -70,6 +74,17 @@ def head_of_method(method: str) -> str:
     if method not in heads:
         raise InvalidSetting(f"got method {shown(method)}, expected {' or '.join(heads)}")
     return heads[method]
+
+
+def check_ladder(trunk: str, head: str) -> None:
+    """Refuse a ladder under a head that runs its candidates: it would need a forward of the whole model for each.
+
+    Raises:
+        InvalidSetting: the head cannot read a ladder.
+    """
+    able = [name for name, kind in HEADS.items() if kind.reads_host]
+    if trunk == "ladder" and head not in able:
+        raise InvalidSetting(f"got head={head!r} with trunk='ladder', expected head={' or '.join(able)}")
 
 
 def describe_heads() -> str:

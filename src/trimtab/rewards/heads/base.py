@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import PromptBatch
-from trimtab.models.kv_cache import KVCache
+from trimtab.models.kv_cache import KVCache, Reader
 from trimtab.rewards.card import Link, RewardCard
 from trimtab.rewards.trunk import EncodedTexts, PrefixEncoder
 from trimtab.steering.reward import RewardState
@@ -42,7 +42,6 @@ class RewardHead(nn.Module, ABC):
             starts from another head's weights copies this map. None for a head that has none.
         distillation_targets: the targets of `train_from_teacher` that the head can learn.
         max_candidates: the most candidates that a step can score; None for the whole vocabulary.
-        reads_host: whether the head can read the steered model's own hidden states; see `start_on_host`.
         attributes: how many rewards the head returns.
         link: from answers to rewards; see `make_link`.
     """
@@ -50,7 +49,6 @@ class RewardHead(nn.Module, ABC):
     prefix_value_name: ClassVar[str | None] = None
     distillation_targets: ClassVar[frozenset[str]] = frozenset({"orig"})
     max_candidates: ClassVar[int | None] = None
-    reads_host: ClassVar[bool] = False
     attributes: int
     link: nn.Module
 
@@ -107,13 +105,13 @@ class RewardHead(nn.Module, ABC):
             host: the steered model's cache, whose prefix cache and usage count the trunk shares.
         """
 
-    def start_on_host(self, host: KVCache, depth: int, norm: nn.Module | None) -> RewardState:
-        """A fresh per-request state that reads the steered model's hidden state; only if `reads_host`.
+    def start_on_host(self, host: KVCache, reader: Reader, norm: nn.Module | None) -> RewardState:
+        """A fresh per-request state that reads the steered model's hidden states; only if `HeadKind.reads_host`.
 
         Args:
             host: the steered model's cache.
-            depth: the layer to read.
-            norm: applied to the hidden state first; None for none.
+            reader: the one of its readers to ask: a depth, or a ladder.
+            norm: applied to the state first; None for none.
         """
         raise InvalidSetting(f"got a {type(self).__name__}, expected a head that can read the steered model's state")
 

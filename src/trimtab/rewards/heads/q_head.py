@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import PromptBatch
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import KVCache, Reader
 from trimtab.rewards.card import Link, RewardCard
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link
 from trimtab.rewards.trunk import EncodedTexts, PrefixEncoder
@@ -26,8 +26,9 @@ class QHead(RewardHead):
 
         r_a(v | x) = ⟨w_a, h⟩ + c_a + ⟨U V_a h, e_v⟩
 
-    h is the trunk's hidden state at the prefix x. e_v is the base's frozen output embedding of the token v, scaled to
-    unit variance. The first half is the prefix's baseline, the second is the token's marginal.
+    h is the trunk's state at the prefix x: of the hidden size, or of a ladder's width. e_v is the base's frozen output
+    embedding of the token v, scaled to unit variance. The first half is the prefix's baseline, the second is the
+    token's marginal.
 
     Differs from the paper: W = U V_a has a rank (`rank = hidden size` is the paper's full W), and e_v is scaled, so
     that one learning rate serves every base.
@@ -38,11 +39,11 @@ class QHead(RewardHead):
         rank: R, the rank of the marginal.
         baseline: whether to add the prefix's baseline; without it the head returns differences.
         link: from answers to rewards; see `make_link`.
+        state_size: the length of h; default: the hidden size.
     """
 
     prefix_value_name: ClassVar[str | None] = "baseline"
     distillation_targets: ClassVar[frozenset[str]] = frozenset({"orig", "delta", "candidates"})
-    reads_host: ClassVar[bool] = True
     embedding_scale: Tensor
 
     def __init__(
@@ -52,14 +53,16 @@ class QHead(RewardHead):
         rank: int,
         baseline: bool = True,
         link: Link = "identity",
+        state_size: int | None = None,
     ):
         super().__init__()
         self.attributes = attributes
         self.link = make_link(link)
         hidden = embedding.shape[1]
-        self.baseline = nn.Linear(hidden, attributes) if baseline else None
+        state_size = state_size or hidden
+        self.baseline = nn.Linear(state_size, attributes) if baseline else None
         self.up = nn.Parameter(torch.randn(hidden, rank) * UP_INIT_STD)
-        self.down = nn.Parameter(torch.zeros(attributes, rank, hidden))
+        self.down = nn.Parameter(torch.zeros(attributes, rank, state_size))
         self.register_buffer("embedding_scale", 1 / embedding.float().std())
         self._embedding = (embedding,)  # in a tuple: neither a parameter nor part of the state dict
 
@@ -68,7 +71,8 @@ class QHead(RewardHead):
         """A fresh head with the card's rank."""
         if card.rank > embedding.shape[1]:
             raise InvalidSetting(f"got rank={card.rank}, expected at most the hidden size, {embedding.shape[1]}")
-        return cls(embedding, len(card.attributes), card.rank, card.baseline, card.link)
+        state_size = card.ladder_width if card.trunk == "ladder" else None
+        return cls(embedding, len(card.attributes), card.rank, card.baseline, card.link, state_size)
 
     @classmethod
     def describe(cls, card: RewardCard) -> str:
@@ -168,9 +172,9 @@ class QHead(RewardHead):
         """A state that runs the trunk once per step."""
         return QState(self, encoder, host)
 
-    def start_on_host(self, host: KVCache, depth: int, norm: nn.Module | None) -> RewardState:
+    def start_on_host(self, host: KVCache, reader: Reader, norm: nn.Module | None) -> RewardState:
         """A state that runs no trunk."""
-        return HostedQState(self, host, depth, norm)
+        return HostedQState(self, host, reader, norm)
 
 
 @final
@@ -179,7 +183,7 @@ class QState:
 
     def __init__(self, head: QHead, encoder: PrefixEncoder, host: KVCache | None = None):
         self._head, self._encoder = head, encoder
-        self._cache = encoder.cache([LAST], host)
+        self._cache = encoder.cache([encoder.reader], host)
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:
         """Encode prompts, BOS before them, in one forward."""
@@ -188,7 +192,7 @@ class QState:
 
     def rewards(self, candidates: Int[Tensor, "rows k"] | None) -> Float[Tensor, "rows k attributes"]:
         """Score candidates from the hidden state of each prefix."""
-        return self._head.next_rewards(self._cache.hidden(LAST), candidates)
+        return self._head.next_rewards(self._cache.hidden(self._encoder.reader), candidates)
 
     def advance(self, tokens: Int[Tensor, " rows"], choice: Int[Tensor, " rows"] | None = None) -> None:
         """Append a token to every prefix, in one forward."""
@@ -210,17 +214,17 @@ class QState:
 
 @final
 class HostedQState:
-    """ARM on the steered model's own hidden state: no forward of its own. The host's cache holds the prefixes."""
+    """ARM on the steered model's own hidden states, or a ladder over them. The host's cache holds the prefixes."""
 
-    def __init__(self, head: QHead, host: KVCache, depth: int, norm: nn.Module | None):
-        self._head, self._host, self._depth, self._norm = head, host, depth, norm
+    def __init__(self, head: QHead, host: KVCache, reader: Reader, norm: nn.Module | None):
+        self._head, self._host, self._reader, self._norm = head, host, reader, norm
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:
         """Do nothing: the host has read the prompts."""
 
     def rewards(self, candidates: Int[Tensor, "rows k"] | None) -> Float[Tensor, "rows k attributes"]:
-        """Score candidates from the host's hidden state; the final norm is applied to a state from below the top."""
-        hidden = self._host.hidden(self._depth)
+        """Score candidates from the host's state; the final norm is applied to a state from below the top."""
+        hidden = self._host.hidden(self._reader)
         return self._head.next_rewards(hidden if self._norm is None else self._norm(hidden), candidates)
 
     def advance(self, tokens: Int[Tensor, " rows"], choice: Int[Tensor, " rows"] | None = None) -> None:
@@ -237,6 +241,6 @@ class HostedQState:
 
 
 def _last_hidden(encoder: PrefixEncoder, prefix: PromptBatch) -> Float[Tensor, "rows hidden"]:
-    cache = encoder.cache([LAST])
+    cache = encoder.cache([encoder.reader])
     cache.feed(*encoder.with_bos(prefix.ids, prefix.mask))
-    return cache.hidden(LAST)
+    return cache.hidden(encoder.reader)

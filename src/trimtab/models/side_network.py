@@ -1,0 +1,35 @@
+"""The protocol of a side network, which reads a language model's hidden states while the model runs."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+
+@runtime_checkable
+class SideNetwork(Protocol):
+    """A causal network over a model's hidden states. A `KVCache` runs it beside the model and keeps its keys.
+
+    Attributes:
+        taps: the depths of the hidden states that it reads, ascending.
+    """
+
+    taps: tuple[int, ...]
+
+    def __call__(
+        self,
+        states: Sequence[Float[Tensor, "rows new hidden"]],
+        positions: Int[Tensor, "rows new"],
+        visible: Bool[Tensor, "rows new slots"] | None = None,
+        cache: DynamicCache | None = None,
+    ) -> Float[Tensor, "rows new width"]:
+        """The network's state at each new token.
+
+        Args:
+            states: the model's hidden states of the new tokens at each of `taps`.
+            positions: their positions in their texts.
+            visible: the columns that each of them sees; None: all up to its own.
+            cache: the keys and values of the tokens before, to which those of the new ones are added.
+        """
