@@ -28,6 +28,9 @@ def quick(**changes) -> Recipe:
     settings = {
         "rank": 8,
         "lora_rank": 4,
+        "ladder_layers": 3,
+        "ladder_width": 16,
+        "ladder_heads": 2,
         "batch_size": 20,
         "epochs": 4,
         "learning_rate": 1e-2,

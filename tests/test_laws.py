@@ -1,5 +1,7 @@
 """The laws of trimtab.testing, on every head and every family of models."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -49,7 +51,7 @@ def test_joined_states_equal_separate_ones(reward):
     testing.assert_joined_states_equal_separate(reward, PROMPTS[1:], PROMPTS[:1], CANDIDATES)
 
 
-@pytest.mark.parametrize("trunk", ["frozen", "lora", "full"])
+@pytest.mark.parametrize(("head", "trunk"), [*product("qv", ["frozen", "lora", "full"]), ("q", "ladder")])
 def test_saving_and_loading_changes_no_bit(frozen, head, trunk, tmp_path):
     testing.assert_save_load_identical(tiny_reward(frozen, head, trunk), frozen, PROMPT, tmp_path / "reward")
 

@@ -85,6 +85,9 @@ def tiny_reward(lm: FrozenLM, head: str, trunk: str = "lora", seed: int = 0, **c
         "lora_alpha": 4,
         "bos_token_id": lm.bos_token_id,
     }
+    if trunk == "ladder":
+        layers = changes.setdefault("layers", 3)
+        settings |= {"taps": tuple(range(1, layers + 1)), "ladder_width": 16, "ladder_heads": 2}
     card = RewardCard(**{**settings, **changes})
     network = build_network(lm, card)
     with torch.no_grad():
@@ -94,7 +97,6 @@ def tiny_reward(lm: FrozenLM, head: str, trunk: str = "lora", seed: int = 0, **c
     return RewardModel(network, card, lm, f"tiny-{head}")
 
 
-def tiny_ladder(lm: FrozenLM, layers: int = 3, **changes) -> RewardModel:
-    """A random reward on a ladder, which reads the language model while it runs."""
-    shape = {"taps": tuple(range(1, layers + 1)), "ladder_width": 16, "ladder_heads": 2, "bos_token_id": None}
-    return tiny_reward(lm, "q", "ladder", layers=layers, **{**shape, **changes})
+def tiny_ladder(lm: FrozenLM, layers: int = 3) -> RewardModel:
+    """A random reward on a ladder over the first layers, which reads the language model while it runs."""
+    return tiny_reward(lm, "q", "ladder", layers=layers, bos_token_id=None)

@@ -159,7 +159,7 @@ def test_rotations_keep_lengths_and_depend_on_distances_only():
 
 def test_a_head_that_runs_its_candidates_takes_no_ladder(llama):
     with pytest.raises(errors.InvalidSetting, match="got head='v' with trunk='ladder', expected head=q"):
-        tiny_reward(llama, "v", "ladder", layers=3, taps=(3,), ladder_width=16, ladder_heads=2)
+        tiny_reward(llama, "v", "ladder")
 
 
 def test_a_width_that_does_not_split_is_refused():

@@ -21,7 +21,8 @@ def test_every_prefix_starts_at_the_mean_reward(llama, head):
 
 
 @pytest.mark.parametrize(
-    ("trunk", "expected"), [("frozen", {"head"}), ("lora", {"head", "lora"}), ("full", {"head", "trunk"})]
+    ("trunk", "expected"),
+    [("frozen", {"head"}), ("ladder", {"head", "ladder"}), ("lora", {"head", "lora"}), ("full", {"head", "trunk"})],
 )
 def test_only_the_rewards_own_weights_are_trained_in_float32(trunk, expected):
     network = tiny_reward(tiny_lm("llama"), "q", trunk).network.bfloat16()  # this casts the base too

@@ -1,5 +1,7 @@
 """Rewards from labels: a tiny model learns to tell unseen texts apart, and its base stays as it was."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -14,8 +16,7 @@ TRAIN, HELD_OUT = good_words(320), good_words(80, seed=1)
 GOOD, BAD = "w2 w3 w4", "w32 w33 w34"
 
 
-@pytest.mark.parametrize("head", ["q", "v"])
-@pytest.mark.parametrize("trunk", ["frozen", "lora", "full"])
+@pytest.mark.parametrize(("head", "trunk"), [*product("qv", ["frozen", "lora", "full"]), ("q", "ladder")])
 @pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
 def test_a_reward_learns_its_labels_and_leaves_the_base_unchanged(head, trunk, loss):
     lm = tiny_lm("llama", seed=3)

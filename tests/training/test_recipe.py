@@ -34,16 +34,27 @@ def test_a_rank_above_the_bases_hidden_size_is_refused(llama):
         train_from_labels(llama, ["good"], good_words(20), good_words(4), quick(rank=33))
 
 
-@pytest.mark.parametrize(("trunk", "expected"), [("frozen", 1e-3), ("lora", 1e-3), ("full", 1e-5)])
+@pytest.mark.parametrize(("trunk", "expected"), [("frozen", 1e-3), ("ladder", 2e-3), ("lora", 1e-3), ("full", 1e-5)])
 def test_the_default_learning_rate_depends_on_the_trunk(trunk, expected):
     assert Recipe(trunk=trunk).resolved_learning_rate == expected
     assert Recipe(trunk=trunk, learning_rate=0.5).resolved_learning_rate == 0.5
 
 
+def test_a_ladder_that_cannot_be_built_is_refused_at_once():
+    with pytest.raises(errors.InvalidSetting, match="got head='v' with trunk='ladder', expected head=q"):
+        Recipe(trunk="ladder", head="v")
+    with pytest.raises(
+        errors.InvalidSetting, match="got ladder_width=100, expected an even multiple"
+    ):
+        Recipe(ladder_width=100)
+    with pytest.raises(errors.InvalidSetting, match="got ladder_layers=4, expected at most the 3 layers"):
+        check_fits(Recipe(trunk="ladder", ladder_layers=4), layers=3, hidden_size=64)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Recipe(trunk="frozn"), "got trunk='frozn', expected 'frozen' or 'lora' or 'full'"),
+        (lambda: Recipe(trunk="frozn"), "got trunk='frozn', expected 'frozen' or 'ladder' or 'lora' or 'full'"),
         (lambda: Recipe(rank="8"), "got rank='8', expected a whole number"),
         (lambda: Recipe(epochs=None), "got epochs=None, expected a number"),
         (lambda: Recipe(start=3), "got start=3, expected a text or None"),

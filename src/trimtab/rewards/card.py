@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 MAX_SIZE = 1_000_000  # of a rank, a number of layers or an alpha
 MAX_REWARD = 1e30  # float32 holds it
 MAX_DEPTH = 20  # of objects and lists within each other
+OF_LADDERS = ("taps", "ladder_width", "ladder_heads")
 TrunkTraining = Literal["frozen", "ladder", "lora", "full"]
 Link = Literal["identity", "sigmoid"]
 
@@ -125,8 +126,9 @@ class RewardCard:
             )
 
     def to_json(self) -> str:
-        """The text of config.json."""
-        return dump_json(asdict(self), indent=2) + "\n"
+        """The text of config.json; what only a ladder has is left out of the others."""
+        values = {name: value for name, value in asdict(self).items() if self.taps or name not in OF_LADDERS}
+        return dump_json(values, indent=2) + "\n"
 
     @classmethod
     @checked

@@ -58,7 +58,7 @@ class Ladder(nn.Module):
         allowed = None if visible is None else visible[:, None]
         x: Tensor | None = None
         for number, (rung, layer, tap) in enumerate(zip(self.rungs, self.layers, states, strict=True)):
-            read = rung(functional.rms_norm(tap.to(rung.weight.dtype), tap.shape[-1:], eps=EPS))
+            read = rung(functional.rms_norm(tap.to(self.norm.weight.dtype), tap.shape[-1:], eps=EPS))
             x = layer(read if x is None else x + read, rotation, allowed, cache, number)
         return self.norm(x)
 
