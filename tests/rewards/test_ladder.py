@@ -9,54 +9,43 @@ from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.models.kv_cache import LAST, KVCache
 from trimtab.models.prefix_cache import PrefixCache
-from trimtab.rewards.ladder import Ladder, rotary, rotate
+from trimtab.rewards.ladder import Ladder
 
 TEXT = [10, 20, 30, 40, 11, 21, 31]
 TEXTS = [TEXT, [50, 51], [12, 13, 14, 15]]
 
 
-def rms(x, weight=1.0):
-    return x / math.sqrt(float((x * x).mean()) + 1e-6) * weight
+def normed(x, weight=1.0):
+    centred = x - x.mean()
+    return centred / math.sqrt(float((centred * centred).mean()) + 1e-5) * weight
 
 
-def turned(x, position):
-    """Rotary positions as complex numbers: feature i is turned with feature i + half."""
-    half = len(x) // 2
-    pairs = torch.complex(x[:half], x[half:])
-    angles = position * 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
-    pairs = pairs * torch.polar(torch.ones(half, dtype=torch.float64), angles)
-    return torch.cat([pairs.real, pairs.imag])
-
-
-def attended(layer, inputs, size):
-    """Causal attention of one layer, one head and one token at a time."""
+def attended(layer, inputs):
+    """Causal attention of one layer, one head and one token at a time; the heads share keys and values."""
     width = inputs.shape[1]
-    weight = layer.queries_keys_values.weight.double()
-    normed = [rms(x, layer.attention_norm.weight.double()) for x in inputs]
+    size = width // layer.heads
+    weight = layer.queries_key_value.weight.double()
+    queries, key, value = weight[:width], weight[width : width + size], weight[width + size :]
+    inputs = [normed(x, layer.attention_norm.weight.double()) for x in inputs]
     rows = []
-    for place in range(len(inputs)):
-        heads = []
-        for head in range(layer.heads):
-            of_head = [slice(part * width + head * size, part * width + (head + 1) * size) for part in range(3)]
-            query = turned(weight[of_head[0]] @ normed[place], place)
-            keys = [turned(weight[of_head[1]] @ normed[seen], seen) for seen in range(place + 1)]
-            values = torch.stack([weight[of_head[2]] @ normed[seen] for seen in range(place + 1)])
-            scores = torch.stack([query @ key for key in keys]) / math.sqrt(size)
-            heads.append(scores.softmax(0) @ values)
+    for place, x in enumerate(inputs):
+        keys, values = (torch.stack([part @ seen for seen in inputs[: place + 1]]) for part in (key, value))
+        asked = (queries @ x).split(size)
+        heads = [(keys @ query / math.sqrt(size)).softmax(0) @ values for query in asked]
         rows.append(layer.attention_out.weight.double() @ torch.cat(heads))
     return torch.stack(rows)
 
 
 def ladder_by_hand(ladder, states):
     """The ladder's state at each token of one text, from the model's states there."""
-    x = torch.zeros(len(states[0]), ladder.width, dtype=torch.float64)
+    x = torch.zeros(len(states[0]), ladder.rungs.shape[2], dtype=torch.float64)
     for rung, layer, of_tap in zip(ladder.rungs, ladder.layers, states, strict=True):
-        x = x + torch.stack([rung.weight.double() @ rms(state.double()) for state in of_tap])
-        x = x + attended(layer, x, ladder.head_size)
-        normed = torch.stack([rms(row, layer.feed_forward_norm.weight.double()) for row in x])
-        gate, up = (normed @ layer.gate_and_up.weight.double().T).chunk(2, dim=1)
+        x = x + torch.stack([normed(state.double()) @ rung.double() for state in of_tap])
+        x = x + attended(layer, x)
+        inputs = torch.stack([normed(row, layer.feed_forward_norm.weight.double()) for row in x])
+        gate, up = (inputs @ layer.gate_and_up.weight.double().T).chunk(2, dim=1)
         x = x + (gate * gate.sigmoid() * up) @ layer.down.weight.double().T
-    return torch.stack([rms(row, ladder.norm.weight.double()) for row in x])
+    return torch.stack([normed(row, ladder.norm.weight.double()) for row in x])
 
 
 def states_of(lm, text, taps):
@@ -150,18 +139,11 @@ def test_no_gradient_reaches_the_language_model(llama):
     assert all(weight.grad is None for weight in network.trunk.parameters())
 
 
-def test_rotations_keep_lengths_and_depend_on_distances_only():
-    x = torch.randn(1, 1, 2, 8, generator=torch.Generator().manual_seed(0))
-    near, far = (rotate(x, rotary(torch.tensor([places]), 8))[0, 0] for places in ([3, 5], [103, 105]))
-    torch.testing.assert_close(near.norm(dim=-1), x[0, 0].norm(dim=-1))
-    torch.testing.assert_close(near[0] @ near[1], far[0] @ far[1], atol=1e-4, rtol=1e-4)
-
-
 def test_a_head_that_runs_its_candidates_takes_no_ladder(llama):
     with pytest.raises(errors.InvalidSetting, match="got head='v' with trunk='ladder', expected head=q"):
         tiny_reward(llama, "v", "ladder")
 
 
 def test_a_width_that_does_not_split_is_refused():
-    with pytest.raises(errors.InvalidSetting, match="got ladder_width=18, expected an even multiple of ladder_heads=2"):
-        Ladder(32, [1], 18, 2)
+    with pytest.raises(errors.InvalidSetting, match="got ladder_width=18, expected a multiple of ladder_heads=4"):
+        Ladder(32, [1], 18, 4)

@@ -18,7 +18,7 @@ def test_more_rungs_than_layers_are_refused():
         even_taps(3, 4)
 
 
-def test_heads_have_an_even_size():
+def test_the_width_splits_into_heads():
     check_ladder_width(192, 3)
-    with pytest.raises(errors.InvalidSetting, match="expected an even multiple"):
-        check_ladder_width(15, 3)
+    with pytest.raises(errors.InvalidSetting, match="expected a multiple"):
+        check_ladder_width(16, 3)

@@ -104,7 +104,7 @@ class KVCache:
             self._ids, self._mask = torch.cat([self._ids, ids], dim=1), torch.cat([self._mask, new], dim=1)
         positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
         output = self._forward(ids, positions, self._mask if self._padded else None, logits)
-        self._read(output, positions)
+        self._read(output, ids.shape[1])
         return output
 
     def propose(self, candidates: Int[Tensor, "rows k"], after: Int[Tensor, "rows k"] | None = None) -> ModelOutput:
@@ -279,11 +279,11 @@ class KVCache:
             **extra,
         )
 
-    def _read(self, output: ModelOutput, positions: Int[Tensor, "rows new"]) -> None:
-        """Keep what the readers make of the hidden states of the tokens just fed."""
+    def _read(self, output: ModelOutput, new: int) -> None:
+        """Keep what the readers make of the hidden states of the new tokens."""
         for reader, cache in zip(self._networks[1:], self._caches[1:], strict=True):
             states = [output.hidden_states[tap] for tap in reader.taps]
-            self._append(reader, reader(states, positions, self._visible(positions.shape[1]), cache))
+            self._append(reader, reader(states, self._visible(new), cache))
         for depth in (reader for reader in self.readers if isinstance(reader, int)):
             whole = "hidden_states" in output
             self._append(depth, output.hidden_states[depth] if whole else output.last_hidden_state)

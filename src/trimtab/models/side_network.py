@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -21,7 +21,6 @@ class SideNetwork(Protocol):
     def __call__(
         self,
         states: Sequence[Float[Tensor, "rows new hidden"]],
-        positions: Int[Tensor, "rows new"],
         visible: Bool[Tensor, "rows new slots"] | None = None,
         cache: DynamicCache | None = None,
     ) -> Float[Tensor, "rows new width"]:
@@ -29,7 +28,6 @@ class SideNetwork(Protocol):
 
         Args:
             states: the model's hidden states of the new tokens at each of `taps`.
-            positions: their positions in their texts.
             visible: the columns that each of them sees; None: all up to its own.
             cache: the keys and values of the tokens before, to which those of the new ones are added.
         """

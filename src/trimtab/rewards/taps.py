@@ -15,10 +15,10 @@ def even_taps(layers: int, count: int) -> tuple[int, ...]:
 
 
 def check_ladder_width(width: int, heads: int) -> None:
-    """Check that a ladder's width splits into heads of an even size, as rotary positions need.
+    """Check that a ladder's width splits into its heads.
 
     Raises:
         InvalidSetting: it does not.
     """
-    if width % (2 * heads):
-        raise InvalidSetting(f"got ladder_width={width}, expected an even multiple of ladder_heads={heads}")
+    if width % heads:
+        raise InvalidSetting(f"got ladder_width={width}, expected a multiple of ladder_heads={heads}")

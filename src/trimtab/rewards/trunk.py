@@ -70,7 +70,7 @@ class PrefixEncoder:
         hidden = output.last_hidden_state
         if self.ladder is not None:
             states = [output.hidden_states[tap] for tap in self.ladder.taps]
-            hidden = self.ladder(states, positions, causal_columns(mask, mask.shape[1]))
+            hidden = self.ladder(states, causal_columns(mask, mask.shape[1]))
         return EncodedTexts(ids, mask, hidden, self.bos_token_id is not None)
 
     def with_bos(
