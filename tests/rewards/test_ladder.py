@@ -39,8 +39,8 @@ def attended(layer, inputs):
 def ladder_by_hand(ladder, states):
     """The ladder's state at each token of one text, from the model's states there."""
     x = torch.zeros(len(states[0]), ladder.rungs.shape[2], dtype=torch.float64)
-    for rung, layer, of_tap in zip(ladder.rungs, ladder.layers, states, strict=True):
-        x = x + torch.stack([normed(state.double()) @ rung.double() for state in of_tap])
+    for scale, rung, layer, of_tap in zip(ladder.scale, ladder.rungs, ladder.layers, states, strict=True):
+        x = x + torch.stack([normed(state.double(), scale[0].double()) @ rung.double() for state in of_tap])
         x = x + attended(layer, x)
         inputs = torch.stack([normed(row, layer.feed_forward_norm.weight.double()) for row in x])
         gate, up = (inputs @ layer.gate_and_up.weight.double().T).chunk(2, dim=1)
@@ -58,6 +58,7 @@ def states_of(lm, text, taps):
 def test_the_ladder_equals_a_computation_by_hand(frozen):
     reward = tiny_ladder(frozen)
     ladder = reward.network.ladder
+    ladder.scale.uniform_(0.5, 2.0)
     for text in TEXTS:
         expected = ladder_by_hand(ladder, states_of(frozen, text, ladder.taps))
         encoded = reward.network.encoder.encode(torch.tensor([text]), torch.ones(1, len(text), dtype=torch.bool))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tiny import tiny_lm, tiny_reward
+from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import errors
-from trimtab.training.initial_weights import prepare_for_training, start_from
+from trimtab.training.initial_weights import fit_ladder_scale, prepare_for_training, start_from
 
 
 @pytest.mark.parametrize("head", ["q", "v"])
@@ -62,3 +62,25 @@ def test_damaged_weights_are_named(llama, tmp_path):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(errors.CorruptReward, match=r"reward\.safetensors"):
         start_from(reward.network, "lora", tmp_path / "reward")
+
+
+def test_the_scale_of_a_ladder_gives_every_feature_the_same_spread(llama):
+    network = tiny_ladder(llama).network
+    ids = torch.tensor([[0, 0, 10, 20, 30], [11, 21, 31, 41, 51]])
+    fit_ladder_scale(network, {"ids": ids, "mask": ids > 0}, bf16=False)
+    for place, tap in enumerate(network.ladder.taps):
+        hidden = [
+            llama.body(torch.tensor([text])[:, text.count(0) :], output_hidden_states=True).hidden_states[tap][0]
+            for text in ids.tolist()
+        ]
+        states = torch.cat(hidden).double()
+        normed = (states - states.mean(1, keepdim=True)) / states.var(1, unbiased=False, keepdim=True).sqrt()
+        expected = 1 / (normed.std(0) + 1e-3)
+        assert torch.allclose(network.ladder.scale[place, 0].double(), expected, rtol=1e-3)
+
+
+def test_a_network_without_a_ladder_has_no_scale_to_fit(llama):
+    network = tiny_reward(llama, "q").network
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    fit_ladder_scale(network, {}, bf16=False)
+    assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())

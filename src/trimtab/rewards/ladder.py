@@ -11,6 +11,7 @@ from transformers import DynamicCache
 
 from trimtab.rewards.taps import check_ladder_width
 
+LEAST_DEVIATION = 1e-3  # of a normalised feature; a feature that never changes keeps a finite scale
 FEED_FORWARD = 8 / 3  # hidden units of the feed-forward part per unit of width, as in Llama
 
 
@@ -18,7 +19,9 @@ FEED_FORWARD = 8 / 3  # hidden units of the feed-forward part per unit of width,
 class Ladder(nn.Module):
     """A side network over a frozen model's hidden states h_l at a few depths l_1 < … < l_n.
 
-        x_0 = 0 ;  x_i = Layer_i(x_{i−1} + W_i · norm(h_{l_i})) ;  h = norm(x_n)
+        x_0 = 0 ;  x_i = Layer_i(x_{i−1} + W_i · (s_i ∘ norm(h_{l_i}))) ;  h = norm(x_n)
+
+    s_i gives every feature of h the same spread, so that none is too faint to learn from; see `fit_scale`.
 
     Each layer looks back at keys and values of its own, one narrow head of them per token. So no second model runs, and
     training needs no gradient through the language model. The layers have no positions of their own: the hidden states
@@ -37,11 +40,14 @@ class Ladder(nn.Module):
         InvalidSetting: the width is not a multiple of the number of heads.
     """
 
+    scale: Tensor
+
     def __init__(self, hidden_size: int, taps: Sequence[int], width: int, heads: int):
         super().__init__()
         check_ladder_width(width, heads)
         self.taps = tuple(taps)
         self.rungs = nn.Parameter(torch.randn(len(self.taps), hidden_size, width) / hidden_size**0.5)
+        self.register_buffer("scale", torch.ones(len(self.taps), 1, hidden_size))
         self.layers = nn.ModuleList(LadderLayer(width, heads) for _ in self.taps)
         self.norm = nn.LayerNorm(width, bias=False)
 
@@ -52,14 +58,22 @@ class Ladder(nn.Module):
         cache: DynamicCache | None = None,
     ) -> Float[Tensor, "rows new width"]:
         """The ladder's state at each new token; see `SideNetwork`."""
-        taken = torch.stack(list(states)).to(self.rungs.dtype)
-        taken = functional.layer_norm(taken, taken.shape[-1:]).flatten(1, 2)
+        taken = self._normed([each.flatten(0, 1) for each in states]) * self.scale
         rungs = torch.bmm(taken, self.rungs).unflatten(1, states[0].shape[:2])
         allowed = None if visible is None else visible[:, None]
         x = torch.zeros_like(rungs[0])
         for number, layer in enumerate(self.layers):
             x = layer(x + rungs[number], allowed, cache, number)
         return self.norm(x)
+
+    def fit_scale(self, states: Sequence[Float[Tensor, "tokens hidden"]]) -> None:
+        """Set s from the hidden states of some tokens at each of `taps`: one over each feature's deviation there."""
+        deviation = self._normed(states).std(dim=1, keepdim=True)
+        self.scale.copy_(1 / (deviation + LEAST_DEVIATION))
+
+    def _normed(self, states: Sequence[Float[Tensor, "tokens hidden"]]) -> Float[Tensor, "taps tokens hidden"]:
+        taken = torch.stack(list(states)).to(self.rungs.dtype)
+        return functional.layer_norm(taken, taken.shape[-1:])
 
 
 @final

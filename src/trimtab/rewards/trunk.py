@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
@@ -59,19 +60,29 @@ class PrefixEncoder:
     def encode(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> EncodedTexts:
         """The hidden states of left-padded texts, in one forward."""
         ids, mask = self.with_bos(ids, mask)
-        positions = (mask.cumsum(1) - 1).clamp_min(0)
-        output = self.trunk(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=False,
-            output_hidden_states=self.ladder is not None,
-        )
-        hidden = output.last_hidden_state
-        if self.ladder is not None:
-            states = [output.hidden_states[tap] for tap in self.ladder.taps]
-            hidden = self.ladder(states, causal_columns(mask, mask.shape[1]))
+        if self.ladder is None:
+            hidden = self._run(ids, mask).last_hidden_state
+        else:
+            hidden = self.ladder(self._tapped(ids, mask), causal_columns(mask, mask.shape[1]))
         return EncodedTexts(ids, mask, hidden, self.bos_token_id is not None)
+
+    def fit_scale(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> None:
+        """Fit the ladder's scale to some left-padded texts; see `Ladder.fit_scale`."""
+        assert self.ladder is not None
+        ids, mask = self.with_bos(ids, mask)
+        self.ladder.fit_scale([states[mask] for states in self._tapped(ids, mask)])
+
+    def _tapped(
+        self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]
+    ) -> list[Float[Tensor, "rows slots hidden"]]:
+        """The states that the ladder reads."""
+        assert self.ladder is not None
+        hidden = self._run(ids, mask, output_hidden_states=True).hidden_states
+        return [hidden[tap] for tap in self.ladder.taps]
+
+    def _run(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"], **options: bool) -> ModelOutput:
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        return self.trunk(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **options)
 
     def with_bos(
         self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]

@@ -29,6 +29,10 @@ class Examples(Dataset[dict[str, Any]], ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]: ...
 
+    def first(self, most: int) -> list[dict[str, Any]]:
+        """At most this many examples, from the first."""
+        return [self[index] for index in range(min(most, len(self)))]
+
 
 @final
 class TokenizedTexts(Examples):

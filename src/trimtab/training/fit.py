@@ -23,13 +23,14 @@ from trimtab.training.callbacks import Recorder, TrainingProgress
 from trimtab.training.distributed import processes
 from trimtab.training.examples import Examples
 from trimtab.training.facts import machine, resolved
-from trimtab.training.initial_weights import prepare_for_training, start_from
+from trimtab.training.initial_weights import fit_ladder_scale, prepare_for_training, start_from
 from trimtab.training.recipe import Recipe
 from trimtab.training.run_folder import RunFolder
 from trimtab.training.saving import saving
 from trimtab.training.trainer import Measure, Objective, RewardTrainer
 from trimtab.versions import versions
 
+SCALE_EXAMPLES = 256  # of the training data; a ladder's scale is fitted to them
 LOSSES = "averaged over attributes, but labels and pairs"  # a run of another rule does not resume
 
 
@@ -106,6 +107,7 @@ def _fit(base: FrozenLM, card: RewardCard, task: TrainingTask, recipe: Recipe, o
     set_seed(recipe.seed)
     network = build_network(base, card)
     prepare_for_training(network, card.trunk, task.start_at)
+    fit_ladder_scale(network, task.objective.collate(task.examples.first(SCALE_EXAMPLES)), recipe.bf16)
     if recipe.start is not None:
         copied = start_from(network, card.trunk, find_reward(recipe.start))
         options.progress.started(copied, len(reward_tensors(network, card.trunk)))

@@ -1,5 +1,6 @@
 """The weights with which training begins."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from trimtab.rewards.card import WEIGHTS_FILE, TrunkTraining, read_card
 from trimtab.rewards.heads import head_class
 from trimtab.rewards.network import HEAD_PREFIX, RewardNetwork, is_reward_tensor, reward_tensors
 from trimtab.rewards.weights import read_weights
+from trimtab.training.distributed import evaluating
 
 
 def prepare_for_training(
@@ -27,6 +29,13 @@ def prepare_for_training(
     if (value := network.head.prefix_value) is not None:
         nn.init.zeros_(value.weight)
         value.bias.data.copy_(torch.as_tensor(mean_rewards))
+
+
+def fit_ladder_scale(network: RewardNetwork, batch: Mapping[str, Tensor], bf16: bool) -> None:
+    """Fit the scale of a network's ladder, if it has one, to a batch of texts with "ids" and "mask"."""
+    if network.ladder is not None:
+        with evaluating(network, bf16):
+            network.encoder.fit_scale(batch["ids"].to(network.trunk.device), batch["mask"].to(network.trunk.device))
 
 
 def start_from(network: RewardNetwork, trunk: TrunkTraining, folder: Path) -> int:
