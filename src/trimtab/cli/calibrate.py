@@ -137,14 +137,13 @@ def measure(
 
 def provenance_of(lm: "LanguageModel", judge: "Judge", data: str, split: str) -> dict[str, Any]:
     """Return what made a calibration: versions, the model, the judge, and a hash of the data file."""
-    import hashlib
-
+    from trimtab.data.tables import hash_of_file
     from trimtab.engines.provenance import provenance
     from trimtab.judges.base import description_of
 
     about: dict[str, Any] = {"data": Path(data).name}
-    if Path(data).is_file():
-        about["data_sha256"] = hashlib.sha256(Path(data).read_bytes()).hexdigest()[:16]
+    if digest := hash_of_file(data):
+        about["data_sha256"] = digest
     else:
         about["split"] = split
     return provenance(lm.engine, method="calibrate", judge=description_of(judge), **about)

@@ -145,7 +145,7 @@ def origin(
     rewards: "dict[str, Chosen]", tables: "dict[str, Table[Comparison]]", way: str, template: str, limit: int | None
 ) -> dict[str, Any]:
     """Return what made the figures: versions, rewards, their bases, and data."""
-    from trimtab.evaluation.checks import hash_of_file
+    from trimtab.data.tables import hash_of_file
     from trimtab.versions import versions
 
     made_of = {
@@ -160,7 +160,7 @@ def origin(
         for spec, (reward, attribute) in rewards.items()
     }
     data = {
-        name_of(source): {"sha256": hash_of_file(Path(source)), "comparisons": len(table.rows[:limit])}
+        name_of(source): {"sha256": hash_of_file(source), "comparisons": len(table.rows[:limit])}
         for source, table in tables.items()
     }
     return {**versions(), "rewards": made_of, "data": data, "direction": way, "template": template}

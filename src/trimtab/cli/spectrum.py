@@ -113,8 +113,9 @@ def check_target(out: Path, plots: PlotOptions, force: bool) -> None:
     Raises:
         InvalidOutput: they cannot.
     """
+    from trimtab.data.outputs import check_folder
     from trimtab.errors import InvalidData
-    from trimtab.evaluation.checks import check_files, check_folder
+    from trimtab.evaluation.checks import check_files
     from trimtab.evaluation.report.figure import check_matplotlib
     from trimtab.evaluation.report.spectra import SPECTRUM_FILE, read_spectrum
 
@@ -197,7 +198,7 @@ def rank_table(found: "dict[str, list[Spectrum]]") -> "Table":
 
 def origin(lm: "FrozenLM", rewards: "dict[str, RewardModel]", data: Path, text_column: str) -> dict[str, Any]:
     """Return what made the spectra: versions, base, rewards and data."""
-    from trimtab.evaluation.checks import hash_of_file
+    from trimtab.data.tables import hash_of_file
     from trimtab.versions import versions
 
     return {

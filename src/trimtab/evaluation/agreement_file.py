@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json
+from trimtab.data.outputs import check_folder
 from trimtab.errors import InvalidData
-from trimtab.evaluation.checks import check_files, check_folder, write_in
-from trimtab.evaluation.saved import read_saved
+from trimtab.evaluation.checks import check_files, write_in
 
 AGREEMENT_FILE = "judges.json"
 
@@ -41,7 +42,7 @@ def read_agreement(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidData: the file is damaged.
     """
-    record = read_saved(folder / AGREEMENT_FILE)
+    record = read_record(folder / AGREEMENT_FILE, nan_is_null=True)
     for source, judges in record.items():
         if not are_figures(judges):
             raise InvalidData(

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from trimtab.data.files import whole_folder
+from trimtab.data.folders import whole_folder
 from trimtab.data.hub import reason_of
 from trimtab.errors import ModelNotFound
 from trimtab.models.gguf_tensors import write_model

@@ -1,7 +1,6 @@
 """The folder of a training run: its settings, its metrics, and the checkpoints from which it resumes."""
 
 import contextlib
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
-from trimtab.data.outputs import check_parent, write_whole
+from trimtab.data.outputs import check_folder, write_whole
 from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidData, InvalidOutput
 from trimtab.rewards.card import WEIGHTS_FILE
 from trimtab.training.saving import saving
@@ -116,7 +115,7 @@ class RunFolder:
             write_whole(record, dump_json({**wanted, "about": about or {}}, indent=2) + "\n")
 
     def _check_files(self) -> None:
-        check_folder(self.path, "--run")
+        check_named_folder(self.path, "--run")
         if self.path.exists() and any(not _is_ours(path.name) for path in self.path.iterdir()):
             raise InvalidData(
                 f"got {str(self.path)!r} for a run, expected a new or empty folder, or the folder of an earlier run"
@@ -183,29 +182,15 @@ def _check_archive(path: Path) -> None:
             raise zipfile.BadZipFile(f"{path.name}: {damaged} is damaged")
 
 
-def check_folder(path: Path, option: str) -> None:
-    """Check that a folder can be written, or made.
-
-    Args:
-        path: the folder.
-        option: the option that names it, for messages.
+def check_named_folder(path: Path, option: str) -> None:
+    """Check a folder as `check_folder` does, and that its path ends in a name.
 
     Raises:
-        InvalidOutput: it is a file or a device, or it may not be written.
+        InvalidOutput: it has none, it is a file or a device, or it may not be written.
     """
     if not path.name:
         raise InvalidOutput(f"got {option} {shown_path(path)}, expected a folder with a name, such as rewards/mine")
-    try:
-        real = path.resolve()
-        exists, is_folder = os.path.lexists(real), real.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long, a null character
-        reason = getattr(error, "strerror", None) or reason_of(error)
-        raise InvalidOutput(
-            f"got {option} {shown_path(path)}, expected a folder that can be written ({reason})"
-        ) from error
-    if exists and not is_folder:
-        raise InvalidOutput(f"got {option} {shown_path(path)}, expected a folder; it is a file or a device")
-    check_parent(real / "file", path, option)
+    check_folder(path, option)
 
 
 def _is_ours(name: str) -> bool:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
+from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidData
 from trimtab.evaluation.checks import check_at_least, write_in
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
-from trimtab.evaluation.saved import read_saved
 from trimtab.language_model import LanguageModel
 from trimtab.models.kv_cache import KVCache
 from trimtab.steering.reward import Reward, RewardState
@@ -192,7 +192,7 @@ def read_times(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidData: the file is damaged.
     """
-    record = read_saved(folder / TIMES_FILE)
+    record = read_record(folder / TIMES_FILE, nan_is_null=True)
     for method, times in record.items():
         if not isinstance(times, dict) or any(type(times.get(name)) not in (int, float) for name in FIGURES):
             raise InvalidData(

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from trimtab.data.files import file_name
+from trimtab.data.files import file_name, read_record
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidData, NonFiniteReward
 from trimtab.evaluation.checks import write_in
-from trimtab.evaluation.saved import read_saved
 from trimtab.evaluation.score.readers import Read, Text
 
 READINGS = "readings"
@@ -86,7 +85,7 @@ class Readings:
 
     def _saved(self, path: Path) -> dict[str, Any]:
         """The record in a file of readings, with NaN where a reader failed; an empty one if there is no file."""
-        record = read_saved(path)
+        record = read_record(path, nan_is_null=True)
         if record and (fault := _fault(record)):
             raise InvalidData(f"{str(path)!r} is damaged ({fault}); remove it, and the texts are read again")
         if record:
