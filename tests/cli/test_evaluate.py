@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 
 from tiny import tiny_lm, tiny_reward
 from trimtab.cli.app import app
+from trimtab.cli.sweep_command import load_readers
 from trimtab.errors import InvalidData, InvalidOutput, InvalidSetting, RewardNotFound, TrimtabError
+from trimtab.evaluation.run.sweep_settings import ScoringOptions
 
 QUICK = ["--samples", "2", "--max-new-tokens", "3", "--top-k", "5", "--batch-size", "2"]
 
@@ -102,6 +104,19 @@ def test_a_report_from_saved_texts_equals_the_first(copied):
 def test_a_report_measures_perplexity_and_profiles(copied, place):
     run("report", copied, "--profile", f"{place / 'v'}:calm", "--perplexity", place / "lm")
     assert all(len(row["profile"]) == 10 and "perplexity:lm" in row["figures"] for row in report_of(copied)["rows"])
+
+
+def test_other_weights_are_another_reader(place, tmp_path):
+    """Also where they differ in the middle of the model, where the fingerprint of the cards does not look."""
+    changed, found = shutil.copytree(place / "lm", tmp_path / "lm"), []
+    lm = tiny_lm("llama", seed=3)
+    lm.model.model.layers[0].mlp.up_proj.weight.data *= 3
+    lm.model.save_pretrained(changed)
+    for model in (place / "lm", changed):
+        _, identities = load_readers(ScoringOptions(perplexity=str(model)))
+        found.append(identities["perplexity:lm"])
+    assert found[0]["base_fingerprint"] == found[1]["base_fingerprint"]
+    assert found[0] != found[1]
 
 
 def test_damaged_times_are_named(copied):
@@ -329,7 +344,8 @@ def test_searches_take_settings_and_are_timed_once(place, tmp_path):
 
 
 def test_a_reward_whose_scores_are_not_finite_is_not_ranked(place, tmp_path, monkeypatch):
-    from trimtab.errors import NonFiniteReward
+    from trimtab.cli.sweep_command import load_readers
+from trimtab.errors import NonFiniteReward
     from trimtab.rewards.reward_model import RewardModel
 
     score_ids = RewardModel.score_ids
@@ -348,7 +364,9 @@ def test_a_folder_of_an_earlier_version_is_reported_and_resumes(copied, place):
     """Its rows do not say what made them, and its readings not what the judges are made of."""
     for path in copied.glob("*.jsonl"):
         head, rest = path.read_text(encoding="utf-8").split("\n", 1)
-        path.write_text(json.dumps({"settings": json.loads(head)["settings"]}) + "\n" + rest, encoding="utf-8")
+        settings = json.loads(head)["settings"]
+        del settings["weights_fingerprint"]
+        path.write_text(json.dumps({"settings": settings}) + "\n" + rest, encoding="utf-8")
     for path in copied.glob("readings/*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         record["about"].pop("identity")

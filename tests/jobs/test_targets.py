@@ -10,7 +10,9 @@ import pytest
 from tiny import tiny_reward
 from tiny_job import JOB, json_rows, run_job, write_lines
 from trimtab import errors
-from trimtab.jobs.targets import FileTarget, StreamTarget, differences, drawn_seed, open_target, settings_path
+from trimtab.data.differences import differences
+from trimtab.engines.provenance import MACHINE
+from trimtab.jobs.targets import FileTarget, StreamTarget, drawn_seed, open_target, settings_path
 
 PROMPTS = [{"prompt": "w1 w2"}, {"prompt": "w3"}]
 
@@ -41,9 +43,8 @@ def test_the_message_names_the_setting_that_differs(lm, source, tmp_path):
 
 def test_versions_and_device_alone_do_not_refuse_a_resume():
     there = {"trimtab": "0.1", "torch": "2.0", "device": "cuda:0", "base_fingerprint": "a"}
-    assert differences(there, {**there, "trimtab": "0.2", "torch": "2.1", "device": "cpu"}) == ""
-    assert differences(there, {**there, "base_fingerprint": "b"}) == "base_fingerprint: 'a' there, 'b' here"
-    assert differences({}, {"job": 1}) == "job: None there, 1 here"
+    assert differences(there, {**there, "trimtab": "0.2", "torch": "2.1", "device": "cpu"}, MACHINE) == ""
+    assert differences(there, {**there, "base_fingerprint": "b"}, MACHINE) == "base_fingerprint: 'a' there, 'b' here"
 
 
 HOLD = """

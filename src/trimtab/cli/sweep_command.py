@@ -257,14 +257,16 @@ def load_readers(scoring: ScoringOptions) -> "tuple[dict[str, Read], dict[str, d
     if scoring.perplexity:
         with loading(scoring.perplexity):
             engine = load(scoring.perplexity).engine
+            about = engine.describe()
         name = FLUENCY + Path(scoring.perplexity).name
         readers[name] = fluency_reader(engine)
-        identities[name] = {field: engine.describe()[field] for field in ("base_fingerprint", "dtype")}
+        identities[name] = {field: about[field] for field in ("base_fingerprint", "weights_fingerprint", "dtype")}
     if scoring.profile:
         with loading(scoring.profile):
             reward, attribute = load_one(scoring.profile)
         readers[PROFILE + scoring.profile] = profile_reader(reward, attribute)
-        identities[PROFILE + scoring.profile] = {"fingerprint": reward.fingerprint}
+        base = reward.base.weights_fingerprint
+        identities[PROFILE + scoring.profile] = {"fingerprint": reward.fingerprint, "base_weights_fingerprint": base}
     return readers, identities
 
 

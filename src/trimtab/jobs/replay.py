@@ -5,16 +5,16 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, get_args
 
+from trimtab.data.differences import differences
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import Line
-from trimtab.engines.provenance import provenance
+from trimtab.engines.provenance import MACHINE, provenance
 from trimtab.errors import InvalidData, TrimtabError
 from trimtab.generation import Generation
 from trimtab.jobs.comparison import Replayed, compare
 from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.prompts import NumberedPrompt, as_prompt
 from trimtab.jobs.rows import search_prompts
-from trimtab.jobs.targets import differences
 from trimtab.judges.base import description_of
 from trimtab.judges.load import JudgeLike, as_judge
 from trimtab.language_model import LanguageModel
@@ -117,7 +117,7 @@ def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
             )
         named = ("reward", "source", "weights_sha256")  # the same weights may lie in another file
         settings = [{key: value for key, value in each.items() if key not in named} for each in (there, found)]
-        if differing := differences(settings[0], settings[1]):
+        if differing := differences(settings[0], settings[1], MACHINE):
             raise InvalidData(f"the reward {name!r} steers differently ({differing})")
 
 
@@ -129,7 +129,7 @@ def check_judge(recorded: object, judge: JudgeLike | None) -> None:
     """
     if judge is None or not isinstance(recorded, Mapping):
         return
-    if differing := differences(recorded, description_of(as_judge(judge))):
+    if differing := differences(recorded, description_of(as_judge(judge)), MACHINE):
         raise InvalidData(f"the judge is another one ({differing})")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast, final, runtime_checkable
 
 from filelock import FileLock, Timeout
 
-from trimtab.checking import shown
+from trimtab.data.differences import differences
 from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
@@ -87,18 +87,17 @@ class FileTarget:
         """
         recorded = read_record(self.settings).get("job") if has_content(self.path) else None
         if recorded is not None:
-            self._refuse(differences({"job": recorded}, {"job": parse_json(dump_json(job.record()))}))
+            self._refuse({"job": recorded}, {"job": parse_json(dump_json(job.record()))})
 
-    def _refuse(self, differing: str) -> None:
-        if differing:
+    def _refuse(self, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        if differing := differences(recorded, settings, MACHINE):
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another path"
             )
 
     def _check(self, settings: Mapping[str, Any]) -> None:
-        if not has_content(self.path):
-            return
-        self._refuse(differences(read_record(self.settings), settings))
+        if has_content(self.path):
+            self._refuse(read_record(self.settings), settings)
 
     def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
         """The lines of the prompts that have all their samples; rows of a half-written batch are removed.
@@ -191,16 +190,3 @@ def drawn_seed(target: Path | None) -> int:
         return int(job.get("sampling", job)["seed"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidData(f"cannot read {str(record)!r}; choose another path") from error
-
-
-def differences(found: object, wanted: object, name: str = "") -> str:
-    """What differs between two records, as "name: there, here"; empty if all that decides the texts is equal."""
-    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
-        keys = [key for key in dict.fromkeys([*found, *wanted]) if key not in MACHINE]
-        parts = [differences(found.get(key), wanted.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
-    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        pairs = zip(found, wanted, strict=True)
-        parts = [differences(one, other, f"{name}[{place}]") for place, (one, other) in enumerate(pairs)]
-    else:
-        parts = [] if found == wanted else [f"{name}: {shown(found)} there, {shown(wanted)} here"]
-    return "; ".join(part for part in parts if part)

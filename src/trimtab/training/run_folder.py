@@ -10,6 +10,7 @@ from typing import final
 from filelock import FileLock, Timeout
 
 from trimtab.checking import checked
+from trimtab.data.differences import differences
 from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.json_text import dump_json, parse_json
@@ -201,19 +202,12 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _differing(record: Path, settings: dict[str, object]) -> str | None:
-    """The settings that differ, as "name: OLD there, NEW here"; None if none differ."""
+def _differing(record: Path, settings: dict[str, object]) -> str:
+    """The settings that differ, as "name: there, here"; empty if none differ."""
     try:
-        kept = _flat(dict(parse_json(record.read_text(encoding="utf-8"))))
-    except (InvalidData, ValueError, TypeError) as error:
+        kept = parse_json(record.read_text(encoding="utf-8"))
+        if not isinstance(kept, dict):
+            raise InvalidData(f"got {type(kept).__name__}, expected an object")
+    except (InvalidData, ValueError) as error:
         raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder or choose another") from error
-    wanted = _flat(settings)
-    names = [n for n in {**kept, **wanted} if kept.get(n) != wanted.get(n) and not n.startswith("about")]
-    return "; ".join(f"{name}: {kept.get(name)} there, {wanted.get(name)} here" for name in names) or None
-
-
-def _flat(settings: dict[str, object], before: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
-    return flat
+    return differences(kept, settings, ignored=["about"])
