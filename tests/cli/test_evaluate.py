@@ -344,8 +344,7 @@ def test_searches_take_settings_and_are_timed_once(place, tmp_path):
 
 
 def test_a_reward_whose_scores_are_not_finite_is_not_ranked(place, tmp_path, monkeypatch):
-    from trimtab.cli.sweep_command import load_readers
-from trimtab.errors import NonFiniteReward
+    from trimtab.errors import NonFiniteReward
     from trimtab.rewards.reward_model import RewardModel
 
     score_ids = RewardModel.score_ids

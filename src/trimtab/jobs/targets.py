@@ -19,7 +19,7 @@ from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
 from trimtab.data.outputs import write_whole
 from trimtab.engines.provenance import MACHINE
 from trimtab.errors import InvalidData, InvalidOutput
-from trimtab.jobs.job import Job, RewindJob
+from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.target_path import STANDARD_STREAM, check_target_path, has_content, is_pipe, settings_path
 
 
@@ -90,7 +90,7 @@ class FileTarget:
             self._refuse({"job": recorded}, {"job": parse_json(dump_json(job.record()))})
 
     def _refuse(self, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        if differing := differences(recorded, settings, MACHINE):
+        if differing := differences(completed(recorded), settings, MACHINE):
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another path"
             )
@@ -174,6 +174,13 @@ def open_pipe(path: Path) -> int:
         raise InvalidOutput(f"got --output {str(path)!r}, expected a pipe that something reads") from error
     os.set_blocking(descriptor, True)
     return descriptor
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded settings, whose job gets the settings that it lacks: it was written with their defaults."""
+    if not isinstance(settings.get("job"), Mapping):
+        return dict(settings)
+    return {**settings, "job": parse_json(dump_json(job_of({"job": settings["job"]}).record()))}
 
 
 def drawn_seed(target: Path | None) -> int:
