@@ -60,7 +60,7 @@ def finished(place, tmp_path_factory):
 
 def test_one_command_writes_a_row_for_each_method(finished):
     out, printed = finished
-    assert "2 rows left out; first: line 2" in printed
+    assert "2 rows skipped: line 2" in printed
     assert "5 rows, judged by vader, profanity" in printed
     methods = ("unsteered", "top-k=0", "q=2", "q-calm+v=2", "best-of-2-by-q")
     assert {path.stem for path in out.glob("*.jsonl")} == {f"some--up--{method}" for method in methods}
@@ -189,7 +189,7 @@ def test_judges_are_measured_on_labels_and_shown_in_a_report(place, copied):
 def test_preferences_compare_rewards(place, tmp_path):
     rewards = ["--reward", place / "q", "--reward", f"{place / 'v'}:calm"]
     printed = run("preference", "--data", place / "pairs.jsonl", *rewards, "--down", "--out", tmp_path / "found.json")
-    assert "1 rows left out" in printed
+    assert "1 row skipped" in printed
     written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     (of_data,) = written["figures"].values()
     assert [set(figures) for figures in of_data.values()] == [{"accuracy", "ties"}] * 2

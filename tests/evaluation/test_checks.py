@@ -1,5 +1,8 @@
 """Checks of inputs and outputs before any work."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from trimtab.errors import InvalidOutput, InvalidSetting
@@ -8,6 +11,7 @@ from trimtab.evaluation.checks import (
     check_different,
     check_files,
     check_template,
+    holding,
     write_in,
 )
 
@@ -40,6 +44,21 @@ def test_a_link_is_followed_and_stays(tmp_path):
     assert write_in(tmp_path, "link", "new") == tmp_path / "link"
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text(encoding="utf-8") == "new"
+
+
+def test_a_file_is_held_by_one_at_a_time_whatever_the_length_of_its_name(tmp_path):
+    inside, most = [], []
+
+    def add(number):
+        with holding(tmp_path / "new", "x" * 250):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.001)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(32)))
+    assert most == [1] * 32
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from trimtab.checking import shown
-from trimtab.cli.console import error_console, legible, loading, print_json
+from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
 from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, load_search_judge, parse_judge
 from trimtab.cli.options import DtypeOption, Model, PrintJson, TextColumn, load_language_model
 from trimtab.errors import InvalidPrompt, InvalidSetting
@@ -115,9 +115,7 @@ def read_drafts(
         return draft(prompt, text_of(row, columns.text)), str(column_of(row, columns.verdict)) == columns.good
 
     table: Any = read_table(data, split, read_pair if pairs else read_text)
-    if table.faults:
-        fault = legible(f"{len(table.faults)} rows left out; first: {table.faults[0]}", keep="")
-        error_console().print(fault, markup=False)
+    report_faults(data, table.faults)
     first, second = zip(*table.rows[:limit], strict=True)
     return first, second
 

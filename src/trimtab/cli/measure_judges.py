@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible
+from trimtab.cli.console import legible, report_faults
 from trimtab.cli.options import TextColumn
 
 
@@ -49,10 +49,7 @@ def judges(
     check_agreement_folder(out, "--out")
     check_judges(judge)
     table = read_labelled(data, [column], text_column, split)
-    if table.faults:
-        fault = legible(table.faults[0], keep="")
-        error_console().print(f"{len(table.faults)} rows left out; first: {fault}", markup=False)
-
+    report_faults(data, table.faults)
     loaded = load_judges(judge, labels)
     from trimtab.evaluation.score.judge_agreement import measure_judges
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.options import Force
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def measure_all(
     limit: int | None,
 ) -> "dict[str, dict[str, Ratio]]":
     """Return the accuracies of every reward on one data set."""
-    if table.faults:
-        fault = legible(table.faults[0], keep="")
-        error_console().print(f"{legible(data)}: {len(table.faults)} rows left out; first: {fault}", markup=False)
+    report_faults(data, table.faults)
     return {
         spec: measure_preferences(chosen, table.rows[:limit], way, template, (data, spec))
         for spec, chosen in rewards.items()

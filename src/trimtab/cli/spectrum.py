@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import Force, TextColumn
 from trimtab.evaluation.run.sweep_settings import PlotOptions
@@ -97,7 +97,9 @@ def check_spectrum(
         card.attribute_index(attribute)
         if card.base_fingerprint != cards[rewards[0]].base_fingerprint:
             raise RewardMismatch(f"got {rewards[0]!r} and {name!r} of different bases, expected rewards of one base")
-    texts = [row.text for row in read_labelled(data, [], text_column).rows]
+    table = read_labelled(data, [], text_column)
+    report_faults(data, table.faults)
+    texts = [row.text for row in table.rows]
     if prefixes > len(texts):
         raise InvalidSetting(f"got {prefixes} prefixes, expected 1 to {len(texts)}, one for each text")
 

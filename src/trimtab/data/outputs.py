@@ -147,10 +147,19 @@ def kind_of(path: Path) -> str:
     return next((name for name, is_kind in tests.items() if is_kind()), "a device")
 
 
+def lock_path(path: Path) -> Path:
+    """Return where the lock of a file stands: hidden, beside its place."""
+    return path.with_name(f"{_hidden_name(path)}.lock")
+
+
+def _hidden_name(path: Path) -> str:
+    """A hidden name for a path of any length; different names stay different."""
+    return f".{path.name[:NAME_WIDTH]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}"
+
+
 def _partial_prefix(path: Path) -> str:
     machine = re.sub(r"[^\w-]", "", platform.node())[:20]
-    whole = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
-    return f".{path.name[:NAME_WIDTH]}.{whole}.{machine}."
+    return f"{_hidden_name(path)}.{machine}."
 
 
 def _is_running(process: int) -> bool:

@@ -1,10 +1,13 @@
 """Inputs and outputs of evaluation: counts and folders are checked before any work, files are written whole."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from trimtab.data.outputs import write_whole
+from filelock import FileLock
+
+from trimtab.data.outputs import lock_path, write_whole
 from trimtab.errors import InvalidOutput, InvalidSetting
 
 
@@ -55,6 +58,14 @@ def write_in(folder: Path, name: str, content: str | bytes) -> Path:
     """Write a file of a folder whole; a symbolic link is followed. Returns its path in the folder."""
     write_whole((folder / name).resolve(), content)
     return folder / name
+
+
+@contextmanager
+def holding(folder: Path, name: str) -> Iterator[None]:
+    """Hold a file of a folder while it is read, changed and written; another process waits. The folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_path(folder / name)):
+        yield
 
 
 def check_template(template: str) -> None:

@@ -32,7 +32,8 @@ def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
                 f"the row has {recorded.get(name)}"
             )
     there, found = (terms_of(each) for each in (recorded, here))
-    for one, other in zip_longest(there, found, fillvalue={}):
+    nothing: Mapping[str, Any] = {}
+    for one, other in zip_longest(there, found, fillvalue=nothing):
         check_term(one, other)
     names_of(there)
 

@@ -6,7 +6,6 @@ from trimtab.data.files import read_record
 from trimtab.data.outputs import check_output
 from trimtab.errors import InvalidData
 
-STANDARD_STREAM = "-"
 SETTINGS_SUFFIX = ".settings.json"
 
 

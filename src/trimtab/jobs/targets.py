@@ -14,14 +14,14 @@ from filelock import FileLock, Timeout
 from trimtab.data.differences import differences
 from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json, parse_json
-from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
+from trimtab.data.jsonlines import STANDARD_STREAM, append_rows, drop_torn_line, read_lines
 from trimtab.data.outputs import write_whole
 from trimtab.data.visible import legible_json
 from trimtab.engines.provenance import MACHINE
 from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.row_schema import row_fault
-from trimtab.jobs.target_path import STANDARD_STREAM, check_target_path, has_content, is_pipe, settings_path
+from trimtab.jobs.target_path import check_target_path, has_content, is_pipe, settings_path
 
 
 @runtime_checkable
