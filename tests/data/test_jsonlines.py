@@ -81,30 +81,6 @@ def test_repairing_a_missing_file_does_nothing(tmp_path):
         (b'{"a": "\xff"}', "line 1: not UTF-8: invalid start byte at byte 7"),
     ],
 )
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("folder", "it is a folder"),
-        ("/dev/null", "it is a device"),
-        ("none.jsonl", "there is no such file"),
-        ("x" * 300, "there is no such file"),
-        ("file/x.jsonl", "there is no such file"),
-    ],
-)
-def test_what_is_no_input_is_told(tmp_path, name, said):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").touch()
-    for read in (check_input, lambda path: list(read_lines(path))):
-        with pytest.raises(InvalidData, match=said):
-            read(tmp_path / name)
-
-
-def test_standard_input_and_pipes_are_inputs(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", Path("-")):
-        check_input(path)
-
-
 def test_a_line_that_json_cannot_hold_is_named(line, fault):
     assert [each.fault for each in parse_lines([line])] == [fault]
 
@@ -130,3 +106,27 @@ def test_a_full_disk_leaves_the_file_as_it_was_and_is_named(tmp_path):
     with files_of_at_most(1000), pytest.raises(OSError, match=r"rows\.jsonl"):
         append_rows(path, [{"a": "x" * 600}, {"a": "y" * 600}])
     assert path.read_text(encoding="utf-8") == '{"a": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder", "it is a folder"),
+        ("/dev/null", "it is a device"),
+        ("none.jsonl", "there is no such file"),
+        ("x" * 300, "there is no such file"),
+        ("file/x.jsonl", "there is no such file"),
+    ],
+)
+def test_what_is_no_input_is_told(tmp_path, name, said):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for read in (check_input, lambda path: list(read_lines(path))):
+        with pytest.raises(InvalidData, match=said):
+            read(tmp_path / name)
+
+
+def test_standard_input_and_pipes_are_inputs(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("-")):
+        check_input(path)

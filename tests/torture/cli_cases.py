@@ -10,12 +10,21 @@ from typing import Any, final
 
 from torture.case import Case
 from torture.client import Ended, Server, run_alone, spread
-from torture.tables import evaluate, generate, rewards, rewind, top, train
+from torture.edited_rows import build_edited_rows
+from torture.tables import edited, evaluate, generate, rewards, rewind, top, train
 from torture.tables.values import EVALUATE, GENERATE_FILE
 from torture.verdict import faults_of, snapshot
 from torture.world import build_world, copy_world, remove_world
 
-TABLES = {"generate": generate, "rewind": rewind, "rewards": rewards, "train": train, "evaluate": evaluate, "top": top}
+TABLES = {
+    "generate": generate,
+    "rewind": rewind,
+    "rewards": rewards,
+    "train": train,
+    "evaluate": evaluate,
+    "top": top,
+    "edited": edited,
+}
 
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a copy of the world is made faster in memory
 
@@ -54,6 +63,8 @@ def prepare_world(folder: Path, server: Server) -> Path:
         done = server.run(world, argv=list(words), limit=120)
         if done.code != 0:  # the cases that need it fail, the others still run
             print(f"cannot build a part of the world: {words}: {done.stderr[-500:]}", file=sys.stderr)
+            return world
+    build_edited_rows(world)
     return world
 
 
