@@ -13,7 +13,7 @@ from torture.client import Ended, Server, run_alone, spread
 from torture.edited_rows import build_edited_rows
 from torture.tables import edited, evaluate, generate, rewards, rewind, top, train
 from torture.tables.values import EVALUATE, GENERATE_FILE
-from torture.verdict import faults_of, snapshot
+from torture.verdict import faults_of, late_faults, snapshot
 from torture.world import build_world, copy_world, remove_world
 
 TABLES = {
@@ -25,6 +25,7 @@ TABLES = {
     "top": top,
     "edited": edited,
 }
+PROMPT = ("generate", "edited")  # tables whose refusals come before weights, or say why not; the others are counted
 
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a copy of the world is made faster in memory
 
@@ -96,7 +97,8 @@ def run_case(table: str, case: Case, folder: Path, before: dict[str, str], serve
         ended = run_alone(list(case.words), folder, case.env, case.limit, case.stdin)
     else:
         ended = server.run(folder, case.limit, argv=list(case.words), stdin=case.stdin)
-    return Result(case.name, table, case.why, ended, faults_of(case, ended, folder, before))
+    late = late_faults(case, ended) if table in PROMPT else []
+    return Result(case.name, table, case.why, ended, [*faults_of(case, ended, folder, before), *late])
 
 
 def show(result: Result) -> None:

@@ -12,7 +12,7 @@ from torture.client import Ended, servers
 from torture.full_disk import TMPFS_LABEL, limit_files
 from torture.kills import KILLED, run_kills
 from torture.run import skipped, too_few
-from torture.verdict import faults_of, snapshot
+from torture.verdict import faults_of, late_faults, snapshot
 
 CASES, CALLS, SEED = 60, 80, 5
 
@@ -73,11 +73,11 @@ def test_each_kind_of_fault_is_seen(case, ended, kind, tmp_path):
     assert [fault.partition(":")[0] for fault in faults_of(case, ended, tmp_path, snapshot(tmp_path))] == [kind]
 
 
-def test_a_refusal_that_reads_weights_first_is_a_fault_without_a_reason(tmp_path):
+def test_a_refusal_that_reads_weights_first_is_a_fault_without_a_reason():
     late = Ended(1, False, 1.0, "", "trimtab: no\n", loads=1)
-    before = snapshot(tmp_path)
-    assert [fault.partition(":")[0] for fault in faults_of(Case(("x",)), late, tmp_path, before)] == ["late refusal"]
-    assert faults_of(Case(("x",), loads="they are compared"), late, tmp_path, before) == []
+    assert [fault.partition(":")[0] for fault in late_faults(Case(("x",)), late)] == ["late refusal"]
+    assert late_faults(Case(("x",), loads="they are compared"), late) == []
+    assert late_faults(Case(("x",), "fine"), late) == []
 
 
 @pytest.mark.parametrize(("part", "count"), [("cli", 300), ("calls", 200), ("kills", 40)])

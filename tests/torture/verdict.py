@@ -63,8 +63,13 @@ def refusal_faults(case: Case, ended: Ended) -> list[str]:
     """What is wrong with a refusal, if it is one."""
     if ended.code == 0:
         return [f"silent acceptance: printed {ended.stdout[:120]!r}"]
-    late = [f"late refusal: weights were read before {last_line(ended)}"] if ended.loads and not case.loads else []
-    return late + message_faults(case, ended)
+    return message_faults(case, ended)
+
+
+def late_faults(case: Case, ended: Ended) -> list[str]:
+    """A refusal before which weights were read, without a reason."""
+    late = case.why is None and ended.code != 0 and ended.loads and not case.loads
+    return [f"late refusal: weights were read before {last_line(ended)}"] if late else []
 
 
 def message_faults(case: Case, ended: Ended) -> list[str]:
