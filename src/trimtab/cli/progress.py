@@ -43,6 +43,10 @@ class Bars(TrainingProgress):
         """Move the bar of the teacher's texts."""
         self._move("teacher", done, total)
 
+    def keeping(self, done: int, total: int) -> None:
+        """Move the bar of the texts whose hidden states are kept."""
+        self._move("hidden states", done, total)
+
     def started(self, copied: int, tensors: int) -> None:
         """Print how many tensors were copied from the reward of --start."""
         self.progress.console.print(f"copied {copied} of {tensors} tensors from --start", highlight=False)

@@ -2,7 +2,7 @@
 
 from typing import final
 
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -49,9 +49,14 @@ class RewardNetwork(nn.Module):
         """The trunk with its BOS, as the head takes it."""
         return PrefixEncoder(self.trunk, self.bos_token_id, self.ladder)
 
-    def forward(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> PrefixRewards:
-        """Score every prefix of left-padded texts, in one forward."""
-        scored = self.head.score_prefixes(self.encoder.encode(ids, mask))
+    def forward(
+        self,
+        ids: Int[Tensor, "rows tokens"],
+        mask: Bool[Tensor, "rows tokens"],
+        tapped: Float[Tensor, "rows slots taps hidden"] | None = None,
+    ) -> PrefixRewards:
+        """Score every prefix of left-padded texts, in one forward. Arguments as in `PrefixEncoder.encode`."""
+        scored = self.head.score_prefixes(self.encoder.encode(ids, mask, tapped))
         return PrefixRewards(*(part[:, -ids.shape[1] :] for part in scored))
 
 

@@ -37,6 +37,18 @@ class EncodedTexts(NamedTuple):
     opened: bool
 
 
+class TappedTexts(NamedTuple):
+    """Left-padded texts as a ladder reads them.
+
+    Attributes:
+        mask: False at padding; BOS is part of the texts.
+        states: the trunk's hidden states at each of the ladder's taps.
+    """
+
+    mask: Bool[Tensor, "rows slots"]
+    states: Float[Tensor, "rows slots taps hidden"]
+
+
 @final
 @dataclass(frozen=True)
 class PrefixEncoder:
@@ -57,28 +69,34 @@ class PrefixEncoder:
         """How many token ids the trunk reads."""
         return self.trunk.get_input_embeddings().weight.shape[0]
 
-    def encode(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> EncodedTexts:
-        """The hidden states of left-padded texts, in one forward."""
-        ids, mask = self.with_bos(ids, mask)
+    def encode(
+        self,
+        ids: Int[Tensor, "rows tokens"],
+        mask: Bool[Tensor, "rows tokens"],
+        tapped: Float[Tensor, "rows slots taps hidden"] | None = None,
+    ) -> EncodedTexts:
+        """The hidden states of left-padded texts, in one forward.
+
+        Args:
+            ids: token ids.
+            mask: False at padding.
+            tapped: what `tapped` returned for these texts, for a ladder; then the trunk does not run.
+        """
         if self.ladder is None:
+            ids, mask = self.with_bos(ids, mask)
             hidden = self._run(ids, mask).last_hidden_state
         else:
-            hidden = self.ladder(self._tapped(ids, mask), causal_columns(mask, mask.shape[1]))
+            states = self.tapped(ids, mask).states if tapped is None else tapped
+            ids, mask = self.with_bos(ids, mask)
+            hidden = self.ladder(states.unbind(2), causal_columns(mask, mask.shape[1]))
         return EncodedTexts(ids, mask, hidden, self.bos_token_id is not None)
 
-    def fit_scale(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> None:
-        """Fit the ladder's scale to some left-padded texts; see `Ladder.fit_scale`."""
+    def tapped(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]) -> TappedTexts:
+        """The states of left-padded texts that the ladder reads, BOS included."""
         assert self.ladder is not None
         ids, mask = self.with_bos(ids, mask)
-        self.ladder.fit_scale([states[mask] for states in self._tapped(ids, mask)])
-
-    def _tapped(
-        self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]
-    ) -> list[Float[Tensor, "rows slots hidden"]]:
-        """The states that the ladder reads."""
-        assert self.ladder is not None
         hidden = self._run(ids, mask, output_hidden_states=True).hidden_states
-        return [hidden[tap] for tap in self.ladder.taps]
+        return TappedTexts(mask, torch.stack([hidden[tap] for tap in self.ladder.taps], dim=2))
 
     def _run(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"], **options: bool) -> ModelOutput:
         positions = (mask.cumsum(1) - 1).clamp_min(0)

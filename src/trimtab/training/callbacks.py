@@ -13,6 +13,9 @@ class TrainingProgress:
     def teaching(self, done: int, total: int) -> None:
         """The teacher has scored `done` of `total` texts."""
 
+    def keeping(self, done: int, total: int) -> None:
+        """The hidden states of `done` of `total` texts are kept."""
+
     def started(self, copied: int, tensors: int) -> None:
         """`copied` of the reward's `tensors` tensors are copied from another reward."""
 

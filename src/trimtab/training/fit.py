@@ -24,8 +24,9 @@ from trimtab.training.distributed import processes
 from trimtab.training.examples import Examples
 from trimtab.training.facts import machine, resolved
 from trimtab.training.initial_weights import fit_ladder_scale, prepare_for_training, start_from
+from trimtab.training.kept_states import KeptStates
 from trimtab.training.recipe import Recipe
-from trimtab.training.run_folder import RunFolder
+from trimtab.training.run_folder import KEPT_STATES, RunFolder
 from trimtab.training.saving import saving
 from trimtab.training.trainer import Measure, Objective, RewardTrainer
 from trimtab.versions import versions
@@ -98,6 +99,8 @@ def fit(base: FrozenLM, card: RewardCard, task: TrainingTask, recipe: Recipe, op
     run = options.run
     if recipe.patience is not None and run is None:
         raise InvalidSetting("got patience without a run folder, expected one: the best weights are kept there")
+    if recipe.keep_states and run is None:
+        raise InvalidSetting("got keep_states without a run folder, expected one: the states are kept there")
     with contextlib.nullcontext() if run is None or not processes().is_main_process else run.locked():
         return _fit(base, card, task, recipe, options)
 
@@ -119,12 +122,32 @@ def _fit(base: FrozenLM, card: RewardCard, task: TrainingTask, recipe: Recipe, o
         options.progress.already_finished()
         load_final(network, card, run)
     else:
+        if recipe.keep_states and run is not None:
+            task = with_kept_states(task, network, base, recipe, run, options.progress)
         trainer = make_trainer(base, network, card, task, recipe, options.progress, run)
         train(trainer, run, options.progress)
     measured = measured_card(base, card, trainer, task, recipe, options)
     if run is not None:
         keep_final(trainer, run)
     return RewardModel(network, measured, base, options.name)
+
+
+def with_kept_states(
+    task: TrainingTask,
+    network: RewardNetwork,
+    base: FrozenLM,
+    recipe: Recipe,
+    run: RunFolder,
+    progress: TrainingProgress,
+) -> TrainingTask:
+    """The task with the hidden states of its training texts, in the run's folder.
+
+    Raises:
+        InvalidSetting, InvalidData, InvalidOutput: as in `KeptStates`.
+    """
+    folder = run.path / KEPT_STATES
+    kept = KeptStates(task.examples, network, base.pad_token_id, folder, recipe.bf16, progress.keeping)
+    return replace(task, examples=kept)
 
 
 def make_trainer(

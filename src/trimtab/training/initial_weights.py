@@ -35,7 +35,8 @@ def fit_ladder_scale(network: RewardNetwork, batch: Mapping[str, Tensor], bf16: 
     """Fit the scale of a network's ladder, if it has one, to a batch of texts with "ids" and "mask"."""
     if network.ladder is not None:
         with evaluating(network, bf16):
-            network.encoder.fit_scale(batch["ids"].to(network.trunk.device), batch["mask"].to(network.trunk.device))
+            mask, states = network.encoder.tapped(*(batch[part].to(network.trunk.device) for part in ("ids", "mask")))
+            network.ladder.fit_scale(states[mask].unbind(1))
 
 
 def start_from(network: RewardNetwork, trunk: TrunkTraining, folder: Path) -> int:

@@ -48,6 +48,11 @@ class Recipe:
     ladder_layers: Annotated[int, "Layers of a ladder; each reads one depth of the base."] = 5
     ladder_width: Annotated[int, "The size of a ladder's states."] = 192
     ladder_heads: Annotated[int, "Attention heads of each layer of a ladder."] = 3
+    keep_states: Annotated[
+        bool,
+        "Keep the base's hidden states in the run folder, for a ladder: epochs after the first need no forward of the "
+        "base.",
+    ] = False
     start: Annotated[str | None, "Start from the adapters and the baseline of this reward, where shapes agree."] = None
     epochs: Annotated[float, "Number of passes over the data."] = 1.0
     batch_size: Annotated[int, "Texts per step, over all processes."] = 100
@@ -82,6 +87,8 @@ class Recipe:
         if not 0 <= self.seed < 2**32:
             raise InvalidSetting(f"got seed={shown(self.seed)}, expected 0 to {2**32 - 1}")
         check_ladder(self.trunk, self.head)
+        if self.keep_states and self.trunk != "ladder":
+            raise InvalidSetting(f"got keep_states with trunk={self.trunk!r}, expected trunk='ladder'")
         check_ladder_width(self.ladder_width, self.ladder_heads)
         for name in ("warmup_steps", "clip", "regulariser", "probe_beta"):
             if not 0 <= getattr(self, name) <= LARGEST:

@@ -26,8 +26,9 @@ FINAL_FILE = "final.safetensors"
 CHECKPOINTS = "checkpoints"
 LOCK_FILE = ".lock"
 TARGETS = "targets"  # of a teacher
+KEPT_STATES = "states"  # of a ladder's texts
 UNFINISHED = (".partial", ".kept")  # what a killed process may leave
-OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, TARGETS}
+OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, TARGETS, KEPT_STATES}
 STATE_FILE = "trainer_state.json"  # transformers writes this file last
 
 

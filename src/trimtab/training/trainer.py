@@ -25,6 +25,7 @@ from trimtab.rewards.weights import first_non_finite
 from trimtab.training.batches import LengthGrouped, Throughput, by_length
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.examples import Examples
+from trimtab.training.kept_states import STATES, with_states
 from trimtab.training.objectives import Loss, token_mean
 from trimtab.training.recipe import Recipe
 from trimtab.training.saving import saving
@@ -86,7 +87,7 @@ class RewardTrainer(Trainer):
             args=training_arguments(recipe, run_folder, len(examples)),
             train_dataset=examples,
             eval_dataset=held_out,
-            data_collator=objective.collate,
+            data_collator=with_states(objective.collate),
             callbacks=[*callbacks, *stopping],
         )
         self.remove_callback(PrinterCallback)
@@ -101,7 +102,7 @@ class RewardTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
     ) -> Tensor:
         """The objective's loss and, in training, the head's regulariser; each is a mean over all processes."""
-        scored = model(inputs["ids"], inputs["mask"])
+        scored = model(inputs["ids"], inputs["mask"], inputs.get(STATES))
         loss = self._shared_mean(self.objective.loss(scored, self.network.head, inputs))
         if model.training:
             self.throughput.count(inputs["mask"])
