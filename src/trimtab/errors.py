@@ -13,6 +13,7 @@
     ├── InvalidData             an input file or data set that cannot be used
     ├── InvalidOutput           an output path that cannot be written, or must not be replaced
     ├── NonFiniteReward         a reward that is NaN or infinite while it steers
+    ├── NonFiniteLogits         the language model gives NaN or infinite logits
     ├── TrainingDiverged        training left the finite numbers
     ├── CorruptReward           a reward folder that is damaged or incomplete
     └── CorruptCheckpoint       a training run's checkpoint that is damaged
@@ -71,6 +72,10 @@ class InvalidOutput(TrimtabError):
 
 class NonFiniteReward(TrimtabError):
     """A reward that is NaN or infinite while it steers."""
+
+
+class NonFiniteLogits(TrimtabError):
+    """The language model gives NaN or infinite logits."""
 
 
 class TrainingDiverged(TrimtabError):

@@ -62,6 +62,13 @@ def test_an_encoder_with_a_language_model_head_is_refused():
         FrozenLM(encoder(), tiny_tokenizer(), "bert")
 
 
+def test_a_model_that_gives_nan_is_refused():
+    broken = tiny_lm("llama").model
+    broken.model.layers[1].mlp.up_proj.weight.data[0, 0] = torch.nan
+    with pytest.raises(errors.UnsupportedModel, match="logits are NaN or infinite"):
+        FrozenLM(broken, tiny_tokenizer(), "broken")
+
+
 def test_the_same_weights_as_a_decoder_are_causal():
     check_causal(encoder(is_decoder=True).eval())
 

@@ -180,14 +180,20 @@ def check_rewindable(model: PreTrainedModel) -> None:
 
 @torch.inference_mode()
 def check_causal(model: PreTrainedModel) -> None:
-    """Refuse a model whose logits depend on later tokens, such as an encoder: one forward call of two short texts.
+    """Check that a model reads from left to right, by one forward call of two texts that start with the same token.
 
     Raises:
-        UnsupportedModel: the first token's logits change with the tokens behind it.
+        UnsupportedModel: the first token's logits differ, as in an encoder, or a logit is NaN or infinite.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     ids = torch.tensor(PROBE, device=model.device) % rows
-    first = model(input_ids=ids, use_cache=False).logits[:, 0].float()
+    logits = model(input_ids=ids, use_cache=False).logits.float()
+    if not bool(logits.isfinite().all()):
+        raise UnsupportedModel(
+            f"got {type(model).__name__}, whose logits are NaN or infinite, expected finite numbers; load it in "
+            "float32, or fetch it again"
+        )
+    first = logits[:, 0]
     tolerance = max(NOISE, 8 * torch.finfo(model.dtype).eps) * first.abs().max()
     if bool((first[0] - first[1]).abs().max() > tolerance):
         raise UnsupportedModel(

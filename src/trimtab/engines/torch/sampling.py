@@ -70,7 +70,7 @@ class RowSampling:
             columns = steered.argmax(-1)
         else:
             noise = gumbel_noise(self.keys, self.steps, ids).masked_fill(self.greedy[:, None], 0)
-            columns = (steered.double() / self.temperature[:, None] + noise).argmax(-1)
+            columns = (tempered(steered, self.temperature[:, None]) + noise).argmax(-1)
         self.steps = self.steps + 1
         return columns
 
@@ -86,6 +86,12 @@ class RowSampling:
 
     def _tensors(self) -> tuple[Tensor, ...]:
         return self.keys, self.steps, self.temperature, self.greedy, self.top_k, self.top_p
+
+
+def tempered(logits: Float[Tensor, "*rows k"], temperature: float | Tensor) -> Float[Tensor, "*rows k"]:
+    """Logits, less the best of their row, divided by a temperature, in float64; no temperature makes them overflow."""
+    behind = logits.double() - logits.double().amax(-1, keepdim=True)
+    return behind / temperature
 
 
 def gumbel_noise(
