@@ -105,3 +105,19 @@ def test_a_value_in_a_message_is_cut():
     assert shown("ab") == "'ab'"
     assert len(shown(list(range(1000)))) == 61
     assert legible(shown("\x1b[31m")) == shown("\x1b[31m")
+
+
+def test_a_warning_names_the_line_outside_the_package():
+    """In a process of its own: type checkers of the tests put frames in between."""
+    code = """if True:
+        import warnings
+        from trimtab.checking import warn_caller
+        inside = {"__name__": "trimtab.inside", "warn_caller": warn_caller}
+        exec("def deep(): warn_caller('old', UserWarning)\\ndef call(): deep()", inside)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            inside["call"]()
+        print(seen[0].lineno)
+    """
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["8"]

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import types
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -11,6 +12,7 @@ from trimtab.errors import InvalidSetting, WrongType
 SHOWN = 60  # characters of a value in a message
 LISTS = {str: "a list of texts", int: "a list of whole numbers", float: "a list of numbers"}
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", type(None): "None"}
+PACKAGE = __name__.partition(".")[0]
 ARRAY_LIBRARIES = ("numpy", "torch")
 
 Target = TypeVar("Target", bound=Callable[..., Any])
@@ -168,6 +170,14 @@ def _plain(value: Any) -> Any:
     """A number of numpy or torch as a number of Python; anything else as it is."""
     is_array = type(value).__module__.partition(".")[0] in ARRAY_LIBRARIES
     return value.item() if is_array and getattr(value, "ndim", 1) == 0 else value
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside the package that called it."""
+    frame, level = inspect.currentframe(), 1
+    while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == PACKAGE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level if frame else 1)
 
 
 def shown(value: object) -> str:

@@ -67,6 +67,24 @@ def test_one_changed_weight_in_any_layer_is_noticed(written):
     assert all("has other weights: weights_fingerprint" in result.fault for result in found)
 
 
+def test_another_architecture_with_the_same_weights_is_refused(written):
+    changed = tiny_lm("llama")
+    changed.model.config.rms_norm_eps = 5.0
+    found = replay_rows(list(read_lines(written)), loader(LanguageModel(TorchEngine(changed))))
+    assert all("is another one: config_fingerprint" in result.fault for result in found)
+
+
+def test_records_of_older_versions_without_the_newer_hashes_are_replayed(lm, written):
+    rows = json_rows(written)
+    for row in rows:
+        for name in ("config_fingerprint", "tokenizer_fingerprint", "chat_template_fingerprint"):
+            del row["provenance"][name]
+        for term in row["provenance"]["steer"]:
+            del term["base"], term["base_weights_fingerprint"]
+    found = replay_rows(list(read_lines(write_lines(written, rows))), loader(lm))
+    assert [result.fault for result in found] == [None] * len(rows)
+
+
 def test_a_missing_steer_is_refused(lm, written):
     found = replay_rows(list(read_lines(written)), lambda job: (lm, None, None))
     assert all("other weights: fingerprint None" in result.fault for result in found)

@@ -91,3 +91,19 @@ def test_the_fingerprint_of_all_weights_changes_with_any_weight_and_with_the_dty
     same = tiny_lm("llama")
     same.model.to(torch.bfloat16)
     assert same.weights_fingerprint != one.weights_fingerprint
+
+
+def test_the_hash_of_the_settings_changes_with_them_and_not_with_the_dtype_or_the_name():
+    one, same, other = (tiny_lm("llama") for _ in range(3))
+    same.model.to(torch.bfloat16)
+    same.model.config._name_or_path = "elsewhere"
+    other.model.config.rms_norm_eps = 5.0
+    assert one.config_fingerprint == same.config_fingerprint != other.config_fingerprint
+    assert one.weights_fingerprint == other.weights_fingerprint
+
+
+def test_a_parameter_without_axes_is_hashed():
+    scaled = tiny_lm("llama")
+    scaled.model.model.register_parameter("scale", torch.nn.Parameter(torch.tensor(1.0), requires_grad=False))
+    scaled.model.model.scale.data.fill_(2.0)
+    assert len({scaled.weights_fingerprint, scaled.base_weights_fingerprint, scaled.base_fingerprint}) == 3

@@ -165,7 +165,8 @@ class Engine(Protocol):
     def describe(self) -> dict[str, str]:
         """The engine in records of a run: `engine`, `model`, `base_fingerprint`, `dtype`, `device`.
 
-        Where the weights can be read, also `weights_fingerprint`, a hash of all of them.
+        Where they can be read, also hashes: `weights_fingerprint` of all weights, `config_fingerprint`,
+        `tokenizer_fingerprint` and `chat_template_fingerprint`.
         """
 
     def session(self) -> "Engine":

@@ -6,9 +6,9 @@ from typing import Any
 from trimtab.engines.base import Engine
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.steering.steer import Steer
-from trimtab.versions import versions
+from trimtab.versions import PACKAGES, versions
 
-MACHINE = ("trimtab", "torch", "transformers", "device")  # fields that say where a text was written, not what it is
+MACHINE = (*PACKAGES, "device")  # fields that say where a text was written, not what it is
 
 
 def provenance(

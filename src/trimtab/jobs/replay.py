@@ -105,6 +105,11 @@ def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
                 f"the model {here['model']!r} has other weights: {name} {here.get(name)}, "
                 f"the row has {recorded.get(name)}"
             )
+    for name in ("config_fingerprint", "tokenizer_fingerprint", "chat_template_fingerprint"):
+        if name in recorded and recorded[name] != here.get(name):  # records of older versions have none
+            raise InvalidData(
+                f"the model {here['model']!r} is another one: {name} {here.get(name)}, the row has {recorded[name]}"
+            )
     steers = [parse_json(dump_json(each.get("steer", []))) for each in (recorded, here)]
     if not isinstance(steers[0], list) or not all(isinstance(term, Mapping) for term in steers[0]):
         raise InvalidData("got a provenance whose steer is no list of rewards")
@@ -115,7 +120,8 @@ def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
                 f"the reward {name!r} has other weights: fingerprint {found.get('fingerprint')}, "
                 f"the row has {there.get('fingerprint')}"
             )
-        named = ("reward", "source", "weights_sha256")  # the same weights may lie in another file
+        named = {"reward", "source", "weights_sha256", "base"}  # the same weights may lie in another file
+        named |= {"base_weights_fingerprint"} - set(there)  # in records of older versions
         settings = [{key: value for key, value in each.items() if key not in named} for each in (there, found)]
         if differing := differences(settings[0], settings[1]):
             raise InvalidData(f"the reward {name!r} steers differently ({differing})")

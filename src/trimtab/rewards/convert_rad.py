@@ -80,6 +80,7 @@ def reward_from_rad(
     card = RewardCard(
         base=base.name,
         base_fingerprint=base.base_fingerprint,
+        base_weights_fingerprint=base.base_weights_fingerprint,
         tokenizer_fingerprint=base.codec.fingerprint,
         layers=base.layers,
         head="v",

@@ -12,7 +12,7 @@ from trimtab.data.files import shown_path, whole_folder, why_not_written
 from trimtab.data.outputs import write_whole
 from trimtab.errors import CorruptReward, InvalidOutput
 from trimtab.rewards.base_path import recorded_base
-from trimtab.rewards.card import CARD_FILE, README_FILE, WEIGHTS_FILE, RewardCard, TrunkTraining
+from trimtab.rewards.card import CARD_FILE, README_FILE, SCHEMA_VERSION, WEIGHTS_FILE, RewardCard, TrunkTraining
 from trimtab.rewards.model_card import model_card
 from trimtab.rewards.network import RewardNetwork, reward_tensors
 from trimtab.rewards.target import check_target
@@ -22,7 +22,7 @@ from trimtab.rewards.weights import read_weights, save_weights
 def write_reward(folder: Path, card: RewardCard, tensors: Mapping[str, Tensor]) -> None:
     """Write a reward: its weights, its card with the hash of the weights, and its model card.
 
-    A base in a folder is recorded relative to the reward's folder, so that both can move together.
+    A base in a folder nearby is recorded relative to the reward's folder, so that both can move together.
 
     Raises:
         InvalidSetting: the folder holds other files.
@@ -33,8 +33,9 @@ def write_reward(folder: Path, card: RewardCard, tensors: Mapping[str, Tensor]) 
     try:
         with whole_folder(folder, replace=True) as partial:
             dtype, digest = save_weights(tensors, partial / WEIGHTS_FILE)
-            base = recorded_base(card.base, folder)
-            write_card(partial, replace(card, base=base, weights_dtype=dtype, weights_sha256=digest), folder.name)
+            base = recorded_base(card.base, folder, card.base_weights_fingerprint)
+            saved = replace(card, base=base, weights_dtype=dtype, weights_sha256=digest, schema_version=SCHEMA_VERSION)
+            write_card(partial, saved, folder.name)
     except (OSError, SafetensorError) as error:
         reason = why_not_written(error)
         raise InvalidOutput(

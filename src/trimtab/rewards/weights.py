@@ -66,11 +66,3 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of weights by name. It is the same for bfloat16 numbers and for the same numbers in float32."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(tensors.items()):
-        digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()[:16]

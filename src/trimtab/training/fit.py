@@ -30,7 +30,7 @@ from trimtab.training.saving import saving
 from trimtab.training.trainer import Measure, Objective, RewardTrainer
 from trimtab.versions import versions
 
-LOSSES = "averaged over attributes, but labels and pairs"  # a run of another rule does not resume
+LOSS_RULE = 2  # averaged over attributes, except for labels and pairs; a run of another rule does not resume
 
 
 @final
@@ -188,7 +188,7 @@ def resolved_settings(card: RewardCard, task: TrainingTask, recipe: Recipe) -> d
         "facts": dict(task.facts),
         "texts": task.examples.digest,
         "held_out": task.held_out.digest,
-        "losses": LOSSES,
+        "loss_rule": LOSS_RULE,
         "start": start and start[:16],
     }
 

@@ -1,6 +1,5 @@
 """The rewards that a teacher gives to training texts. They are computed once and kept in a folder for all students."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import NEW_FILE_MODE, partial_path, remove_stale_partials, write_whole
 from trimtab.data.tables import digest_of
 from trimtab.errors import InvalidData, NonFiniteReward
+from trimtab.models.fingerprints import fingerprint_of, text_fingerprint
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.candidate_scores import base_candidates, score_candidates
 from trimtab.rewards.network import reward_tensors
@@ -28,7 +28,7 @@ SHARD_TEXTS = 256
 BATCH_CANDIDATES = 8192  # teacher forwards in one batch
 TARGETS_FILE = "targets.json"
 HELD_OUT = "held-out"
-LAYOUT = 2  # of the files in the folder
+LAYOUT = 3  # of the files in the folder
 UNKNOWN = -1
 PARTS = ("observed", "known", "candidates", "rewards")
 
@@ -90,7 +90,9 @@ def teacher_rewards(
         InvalidOutput: the folder cannot be written.
         NonFiniteReward: the teacher gives a reward that is not finite.
     """
-    settings = TargetSettings(teacher_digest(teacher), base.base_fingerprint, digest_of(texts), candidates, bf16)
+    settings = TargetSettings(
+        teacher_digest(teacher), base.base_weights_fingerprint, digest_of(texts), candidates, bf16
+    )
     found: list[Target] = []
     with processes().main_process_first():  # The main process scores; the others read its files.
         _claim(folder, settings)
@@ -106,10 +108,8 @@ def teacher_rewards(
 
 def teacher_digest(teacher: RewardModel) -> str:
     """A hash of a teacher's own weights and of its base."""
-    digest = hashlib.sha256(teacher.card.base_fingerprint.encode())
-    for name, weight in sorted(reward_tensors(teacher.network, teacher.card.trunk).items()):
-        digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    own = fingerprint_of(reward_tensors(teacher.network, teacher.card.trunk))
+    return text_fingerprint(teacher.base.base_weights_fingerprint + own)
 
 
 def _score_shard(

@@ -78,6 +78,9 @@ class TorchEngine:
             "model": self.base.name,
             "base_fingerprint": self.base.base_fingerprint,
             "weights_fingerprint": self.base.weights_fingerprint,
+            "config_fingerprint": self.base.config_fingerprint,
+            "tokenizer_fingerprint": self.codec.fingerprint,
+            "chat_template_fingerprint": self.codec.chat_template_fingerprint,
             "dtype": str(self.base.model.dtype).removeprefix("torch."),
             "device": str(self.base.device),
         }
