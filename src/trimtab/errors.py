@@ -21,6 +21,13 @@
 Messages are one line: what was got, what was expected, what to do.
 """
 
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # how torch says it
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, of Python or of torch, says that memory is short. It is nobody's damaged file."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
+
 
 class TrimtabError(Exception):
     """The root: catch this to catch everything that trimtab raises on purpose."""

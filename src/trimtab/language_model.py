@@ -62,7 +62,10 @@ def load(
 
 @checked
 def from_transformers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str | None = None,
+    batch_invariant: bool = False,
 ) -> "LanguageModel":
     """Steer a model that is already loaded.
 
@@ -70,11 +73,13 @@ def from_transformers(
         model: a decoder-only transformers model; it is put into eval mode, and its weights stop requiring gradients.
         tokenizer: its tokenizer.
         name: recorded as the base of rewards that are trained on it; default: the name it was loaded by.
+        batch_invariant: as in `load`.
 
     Raises:
         UnsupportedModel: its KV cache cannot be rewound.
     """
-    return LanguageModel(TorchEngine(FrozenLM(model, tokenizer, name or str(model.config._name_or_path))))
+    base = FrozenLM(model, tokenizer, name or str(model.config._name_or_path))
+    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
 
 
 @checked_except("lm")

@@ -96,6 +96,8 @@ def test_the_fingerprint_of_all_weights_changes_with_any_weight_and_with_the_dty
 def test_the_hash_of_the_settings_changes_with_them_and_not_with_the_dtype_or_the_name():
     one, same, other = (tiny_lm("llama") for _ in range(3))
     same.model.to(torch.bfloat16)
+    for each in (same, other):
+        each.model.config = copy.deepcopy(each.model.config)
     same.model.config._name_or_path = "elsewhere"
     other.model.config.rms_norm_eps = 5.0
     assert one.config_fingerprint == same.config_fingerprint != other.config_fingerprint

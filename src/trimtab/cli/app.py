@@ -12,12 +12,11 @@ import trimtab
 from trimtab.cli import evaluate, generate, imports, replay, rewards, rewind, score, spectrum, train
 from trimtab.cli.help import CommandGroup, hide_flag_types
 from trimtab.data.visible import legible
-from trimtab.errors import TrimtabError
+from trimtab.errors import TrimtabError, out_of_memory
 from trimtab.rewards.card import UncheckedReward
 
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # how torch says it
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -84,7 +83,7 @@ def explain(error: Exception) -> str | None:
         place = f": {str(error.filename)!r}" if error.filename else ""
         advice = "; free some space and run the same command again" if error.errno in FULL_DISK else ""
         return f"{error.strerror or error}{place}{advice}"
-    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
+    if out_of_memory(error):
         return "not enough memory; use a smaller model, --batch-size or number of samples"
     return None
 

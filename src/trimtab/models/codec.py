@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from trimtab.checking import shown
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidPrompt
-from trimtab.models.chat_template import ROLES, encode_turns, render_turns
+from trimtab.models.chat_template import ROLES, encode_turns, render_turns, rendered_plainly
 from trimtab.models.control_tokens import ControlTokens
 from trimtab.models.fingerprints import text_fingerprint
 
@@ -172,7 +172,7 @@ class TokenizerCodec:
 
     @cached_property
     def _control(self) -> ControlTokens:
-        return ControlTokens(self.tokenizer)
+        return ControlTokens(self.tokenizer, rendered_plainly(self.tokenizer))
 
     def _encode_as_text(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])

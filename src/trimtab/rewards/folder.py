@@ -16,7 +16,7 @@ from trimtab.rewards.card import CARD_FILE, README_FILE, SCHEMA_VERSION, WEIGHTS
 from trimtab.rewards.model_card import model_card
 from trimtab.rewards.network import RewardNetwork, reward_tensors
 from trimtab.rewards.target import check_target
-from trimtab.rewards.weights import read_weights, save_weights
+from trimtab.rewards.weights import read_sealed, save_weights
 
 
 def write_reward(folder: Path, card: RewardCard, tensors: Mapping[str, Tensor]) -> None:
@@ -56,17 +56,17 @@ def write_card(folder: Path, card: RewardCard, name: str | None = None) -> None:
 
 
 def load_own_tensors(network: RewardNetwork, trunk: TrunkTraining, path: Path) -> None:
-    """Load saved weights into a network.
+    """Load the weights of a run into a network.
 
     Args:
         network: a network of the same shape.
         trunk: how its trunk was trained.
-        path: the safetensors file.
+        path: a file that `save_sealed` wrote.
 
     Raises:
         CorruptReward: the file is missing, is damaged, or holds other tensors than the network has.
     """
-    put_own_tensors(network, trunk, read_weights(path), path)
+    put_own_tensors(network, trunk, read_sealed(path), path)
 
 
 def put_own_tensors(network: RewardNetwork, trunk: TrunkTraining, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -12,6 +12,9 @@ from trimtab.checking import shown
 from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.errors import CorruptReward, TrainingDiverged
+from trimtab.models.fingerprints import exact_fingerprint
+
+SEAL = "numbers"  # the key of the hash in the file's metadata
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, str]:
@@ -55,6 +58,29 @@ def read_weights(path: Path, expected_sha256: str | None = None) -> dict[str, Te
             f"{shown_path(path)} is damaged: the tensor {shown(bad)} has a number that is not finite; {again}"
         )
     return tensors
+
+
+def save_sealed(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors to a safetensors file that holds the hash of their numbers, for files without a card."""
+    save_file(dict(tensors), path, metadata={SEAL: _seal_of(tensors)})
+
+
+def read_sealed(path: Path) -> dict[str, Tensor]:
+    """Read a file that `save_sealed` wrote.
+
+    Raises:
+        CorruptReward: as `read_weights`; or the numbers are not those that were written.
+    """
+    tensors = read_weights(path)
+    with safe_open(path, "pt") as file:
+        recorded = (file.metadata() or {}).get(SEAL)
+    if recorded != _seal_of(tensors):
+        raise CorruptReward(f"{shown_path(path)} is damaged: its numbers do not have the hash that it records")
+    return tensors
+
+
+def _seal_of(tensors: Mapping[str, Tensor]) -> str:
+    return exact_fingerprint(dict(sorted(tensors.items())))
 
 
 def first_non_finite(tensors: Mapping[str, Tensor]) -> str | None:

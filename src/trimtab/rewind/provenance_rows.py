@@ -15,8 +15,9 @@ def provenance_rows(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     record = next((each for each in records if each), None)
     if record is None:
         return {}
+    base = record.get("base_fingerprint", "")  # what records of older versions have
     rows = {
-        "model": f"{record.get('model', '')}, weights {record.get('weights_fingerprint', 'not recorded')}",
+        "model": f"{record.get('model', '')}, weights {record.get('weights_fingerprint') or base}",
         "steer": "; ".join(map(_term, record.get("steer", []))) or "none",
         "judge": _pairs(record.get("judge", {})),
         "similarity": record.get("similarity", ""),

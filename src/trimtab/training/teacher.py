@@ -7,20 +7,19 @@ from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trimtab.checking import shown
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import NEW_FILE_MODE, partial_path, remove_stale_partials, write_whole
 from trimtab.data.tables import digest_of
-from trimtab.errors import InvalidData, NonFiniteReward
+from trimtab.errors import CorruptReward, InvalidData, NonFiniteReward
 from trimtab.models.fingerprints import fingerprint_of, text_fingerprint
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.candidate_scores import base_candidates, score_candidates
 from trimtab.rewards.network import reward_tensors
 from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewards.weights import read_sealed, save_sealed
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.saving import saving
 
@@ -173,7 +172,7 @@ def _write_shard(path: Path, targets: Sequence[Target]) -> None:
     partial = partial_path(path)  # another process may write the same file
     try:
         with saving(path.parent, "the teacher's rewards"):
-            save_file({part: torch.cat([getattr(target, part) for target in targets]) for part in PARTS}, partial)
+            save_sealed({part: torch.cat([getattr(target, part) for target in targets]) for part in PARTS}, partial)
             partial.chmod(NEW_FILE_MODE)
             partial.replace(path)
     finally:
@@ -182,9 +181,9 @@ def _write_shard(path: Path, targets: Sequence[Target]) -> None:
 
 def _read_shard(path: Path, lengths: Sequence[int]) -> list[Target]:
     try:
-        parts = load_file(path)
+        parts = read_sealed(path)
         split = [parts[name].split(list(lengths)) for name in PARTS]
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+    except (CorruptReward, KeyError, RuntimeError) as error:
         raise InvalidData(f"cannot read the teacher's rewards in {str(path)!r} ({error}); remove the file") from error
     return [Target(*of_text) for of_text in zip(*split, strict=True)]
 

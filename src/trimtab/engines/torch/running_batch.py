@@ -1,7 +1,7 @@
 """A batch that runs: requests are added, rows are cancelled, and rows end, all between steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -134,9 +134,9 @@ class RunningBatch:
 
     def _start_alone(self, request: Request, rows: Sequence[Row]) -> None:
         """Give every row a loop that has encoded its prompt alone."""
+        one = replace(request, params=replace(request.params, n=1))
         for row in rows:
-            loop = DecodeLoop(self._lm, [request], None, self._usage)
-            loop.keep([row.sample])
+            loop = DecodeLoop(self._lm, [one], None, self._usage, first_sample=row.sample)
             self._loops[row.request, row.sample] = LoopRows(loop, [row])
 
     def _step(self, kind: Kind, tokens: int) -> list[Chunk]:
