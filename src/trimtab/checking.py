@@ -107,7 +107,7 @@ def _check_any(readings: Sequence[list[tuple[Any, Any]]]) -> None:
 def _parts(value: Any, kind: Any) -> list[tuple[Any, Any]]:
     """The values inside a list, a tuple or a mapping, each with its type; none if the value or the type is another."""
     origin, inner = get_origin(kind), get_args(kind)
-    if not isinstance(origin, type) or not isinstance(value, origin) or not _holds_numbers(kind):
+    if not isinstance(origin, type) or not issubclass(type(value), origin) or not _holds_numbers(kind):
         return []
     if issubclass(origin, Mapping):
         return [(each, inner[1]) for each in value.values()]

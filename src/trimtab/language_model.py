@@ -12,7 +12,7 @@ from trimtab.best_of import RankedDrafts, check_ranking, rank
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Engine, Request, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
-from trimtab.engines.provenance import provenance
+from trimtab.engines.provenance import place_of, provenance
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
@@ -331,6 +331,7 @@ class LanguageModel:
         return self._generations(prompts, self._requests(prompts, steer, params, options))
 
     def _generations(self, prompts: Sequence[Prompt], requests: Sequence[Request]) -> list[Generation]:
+        place = place_of(self.engine)
         written = self.engine.sample(requests)
         return [
             Generation(
@@ -338,7 +339,7 @@ class LanguageModel:
                 prompt,
                 continuations,
                 request.params.stop,
-                partial(provenance, self.engine, request.steer, request.params),
+                partial(provenance, self.engine, request.steer, request.params, **place),
             )
             for prompt, continuations, request in zip(prompts, written, requests, strict=True)
         ]

@@ -79,6 +79,11 @@ class FrozenLM:
         return self.model.device
 
     @property
+    def dtype(self) -> str:
+        """The number format of the weights, such as "float32"."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
     def body(self) -> PreTrainedModel:
         """The transformer without its language-model head."""
         return self.model.base_model

@@ -81,7 +81,7 @@ class TorchEngine:
             "config_fingerprint": self.base.config_fingerprint,
             "tokenizer_fingerprint": self.codec.fingerprint,
             "chat_template_fingerprint": self.codec.chat_template_fingerprint,
-            "dtype": str(self.base.model.dtype).removeprefix("torch."),
+            "dtype": self.base.dtype,
             "device": str(self.base.device),
         }
 
