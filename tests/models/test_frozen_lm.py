@@ -69,6 +69,14 @@ def test_a_model_that_gives_nan_is_refused():
         FrozenLM(broken, tiny_tokenizer(), "broken")
 
 
+def test_a_model_that_excludes_tokens_by_infinite_logits_is_causal():
+    model = tiny_lm("llama").model
+    model.lm_head.register_forward_hook(
+        lambda module, given, logits: logits.index_fill(-1, torch.tensor([9]), -torch.inf)
+    )
+    check_causal(model)
+
+
 def test_the_same_weights_as_a_decoder_are_causal():
     check_causal(encoder(is_decoder=True).eval())
 
