@@ -4,6 +4,7 @@ import pytest
 
 from tiny import tiny_reward
 from trimtab.best_of import rank, without_eos
+from trimtab.data.json_text import dump_json, parse_json
 from trimtab.engines.base import Continuation
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidSetting, RewardMismatch
@@ -81,3 +82,13 @@ def test_bad_arguments_are_refused_before_any_draft_is_written(llama, lm):
     with pytest.raises(RewardMismatch, match="0123456789abcdef"):
         lm.best_of("w1", 2, by=tiny_reward(llama, "q", tokenizer_fingerprint="0123456789abcdef"))
     assert lm.engine.usage == before
+
+
+def test_the_reward_that_chose_is_recorded(lm, llama):
+    first, second = tiny_reward(llama, "q"), tiny_reward(llama, "v", seed=1)
+    ranked = lm.best_of("w1 w2", 2, first.away(2.0), steer=second.toward(1.0), max_new_tokens=2, seed=0)
+    record = parse_json(dump_json(ranked.provenance))
+    (by,), (steer,) = record["by"], record["steer"]
+    assert (by["fingerprint"], by["direction"], by["beta"]) == (first.fingerprint, "away", 2.0)
+    assert steer["fingerprint"] == second.fingerprint
+    assert ranked.provenance.items() >= ranked.drafts[0].provenance.items()

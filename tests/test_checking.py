@@ -32,6 +32,13 @@ class Settings:
     count: Annotated[int, "Help."]
     raw: int = 0
 
+@checked
+@dataclass(frozen=True)
+class Shape:
+    clamp: tuple[float, float] | None = None
+    counts: Sequence[int] = ()
+    table: dict[str, Sequence[float] | float] | None = None
+
 class Nasty:
     def __repr__(self):
         raise RuntimeError("no")
@@ -65,6 +72,15 @@ def run(expression):
         ("write(2, names='abc')", "WrongType: got names='abc', expected a list of texts"),
         ("write(True)", "WrongType: got n=True, expected a whole number"),
         ("write(2, 10**400)", "expected a number or None"),
+        ("Shape((0, 10**400))", "WrongType: got clamp=(0, 1000"),
+        ("Shape((False, True))", "got clamp=(False, True), expected (a number, a number) or None"),
+        ("Shape(None, [1, True])", "got counts=[1, True], expected a list of whole numbers"),
+        ("Shape(None, (), {'a': [0.5, 10**400]})", "got table={'a': [0.5, 1000"),
+        ("Shape(None, (), {'a': True})", "got table={'a': True}, expected a mapping"),
+        (
+            "Shape((0, 1), [2], {'a': [1, 2.5], 'b': 3})",
+            "Shape(clamp=(0, 1), counts=[2], table={'a': [1, 2.5], 'b': 3}",
+        ),
         ("write(2, kind='c')", "WrongType: got kind='c', expected 'a' or 'b'"),
         ("write()", "WrongType: missing a required argument: 'n'; the arguments of write are: n, share"),
         ("write(1, 2, [], 'a', 5)", "WrongType: too many positional arguments"),
@@ -105,3 +121,19 @@ def test_a_value_in_a_message_is_cut():
     assert shown("ab") == "'ab'"
     assert len(shown(list(range(1000)))) == 61
     assert legible(shown("\x1b[31m")) == shown("\x1b[31m")
+
+
+def test_a_warning_names_the_line_outside_the_package():
+    """In a process of its own: type checkers of the tests put frames in between."""
+    code = """if True:
+        import warnings
+        from trimtab.checking import warn_caller
+        inside = {"__name__": "trimtab.inside", "warn_caller": warn_caller}
+        exec("def deep(): warn_caller('old', UserWarning)\\ndef call(): deep()", inside)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            inside["call"]()
+        print(seen[0].lineno)
+    """
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["8"]

@@ -4,15 +4,17 @@ import math
 import pickle
 
 import pytest
+import torch
 
 import trimtab
-from tiny import tiny_reward
+from tiny import tiny_lm, tiny_reward
 from tiny_chat import chat_lm
 from trimtab.engines.base import Chunk, Continuation, Request
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.generation import Generation, stream_tokens
 from trimtab.language_model import LanguageModel
+from trimtab.rewind.rewind_settings import RewindSettings
 
 
 def streamed(lm, prompt, steer=None, **options):
@@ -177,3 +179,14 @@ def test_the_weights_are_hashed_only_for_those_who_look_at_the_provenance(llama,
     assert generation.provenance["weights_fingerprint"] == llama.weights_fingerprint
     assert generation.provenance is generation.provenance
     assert looked == [1]
+
+
+def test_a_record_keeps_the_dtype_in_which_the_text_was_written():
+    base = tiny_lm("llama")
+    lm = LanguageModel(TorchEngine(base))
+    written = lm.generate("w1", max_new_tokens=1, seed=0)
+    searched = lm.rewind(
+        "w1", lambda prompt, text: 0.5, settings=RewindSettings(max_new_tokens=1, iterations=1), seed=0
+    )
+    base.model.to(torch.bfloat16)
+    assert (written.provenance["dtype"], searched.provenance["dtype"]) == ("float32", "float32")

@@ -75,6 +75,7 @@ def tiny_reward(lm: FrozenLM, head: str, trunk: str = "lora", seed: int = 0, **c
     settings = {
         "base": lm.name,
         "base_fingerprint": lm.base_fingerprint,
+        "base_weights_fingerprint": lm.base_weights_fingerprint,
         "tokenizer_fingerprint": lm.codec.fingerprint,
         "layers": 2,
         "head": head,

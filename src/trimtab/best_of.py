@@ -25,15 +25,22 @@ class RankedDrafts:
         drafts: the best first; of equal ones, the one that was written first.
         scores: Σ ±β · r(prompt + draft) of each, minus where the steer is away. Rewards are not clamped here: clamping
             would tie the best drafts.
+        by: the ranking in records of a run: each reward with its fingerprint, direction and β.
     """
 
     drafts: tuple[Generation, ...]
     scores: tuple[float, ...]
+    by: tuple[dict[str, object], ...] = ()
 
     @property
     def text(self) -> str:
         """The text of the best draft."""
         return self.drafts[0].text
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What wrote and chose the best draft, ready for JSON: the draft's own provenance, and the ranking as `by`."""
+        return {**self.drafts[0].provenance, "by": list(self.by)}
 
 
 def check_ranking(engine: Engine, by: Steer) -> None:
@@ -67,7 +74,8 @@ def rank(
     batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
     scores = torch.cat([_scores(engine, by, batch) for batch in batches])
     parts = scores.split([len(of_prompt) for of_prompt in drafts])
-    return [_ranked(of_prompt, part) for of_prompt, part in zip(drafts, parts, strict=True)]
+    record = tuple(by.describe())
+    return [_ranked(of_prompt, part, record) for of_prompt, part in zip(drafts, parts, strict=True)]
 
 
 def without_eos(ids: Sequence[int], codec: TextCodec) -> list[int]:
@@ -75,9 +83,11 @@ def without_eos(ids: Sequence[int], codec: TextCodec) -> list[int]:
     return list(ids[:-1] if ids and ids[-1] in codec.eos_token_ids else ids)
 
 
-def _ranked(drafts: Sequence[Generation], scores: Float[Tensor, " drafts"]) -> RankedDrafts:
+def _ranked(
+    drafts: Sequence[Generation], scores: Float[Tensor, " drafts"], by: tuple[dict[str, object], ...]
+) -> RankedDrafts:
     order = scores.argsort(descending=True, stable=True)
-    return RankedDrafts(tuple(drafts[place] for place in order.tolist()), tuple(scores[order].tolist()))
+    return RankedDrafts(tuple(drafts[place] for place in order.tolist()), tuple(scores[order].tolist()), by)
 
 
 def _scores(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[Tensor, " texts"]:

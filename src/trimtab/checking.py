@@ -3,6 +3,7 @@
 import functools
 import inspect
 import types
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -11,6 +12,7 @@ from trimtab.errors import InvalidSetting, WrongType
 SHOWN = 60  # characters of a value in a message
 LISTS = {str: "a list of texts", int: "a list of whole numbers", float: "a list of numbers"}
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", type(None): "None"}
+PACKAGE = __name__.partition(".")[0]
 ARRAY_LIBRARIES = ("numpy", "torch")
 
 Target = TypeVar("Target", bound=Callable[..., Any])
@@ -23,8 +25,8 @@ class Misfit(Exception):
 def checked(target: Target) -> Target:
     """Make a function, or the constructor of a class, refuse arguments of another type than its hints say.
 
-    numpy's numbers and tensors of one element become plain numbers. The values of `**options: Unpack[Options]` are
-    checked too.
+    Numbers of numpy, and arrays and tensors without axes, become plain numbers. The values of
+    `**options: Unpack[Options]` are checked too.
 
     Args:
         target: a function, a method, or a class.
@@ -69,20 +71,58 @@ def check_type(name: str, value: Any, hint: Any) -> Any:
     try:
         every = typeguard.CollectionCheckStrategy.ALL_ITEMS
         typeguard.check_type(plain, hint, collection_check_strategy=every)
-        _check_number(plain, hint)
+        _check_numbers(plain, hint)
         _check_list(plain, hint)
     except (typeguard.TypeCheckError, Misfit, OverflowError) as error:
         raise WrongType(f"got {name}={shown(value)}, expected {describe(hint)}") from error
     return plain
 
 
-def _check_number(value: Any, hint: Any) -> None:
-    """Refuse True and False where a number is expected, and whole numbers that no float can hold.
+def _check_numbers(value: Any, hint: Any) -> None:
+    """Refuse True and False where a number is expected, and whole numbers that no float can hold, also inside lists.
 
     Raises:
         Misfit, OverflowError: one of these.
     """
-    kinds = [hint, *get_args(hint)]
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    _check_number(value, kinds)
+    parts = [_parts(value, kind) for kind in kinds]
+    if any(parts):
+        _check_any([part for part in parts if part])
+
+
+def _check_any(readings: Sequence[list[tuple[Any, Any]]]) -> None:
+    """Check the parts of a value, which several types may allow; one of these must fit."""
+    faults = []
+    for parts in readings:
+        try:
+            for each, kind in parts:
+                _check_numbers(each, kind)
+            return
+        except (Misfit, OverflowError) as fault:
+            faults.append(fault)
+    raise faults[0]
+
+
+def _parts(value: Any, kind: Any) -> list[tuple[Any, Any]]:
+    """The values inside a list, a tuple or a mapping, each with its type; none if the value or the type is another."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if not isinstance(origin, type) or not issubclass(type(value), origin) or not _holds_numbers(kind):
+        return []
+    if issubclass(origin, Mapping):
+        return [(each, inner[1]) for each in value.values()]
+    if origin is tuple and Ellipsis not in inner:
+        return list(zip(value, inner, strict=False))
+    return [(each, inner[0]) for each in value] if issubclass(origin, Sequence) else []
+
+
+@functools.cache
+def _holds_numbers(hint: Any) -> bool:
+    """Whether a type is a number, or has one inside; long lists of texts are left out."""
+    return hint in (int, float) or any(_holds_numbers(each) for each in get_args(hint) if not isinstance(each, list))
+
+
+def _check_number(value: Any, kinds: Sequence[Any]) -> None:
     if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
         raise Misfit("True and False are no numbers")
     if isinstance(value, int) and float in kinds and int not in kinds:
@@ -168,6 +208,14 @@ def _plain(value: Any) -> Any:
     """A number of numpy or torch as a number of Python; anything else as it is."""
     is_array = type(value).__module__.partition(".")[0] in ARRAY_LIBRARIES
     return value.item() if is_array and getattr(value, "ndim", 1) == 0 else value
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside the package that called it."""
+    frame, level = inspect.currentframe(), 1
+    while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == PACKAGE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level if frame else 1)
 
 
 def shown(value: object) -> str:

@@ -13,12 +13,20 @@
     ├── InvalidData             an input file or data set that cannot be used
     ├── InvalidOutput           an output path that cannot be written, or must not be replaced
     ├── NonFiniteReward         a reward that is NaN or infinite while it steers
+    ├── NonFiniteLogits         the language model gives NaN or infinite logits
     ├── TrainingDiverged        training left the finite numbers
     ├── CorruptReward           a reward folder that is damaged or incomplete
     └── CorruptCheckpoint       a training run's checkpoint that is damaged
 
 Messages are one line: what was got, what was expected, what to do.
 """
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # how torch says it
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, of Python or of torch, says that memory is short. It is nobody's damaged file."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
 
 
 class TrimtabError(Exception):
@@ -71,6 +79,10 @@ class InvalidOutput(TrimtabError):
 
 class NonFiniteReward(TrimtabError):
     """A reward that is NaN or infinite while it steers."""
+
+
+class NonFiniteLogits(TrimtabError):
+    """The language model gives NaN or infinite logits."""
 
 
 class TrainingDiverged(TrimtabError):

@@ -12,7 +12,7 @@ from trimtab.best_of import RankedDrafts, check_ranking, rank
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Engine, Request, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
-from trimtab.engines.provenance import provenance
+from trimtab.engines.provenance import place_of, provenance
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
@@ -62,7 +62,10 @@ def load(
 
 @checked
 def from_transformers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str | None = None,
+    batch_invariant: bool = False,
 ) -> "LanguageModel":
     """Steer a model that is already loaded.
 
@@ -70,11 +73,13 @@ def from_transformers(
         model: a decoder-only transformers model; it is put into eval mode, and its weights stop requiring gradients.
         tokenizer: its tokenizer.
         name: recorded as the base of rewards that are trained on it; default: the name it was loaded by.
+        batch_invariant: as in `load`.
 
     Raises:
         UnsupportedModel: its KV cache cannot be rewound.
     """
-    return LanguageModel(TorchEngine(FrozenLM(model, tokenizer, name or str(model.config._name_or_path))))
+    base = FrozenLM(model, tokenizer, name or str(model.config._name_or_path))
+    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
 
 
 @checked_except("lm")
@@ -326,6 +331,7 @@ class LanguageModel:
         return self._generations(prompts, self._requests(prompts, steer, params, options))
 
     def _generations(self, prompts: Sequence[Prompt], requests: Sequence[Request]) -> list[Generation]:
+        place = place_of(self.engine)
         written = self.engine.sample(requests)
         return [
             Generation(
@@ -333,7 +339,7 @@ class LanguageModel:
                 prompt,
                 continuations,
                 request.params.stop,
-                partial(provenance, self.engine, request.steer, request.params),
+                partial(provenance, self.engine, request.steer, request.params, **place),
             )
             for prompt, continuations, request in zip(prompts, written, requests, strict=True)
         ]

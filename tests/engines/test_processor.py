@@ -6,9 +6,9 @@ from transformers import AutoModelForCausalLM
 
 import trimtab
 from tiny import FAMILIES, tiny_reward
-from trimtab.errors import InvalidSetting, RewardMismatch
+from trimtab.errors import InvalidSetting, NonFiniteLogits, RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.testing import separate_rewards
+from trimtab.testing import WordCodec, WordReward, separate_rewards
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
 
@@ -108,7 +108,7 @@ def other_model(vocabulary):
     return AutoModelForCausalLM.from_config(config).eval()
 
 
-@pytest.mark.parametrize("vocabulary", [40, 64 + 1025, 5000])
+@pytest.mark.parametrize("vocabulary", [40, 65, 64 + 1000, 5000])
 @pytest.mark.parametrize("top_k", [5, None])
 def test_a_model_with_another_number_of_tokens_is_refused_at_the_first_call(llama, vocabulary, top_k):
     processor = trimtab.SteeringProcessor(tiny_reward(llama, "q").toward(6.0), top_k=top_k)
@@ -116,6 +116,32 @@ def test_a_model_with_another_number_of_tokens_is_refused_at_the_first_call(llam
         other_model(vocabulary).generate(
             torch.tensor([[5, 6]]), logits_processor=[processor], max_new_tokens=4, do_sample=False, pad_token_id=0
         )
+
+
+def test_a_tokenizer_is_compared_and_then_any_padding_will_do(llama):
+    steer = tiny_reward(llama, "q").toward(6.0)
+    processor = trimtab.SteeringProcessor(steer, top_k=5, tokenizer=llama.tokenizer)
+    assert processor(torch.tensor([[5, 6]]), torch.randn(1, 1064))[0, :64].isfinite().sum() == 5
+    with pytest.raises(RewardMismatch, match="expected 64"):
+        processor(torch.tensor([[5, 6]]), torch.randn(1, 40))
+    other = copy.deepcopy(llama.tokenizer)
+    other.add_tokens(["another"])
+    with pytest.raises(RewardMismatch, match="was trained for the tokenizer"):
+        trimtab.SteeringProcessor(steer, tokenizer=other)
+
+
+def test_a_reward_of_another_class_needs_the_tokenizer(llama):
+    steer = WordReward(WordCodec(["good", "bad"]), {"good": 1.0}).toward(2.0)
+    with pytest.raises(InvalidSetting, match=r"'words'.*expected tokenizer="):
+        trimtab.SteeringProcessor(steer, top_k=2)
+    with pytest.raises(RewardMismatch, match="got the vocabulary"):
+        trimtab.SteeringProcessor(steer, top_k=2, tokenizer=llama.tokenizer)
+
+
+def test_logits_that_are_not_finite_are_an_error(llama):
+    processor = trimtab.SteeringProcessor(tiny_reward(llama, "q").toward(6.0), top_k=5)
+    with pytest.raises(NonFiniteLogits, match="language model"):
+        processor(torch.tensor([[5, 6]]), torch.full((1, 64), torch.nan))
 
 
 def test_every_reward_of_a_steer_is_compared(llama):

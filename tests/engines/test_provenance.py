@@ -1,4 +1,4 @@
-from tiny import tiny_reward
+from tiny import tiny_lm, tiny_reward
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import SamplingParams
@@ -24,3 +24,18 @@ def test_a_record_names_versions_model_rewards_and_sampling_and_is_json(lm):
 
 def test_an_unsteered_text_has_no_rewards_in_its_record(lm):
     assert provenance(lm.engine)["steer"] == []
+
+
+def test_the_record_of_a_reward_tells_the_base_that_it_runs_on(lm):
+    """Two bases of one tokenizer, of which one is fine-tuned, give other texts and other records."""
+    tuned = tiny_lm("llama")
+    for layer in tuned.model.model.layers:
+        layer.mlp.up_proj.weight.data.mul_(1.7)
+    records = []
+    for base in (tiny_lm("llama"), tuned):
+        reward = tiny_reward(base, "q", base_fingerprint=tuned.base_fingerprint)
+        (record,) = provenance(lm.engine, reward.toward(3.0))["steer"]
+        assert record["base"] == base.name
+        records.append(record["base_weights_fingerprint"])
+    assert records == [lm.base.base_weights_fingerprint, tuned.base_weights_fingerprint]
+    assert records[0] != records[1]

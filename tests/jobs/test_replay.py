@@ -1,3 +1,4 @@
+import copy
 import json
 import re
 from dataclasses import replace
@@ -66,6 +67,14 @@ def test_one_changed_weight_in_any_layer_is_noticed(written):
     lm = LanguageModel(TorchEngine(changed))
     found = replay_rows(list(read_lines(written)), loader(lm))
     assert all("has other weights: weights_fingerprint" in result.fault for result in found)
+
+
+def test_another_architecture_with_the_same_weights_is_refused(written):
+    changed = tiny_lm("llama")
+    changed.model.config = copy.deepcopy(changed.model.config)
+    changed.model.config.rms_norm_eps = 5.0
+    found = replay_rows(list(read_lines(written)), loader(LanguageModel(TorchEngine(changed))))
+    assert all("is another one: config_fingerprint" in result.fault for result in found)
 
 
 def test_a_missing_steer_is_refused(lm, written):

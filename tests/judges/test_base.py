@@ -5,7 +5,7 @@ import pytest
 
 from tiny import tiny_reward
 from trimtab.errors import InvalidData
-from trimtab.judges.base import Judge, ReadsTokens, checked, description_of, needs_of, threshold_of
+from trimtab.judges.base import Judge, ReadsTokens, check_scores, description_of, needs_of, threshold_of
 from trimtab.judges.load import load_judge
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.judges.self_judge import SelfJudge
@@ -44,7 +44,7 @@ def test_judges_state_their_threshold_and_their_needs(llama):
 
 
 def test_scores_are_floats_and_rounding_is_clipped():
-    found = checked("mine", [0, 1, np.float32(0.5), -1e-7, 1 + 1e-7], 5)
+    found = check_scores("mine", [0, 1, np.float32(0.5), -1e-7, 1 + 1e-7], 5)
     assert found == [0.0, 1.0, 0.5, 0.0, 1.0]
     assert all(type(score) is float for score in found)
 
@@ -52,13 +52,13 @@ def test_scores_are_floats_and_rounding_is_clipped():
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan"), "high", None, 10**400, "long" * 100_000])
 def test_scores_out_of_range_are_refused(wrong):
     with pytest.raises(InvalidData, match="judge 'mine', expected a number from 0"):
-        checked("mine", [0.5, wrong], 2)
+        check_scores("mine", [0.5, wrong], 2)
 
 
 @pytest.mark.parametrize("wrong", [[], [0.5], [0.5] * 3, "ab", None, 0.5])
 def test_there_must_be_one_score_for_each_text(wrong):
     with pytest.raises(InvalidData, match="judge 'mine'"):
-        checked("mine", wrong, 2)
+        check_scores("mine", wrong, 2)
 
 
 def test_a_judge_that_says_nothing_about_itself_is_described_by_its_name():

@@ -62,6 +62,21 @@ def test_an_encoder_with_a_language_model_head_is_refused():
         FrozenLM(encoder(), tiny_tokenizer(), "bert")
 
 
+def test_a_model_that_gives_nan_is_refused():
+    broken = tiny_lm("llama").model
+    broken.model.layers[1].mlp.up_proj.weight.data[0, 0] = torch.nan
+    with pytest.raises(errors.UnsupportedModel, match="logits are NaN or infinite"):
+        FrozenLM(broken, tiny_tokenizer(), "broken")
+
+
+def test_a_model_that_excludes_tokens_by_infinite_logits_is_causal():
+    model = tiny_lm("llama").model
+    model.lm_head.register_forward_hook(
+        lambda module, given, logits: logits.index_fill(-1, torch.tensor([9]), -torch.inf)
+    )
+    check_causal(model)
+
+
 def test_the_same_weights_as_a_decoder_are_causal():
     check_causal(encoder(is_decoder=True).eval())
 
@@ -84,3 +99,21 @@ def test_the_fingerprint_of_all_weights_changes_with_any_weight_and_with_the_dty
     same = tiny_lm("llama")
     same.model.to(torch.bfloat16)
     assert same.weights_fingerprint != one.weights_fingerprint
+
+
+def test_the_hash_of_the_settings_changes_with_them_and_not_with_the_dtype_or_the_name():
+    one, same, other = (tiny_lm("llama") for _ in range(3))
+    same.model.to(torch.bfloat16)
+    for each in (same, other):
+        each.model.config = copy.deepcopy(each.model.config)
+    same.model.config._name_or_path = "elsewhere"
+    other.model.config.rms_norm_eps = 5.0
+    assert one.config_fingerprint == same.config_fingerprint != other.config_fingerprint
+    assert one.weights_fingerprint == other.weights_fingerprint
+
+
+def test_a_parameter_without_axes_is_hashed():
+    scaled = tiny_lm("llama")
+    scaled.model.model.register_parameter("scale", torch.nn.Parameter(torch.tensor(1.0), requires_grad=False))
+    scaled.model.model.scale.data.fill_(2.0)
+    assert len({scaled.weights_fingerprint, scaled.base_weights_fingerprint, scaled.base_fingerprint}) == 3

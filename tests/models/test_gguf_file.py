@@ -1,12 +1,15 @@
+from unittest.mock import Mock
+
 import gguf
 import pytest
 import torch
+from safetensors import SafetensorError
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, GgufConfig
 
 from trimtab import errors
 from trimtab.models.gguf_file import cache_folder, converted
-from trimtab.models.loading import load_frozen_lm
+from trimtab.models.loading import faults_of, load_frozen_lm
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +42,35 @@ def test_a_damaged_gguf_file_is_named_and_leaves_nothing_behind(tmp_path, cache,
     with pytest.raises(errors.ModelNotFound, match=r"broken\.gguf"):
         converted(broken)
     assert list((cache / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)")],
+)
+def test_a_full_disk_is_not_the_fault_of_the_file(tmp_path, cache, monkeypatch, error):
+    (tmp_path / "whole.gguf").write_bytes(HEADER["zeros"])
+    monkeypatch.setattr("trimtab.models.gguf_file.write_model", Mock(side_effect=error))
+    with pytest.raises(errors.InvalidOutput, match="the disk is full; free some space, or set TRIMTAB_CACHE"):
+        converted(tmp_path / "whole.gguf")
+    assert list((cache / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_a_lack_of_memory_is_not_the_fault_of_the_file(tmp_path, monkeypatch, error):
+    (tmp_path / "whole.gguf").write_bytes(HEADER["zeros"])
+    monkeypatch.setattr("trimtab.models.gguf_file.write_model", Mock(side_effect=error))
+    with pytest.raises(type(error)):
+        converted(tmp_path / "whole.gguf")
+    with pytest.raises(type(error)), faults_of("model"):
+        raise error
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "whole.gguf").write_bytes(HEADER["zeros"])
+    monkeypatch.setenv("TRIMTAB_CACHE", "/dev/null/x")
+    with pytest.raises(errors.InvalidOutput, match=r"/dev/null/x.*set TRIMTAB_CACHE"):
+        converted(tmp_path / "whole.gguf")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(1000)])

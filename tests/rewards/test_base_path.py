@@ -5,7 +5,9 @@ import shutil
 import pytest
 
 from tiny import tiny_lm, tiny_reward
-from trimtab.rewards.base_path import find_base, recorded_base
+from trimtab import errors
+from trimtab.models.loading import load_frozen_lm
+from trimtab.rewards.base_path import find_base, published_base, recorded_base, shown_base
 from trimtab.rewards.registry import load_reward
 
 
@@ -13,9 +15,73 @@ def test_a_local_base_is_recorded_relative_to_the_reward(tmp_path, monkeypatch):
     (tmp_path / "models" / "lm").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "models")
     for name in ("lm", "./lm", str(tmp_path / "models" / "lm")):
-        assert recorded_base(name, tmp_path / "rewards" / "kind") == "../../models/lm"
-    assert recorded_base("smollm2", tmp_path) == "smollm2"
-    assert recorded_base("org/model", tmp_path) == "org/model"
+        assert recorded_base(name, tmp_path / "rewards" / "kind", "ab") == "../../models/lm"
+    assert recorded_base("smollm2", tmp_path, "ab") == "smollm2"
+    assert recorded_base("org/model", tmp_path, "ab") == "org/model"
+
+
+def test_a_base_far_away_is_recorded_without_its_folders(tmp_path, monkeypatch):
+    home = tmp_path / "home" / "alice"
+    monkeypatch.setenv("HOME", str(home))
+    for base, reward in [
+        (home / "private/models/lm", tmp_path / "out/kind"),  # through the folder of all homes
+        (home / "models/lm", home / "rewards/kind"),  # through the home folder
+        (home / "work/a/b/c/lm", home / "work/kind"),  # too far down
+        (home / "work/lm", home / "work/a/b/kind"),  # too far up
+    ]:
+        base.mkdir(parents=True)
+        assert recorded_base(str(base), reward, "ab12") == "lm (weights ab12)"
+    (home / "work/project/lm").mkdir(parents=True)
+    assert recorded_base(str(home / "work/project/lm"), home / "work/project/kind", "ab12") == "../lm"
+    assert recorded_base(str(tmp_path / "gone/lm"), tmp_path / "gone/kind", "ab12") == "lm (weights ab12)"
+    assert recorded_base("lm (weights ab12)", tmp_path, "ab12") == "lm (weights ab12)"
+    assert published_base(str(home / "work/project/lm"), "ab12") == "lm (weights ab12)"
+    assert published_base("org/model", "ab12") == "org/model"
+
+
+def test_people_read_a_placeholder_for_a_local_base():
+    for name in ("../lm", "../../models/lm", "/home/alice/lm", "lm (weights ab12)"):
+        assert shown_base(name) == "path/to/lm"
+    assert shown_base("org/model") == "org/model"
+
+
+@pytest.fixture
+def private(tmp_path):
+    """Return a language model loaded from a folder with a private name, and a reward on it."""
+    folder = tmp_path / "alice" / "private" / "models" / "lm"
+    lm = tiny_lm("llama")
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    loaded = load_frozen_lm(str(folder))
+    return loaded, tiny_reward(loaded, "q")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_nothing_that_is_pushed_names_a_local_folder(private, monkeypatch):
+    lm, reward = private
+    pushed = {}
+
+    class Api:
+        def create_repo(self, *_, **__):
+            return "address"
+
+        def upload_folder(self, folder_path, **_):
+            pushed.update({path.name: path.read_bytes() for path in folder_path.iterdir()})
+
+    monkeypatch.setattr("trimtab.rewards.reward_model.HfApi", Api)
+    reward.push_to_hub("me/kind")
+    assert b'"base": "lm (weights ' + lm.base_weights_fingerprint.encode() in pushed["config.json"]
+    assert b'trimtab.load("path/to/lm")' in pushed["README.md"]
+    assert not any(b"alice" in content or b"private" in content or b".." in content for content in pushed.values())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_reward_that_does_not_say_where_its_base_is_takes_it_from_the_caller(private, tmp_path):
+    lm, reward = private
+    reward.save_pretrained(tmp_path / "far" / "away" / "kind")
+    with pytest.raises(errors.RewardMismatch, match=r"'kind' does not say where its base lm \(weights \w+\) is; load"):
+        load_reward(str(tmp_path / "far" / "away" / "kind"))
+    assert load_reward(str(tmp_path / "far" / "away" / "kind"), lm).base is lm
 
 
 def test_a_base_is_found_beside_its_reward_or_by_its_name(tmp_path):
@@ -31,8 +97,7 @@ def test_a_reward_on_a_local_model_loads_from_another_folder(tmp_path, monkeypat
     lm = tiny_lm("llama")
     lm.model.save_pretrained(tmp_path / "here" / "lm")
     lm.tokenizer.save_pretrained(tmp_path / "here" / "lm")
-    base = recorded_base(str(tmp_path / "here" / "lm"), tmp_path / "here" / "kind")
-    tiny_reward(lm, "v", base=base).save_pretrained(tmp_path / "here" / "kind")
+    tiny_reward(lm, "v", base=str(tmp_path / "here" / "lm")).save_pretrained(tmp_path / "here" / "kind")
     shutil.move(tmp_path / "here", tmp_path / "there")
     monkeypatch.chdir("/")
     assert load_reward(str(tmp_path / "there" / "kind")).attributes == ("kind", "calm")

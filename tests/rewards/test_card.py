@@ -58,7 +58,7 @@ def test_a_setting_out_of_range_is_refused(llama, change, message):
         ({"trunk": "half"}, "got trunk='half', expected 'frozen' or"),
         ({"clamp": [0]}, "got clamp"),
         ({"clamp": 1}, "got clamp=1"),
-        ({"clamp": [0, 10**400]}, "both finite"),
+        ({"clamp": [0, 10**400]}, "got clamp=.*expected .a number, a number. or None"),
         ({"bos_token_id": -1}, "got bos_token_id=-1"),
         ({"bos_token_id": 1.5}, "expected a whole number or None"),
         ({"provenance": []}, "got provenance=.., expected a mapping"),
@@ -171,3 +171,13 @@ def test_a_path_without_a_card_is_refused_in_short(folder):
     with pytest.raises(errors.CorruptReward, match="expected the folder of a reward") as caught:
         read_card(folder)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("name", ["weights_sha256", "base_weights_fingerprint"])
+def test_a_card_of_this_schema_has_its_hashes_and_an_older_one_need_not(name):
+    card = bundled_rewards()["sentiment"]
+    values = {**json.loads(card.to_json()), name: None}
+    with pytest.raises(errors.CorruptReward, match=f"it has no {name}; fetch"):
+        RewardCard.from_json(json.dumps(values))
+    assert RewardCard.from_json(json.dumps({**values, "schema_version": 1})).missing_hashes == (name,)
+    assert card.missing_hashes == ()

@@ -12,6 +12,7 @@ from trimtab import errors
 from trimtab.rewards.card import UncheckedReward, read_card
 from trimtab.rewards.folder import write_card
 from trimtab.rewards.registry import load_reward
+from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewards.target import check_target
 from trimtab.rewards.weights import sha256
 
@@ -20,7 +21,7 @@ def test_a_card_is_replaced_together_with_its_readme(llama, tmp_path):
     reward = tiny_reward(llama, "q")
     reward.save_pretrained(tmp_path / "reward")
     weights = (tmp_path / "reward" / "reward.safetensors").read_bytes()
-    write_card(tmp_path / "reward", replace(reward.card, quality={"auc:kind": 0.75}))
+    write_card(tmp_path / "reward", replace(read_card(tmp_path / "reward"), quality={"auc:kind": 0.75}))
     assert read_card(tmp_path / "reward").quality == {"auc:kind": 0.75}
     assert "| auc:kind | 0.75 |" in (tmp_path / "reward" / "README.md").read_text(encoding="utf-8")
     assert (tmp_path / "reward" / "reward.safetensors").read_bytes() == weights
@@ -74,7 +75,7 @@ def test_a_reward_with_nan_is_refused_even_if_its_card_knows_no_hash(llama, fold
     tensors = load_file(folder / "reward.safetensors")
     tensors["head.up"][0, 0] = torch.nan
     save_file(tensors, folder / "reward.safetensors")
-    write_card(folder, replace(read_card(folder), weights_sha256=None))
+    write_card(folder, replace(read_card(folder), weights_sha256=None, schema_version=1))
     with pytest.raises(errors.CorruptReward, match=r"'head\.up' has a number that is not finite"):
         load_reward(str(folder), llama)
 
@@ -83,8 +84,42 @@ def test_a_reward_whose_card_knows_no_hash_is_loaded_with_a_warning(llama, folde
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del values["weights_sha256"], values["weights_dtype"]
     (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
-    with pytest.warns(UncheckedReward, match="has no checksum of its weights"):
-        assert load_reward(str(folder), llama).attributes == ("kind", "calm")
+    with pytest.raises(errors.CorruptReward, match="has no weights_sha256"):  # a card of this version has one
+        load_reward(str(folder), llama)
+    values["schema_version"] = 1
+    (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.warns(UncheckedReward, match="has no checksum of its weights; save"):
+        reward = load_reward(str(folder), llama)
+    reward.save_pretrained(folder)
+    assert load_reward(str(folder), llama).attributes == ("kind", "calm")
+
+
+def fine_tuned(seed=0):
+    """Return the language model with every layer's weights changed a little, as merged adapters change them."""
+    tuned = tiny_lm("llama", seed)
+    for layer in tuned.model.model.layers:
+        layer.mlp.up_proj.weight.data.mul_(1.02)
+    return tuned
+
+
+def test_a_fine_tuned_model_does_not_pass_as_the_base(llama, folder):
+    tuned = fine_tuned()
+    assert tuned.base_fingerprint == llama.base_fingerprint
+    with pytest.raises(errors.RewardMismatch, match=f"was trained on weights {llama.base_weights_fingerprint}"):
+        RewardModel.from_folder(folder, lambda name: tuned)
+    beside = RewardModel.from_folder(folder, lambda name: llama, tuned)  # its trunk is the base that it was trained on
+    assert beside.base is llama
+    assert beside.score("w1 w2").equal(load_reward(str(folder), llama).score("w1 w2"))
+
+
+def test_a_card_without_a_hash_of_its_base_is_checked_as_before_with_a_warning(llama, folder):
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del values["base_weights_fingerprint"]
+    (folder / "config.json").write_text(json.dumps({**values, "schema_version": 1}), encoding="utf-8")
+    with pytest.warns(UncheckedReward, match="has no hash of its base's weights"):
+        assert load_reward(str(folder), llama).base is llama
+    with pytest.warns(UncheckedReward), pytest.raises(errors.RewardMismatch, match="trained on weights"):
+        RewardModel.from_folder(folder, lambda name: tiny_lm("llama", seed=1))
 
 
 @pytest.mark.parametrize("change", [{"layers": 4}, {"rank": 33}, {"lora_rank": 1000}, {"bos_token_id": 64}])

@@ -20,8 +20,13 @@ def test_the_rows_name_the_weights_the_rewards_the_judge_and_all_settings(lm, ll
         stop="w7",
     )
     rows = provenance_rows([result.provenance for result in results])
-    assert rows["model"] == f"{llama.name}, weights {llama.base_fingerprint}"
-    for part in (":calm toward, β=5", reward.fingerprint, "clamp 0.0–1.0"):
+    assert rows["model"] == f"{llama.name}, weights {llama.weights_fingerprint}"
+    for part in (
+        ":calm toward, β=5",
+        reward.fingerprint,
+        f"on {llama.name} {llama.base_weights_fingerprint}",
+        "clamp 0.0–1.0",
+    ):
         assert part in rows["steer"]
     for part in (":kind", reward.fingerprint, "away"):
         assert part in rows["judge"]

@@ -177,8 +177,9 @@ def test_judged_texts_have_no_stop_string(lm):
         assert all(length <= len(draft.token_ids) for length in draft.tail_lengths)
 
 
-def test_weights_have_the_temperature_of_the_search(codec, search):
-    settings = RewindSettings(children=2, max_children=2, temperature=0.5)
+@pytest.mark.parametrize(("temperature", "weight"), [(0.5, 0.64 / (0.64 + 0.04)), (1e-310, 1.0)])
+def test_weights_have_the_temperature_of_the_search(codec, search, temperature, weight):
+    settings = RewindSettings(children=2, max_children=2, temperature=temperature)
     wanted = SearchRequest("another", below(search, (7,)), 1)
     ((branch,),) = grown(ListedEngine(codec, [[chosen(30, 0.8)]]), search, wanted, settings=settings)
-    assert branch.weight == pytest.approx(0.64 / (0.64 + 0.04))
+    assert branch.weight == pytest.approx(weight)

@@ -10,7 +10,9 @@ import pytest
 from good_words import good_words, quick
 from tiny import tiny_lm
 from trimtab import errors
-from trimtab.training.fit import RunOptions
+from trimtab.rewards.card import RewardCard
+from trimtab.rewards.network import build_network
+from trimtab.training.fit import RunOptions, load_final
 from trimtab.training.labels import train_from_labels
 from trimtab.training.run_folder import RunFolder, check_named_folder
 
@@ -35,6 +37,43 @@ def test_a_damaged_checkpoint_is_named(name, finished):
             finished.resume()
     finally:
         path.write_bytes(whole)
+
+
+def flip_signs(path):
+    """Flip the sign of every number of a safetensors file; returns its bytes before."""
+    whole = path.read_bytes()
+    content = bytearray(whole)
+    for place in range(8 + int.from_bytes(whole[:8], "little") + 3, len(content), 4):
+        content[place] ^= 0x80
+    path.write_bytes(content)
+    return whole
+
+
+def test_flipped_bits_in_the_weights_of_a_checkpoint_are_found(finished):
+    path = finished.checkpoints / "checkpoint-8" / "reward.safetensors"
+    whole = flip_signs(path)
+    try:
+        with pytest.raises(errors.CorruptCheckpoint, match=r"checkpoint-8.*is damaged: its numbers"):
+            finished.resume()
+    finally:
+        path.write_bytes(whole)
+
+
+def test_flipped_bits_in_the_final_weights_are_found(finished):
+    network = build_network(tiny_lm("llama"), finished_card(finished))
+    whole = flip_signs(finished.final)
+    try:
+        with pytest.raises(errors.CorruptCheckpoint, match=r"final\.safetensors'; remove it"):
+            load_final(network, finished_card(finished), finished)
+    finally:
+        finished.final.write_bytes(whole)
+    load_final(network, finished_card(finished), finished)
+
+
+def finished_card(run):
+    """The card of the run's reward."""
+    values = json.loads((run.path / "settings.json").read_text())["reward"]
+    return RewardCard(**{**values, "attributes": tuple(values["attributes"])})
 
 
 def test_a_checkpoint_whose_save_was_interrupted_is_removed(finished):

@@ -98,7 +98,7 @@ def test_a_folder_of_another_layout_is_refused(lm, teacher, tmp_path):
     record = json.loads((folder / "targets.json").read_text())
     del record["layout"]
     (folder / "targets.json").write_text(json.dumps(record))
-    with pytest.raises(errors.InvalidData, match="layout: None there, 2 here"):
+    with pytest.raises(errors.InvalidData, match="layout: None there, 3 here"):
         teacher_rewards(teacher, lm, [[5, 6]], 0, folder, bf16=False)
 
 

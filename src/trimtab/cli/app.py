@@ -12,7 +12,7 @@ import trimtab
 from trimtab.cli import evaluate, generate, imports, replay, rewards, rewind, score, spectrum, train
 from trimtab.cli.help import CommandGroup, hide_flag_types
 from trimtab.data.visible import legible
-from trimtab.errors import TrimtabError
+from trimtab.errors import TrimtabError, out_of_memory
 from trimtab.rewards.card import UncheckedReward
 
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
@@ -22,7 +22,6 @@ ADVICE = {
     errno.EDQUOT: FREE_SPACE,
     errno.EFBIG: "; raise the limit of the size of a file, as `ulimit -f` shows it, or choose another disk",
 }
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # how torch says it
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -88,7 +87,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OSError):
         place = f": {str(error.filename)!r}" if error.filename else ""
         return f"{error.strerror or error}{place}{ADVICE.get(error.errno or 0, '')}"
-    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
+    if out_of_memory(error):
         return "not enough memory; use a smaller model, --batch-size or number of samples"
     return None
 

@@ -137,12 +137,14 @@ def counts_up_to(prefixes: int) -> list[int]:
 
 def base_of(reward: str) -> str:
     """Return the name of a reward's base; a path is relative to the reward's folder."""
-    from trimtab.rewards.base_path import find_base
+    from trimtab.rewards.base_path import check_located, find_base
     from trimtab.rewards.card import read_card
     from trimtab.rewards.registry import find_reward
 
     folder = find_reward(reward)
-    return find_base(read_card(folder).base, folder)
+    base = find_base(read_card(folder).base, folder)
+    check_located(base, reward)
+    return base
 
 
 def load_base(reward: str) -> "FrozenLM":

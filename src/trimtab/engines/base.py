@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from trimtab.engines.sampling_params import SamplingParams
-from trimtab.errors import InvalidSetting, UnsupportedByEngine
+from trimtab.errors import InvalidSetting, TrimtabError, UnsupportedByEngine
 from trimtab.models.codec import TextCodec
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.usage import Usage
@@ -110,14 +110,16 @@ class Chunk:
     Attributes:
         request: the index of the request.
         sample: the number of the sample, below the request's n.
-        choices: the new tokens, one or more.
+        choices: the new tokens, one or more; with a fault there may be none.
         finish_reason: why the sample ends behind them; None while it continues.
+        fault: the error that ends the sample behind them; None for none.
     """
 
     request: int
     sample: int
     choices: tuple[Choice, ...]
     finish_reason: FinishReason | None
+    fault: TrimtabError | None = None
 
 
 class Scored(NamedTuple):
@@ -163,7 +165,8 @@ class Engine(Protocol):
     def describe(self) -> dict[str, str]:
         """The engine in records of a run: `engine`, `model`, `base_fingerprint`, `dtype`, `device`.
 
-        Where the weights can be read, also `weights_fingerprint`, a hash of all of them.
+        Where they can be read, also hashes: `weights_fingerprint` of all weights, `config_fingerprint`,
+        `tokenizer_fingerprint` and `chat_template_fingerprint`.
         """
 
     def session(self) -> "Engine":
@@ -174,6 +177,7 @@ class Engine(Protocol):
 
         Raises:
             InvalidSetting, InvalidPrompt, RewardMismatch: before anything runs.
+            NonFiniteReward, NonFiniteLogits: a reward or the language model gives NaN or an infinite number.
         """
 
     def stream(self, requests: Sequence[Request]) -> Iterator[list[Chunk]]:
@@ -226,6 +230,19 @@ def require_base(engine: Engine, purpose: str) -> FrozenLM:
             f"{purpose} needs the model in this process; {type(engine).__name__} keeps it elsewhere"
         )
     return engine.base
+
+
+def raise_fault(requests: Sequence[Request], chunks: Sequence[Chunk]) -> None:
+    """Raise the fault of the first chunk that has one; the message names its prompt and sample.
+
+    Args:
+        requests: all requests of the call.
+        chunks: of one step.
+    """
+    for chunk in chunks:
+        if chunk.fault is not None:
+            prompt = f"prompt {chunk.request + 1} of {len(requests)}"
+            raise type(chunk.fault)(f"{chunk.fault} ({prompt}, sample {chunk.sample})") from chunk.fault
 
 
 def collect(requests: Sequence[Request], chunks: Iterable[Sequence[Chunk]]) -> list[list[Continuation]]:

@@ -5,18 +5,20 @@ from typing import final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import LogitsProcessor
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from trimtab.checking import checked, shown
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, MAX_COUNT, SamplingParams
 from trimtab.engines.torch.guide import Guide
 from trimtab.errors import InvalidSetting, RewardMismatch
+from trimtab.models.codec import vocabulary_fingerprint
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.rewards.reward_model import RewardModel
+from trimtab.steering.reward import Reward
 from trimtab.steering.rule import scatter_candidates, top_candidates
 from trimtab.steering.steer import Steer, distinct_rewards
 
-SPARE_ROWS = 1024  # models pad their vocabulary to a round number of rows, by fewer than this
+PADDED_TO = (64, 128)  # models pad their vocabulary to a multiple of one of these
 
 
 @final
@@ -31,8 +33,9 @@ class SteeringProcessor(LogitsProcessor):
     one that saw another prompt, cannot leak.
 
     `generate` hides the model's hidden states from its processors. A reward that could read them runs its own trunk
-    here instead; `LanguageModel.generate` is faster for those. It also hides the tokenizer: a model with another number
-    of tokens than the reward is refused, another tokenizer of the same size is not noticed.
+    here instead; `LanguageModel.generate` is faster for those. It also hides the tokenizer: give it, and another one
+    than the reward's is refused. Without it only the number of logits is compared, and another tokenizer of the same
+    size is not noticed.
 
     Rewards read the tokens of the prompt: pass `input_ids`, not `inputs_embeds`. Left padding is recognised by its
     token id: a prompt that really starts with that token loses it for the reward, not for the model.
@@ -41,11 +44,13 @@ class SteeringProcessor(LogitsProcessor):
         steer: how to steer.
         top_k, top_p: the candidates.
         pad_token_id: the id that pads a batch on the left; default: that of the reward's tokenizer.
+        tokenizer: the model's; needed for rewards that are no `RewardModel`.
 
     Raises:
-        InvalidSetting: a setting out of range; in a call: `inputs_embeds` without ids.
-        RewardMismatch: in the first call: the model has another vocabulary than a reward.
-        NonFiniteReward: in a call: a reward is NaN or infinite.
+        InvalidSetting: a setting out of range, or no tokenizer where one is needed; in a call: `inputs_embeds` without
+            ids.
+        RewardMismatch: the tokenizer is another one than a reward's; in a call: the model has another number of tokens.
+        NonFiniteReward, NonFiniteLogits: in a call: a reward, or the model, gives NaN or an infinite number.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class SteeringProcessor(LogitsProcessor):
         top_k: int | None = DEFAULT_TOP_K,
         top_p: float | None = None,
         pad_token_id: int | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ):
         if not steer.terms:
             raise InvalidSetting("got a steer without terms, expected at least one")
@@ -63,6 +69,8 @@ class SteeringProcessor(LogitsProcessor):
         self._params = SamplingParams(top_k=top_k, top_p=top_p)
         for reward in distinct_rewards([steer]):
             reward.check_candidates(self._params.top_k)
+            check_tokenizer(reward, tokenizer)
+        self._is_same_tokenizer = tokenizer is not None
         self._pad_token_id = steer.terms[0].reward.pad_token_id if pad_token_id is None else pad_token_id
         self._guide: Guide | None = None
         self._seen: Tensor | None = None
@@ -86,7 +94,7 @@ class SteeringProcessor(LogitsProcessor):
             )
         rewards = [each for each in distinct_rewards([self._steer]) if isinstance(each, RewardModel)]
         for reward in rewards:
-            check_same_vocabulary(reward, scores.shape[1])
+            check_same_vocabulary(reward, scores.shape[1], self._is_same_tokenizer)
         tokens = min([scores.shape[1], *(reward.base.vocabulary_size for reward in rewards)])
         self._params.check_vocabulary(tokens)
         return tokens
@@ -118,20 +126,39 @@ class SteeringProcessor(LogitsProcessor):
         return mask
 
 
-def check_same_vocabulary(reward: RewardModel, logits: int) -> None:
+def check_tokenizer(reward: Reward, tokenizer: PreTrainedTokenizerBase | None) -> None:
+    """Refuse another tokenizer than a reward's.
+
+    Raises:
+        RewardMismatch: it is another one.
+        InvalidSetting: there is none, and the reward does not tell how many tokens it has.
+    """
+    if tokenizer is not None:
+        reward.check_serves(vocabulary_fingerprint(tokenizer))
+    elif not isinstance(reward, RewardModel):
+        raise InvalidSetting(
+            f"got {reward.name!r}, which does not tell its number of tokens; expected tokenizer=, that of the model"
+        )
+
+
+def check_same_vocabulary(reward: RewardModel, logits: int, is_same_tokenizer: bool = False) -> None:
     """Refuse a model with another number of tokens than a reward.
 
     Args:
         reward: the reward.
-        logits: how many logits the model returns; a padded vocabulary has up to SPARE_ROWS more than its tokenizer.
+        logits: how many logits the model returns.
+        is_same_tokenizer: the model's tokenizer is known to be the reward's; then any padding will do. Otherwise the
+            model has the tokens of the tokenizer or the rows of the reward's base, or these padded to a multiple of 64
+            or 128.
 
     Raises:
         RewardMismatch: the message names both numbers.
     """
     rows = reward.base.vocabulary_size
     tokens = min(rows, len(reward.base.tokenizer))
-    if not tokens <= logits <= max(rows, tokens + SPARE_ROWS):
+    sizes = {tokens, rows, *(-(-size // to) * to for size in (tokens, rows) for to in PADDED_TO)}
+    if logits not in sizes and not (is_same_tokenizer and logits >= tokens):
         raise RewardMismatch(
-            f"got a model with {logits} logits, expected {tokens}, the tokens of the reward {reward.name!r}, or a few "
-            "more as padding; steer a model that has the reward's tokenizer"
+            f"got a model with {logits} logits, expected {tokens}, the tokens of the reward {reward.name!r}, or these "
+            "padded to a multiple of 64 or 128; steer a model that has the reward's tokenizer, given as tokenizer="
         )

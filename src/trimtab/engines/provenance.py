@@ -6,9 +6,18 @@ from typing import Any
 from trimtab.engines.base import Engine
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.steering.steer import Steer
-from trimtab.versions import versions
+from trimtab.versions import PACKAGES, versions
 
-MACHINE = ("trimtab", "torch", "transformers", "device")  # fields that say where a text was written, not what it is
+MACHINE = (*PACKAGES, "device")  # fields that say where a text was written, not what it is
+
+
+def place_of(engine: Engine) -> dict[str, str]:
+    """Return the dtype and the device in which an engine's model is now; empty if the model is in another process.
+
+    A record is made when it is looked at, because hashing takes time; these two are noted when a text is written.
+    """
+    base = engine.base
+    return {} if base is None else {"dtype": base.dtype, "device": str(base.device)}
 
 
 def provenance(

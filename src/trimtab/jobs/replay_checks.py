@@ -11,8 +11,9 @@ from trimtab.errors import InvalidData
 from trimtab.judges.base import description_of
 from trimtab.judges.load import JudgeLike, as_judge
 
-FINGERPRINTS = ("base_fingerprint", "weights_fingerprint")
-NAMED = ("reward", "source")  # the same weights may have another name, and lie in another file
+WEIGHTS = ("base_fingerprint", "weights_fingerprint")
+SETUP = ("config_fingerprint", "tokenizer_fingerprint", "chat_template_fingerprint")
+NAMED = ("reward", "source", "base")  # the same weights may have another name, and lie in another file
 
 
 def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
@@ -25,11 +26,16 @@ def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     Raises:
         InvalidData: the model, or a reward, has another fingerprint, or a reward steers differently.
     """
-    for name in FINGERPRINTS:
+    for name in WEIGHTS:
         if recorded.get(name) != here.get(name):
             raise InvalidData(
                 f"the model {here['model']!r} has other weights: {name} {here.get(name)}, "
                 f"the row has {recorded.get(name)}"
+            )
+    for name in SETUP:
+        if recorded.get(name) != here.get(name):
+            raise InvalidData(
+                f"the model {here['model']!r} is another one: {name} {here.get(name)}, the row has {recorded.get(name)}"
             )
     there, found = (terms_of(each) for each in (recorded, here))
     nothing: Mapping[str, Any] = {}

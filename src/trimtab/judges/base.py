@@ -90,7 +90,7 @@ def needs_of(judge: Judge) -> frozenset[Capability]:
     return judge.needs if isinstance(judge, NeedsEngine) else frozenset()
 
 
-def checked(name: str, scores: Any, count: int) -> list[float]:
+def check_scores(name: str, scores: Any, count: int) -> list[float]:
     """The scores of a judge as floats from 0 to 1.
 
     Args:
@@ -115,7 +115,7 @@ def _in_range(score: Any) -> bool:
 
 
 def one_for_each(name: str, scores: Any, count: int) -> list[Any]:
-    """The scores of a judge as a list, one for each text. Arguments as in `checked`.
+    """The scores of a judge as a list, one for each text. Arguments as in `check_scores`.
 
     Raises:
         InvalidData: they are no list, or are more or fewer than the texts.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData
-from trimtab.judges.base import Judge, checked
+from trimtab.judges.base import Judge, check_scores
 from trimtab.judges.draft import Draft
 from trimtab.judges.self_judge import SelfEvaluation, SelfJudge
 
@@ -142,7 +142,7 @@ def _scores(
         if isinstance(judge, SelfJudge) and engine is not None:
             evaluations += judge.evaluate([(draft.prompt, draft.token_ids) for draft in group], engine)
         else:
-            scores += checked(judge.name, judge.score(group, engine), len(group))
+            scores += check_scores(judge.name, judge.score(group, engine), len(group))
         progress(len(scores) + len(evaluations), len(drafts))
     if not isinstance(judge, SelfJudge):
         return [(judge.name, np.array(scores), None)]

@@ -1,5 +1,6 @@
 """Judges of searches as text: `self[:QUESTION]`, or NAME[:ATTRIBUTE or LABEL]=+1 or =-1. No torch at import."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -72,18 +73,13 @@ def early_judge(text: str, codec: "TextCodec", chat: bool = False, soft: bool = 
     """
     from trimtab.judges.self_judge import SelfJudge, tokenize_question
 
-    typed = parse_judge(text)
-    if typed.sign is None:
-        judge = SelfJudge.from_text(typed.name, chat, soft)
+    def check(steer: str) -> None:
+        check_steers([steer], None, codec.fingerprint)
+
+    judge = _judge_of(text, chat, soft, check)
+    if isinstance(judge, SelfJudge):
         tokenize_question(codec, judge.question, chat)
-        return judge
-    if typed.name.partition(":")[0] in CLASSIFIERS:
-        return _classifier(typed.name, typed.sign)
-    try:
-        check_steers([f"{typed.name}={typed.sign:+d}"], None, codec.fingerprint)
-    except RewardNotFound:
-        return _classifier(typed.name, typed.sign)
-    return None
+    return judge
 
 
 def judge_from_text(
@@ -103,8 +99,21 @@ def judge_from_text(
         RewardMismatch: the reward was made for another tokenizer.
     """
     from trimtab.judges.reward_judge import RewardJudge
-    from trimtab.judges.self_judge import SelfJudge
     from trimtab.rewards.registry import load_steers
+
+    def load(text: str) -> "Judge":
+        steer = load_steers([text], base=base)
+        assert steer is not None
+        return RewardJudge(steer, alone)
+
+    judge = _judge_of(text, chat, soft, load)
+    assert judge is not None
+    return judge
+
+
+def _judge_of(text: str, chat: bool, soft: bool, of_reward: "Callable[[str], Judge | None]") -> "Judge | None":
+    """The judge that a text names; of a reward what `of_reward` returns for its steer."""
+    from trimtab.judges.self_judge import SelfJudge
 
     typed = parse_judge(text)
     if typed.sign is None:
@@ -112,11 +121,9 @@ def judge_from_text(
     if typed.name.partition(":")[0] in CLASSIFIERS:
         return _classifier(typed.name, typed.sign)
     try:
-        steer = load_steers([f"{typed.name}={typed.sign:+d}"], base=base)
+        return of_reward(f"{typed.name}={typed.sign:+d}")
     except RewardNotFound:
         return _classifier(typed.name, typed.sign)
-    assert steer is not None
-    return RewardJudge(steer, alone)
 
 
 def _is_path(name: str) -> bool:

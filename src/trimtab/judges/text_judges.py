@@ -15,7 +15,7 @@ from trimtab.checking import checked as check_arguments
 from trimtab.checking import checked_except, shown
 from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData, InvalidSetting
-from trimtab.judges.base import DEFAULT_THRESHOLD, checked, one_for_each
+from trimtab.judges.base import DEFAULT_THRESHOLD, check_scores, one_for_each
 from trimtab.judges.draft import Draft
 
 Classify = Callable[[Sequence[str]], Sequence[float]]  # texts to scores, each from 0 to 1
@@ -116,7 +116,7 @@ class FunctionJudge:
         Raises:
             InvalidData: a value is not a number from 0 to 1.
         """
-        return checked(self.name, [self._function(draft.prompt, draft.text) for draft in drafts], len(drafts))
+        return check_scores(self.name, [self._function(draft.prompt, draft.text) for draft in drafts], len(drafts))
 
 
 def _number(name: str, score: Any) -> float:

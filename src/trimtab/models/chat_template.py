@@ -74,9 +74,33 @@ def encode_turns(
     def encode(text: str, literal: bool) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False, split_special_tokens=literal)["input_ids"])
 
-    if not marks:
-        return encode(rendered, literal=False)
-    return control.encode_rendered(rendered, marks, lambda text: encode(text, literal=True))
+    def encode_plain(replaced: Sequence[str]) -> list[int]:
+        """Token ids of the conversation with a plain word for each message of these roles."""
+        plain = [
+            {**turn, "content": turn["content"] and PLAIN_MARK} if turn["role"] in replaced else turn for turn in safe
+        ]
+        return encode(render_turns(tokenizer, control, plain, True, name), literal=False)
+
+    literal = control.encode_rendered(rendered, marks, lambda text: encode(text, literal=True)) if marks else None
+    ids = encode(rendered, literal=False) if literal is None else literal
+    if control.may_normalize:
+        others = [role for role in ROLES if role != "assistant"]
+        if control.ids_in(ids, special_only=True) != control.ids_in(encode_plain(ROLES), special_only=True) or (
+            control.ids_in(ids) != control.ids_in(encode_plain(others))
+        ):
+            raise InvalidPrompt(
+                "got a message that this tokenizer reads as a control token in other characters; leave these out"
+            )
+    return ids
+
+
+def rendered_plainly(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A plain conversation in the chat template, without an open turn; empty if there is none or it refuses."""
+    turns = [{"role": role, "content": PLAIN_MARK} for role in ("user", "assistant", "user")]
+    try:
+        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=False, tokenize=False))
+    except Exception:  # a template is a program that comes with the model
+        return ""
 
 
 def _without_system_turn(before: str, behind: str, control: ControlTokens, name: str) -> str:

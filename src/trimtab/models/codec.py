@@ -1,6 +1,5 @@
 """From prompts to token ids and from token ids to text. A prompt is a text or a conversation."""
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from threading import Lock
@@ -11,8 +10,9 @@ from transformers import PreTrainedTokenizerBase
 from trimtab.checking import shown
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidPrompt
-from trimtab.models.chat_template import ROLES, encode_turns, render_turns
+from trimtab.models.chat_template import ROLES, encode_turns, render_turns, rendered_plainly
 from trimtab.models.control_tokens import ControlTokens
+from trimtab.models.fingerprints import text_fingerprint
 
 SHOWN = 40  # characters of a prompt in an error message
 
@@ -99,6 +99,10 @@ class TokenizerCodec:
         context_length: the longest sequence that the model reads, in tokens.
         eos_token_ids: every token that ends a text.
         vocabulary_size: how many tokens the model knows, which may be fewer than the tokenizer has; None if unknown.
+
+    Attributes:
+        fingerprint: a hash of the vocabulary.
+        chat_template_fingerprint: a hash of the chat template.
     """
 
     def __init__(
@@ -113,8 +117,8 @@ class TokenizerCodec:
         self.context_length, self.eos_token_ids = context_length, frozenset(eos_token_ids)
         first = tokenizer.bos_token_id
         self.bos_token_id: int | None = tokenizer.eos_token_id if first is None else first
-        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        self.fingerprint = hashlib.sha256(dump_json(vocabulary, ascii_only=True).encode()).hexdigest()[:16]
+        self.fingerprint = vocabulary_fingerprint(tokenizer)
+        self.chat_template_fingerprint = text_fingerprint(str(tokenizer.chat_template or ""))
         self._vocabulary_size = vocabulary_size
         self._lock = Lock()  # a fast tokenizer cannot encode in two threads at once
 
@@ -168,7 +172,7 @@ class TokenizerCodec:
 
     @cached_property
     def _control(self) -> ControlTokens:
-        return ControlTokens(self.tokenizer)
+        return ControlTokens(self.tokenizer, rendered_plainly(self.tokenizer))
 
     def _encode_as_text(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
@@ -188,6 +192,12 @@ class TokenizerCodec:
                 f"got text with the token {shown(self.token_text(unknown))}, which {self.name} does not know: its "
                 f"tokenizer has more tokens than the model's {self._vocabulary_size}"
             )
+
+
+def vocabulary_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A hash of a tokenizer's vocabulary: equal for two whose ids mean the same tokens."""
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    return text_fingerprint(dump_json(vocabulary, ascii_only=True))
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -18,16 +18,23 @@ class ControlTokens:
     """The tokens that tell a model who speaks, and where a turn ends.
 
     They are the special tokens, and those that the chat template names, such as `<tool_call>`. Other added tokens, such
-    as Gemma's `<b>`, are ordinary text.
+    as Gemma's `<b>`, are ordinary text. A named token that the template writes around every message, such as a turn
+    marker that nobody declared special, counts as special.
 
     Args:
         tokenizer: the tokenizer.
+        rendered: a plain conversation in the chat template; default: none.
+
+    Attributes:
+        may_normalize: whether the tokenizer changes characters before it looks for tokens, so that a text may become a
+            control token that it does not look like.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, rendered: str = ""):
         template = str(tokenizer.chat_template or "")
         added = {token.content: token for token in tokenizer.added_tokens_decoder.values() if token.content.strip()}
         special = {text for text, token in added.items() if token.special} | set(tokenizer.all_special_tokens)
+        special |= {text for text in added if text in template and text in rendered}
         named = {text for text in added if text not in special and text in template}
         self._special, self._every = _pattern(special), _pattern(special | named)
         self._written = _pattern_in_templates(special | named, added)
@@ -35,6 +42,9 @@ class ControlTokens:
         ids = tokenizer.convert_tokens_to_ids(sorted(special | named))
         self._ids = dict(zip(sorted(special | named), ids, strict=True))
         self._forbidden = set(ids) - {tokenizer.unk_token_id}
+        self._special_ids = {self._ids[text] for text in special} - {tokenizer.unk_token_id}
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        self.may_normalize = backend is None or backend.normalizer is not None
 
     def hide(self, texts: Sequence[str], own: Sequence[bool]) -> tuple[list[str], dict[str, str]]:
         """Replace each control token in some texts by a character that none of them has.
@@ -70,6 +80,16 @@ class ControlTokens:
         """The control tokens in a text, in order."""
         return [match[0] for match in self._every.finditer(text)]
 
+    def ids_in(self, ids: Sequence[int], special_only: bool = False) -> list[int]:
+        """The control tokens among token ids, in order.
+
+        Args:
+            ids: the token ids.
+            special_only: leave out those that the model itself may write, such as `</think>`.
+        """
+        wanted = self._special_ids if special_only else self._forbidden
+        return [token for token in ids if token in wanted]
+
     def encode_rendered(self, rendered: str, marks: dict[str, str], encode: Encode) -> list[int]:
         """Token ids of a rendered conversation: its control tokens are tokens, those behind marks are text.
 
@@ -102,7 +122,7 @@ class ControlTokens:
             return ids
         ids = [token for part in self._cut(text) for token in encode(part)]
         if not self._forbidden.isdisjoint(ids):
-            found = ", ".join(self.sequence(text))
+            found = ", ".join(self.sequence(text)) or "a control token in other characters"
             raise InvalidPrompt(f"got a text with {found}, which this tokenizer cannot write as text; leave it out")
         return ids
 

@@ -1,8 +1,6 @@
 """A frozen causal language model and its tokenizer: one immutable object that all threads share."""
 
-import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
@@ -13,13 +11,15 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trimtab.data.json_text import dump_json
+from trimtab.data.json_text import dump_json, parse_json
 from trimtab.errors import UnsupportedModel
 from trimtab.models.codec import TokenizerCodec
+from trimtab.models.fingerprints import exact_fingerprint, rounded_fingerprint, sample_fingerprint, text_fingerprint
 from trimtab.models.layers import find_final_norm, find_layers
 
 REWINDABLE_ATTENTION = {"full_attention", "sliding_attention"}
 FINGERPRINT_ROWS = 64
+NO_SETTINGS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}  # of a config
 NOISE = 1e-3  # of the largest logit: more than kernels and experts differ by in float32, less than attention does
 PROBE = ((1, 2, 3, 4), (1, 5, 6, 7))  # two texts with the same first token
 
@@ -79,6 +79,11 @@ class FrozenLM:
         return self.model.device
 
     @property
+    def dtype(self) -> str:
+        """The number format of the weights, such as "float32"."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
     def body(self) -> PreTrainedModel:
         """The transformer without its language-model head."""
         return self.model.base_model
@@ -134,30 +139,41 @@ class FrozenLM:
 
     @cached_property
     def base_fingerprint(self) -> str:
-        """A hash of the architecture and of a sample of the weights; equal in float32 and bfloat16."""
-        shapes = [(name, list(weight.shape)) for name, weight in self.model.named_parameters()]
-        digest = hashlib.sha256(dump_json(shapes).encode())
-        samples: list[Tensor] = [self.output_embedding[:FINGERPRINT_ROWS], *self.final_norm.parameters()]
-        for weight in samples:
-            digest.update(weight.detach().cpu().to(torch.bfloat16).view(torch.int16).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """A hash of the architecture and of the first output embeddings; equal in float32 and bfloat16.
+
+        A fine-tuned model may have it too: see `base_weights_fingerprint`.
+        """
+        return rounded_fingerprint(
+            self._weights, [self.output_embedding[:FINGERPRINT_ROWS], *self.final_norm.parameters()]
+        )
+
+    @cached_property
+    def base_weights_fingerprint(self) -> str:
+        """A hash of the architecture and of a sample of every weight; equal in float32 and bfloat16.
+
+        Cards of rewards record it: it tells a fine-tuned model from its base, and takes milliseconds.
+        """
+        return sample_fingerprint(self._weights)
 
     @cached_property
     def weights_fingerprint(self) -> str:
         """A hash of every weight, in the dtype in which it is loaded: what exactly a text was written by."""
-        with ThreadPoolExecutor() as threads:  # hashing releases the interpreter's lock
-            digests = list(threads.map(_digest_of, *zip(*self.model.named_parameters(), strict=True)))
-        return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+        return exact_fingerprint(self._weights)
+
+    @cached_property
+    def config_fingerprint(self) -> str:
+        """A hash of the settings of the architecture, such as the epsilon of its norms; not of names and dtypes."""
+        settings = parse_json(self.model.config.to_json_string(use_diff=True))
+        kept = {name: settings[name] for name in sorted(settings) if name not in NO_SETTINGS}
+        return text_fingerprint(dump_json(kept, ascii_only=True))
+
+    @property
+    def _weights(self) -> dict[str, Tensor]:
+        return dict(self.model.named_parameters())
 
     def batch(self, prompts: Sequence[Sequence[int]]) -> PromptBatch:
         """Left-padded token ids of several prompts, on the model's device."""
         return PromptBatch.pad(prompts, self.pad_token_id, self.device)
-
-
-def _digest_of(name: str, weight: Tensor) -> bytes:
-    digest = hashlib.sha256(name.encode())
-    digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.digest()
 
 
 def check_rewindable(model: PreTrainedModel) -> None:
@@ -180,14 +196,20 @@ def check_rewindable(model: PreTrainedModel) -> None:
 
 @torch.inference_mode()
 def check_causal(model: PreTrainedModel) -> None:
-    """Refuse a model whose logits depend on later tokens, such as an encoder: one forward call of two short texts.
+    """Check that a model reads from left to right, by one forward call of two texts that start with the same token.
 
     Raises:
-        UnsupportedModel: the first token's logits change with the tokens behind it.
+        UnsupportedModel: the first token's logits differ, as in an encoder, or a logit is NaN or infinite.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     ids = torch.tensor(PROBE, device=model.device) % rows
-    first = model(input_ids=ids, use_cache=False).logits[:, 0].float()
+    logits = model(input_ids=ids, use_cache=False).logits.float()
+    if not bool(logits.amax(-1).isfinite().all()):  # −inf is for tokens that the model never writes
+        raise UnsupportedModel(
+            f"got {type(model).__name__}, whose logits are NaN or infinite, expected finite numbers; load it in "
+            "float32, or fetch it again"
+        )
+    first = logits[:, 0].masked_fill(logits[:, 0].isneginf(), 0)
     tolerance = max(NOISE, 8 * torch.finfo(model.dtype).eps) * first.abs().max()
     if bool((first[0] - first[1]).abs().max() > tolerance):
         raise UnsupportedModel(

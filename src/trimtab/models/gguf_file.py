@@ -5,10 +5,11 @@ import logging
 import os
 from pathlib import Path
 
+from trimtab.data.files import FULL, shown_path, why_not_written
 from trimtab.data.folders import whole_folder
 from trimtab.data.hub import reason_of
 from trimtab.data.visible import legible
-from trimtab.errors import ModelNotFound
+from trimtab.errors import InvalidOutput, ModelNotFound, out_of_memory
 from trimtab.models.gguf_tensors import write_model
 
 MAGIC = b"GGUF"
@@ -29,16 +30,24 @@ def converted(gguf: Path) -> Path:
 
     Raises:
         ModelNotFound: the file is no GGUF file, or is damaged.
+        InvalidOutput: the cache folder cannot be written, for example because the disk is full.
     """
     facts = gguf.stat()
     key = hashlib.sha256(f"{gguf.resolve()}:{facts.st_size}:{facts.st_mtime_ns}".encode()).hexdigest()[:12]
     folder = cache_folder() / "models" / f"{gguf.stem}-{key}"
-    if not folder.exists():
+    if not os.path.isdir(folder):  # unlike Path.is_dir, it raises nothing where a parent is a file
         _check_magic(gguf)
         LOG.warning("%s", legible(f"Converting {gguf.name} once, into {folder}", keep=""))  # it takes a while
+        _convert(gguf, folder)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    try:
         with whole_folder(folder) as partial:
             _dequantize(gguf, partial)
-    return folder
+    except OSError as error:
+        raise _not_written(folder, error) from error
 
 
 def _check_magic(gguf: Path) -> None:
@@ -51,7 +60,18 @@ def _dequantize(gguf: Path, folder: Path) -> None:
     try:
         write_model(gguf, folder)
     except Exception as error:  # the file is foreign, and each library that reads it raises exceptions of its own
+        if out_of_memory(error):
+            raise
+        if why_not_written(error) == FULL:
+            raise _not_written(folder.parent, error) from error
         raise ModelNotFound(
             f"cannot load a language model from {str(gguf)!r}: the GGUF file is damaged, or of a kind that cannot be "
             f"converted ({reason_of(error)})"
         ) from error
+
+
+def _not_written(folder: Path, error: Exception) -> InvalidOutput:
+    return InvalidOutput(
+        f"cannot write the converted model in {shown_path(folder)}: {why_not_written(error)}; free some space, or set "
+        "TRIMTAB_CACHE to another folder"
+    )

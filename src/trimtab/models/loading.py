@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab.checking import shown
 from trimtab.data.hub import HubFault, fetch, reason_of, suggestion
 from trimtab.data.json_text import parse_json
-from trimtab.errors import InvalidData, InvalidSetting, ModelNotFound
+from trimtab.errors import InvalidData, InvalidSetting, ModelNotFound, out_of_memory
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.gguf_file import converted
 
@@ -134,13 +134,15 @@ def check_device(device: "torch.device | str | None", dtype: "torch.dtype | None
 def faults_of(name: str) -> Iterator[None]:
     """Turn every fault of a model's files into ModelNotFound.
 
-    The files are foreign, and each library that reads them raises exceptions of its own.
+    The files are foreign, and each library that reads them raises exceptions of its own. A lack of memory passes.
     """
     try:
         yield
     except ModelNotFound:
         raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         raise ModelNotFound(_not_found(name, reason_of(error))) from error
 
 

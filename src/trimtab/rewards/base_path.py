@@ -1,21 +1,44 @@
-"""The name of a base in a card: a local base is recorded relative to the reward's folder, so that both can move."""
+"""The name of a base in a card: a local base near the reward is recorded by its place, another by its last name."""
 
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PurePath
+
+from trimtab.checking import shown
+from trimtab.errors import RewardMismatch
+
+MOST_UP = 2  # folders from the reward to the folder that holds both
+MOST_DOWN = 2  # folders from there to the base
+ELSEWHERE = re.compile(r"(.+) \(weights [0-9a-f]+\)")  # a base that no path leads to: no Hub id looks like that
 
 
-def recorded_base(name: str, folder: Path) -> str:
-    """Return the name of a base for the card of a reward.
+def recorded_base(name: str, folder: Path, fingerprint: str | None) -> str:
+    """Return the name of a base for the card of a reward. It shows nobody's folders.
 
     Args:
         name: as `trimtab.load` took it.
         folder: the folder that the reward is saved in.
+        fingerprint: a hash of the base's weights.
 
     Returns:
-        The path of a local model relative to that folder; another name as it is.
+        The path of a local model relative to that folder, if the two are near each other, so that both can move.
+        Otherwise the last name of its path, and the hash. A name that is no path is returned as it is.
     """
-    path = Path(name)
-    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix() if path.exists() else name
+    if not _is_local(name):
+        return name
+    base, reward = Path(name).resolve(), folder.resolve()
+    way = PurePath(os.path.relpath(base, reward))
+    ups = way.parts.count("..")
+    home = Path.home()
+    is_near = 1 <= ups <= MOST_UP and len(way.parts) - ups <= MOST_DOWN
+    if is_near and reward.parents[ups - 1] not in (home, *home.parents) and base.exists():
+        return way.as_posix()
+    return published_base(name, fingerprint)
+
+
+def published_base(name: str, fingerprint: str | None) -> str:
+    """Return the name of a base for a card that leaves this machine: a local model by its last name and its hash."""
+    return f"{Path(name).resolve().name or 'base'} (weights {fingerprint or 0})" if _is_local(name) else name
 
 
 def find_base(name: str, folder: Path) -> str:
@@ -27,3 +50,36 @@ def find_base(name: str, folder: Path) -> str:
     """
     beside = folder.resolve() / name
     return str(beside) if not Path(name).is_absolute() and beside.exists() else name
+
+
+def check_located(name: str, reward: str) -> None:
+    """Check that a card says where its base is.
+
+    Args:
+        name: the base, as in the card.
+        reward: the reward's name, for the message.
+
+    Raises:
+        RewardMismatch: it says the base's last name and hash alone.
+    """
+    if ELSEWHERE.fullmatch(name):
+        raise RewardMismatch(
+            f"the card of {shown(reward)} does not say where its base {name} is; load that model and give it: "
+            'trimtab.reward(FOLDER, trimtab.load("path/to/base"))'
+        )
+
+
+def shown_base(name: str) -> str:
+    """Return the base of a card as people read it: a local one as path/to/NAME."""
+    if match := ELSEWHERE.fullmatch(name):
+        return f"path/to/{match[1]}"
+    return f"path/to/{PurePath(name).name}" if _is_path(name) else name
+
+
+def _is_local(name: str) -> bool:
+    return _is_path(name) or (bool(name) and Path(name).exists())
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be a path: a Hub id starts with neither "." nor "/"."""
+    return name.startswith(".") or Path(name).is_absolute()

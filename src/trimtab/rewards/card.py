@@ -16,7 +16,12 @@ from trimtab.rewards.heads import head_kind
 CARD_FILE = "config.json"
 WEIGHTS_FILE = "reward.safetensors"
 README_FILE = "README.md"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+OLD_SCHEMAS = (1,)  # read, but not written: their cards may lack hashes
+HASHES = {  # every saved card of this schema has them
+    "weights_sha256": "checksum of its weights",
+    "base_weights_fingerprint": "hash of its base's weights",
+}
 MAX_SIZE = 1_000_000  # of a rank, a number of layers or an alpha
 MAX_REWARD = 1e30  # float32 holds it
 MAX_DEPTH = 20  # of objects and lists within each other
@@ -26,7 +31,7 @@ Link = Literal["identity", "sigmoid"]
 
 
 class UncheckedReward(UserWarning):
-    """A reward is used although its card has no checksum of its weights."""
+    """A reward is used although its card, of an older version, has no hash of its weights or of its base's."""
 
 
 @final
@@ -37,7 +42,8 @@ class RewardCard:
 
     Attributes:
         base: the language model whose layers are the trunk, by the name that `trimtab.load` takes.
-        base_fingerprint: a hash of that model's shapes and a sample of its weights.
+        base_fingerprint: a hash of that model's shapes and of its first output embeddings.
+        base_weights_fingerprint: a hash of its shapes and of a sample of every weight; None in cards of older versions.
         tokenizer_fingerprint: a hash of its vocabulary.
         layers: how many of the base's layers the trunk has, or a ladder reads.
         head: "q" (ARM), "v" (RAD), or another name in `trimtab.rewards.heads.HEADS`.
@@ -55,7 +61,7 @@ class RewardCard:
         quality: figures on held-out data, and the name of the data.
         weights_dtype: the number format of the saved weights; None before they are saved.
         weights_sha256: the hash of the file of weights, which is checked when it is loaded; None before they are saved,
-            and in cards of older versions. Cards are compared without these two.
+            and in cards of older versions. Cards are compared without the dtype and without hashes of weights.
         schema_version: the version of this layout.
     """
 
@@ -80,7 +86,8 @@ class RewardCard:
     quality: dict[str, object] = field(default_factory=dict)
     weights_dtype: str | None = field(default=None, compare=False)
     weights_sha256: str | None = field(default=None, compare=False)
-    schema_version: int = SCHEMA_VERSION
+    base_weights_fingerprint: str | None = field(default=None, compare=False)
+    schema_version: int = field(default=SCHEMA_VERSION, compare=False)
 
     def __post_init__(self) -> None:
         head_kind(self.head)  # or it raises
@@ -107,6 +114,38 @@ class RewardCard:
             known = legible(", ".join(self.attributes), keep="")
             raise UnknownAttribute(f"got attribute {shown(attribute)}, expected one of: {known}")
         return self.attributes.index(attribute)
+
+    @property
+    def missing_hashes(self) -> tuple[str, ...]:
+        """The hashes that are not recorded, by the names of their fields."""
+        return tuple(name for name in HASHES if getattr(self, name) is None)
+
+    def check_base(self, name: str, base: str, fingerprint: str, weights_fingerprint: str) -> None:
+        """Check that a model has the weights on which the reward was trained.
+
+        Args:
+            name: the reward's name, for the message.
+            base: the model's name, for the message.
+            fingerprint: its `base_fingerprint`.
+            weights_fingerprint: its `base_weights_fingerprint`; not compared where the card has none.
+
+        Raises:
+            RewardMismatch: the fingerprints differ.
+        """
+        if self.is_base(fingerprint, weights_fingerprint):
+            return
+        recorded, found = self.base_weights_fingerprint, weights_fingerprint
+        if fingerprint != self.base_fingerprint:
+            recorded, found = self.base_fingerprint, fingerprint
+        raise RewardMismatch(
+            f"reward {shown(name)} was trained on weights {recorded}, {shown(base)} has {found}; load the base that it "
+            "was trained on"
+        )
+
+    def is_base(self, fingerprint: str, weights_fingerprint: str) -> bool:
+        """Whether these are the fingerprints of the base. Arguments as in `check_base`."""
+        known = (self.base_fingerprint, self.base_weights_fingerprint or weights_fingerprint)
+        return known == (fingerprint, weights_fingerprint)
 
     def check_tokenizer(self, name: str, fingerprint: str) -> None:
         """Check that a tokenizer's ids mean the tokens that the reward was trained on.
@@ -136,11 +175,14 @@ class RewardCard:
         """Read config.json.
 
         Raises:
-            CorruptReward: the text is not JSON, lacks a field, has an unknown one, has one of another type or out of
-                range, or has a newer schema.
+            CorruptReward: the text is not JSON, lacks a field or a hash, has an unknown field or one of another type or
+                out of range, or has a newer schema.
         """
         try:
-            return cls(**_fields_of(text))
+            card = cls(**_fields_of(text))
+            if card.schema_version == SCHEMA_VERSION and (missing := card.missing_hashes):
+                raise InvalidData(f"it has no {missing[0]}")
+            return card
         except (InvalidData, InvalidSetting) as error:
             raise CorruptReward(
                 f"{CARD_FILE} is not a reward card: {error}; fetch or train the reward again"
@@ -184,7 +226,7 @@ def _fields_of(text: str) -> dict[str, Any]:
         raise InvalidData(f"got {shown(values)}, expected an object")
     if "schema_version" not in values:
         raise InvalidData("it has no schema_version")
-    if (version := values["schema_version"]) != SCHEMA_VERSION:
+    if (version := values["schema_version"]) not in (SCHEMA_VERSION, *OLD_SCHEMAS):
         raise CorruptReward(f"got a reward of schema {shown(version)}, expected {SCHEMA_VERSION}; upgrade trimtab")
     if unknown := sorted(set(values) - {f.name for f in fields(RewardCard)}):
         raise CorruptReward(f"got unknown fields in {CARD_FILE}: {shown(', '.join(unknown))}; upgrade trimtab")

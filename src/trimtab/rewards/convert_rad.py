@@ -1,6 +1,7 @@
 """Convert the checkpoints that RAD's authors released (2310.09520): state dicts of GPT-2 with a linear head."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from trimtab.checking import checked, shown
 from trimtab.data.files import shown_path
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidData, InvalidSetting, out_of_memory
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.network import build_network, reward_tensors
@@ -80,6 +81,7 @@ def reward_from_rad(
     card = RewardCard(
         base=base.name,
         base_fingerprint=base.base_fingerprint,
+        base_weights_fingerprint=base.base_weights_fingerprint,
         tokenizer_fingerprint=base.codec.fingerprint,
         layers=base.layers,
         head="v",
@@ -100,6 +102,8 @@ def _load(file: str | Path) -> Mapping[str, Tensor]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive or pickle may raise anything
+        if out_of_memory(error):
+            raise
         reason = error.strerror if isinstance(error, OSError) else "no PyTorch file, a damaged one, or other objects"
         raise InvalidData(
             f"cannot read {shown_path(file)} as tensors alone ({reason}); fetch the file again"
@@ -113,12 +117,10 @@ def _load(file: str | Path) -> Mapping[str, Tensor]:
 
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renamed = {}
-    for name, weight in tensors.items():
-        if name.endswith(OLD_BUFFERS):
-            continue
-        for wrapper in WRAPPERS:
-            name = name.removeprefix(wrapper)
-        name = "head.value." + name.removeprefix(HEAD) if name.startswith(HEAD) else "trunk." + name.removeprefix(TRUNK)
-        renamed[name] = weight
-    return renamed
+    """The tensors by our names; old buffers are left out."""
+    return {_our_name(name): weight for name, weight in tensors.items() if not name.endswith(OLD_BUFFERS)}
+
+
+def _our_name(name: str) -> str:
+    bare = reduce(str.removeprefix, WRAPPERS, name)
+    return f"head.value.{bare.removeprefix(HEAD)}" if bare.startswith(HEAD) else f"trunk.{bare.removeprefix(TRUNK)}"

@@ -13,17 +13,17 @@ from trimtab.data.folders import whole_folder
 from trimtab.data.outputs import write_whole
 from trimtab.errors import CorruptReward, InvalidOutput
 from trimtab.rewards.base_path import recorded_base
-from trimtab.rewards.card import CARD_FILE, README_FILE, WEIGHTS_FILE, RewardCard, TrunkTraining
+from trimtab.rewards.card import CARD_FILE, README_FILE, SCHEMA_VERSION, WEIGHTS_FILE, RewardCard, TrunkTraining
 from trimtab.rewards.model_card import model_card
 from trimtab.rewards.network import RewardNetwork, reward_tensors
 from trimtab.rewards.target import check_target
-from trimtab.rewards.weights import read_weights, save_weights
+from trimtab.rewards.weights import read_sealed, save_weights
 
 
 def write_reward(folder: Path, card: RewardCard, tensors: Mapping[str, Tensor]) -> None:
     """Write a reward: its weights, its card with the hash of the weights, and its model card.
 
-    A base in a folder is recorded relative to the reward's folder, so that both can move together.
+    A base in a folder nearby is recorded relative to the reward's folder, so that both can move together.
 
     Raises:
         InvalidSetting: the folder holds other files.
@@ -34,8 +34,9 @@ def write_reward(folder: Path, card: RewardCard, tensors: Mapping[str, Tensor]) 
     try:
         with whole_folder(folder, replace=True) as partial:
             dtype, digest = save_weights(tensors, partial / WEIGHTS_FILE)
-            base = recorded_base(card.base, folder)
-            write_card(partial, replace(card, base=base, weights_dtype=dtype, weights_sha256=digest), folder.name)
+            base = recorded_base(card.base, folder, card.base_weights_fingerprint)
+            saved = replace(card, base=base, weights_dtype=dtype, weights_sha256=digest, schema_version=SCHEMA_VERSION)
+            write_card(partial, saved, folder.name)
     except (OSError, SafetensorError) as error:
         reason = why_not_written(error)
         raise InvalidOutput(
@@ -56,17 +57,17 @@ def write_card(folder: Path, card: RewardCard, name: str | None = None) -> None:
 
 
 def load_own_tensors(network: RewardNetwork, trunk: TrunkTraining, path: Path) -> None:
-    """Load saved weights into a network.
+    """Load the weights of a run into a network.
 
     Args:
         network: a network of the same shape.
         trunk: how its trunk was trained.
-        path: the safetensors file.
+        path: a file that `save_sealed` wrote.
 
     Raises:
         CorruptReward: the file is missing, is damaged, or holds other tensors than the network has.
     """
-    put_own_tensors(network, trunk, read_weights(path), path)
+    put_own_tensors(network, trunk, read_sealed(path), path)
 
 
 def put_own_tensors(network: RewardNetwork, trunk: TrunkTraining, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import final
 
 from trimtab.data.json_text import dump_json
+from trimtab.rewards.base_path import shown_base
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads import head_class, head_kind
 from trimtab.rewards.registry import bundled_rewards
@@ -46,7 +47,9 @@ def model_card(card: RewardCard, name: str) -> str:
 
 def headline(card: RewardCard) -> str:
     """The method, the attributes and the base in one line."""
-    return f"{head_kind(card.head).title} for {', '.join(f'`{a}`' for a in card.attributes)}, on {card.base}"
+    return (
+        f"{head_kind(card.head).title} for {', '.join(f'`{a}`' for a in card.attributes)}, on {shown_base(card.base)}"
+    )
 
 
 def card_figures(card: RewardCard) -> list[Figures]:
@@ -68,7 +71,7 @@ def _snippet(card: RewardCard, name: str) -> str:
     place = name if name in bundled_rewards() else f"path/to/{name}"
     return (
         "```python\nimport trimtab\n\n"
-        f'lm = trimtab.load("{card.base}")\nsteer = trimtab.reward("{place}", lm).toward(beta=20)\n'
+        f'lm = trimtab.load("{shown_base(card.base)}")\nsteer = trimtab.reward("{place}", lm).toward(beta=20)\n'
         'print(lm.generate("My first day at work was", steer=steer).text)\n```'
     )
 
@@ -87,6 +90,7 @@ def _description(card: RewardCard) -> dict[str, object]:
         "clamp": "none" if card.clamp is None else f"{card.clamp[0]:.3g} to {card.clamp[1]:.3g}",
         "tokenizer fingerprint": card.tokenizer_fingerprint,
         "base fingerprint": card.base_fingerprint,
+        "base weights fingerprint": card.base_weights_fingerprint or "not recorded",
         "dtype of the weights": card.weights_dtype or "not saved",
         "SHA-256 of the weights": card.weights_sha256 or "not recorded",
     }

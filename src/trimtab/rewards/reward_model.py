@@ -1,6 +1,5 @@
 """A reward model: users load it, steer with it, score texts with it and save it. It never changes."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,19 +12,20 @@ from huggingface_hub import HfApi
 from jaxtyping import Float
 from torch import Tensor
 
-from trimtab.checking import checked, shown
-from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting, RewardMismatch
+from trimtab.checking import checked, shown, warn_caller
+from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting
+from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import LAST, KVCache, Reader
-from trimtab.rewards.base_path import find_base
-from trimtab.rewards.card import WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
+from trimtab.rewards.base_path import check_located, find_base, published_base
+from trimtab.rewards.card import HASHES, WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
 from trimtab.rewards.finite import check_finite
 from trimtab.rewards.folder import put_own_tensors, write_reward
 from trimtab.rewards.heads import head_kind
 from trimtab.rewards.heads.base import PrefixRewards
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.trunk import merge_adapters
-from trimtab.rewards.weights import fingerprint_of, read_weights
+from trimtab.rewards.weights import read_weights
 from trimtab.steering.reward import RewardState
 from trimtab.steering.steer import Clamp, Steer, Term
 
@@ -78,8 +78,14 @@ class RewardModel:
         return self._saved_fingerprint or fingerprint_of(reward_tensors(self.network, self.card.trunk))
 
     def describe(self) -> dict[str, str]:
-        """The reward in records of a run: its name, what loads it, the hash of its weights, and that of their file."""
-        about = {"reward": self.name, "source": self.source, "fingerprint": self.fingerprint}
+        """The reward in records of a run: its name, what loads it, hashes of its weights and their file, its base."""
+        about = {
+            "reward": self.name,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "base": self.base.name,
+            "base_weights_fingerprint": self.base.base_weights_fingerprint,
+        }
         return about | ({"weights_sha256": self.card.weights_sha256} if self.card.weights_sha256 else {})
 
     @property
@@ -246,18 +252,25 @@ class RewardModel:
             InvalidOutput: the folder cannot be written.
             TrainingDiverged: a weight is not finite, or not within the range of `dtype`.
         """
+        self._save(Path(folder), dtype, self.card.base)
+
+    def _save(self, folder: Path, dtype: torch.dtype | None, base: str) -> None:
         tensors = reward_tensors(self.network, self.card.trunk)
         rounded = {name: weight.to(dtype or weight.dtype).contiguous() for name, weight in tensors.items()}
-        write_reward(Path(folder), self.card, rounded)
+        card = replace(self.card, base=base, base_weights_fingerprint=self.base.base_weights_fingerprint)
+        write_reward(folder, card, rounded)
 
     @checked
     def push_to_hub(self, repo_id: str, private: bool = False) -> str:
-        """Save to a model repository on the Hub, which is made if there is none; returns its address."""
+        """Save to a model repository on the Hub, which is made if there is none; returns its address.
+
+        A base in a local folder is recorded by its last name and the hash of its weights.
+        """
         api = HfApi()
         address = api.create_repo(repo_id, private=private, exist_ok=True)
         with TemporaryDirectory() as parent:
             folder = Path(parent) / repo_id.rpartition("/")[2]
-            self.save_pretrained(folder)
+            self._save(folder, None, published_base(self.card.base, self.base.base_weights_fingerprint))
             api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload a trimtab reward")
         return str(address)
 
@@ -280,24 +293,23 @@ class RewardModel:
 
         Raises:
             CorruptReward: a file is missing, damaged, or holds other tensors than the card describes.
-            RewardMismatch: `lm` has another tokenizer, or the loaded base has other weights.
+            RewardMismatch: `lm` has another tokenizer, the loaded base has other weights, or the card does not say
+                where the base is.
         """
         folder = Path(folder)
         card = read_card(folder)
         card = replace(card, base=find_base(card.base, folder))
         tensors = read_weights(folder / WEIGHTS_FILE, card.weights_sha256)
-        if card.weights_sha256 is None:
-            message = f"the card of {folder.name!r} has no checksum of its weights; save the reward again to get one"
-            warnings.warn(message, UncheckedReward, stacklevel=2)
-        shares = lm is not None and lm.base_fingerprint == card.base_fingerprint
+        if missing := card.missing_hashes:
+            lacks = " and no ".join(HASHES[name] for name in missing)
+            warn_caller(f"the card of {folder.name!r} has no {lacks}; save the reward again to get it", UncheckedReward)
         if lm is not None:
             card.check_tokenizer(folder.name, lm.codec.fingerprint)
+        shares = lm is not None and card.is_base(lm.base_fingerprint, lm.base_weights_fingerprint)
+        if not shares:
+            check_located(card.base, folder.name)
         base = lm if lm is not None and shares else load_base(card.base)
-        if base.base_fingerprint != card.base_fingerprint:
-            raise RewardMismatch(
-                f"reward {folder.name!r} was trained on weights {card.base_fingerprint}, "
-                f"{base.name!r} has {base.base_fingerprint}; load the base that it was trained on"
-            )
+        card.check_base(folder.name, base.name, base.base_fingerprint, base.base_weights_fingerprint)
         try:
             network = build_network(base, card)
         except InvalidSetting as error:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -13,6 +13,9 @@ from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.outputs import set_new_mode
 from trimtab.errors import CorruptReward, TrainingDiverged
+from trimtab.models.fingerprints import exact_fingerprint
+
+SEAL = "numbers"  # the key of the hash in the file's metadata
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, str]:
@@ -58,6 +61,29 @@ def read_weights(path: Path, expected_sha256: str | None = None) -> dict[str, Te
     return tensors
 
 
+def save_sealed(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors to a safetensors file that holds the hash of their numbers, for files without a card."""
+    save_file(dict(tensors), path, metadata={SEAL: _seal_of(tensors)})
+
+
+def read_sealed(path: Path) -> dict[str, Tensor]:
+    """Read a file that `save_sealed` wrote.
+
+    Raises:
+        CorruptReward: as `read_weights`; or the numbers are not those that were written.
+    """
+    tensors = read_weights(path)
+    with safe_open(path, "pt") as file:
+        recorded = (file.metadata() or {}).get(SEAL)
+    if recorded != _seal_of(tensors):
+        raise CorruptReward(f"{shown_path(path)} is damaged: its numbers do not have the hash that it records")
+    return tensors
+
+
+def _seal_of(tensors: Mapping[str, Tensor]) -> str:
+    return exact_fingerprint(dict(sorted(tensors.items())))
+
+
 def first_non_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor with NaN or an infinite number; None if all numbers are finite."""
     return next((name for name in sorted(tensors) if not bool(tensors[name].isfinite().all())), None)
@@ -67,11 +93,3 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of weights by name. It is the same for bfloat16 numbers and for the same numbers in float32."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(tensors.items()):
-        digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -6,14 +6,13 @@ from numbers import Integral
 
 from trimtab.checking import shown
 from trimtab.engines.base import Engine
+from trimtab.engines.sampling_params import MAX_SEED
 from trimtab.errors import InvalidPrompt, InvalidSetting, WrongType
 from trimtab.judges.base import Judge, ReadsTokens
 from trimtab.models.codec import Prompt, TextCodec, prompt_text
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.rewind.search import Search
 from trimtab.steering.steer import Steer, distinct_rewards
-
-MAX_SEED = 2**128
 
 
 def check_arguments(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-VERSIONS = ("trimtab", "torch", "transformers")
+from trimtab.versions import PACKAGES
 
 
 def provenance_rows(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -15,8 +15,9 @@ def provenance_rows(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     record = next((each for each in records if each), None)
     if record is None:
         return {}
+    base = record.get("base_fingerprint", "")  # what records of older versions have
     rows = {
-        "model": f"{record.get('model', '')}, weights {record.get('base_fingerprint', '')}",
+        "model": f"{record.get('model', '')}, weights {record.get('weights_fingerprint') or base}",
         "steer": "; ".join(map(_term, record.get("steer", []))) or "none",
         "judge": _pairs(record.get("judge", {})),
         "similarity": record.get("similarity", ""),
@@ -25,7 +26,7 @@ def provenance_rows(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "stop": ", ".join(map(repr, record.get("stop", []))) or "none",
         "seed": ", ".join(dict.fromkeys(str(each.get("seed", "")) for each in records)),
         "computed": f"{record.get('dtype', '')} on {record.get('device', '')}, engine {record.get('engine', '')}",
-        "versions": ", ".join(f"{name} {record[name]}" for name in VERSIONS if name in record),
+        "versions": ", ".join(f"{name} {record[name]}" for name in PACKAGES if name in record),
     }
     return {name: str(value) for name, value in rows.items()}
 
@@ -34,7 +35,8 @@ def _term(term: Mapping[str, Any]) -> str:
     more = f", where the entropy is at least {term['min_entropy']:g}" if term.get("min_entropy") else ""
     return (
         f"{term['source']}:{term['attribute']} {term['direction']}, β={term['beta']:g}, clamp {_value(term['clamp'])}, "
-        f"weights {term['fingerprint']}{more}"
+        f"weights {term['fingerprint']} on {term.get('base', 'a base')} "
+        f"{term.get('base_weights_fingerprint', 'not recorded')}{more}"
     )
 
 

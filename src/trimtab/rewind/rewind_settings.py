@@ -4,11 +4,10 @@ from dataclasses import dataclass, fields
 from typing import Annotated, final
 
 from trimtab.checking import checked, shown
-from trimtab.engines.sampling_params import DEFAULT_MAX_NEW_TOKENS
-from trimtab.errors import InvalidSetting, WrongType
+from trimtab.engines.sampling_params import DEFAULT_MAX_NEW_TOKENS, MAX_COUNT
+from trimtab.errors import InvalidSetting
 
 SENTENCE_ENDS = ",.?:;\n"
-MAX_COUNT = 10**9
 MAX_NUMBER = 1e300
 
 
@@ -123,15 +122,13 @@ class Budget:
 
 
 def check_numbers(settings: "RewindSettings | Budget") -> None:
-    """Refuse numbers that are not finite, and True and False where numbers are expected.
+    """Refuse numbers that are not finite.
 
     Raises:
-        WrongType, InvalidSetting: naming the field.
+        InvalidSetting: naming the field.
     """
     for name in (each.name for each in fields(settings)):
         value = getattr(settings, name)
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, bool):
-                raise WrongType(f"got {name}={value}, expected a number")
             if number is not None and not abs(number) <= MAX_NUMBER:  # NaN included
                 raise InvalidSetting(f"got {name}={shown(value)}, expected a finite number")

@@ -1,16 +1,16 @@
 """Run searches: everything is checked first, then all prompts are searched together, a batch per turn."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypedDict, final
 
 from trimtab.checking import shown
 from trimtab.engines.base import Engine, require
-from trimtab.engines.provenance import provenance
+from trimtab.engines.provenance import place_of, provenance
 from trimtab.errors import InvalidSetting
-from trimtab.judges.base import Judge, checked, description_of, needs_of
+from trimtab.judges.base import Judge, check_scores, description_of, needs_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.load import JudgeLike, as_judge
 from trimtab.models.codec import Prompt
@@ -81,7 +81,7 @@ def rewind_prompts(
         new_search(session, prompt, seed, judging, steer, settings, budget)
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
-    record = partial(search_provenance, engine, steer, judging, comparing, settings, budget, stop)
+    record = partial(search_provenance, engine, steer, judging, comparing, settings, budget, stop, place_of(engine))
     runner = SearchRunner(session, Writer(session, steer, stop, settings), judging, comparing)
     last = runner.run(searches, budget, options.get("progress"))
     return [
@@ -98,6 +98,7 @@ def search_provenance(
     settings: RewindSettings,
     budget: Budget,
     stop: Sequence[str],
+    place: Mapping[str, str],
     seed: int,
 ) -> dict[str, Any]:
     """Return the record of what writes a searched text, ready for JSON; without `lookahead`, which changes no text."""
@@ -106,6 +107,7 @@ def search_provenance(
     return provenance(
         engine,
         steer,
+        None,
         method="rewind",
         judge=description_of(judge),
         similarity=similarity.name,
@@ -113,6 +115,7 @@ def search_provenance(
         budget=asdict(budget),
         stop=list(stop),
         seed=seed,
+        **place,
     )
 
 
@@ -168,7 +171,7 @@ class SearchRunner:
 
     def _scores(self, drafts: Sequence[Draft]) -> list[float]:
         """RAIN's s of each draft: −1 (bad) to 1 (good)."""
-        scores = checked(self._judge.name, self._judge.score(drafts, self._engine), len(drafts))
+        scores = check_scores(self._judge.name, self._judge.score(drafts, self._engine), len(drafts))
         return [2 * score - 1 for score in scores]
 
 

@@ -87,7 +87,7 @@ class SentenceSimilarity:
 
 @final
 class HiddenStateSimilarity:
-    """The mean of the language model's own hidden states from a node on, two thirds up its layers.
+    """Embeds the text below a node: the mean of the language model's own hidden states, two thirds up its layers.
 
     Differs from the paper: no second model; the text is read in its context.
     """

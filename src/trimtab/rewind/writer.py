@@ -9,6 +9,7 @@ from typing import final
 
 from trimtab.engines.base import Choice, Continuation, Engine, FinishReason, Request
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.sampling import tempered
 from trimtab.judges.draft import Draft
 from trimtab.models.detokenizer import cut_at_stop
 from trimtab.rewind.rewind_settings import SENTENCE_ENDS, RewindSettings
@@ -141,7 +142,8 @@ class Writer:
     def _weight(self, choices: Sequence[Choice]) -> float:
         """The product of the tokens' probabilities among their candidates, at the temperature of the search."""
         temperature = self._settings.temperature
-        logprobs = [(choice.steered_logprobs / temperature).log_softmax(-1)[choice.column] for choice in choices]
+        scaled = [tempered(choice.steered_logprobs, temperature) for choice in choices]
+        logprobs = [each.log_softmax(-1)[choice.column] for each, choice in zip(scaled, choices, strict=True)]
         return math.exp(math.fsum(float(each) for each in logprobs))
 
     def _unjudged_draft(self, search: Search, node: Node, answers: Sequence[Continuation]) -> UnjudgedDraft:

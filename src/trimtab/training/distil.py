@@ -28,7 +28,7 @@ from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 @final
 class TeacherExamples(Examples):
-    """Tokenized texts with the teacher's rewards; texts behind the last reward are left out."""
+    """The first tokenized texts, each with its teacher's rewards; texts for which there are none are left out."""
 
     def __init__(self, texts: TokenizedTexts, targets: Sequence[Target]):
         self.texts, self.targets = texts, targets

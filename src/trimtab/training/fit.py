@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
-from safetensors.torch import save_file
 from transformers import set_seed
 
 from trimtab.checking import checked
@@ -18,7 +17,7 @@ from trimtab.rewards.folder import load_own_tensors
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.registry import find_reward
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.rewards.weights import sha256
+from trimtab.rewards.weights import save_sealed, sha256
 from trimtab.training.callbacks import Recorder, TrainingProgress
 from trimtab.training.distributed import processes
 from trimtab.training.examples import Examples
@@ -32,7 +31,7 @@ from trimtab.training.trainer import Measure, Objective, RewardTrainer
 from trimtab.versions import versions
 
 SCALE_EXAMPLES = 256  # of the training data; a ladder's scale is fitted to them
-LOSSES = "averaged over attributes, but labels and pairs"  # a run of another rule does not resume
+LOSS_RULE = 2  # averaged over attributes, except for labels and pairs; a run of another rule does not resume
 
 
 @final
@@ -213,7 +212,7 @@ def resolved_settings(card: RewardCard, task: TrainingTask, recipe: Recipe) -> d
         "facts": dict(task.facts),
         "texts": task.examples.digest,
         "held_out": task.held_out.digest,
-        "losses": LOSSES,
+        "loss_rule": LOSS_RULE,
         "start": start and start[:16],
     }
 
@@ -239,7 +238,7 @@ def keep_final(trainer: RewardTrainer, run: RunFolder) -> None:
     partial = run.final.with_suffix(".partial")
     try:
         with saving(run.path, "the trained weights"):
-            save_file(trainer.reward_tensors(), partial)
+            save_sealed(trainer.reward_tensors(), partial)
             partial.replace(run.final)
     finally:
         partial.unlink(missing_ok=True)

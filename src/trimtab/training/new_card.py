@@ -27,6 +27,7 @@ def new_card(
     return RewardCard(
         base=base.name,
         base_fingerprint=base.base_fingerprint,
+        base_weights_fingerprint=base.base_weights_fingerprint,
         tokenizer_fingerprint=base.codec.fingerprint,
         layers=layers,
         head=recipe.head,

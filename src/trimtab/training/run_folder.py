@@ -158,17 +158,17 @@ class RunFolder:
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Read every file of a checkpoint. Pickles are checked by the sums of their archive; they are not loaded.
+    """Read every file of a checkpoint. Weights are checked by their hash, pickles by the sums of their archive alone.
 
     Raises:
         CorruptCheckpoint: a file is missing or damaged.
     """
     from transformers import TrainerState  # here, because folders are checked before slow imports
 
-    from trimtab.rewards.weights import read_weights
+    from trimtab.rewards.weights import read_sealed
 
     try:
-        read_weights(folder / WEIGHTS_FILE)
+        read_sealed(folder / WEIGHTS_FILE)
         for path in (folder / "optimizer.pt", folder / "scheduler.pt", *folder.glob("rng_state*.pth")):
             _check_archive(path)
         TrainerState.load_from_json(str(folder / STATE_FILE))  # its JSON may hold an infinite norm of a gradient

@@ -1,6 +1,5 @@
 """The rewards that a teacher gives to training texts. They are computed once and kept in a folder for all students."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,19 +7,19 @@ from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trimtab.checking import shown
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import partial_path, remove_stale_partials, set_new_mode, write_whole
 from trimtab.data.tables import digest_of
-from trimtab.errors import InvalidData, NonFiniteReward
+from trimtab.errors import CorruptReward, InvalidData, NonFiniteReward
+from trimtab.models.fingerprints import fingerprint_of, text_fingerprint
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.candidate_scores import base_candidates, score_candidates
 from trimtab.rewards.network import reward_tensors
 from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewards.weights import read_sealed, save_sealed
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.saving import saving
 
@@ -28,7 +27,7 @@ SHARD_TEXTS = 256
 BATCH_CANDIDATES = 8192  # teacher forwards in one batch
 TARGETS_FILE = "targets.json"
 HELD_OUT = "held-out"
-LAYOUT = 2  # of the files in the folder
+LAYOUT = 3  # of the files in the folder
 UNKNOWN = -1
 PARTS = ("observed", "known", "candidates", "rewards")
 
@@ -90,7 +89,9 @@ def teacher_rewards(
         InvalidOutput: the folder cannot be written.
         NonFiniteReward: the teacher gives a reward that is not finite.
     """
-    settings = TargetSettings(teacher_digest(teacher), base.base_fingerprint, digest_of(texts), candidates, bf16)
+    settings = TargetSettings(
+        teacher_digest(teacher), base.base_weights_fingerprint, digest_of(texts), candidates, bf16
+    )
     found: list[Target] = []
     with processes().main_process_first():  # The main process scores; the others read its files.
         _claim(folder, settings)
@@ -106,10 +107,8 @@ def teacher_rewards(
 
 def teacher_digest(teacher: RewardModel) -> str:
     """A hash of a teacher's own weights and of its base."""
-    digest = hashlib.sha256(teacher.card.base_fingerprint.encode())
-    for name, weight in sorted(reward_tensors(teacher.network, teacher.card.trunk).items()):
-        digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    own = fingerprint_of(reward_tensors(teacher.network, teacher.card.trunk))
+    return text_fingerprint(teacher.base.base_weights_fingerprint + own)
 
 
 def _score_shard(
@@ -173,7 +172,7 @@ def _write_shard(path: Path, targets: Sequence[Target]) -> None:
     partial = partial_path(path)  # another process may write the same file
     try:
         with saving(path.parent, "the teacher's rewards"):
-            save_file({part: torch.cat([getattr(target, part) for target in targets]) for part in PARTS}, partial)
+            save_sealed({part: torch.cat([getattr(target, part) for target in targets]) for part in PARTS}, partial)
             set_new_mode(partial)
             partial.replace(path)
     finally:
@@ -182,9 +181,9 @@ def _write_shard(path: Path, targets: Sequence[Target]) -> None:
 
 def _read_shard(path: Path, lengths: Sequence[int]) -> list[Target]:
     try:
-        parts = load_file(path)
+        parts = read_sealed(path)
         split = [parts[name].split(list(lengths)) for name in PARTS]
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+    except (CorruptReward, KeyError, RuntimeError) as error:
         raise InvalidData(f"cannot read the teacher's rewards in {str(path)!r} ({error}); remove the file") from error
     return [Target(*of_text) for of_text in zip(*split, strict=True)]
 

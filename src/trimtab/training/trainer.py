@@ -8,7 +8,6 @@ from tempfile import gettempdir
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
@@ -21,7 +20,7 @@ from trimtab.rewards.card import WEIGHTS_FILE, TrunkTraining
 from trimtab.rewards.folder import load_own_tensors
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.network import RewardNetwork, reward_tensors
-from trimtab.rewards.weights import first_non_finite
+from trimtab.rewards.weights import first_non_finite, save_sealed
 from trimtab.training.batches import LengthGrouped, Throughput, by_length
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.examples import Examples
@@ -204,7 +203,7 @@ class RewardTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.reward_tensors(), folder / WEIGHTS_FILE)
+        save_sealed(self.reward_tensors(), folder / WEIGHTS_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_own_tensors(self.network, self.trunk, Path(resume_from_checkpoint) / WEIGHTS_FILE)

@@ -143,3 +143,20 @@ def test_steered_smollm2_in_bfloat16_writes_the_same_texts_alone_and_in_a_batch(
     lm = LanguageModel(TorchEngine(bfloat, batch_invariant=True))
     steer = trimtab.reward(reward, lm).toward(20.0)
     assert texts_in_one_batch(lm, PROMPTS[:4], steer) == texts_alone(lm, PROMPTS[:4], steer)
+
+
+def test_each_sample_is_encoded_once_and_alone(tiny_bfloat):
+    engine = TorchEngine(tiny_bfloat, batch_invariant=True)
+    request = Request([5, 6, 7], SamplingParams(n=6, max_new_tokens=4, seed=3))
+    (samples,) = engine.sample([request])
+    assert len({tuple(each.token_ids) for each in samples}) > 1
+    assert engine.usage.tokens <= 6 * (3 + 3)
+    plain = TorchEngine(FrozenLM(copy.deepcopy(tiny_bfloat.model).float(), tiny_bfloat.tokenizer, "tiny-float32"))
+    exact = TorchEngine(plain.base, batch_invariant=True)
+    texts = [[each.token_ids for each in found.sample([request])[0]] for found in (plain, exact)]
+    assert texts[0] == texts[1]
+
+
+def test_a_loaded_model_may_be_batch_invariant(tiny_bfloat):
+    lm = trimtab.from_transformers(tiny_bfloat.model, tiny_bfloat.tokenizer, batch_invariant=True)
+    assert lm.engine.describe()["engine"] == "torch, batch-invariant"

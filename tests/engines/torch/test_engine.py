@@ -122,6 +122,9 @@ def test_the_description_names_the_model_its_weights_and_its_dtype(llama, lm):
         "model": "tiny-llama",
         "base_fingerprint": llama.base_fingerprint,
         "weights_fingerprint": llama.weights_fingerprint,
+        "config_fingerprint": llama.config_fingerprint,
+        "tokenizer_fingerprint": llama.codec.fingerprint,
+        "chat_template_fingerprint": llama.codec.chat_template_fingerprint,
         "dtype": "float32",
         "device": "cpu",
     }

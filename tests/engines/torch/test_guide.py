@@ -203,8 +203,9 @@ def test_a_deferred_check_marks_the_rows_that_use_the_reward():
     steers = [sound.toward(1.0), None, broken.toward(1.0) + sound.toward(1.0), broken.toward(-1.0)]
     guide = Guide(steers, CPU, codec=codec, deferred=True)
     _, table = steered_by(guide, 4)
+    candidates = top_candidates(torch.zeros(4, 3), None, None)
     assert guide.finite.tolist() == [True, True, False, False]
-    fault = guide.fault(3, torch.arange(3), table)
+    fault = guide.fault(3, candidates, table)
     assert isinstance(fault, errors.NonFiniteReward)
     assert "of 'words' in 'worth' for the token 'bad'" in str(fault)
 
@@ -215,7 +216,15 @@ def test_a_reward_of_strength_0_must_be_finite_too():
         steered_by(Guide([broken.toward(0.0)], CPU), 1)
 
 
-def test_nothing_is_checked_where_nothing_steers():
-    guide = Guide([None], CPU)
-    steered_by(guide, 1)
-    assert guide.finite is None
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize(("top_k", "top_p"), [(None, None), (3, None), (None, 0.5)])
+def test_logits_that_are_not_finite_are_found_whether_or_not_anything_steers(bad, top_k, top_p):
+    logits = torch.arange(10.0).reshape(2, 5)
+    logits[1, 2 if bad > 0 or bad != bad else slice(None)] = bad
+    logits[0, 1] = -torch.inf  # a hard constraint is no fault
+    candidates = top_candidates(logits, top_k, top_p)
+    guide = Guide([None, None], CPU, deferred=True)
+    guide.steer(candidates, logits)
+    assert guide.finite.tolist() == [True, False]
+    with pytest.raises(errors.NonFiniteLogits, match="logits from the language model"):
+        Guide([None, None], CPU).steer(candidates, logits)

@@ -1,5 +1,6 @@
 """Rows that start, end, join and leave: every text is the one that its request has alone."""
 
+import re
 from dataclasses import replace
 from itertools import count
 
@@ -13,7 +14,8 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.engines.torch.sampling import RowSampling
-from trimtab.errors import NonFiniteReward
+from trimtab.errors import NonFiniteLogits, NonFiniteReward
+from trimtab.language_model import LanguageModel
 from trimtab.models.prefix_cache import PrefixCache
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
@@ -259,11 +261,14 @@ def test_no_token_is_returned_that_a_broken_reward_steered(llama, poll, params):
 
     def run():
         while batch.active:
-            written.extend(choice for chunk in batch.step(poll) for choice in chunk.choices)
+            for chunk in batch.step(poll):
+                written.extend(chunk.choices)
+                yield chunk
 
-    with pytest.raises(NonFiniteReward, match=r"the reward nan of 'tiny-q' in 'calm' for the token 'w\d+' \(id \d+\)"):
-        run()
-    assert len(written) == 3 // poll * poll
+    faults = [chunk.fault for chunk in run() if chunk.fault]
+    assert [type(fault) for fault in faults] == [NonFiniteReward]
+    assert re.search(r"the reward nan of 'tiny-q' in 'calm' for the token 'w\d+' \(id \d+\)", str(faults[0]))
+    assert len(written) == 3
     assert not batch.active
 
 
@@ -284,8 +289,61 @@ def test_a_broken_reward_beyond_the_trace_is_found(lm, llama, monkeypatch):
 
 
 def test_plain_rows_beside_a_broken_reward_share_its_error(lm, llama):
-    with pytest.raises(NonFiniteReward, match="in 'calm'"):
+    with pytest.raises(NonFiniteReward, match=r"in 'calm'.*\(prompt 2 of 2, sample 0\)$"):
         lm.generate(["w1", "w2"], [None, failing_after(llama, 2).toward(2.0)], max_new_tokens=5, seed=0)
+
+
+def broken_model():
+    """Return a model that gives NaN behind the token 50, and only there; it writes other tokens than this one."""
+    lm = tiny_lm("qwen2")
+    lm.model.get_input_embeddings().weight.data[50] = torch.nan
+    lm.model.get_output_embeddings().weight.data[50] = 0
+    return lm
+
+
+@pytest.mark.parametrize("params", [{"top_k": 6}, {"top_k": None}, {"top_k": None, "top_p": 0.9}, {"temperature": 0}])
+def test_logits_that_are_not_finite_are_the_language_models_fault(params):
+    broken = broken_model()
+    lm = LanguageModel(TorchEngine(broken))
+    for steer in (None, tiny_reward(broken, "q").toward(1000.0)):
+        with pytest.raises(NonFiniteLogits, match=r"from the language model .*\(prompt 2 of 2, sample 0\)$"):
+            lm.generate(["w1", "w46"], steer, max_new_tokens=3, seed=0, **params)
+    assert lm.generate("w1", max_new_tokens=1, seed=0, **params).token_ids
+
+
+def test_likelihoods_that_are_not_finite_are_an_error():
+    broken = broken_model()
+    for engine in (TorchEngine(broken), TorchEngine(broken, batch_invariant=True), TorchEngine(broken).session()):
+        with pytest.raises(NonFiniteLogits, match="likelihood from the language model"):
+            engine.score([[5], [50]], [[[6]], [[6]]])
+
+
+@pytest.mark.parametrize("poll", [1, 4])
+@pytest.mark.parametrize("params", [{}, {"top_k": None}])
+def test_a_faulty_row_ends_alone_and_no_other_token_is_lost(params, poll):
+    broken = broken_model()
+    reward = tiny_reward(broken, "q", seed=3)
+    faulty = failing_after(broken, 2)
+    requests = [
+        Request([5, 6], replace(PARAMS, seed=0, n=2), reward.toward(3.0)),
+        Request([7, 50], replace(PARAMS, seed=1, **params)),
+        Request([8, 9], replace(PARAMS, seed=2, **params), faulty.toward(2.0)),
+        Request([10], replace(PARAMS, seed=3, **params), reward.away(2.0)),
+    ]
+    batch, written, faults = RunningBatch(broken), {}, {}
+    batch.add(requests, [9] * 4)
+    while batch.active:
+        for chunk in batch.step(poll):
+            row = chunk.request, chunk.sample
+            assert row not in faults
+            written[row] = written.get(row, []) + [choice.token_id for choice in chunk.choices]
+            faults |= {row: type(chunk.fault)} if chunk.fault else {}
+    assert faults == {(1, 0): NonFiniteLogits, (2, 0): NonFiniteReward}
+    alone = TorchEngine(broken)
+    for number in (0, 3):
+        for sample, text in enumerate(alone.sample([requests[number]])[0]):
+            assert written[number, sample] == text.token_ids
+    assert len(written[2, 0]) == 2
 
 
 def test_the_decode_step_reads_the_flags_together_with_the_tokens(llama, monkeypatch):
@@ -296,6 +354,6 @@ def test_the_decode_step_reads_the_flags_together_with_the_tokens(llama, monkeyp
     batch.add([Request(PREFIXES[0], replace(PARAMS, seed=0), tiny_reward(llama, "q").toward(2.0))], [9])
     monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: pytest.fail("a device sync"))
     monkeypatch.setattr(torch.Tensor, "tolist", lambda self: transfers.append(self.shape) or tolist(self))
-    monkeypatch.setattr("trimtab.engines.torch.running_batch._chunks", lambda rows, steps, counts: [])
+    monkeypatch.setattr("trimtab.engines.torch.running_batch._chunks", lambda *_: [])
     batch.step(4)
     assert transfers == [(1, 4)]

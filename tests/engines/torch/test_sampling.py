@@ -72,6 +72,13 @@ def test_a_greedy_row_takes_the_best_candidate_also_beside_a_sampled_row():
         assert sampling.choose(logits.expand(2, -1), ids.expand(2, -1)).tolist()[1] == 1
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-300])
+def test_a_tiny_temperature_is_nearly_greedy(temperature):
+    logits = torch.tensor([[-900.0, 5000.0, 4999.9, -torch.inf]] * 3)
+    sampling = RowSampling.of([request([1], seed, temperature=temperature) for seed in range(3)], CPU)
+    assert sampling.choose(logits, torch.arange(4).expand(3, 4)).tolist() == [1, 1, 1]
+
+
 def test_selected_and_joined_rows_keep_their_noise_and_their_settings():
     first = at_step([request([1], 5, n=2, temperature=0.7), request([2], 6, top_k=9)], 3)
     second = at_step([request([3], 7, temperature=0, top_p=0.5)], 8)

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.checking import checked
-from trimtab.engines.base import Capability, Chunk, Continuation, Request, Scored, collect
+from trimtab.engines.base import Capability, Chunk, Continuation, Request, Scored, collect, raise_fault
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.engines.torch.scoring import reward_texts, score_continuations, score_packed
-from trimtab.errors import InvalidPrompt, InvalidSetting
+from trimtab.errors import InvalidPrompt, InvalidSetting, NonFiniteLogits
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.packed_texts import PackedTexts
@@ -78,7 +78,10 @@ class TorchEngine:
             "model": self.base.name,
             "base_fingerprint": self.base.base_fingerprint,
             "weights_fingerprint": self.base.weights_fingerprint,
-            "dtype": str(self.base.model.dtype).removeprefix("torch."),
+            "config_fingerprint": self.base.config_fingerprint,
+            "tokenizer_fingerprint": self.codec.fingerprint,
+            "chat_template_fingerprint": self.codec.chat_template_fingerprint,
+            "dtype": self.base.dtype,
             "device": str(self.base.device),
         }
 
@@ -95,6 +98,7 @@ class TorchEngine:
 
         Raises:
             InvalidSetting, InvalidPrompt, RewardMismatch: before anything runs.
+            NonFiniteReward, NonFiniteLogits: a row's reward or logits are NaN or infinite; the message names the row.
         """
         watched = any(request.params.stop or request.until for request in requests)
         poll = 1 if watched or self.base.device.type == "cpu" else ACCELERATOR_POLL
@@ -108,7 +112,9 @@ class TorchEngine:
         batch = RunningBatch(self.base, self.prefix_cache, self._usage, self.batch_invariant)
         batch.add(requests, limits)
         while batch.active:
-            yield batch.step(poll)
+            chunks = batch.step(poll)
+            yield chunks
+            raise_fault(requests, chunks)
 
     def limits(self, requests: Sequence[Request]) -> list[int]:
         """How many tokens each request may have; everything that can be checked before the work starts is checked.
@@ -148,10 +154,13 @@ class TorchEngine:
             continuations: for each prefix its continuations, one or more tokens each.
             steer: None for the model's own probabilities.
             top_k: with a steer, the candidates per step; a continuation's token that is not among them is added.
+
+        Raises:
+            NonFiniteReward, NonFiniteLogits: a reward or the language model gives NaN.
         """
         if self.batch_invariant:
             return [
-                self._scored_alone(prefix, of_prefix, steer, top_k)
+                _sound(self._scored_alone(prefix, of_prefix, steer, top_k))
                 for prefix, of_prefix in zip(prefixes, continuations, strict=True)
             ]
         owners = [row for row, of_row in enumerate(continuations) for _ in of_row]
@@ -161,6 +170,7 @@ class TorchEngine:
                 scored = score_packed(self.base, prefixes, owners, flat, self.prefix_cache, self._usage)
             else:
                 scored = score_continuations(self.base, prefixes, owners, flat, steer, top_k, self._usage)
+        _sound(scored)
         counts = [len(of_row) for of_row in continuations]
         return [Scored(*each) for each in zip(scored.logprobs.split(counts), scored.greedy.split(counts), strict=True)]
 
@@ -193,3 +203,17 @@ class TorchEngine:
         texts, last = [text for text, _ in group], [count for _, count in group]
         packed = PackedTexts(self.base.model, self.prefix_cache or PrefixCache(0), texts, last, self._usage)
         return packed.states(depth=2 * self.base.layers // 3)
+
+
+def _sound(scored: Scored) -> Scored:
+    """The same. A continuation of probability 0 has −inf.
+
+    Raises:
+        NonFiniteLogits: one is NaN.
+    """
+    if bool(scored.logprobs.isnan().any()):
+        raise NonFiniteLogits(
+            "got a likelihood from the language model that is NaN, expected a number; load the model in float32, or "
+            "fetch it again"
+        )
+    return scored

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from trimtab.errors import NonFiniteReward
+from trimtab.errors import NonFiniteLogits, NonFiniteReward
 from trimtab.models.codec import TextCodec
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
@@ -57,11 +57,11 @@ class Guide:
         device: the device of the language model.
         host: the language model's KV cache, for the rewards that can read it.
         codec: gives the text of a token in errors; None to name its id alone.
-        deferred: leave the check for rewards that are not finite to the caller, who reads `finite` later: no device
+        deferred: leave the check for numbers that are not finite to the caller, who reads `finite` later: no device
             sync. Otherwise `steer` raises at once.
 
     Attributes:
-        finite: whether all rewards of the last step were finite, for each row; None if nothing steers.
+        finite: whether the logits and all rewards of the last step were finite, for each row; None before a step.
     """
 
     def __init__(
@@ -106,14 +106,16 @@ class Guide:
         """z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one).
 
         Raises:
+            NonFiniteLogits: unless `deferred`; a row's best logit is NaN or infinite.
             NonFiniteReward: unless `deferred`; a reward that a row uses is NaN or infinite.
         """
-        steered, self.finite = candidates.logits, None
+        steered = candidates.logits
+        finite = steered.amax(-1).isfinite()  # top-k puts NaN first; −inf is for excluded tokens
         entropy = entropy_of(logits) if self._gated else logits.new_zeros(logits.shape[0])
         table: RewardTable = {}
         for group in self._groups:
             rewards = self._rewards(group, candidates)
-            self._note(group, finite_rows(rewards) | group.unused)
+            finite = finite & self._spread(group, finite_rows(rewards) | group.unused)
             added = guidance(rewards, group.terms, group.of(entropy))
             rewards = rewards.masked_fill(group.unused[:, None, None], torch.nan)
             if group.rows is None:
@@ -123,36 +125,40 @@ class Guide:
                 unused = rewards.new_full((self._rows, *rewards.shape[1:]), torch.nan)
                 rewards = unused.index_copy(0, group.rows, rewards)
             table |= {f"{group.name}:{a}": r for a, r in zip(group.reward.attributes, rewards.unbind(-1), strict=True)}
+        self.finite = finite
         if not self._deferred:
             self._check(candidates, table)
         return steered, table
 
     def _check(self, candidates: Candidates, table: RewardTable) -> None:
         if self.finite is not None and not bool(self.finite.all()):
-            row = int(self.finite.int().argmin())
-            raise self.fault(row, candidates.ids[row], table)
+            raise self.fault(int(self.finite.int().argmin()), candidates, table)
 
-    def fault(self, row: int, candidates: Int[Tensor, " k"], table: RewardTable) -> NonFiniteReward:
+    def fault(self, row: int, candidates: Candidates, table: RewardTable) -> NonFiniteReward | NonFiniteLogits:
         """The error for a row whose `finite` was False; rows must not have been selected or joined since.
 
         Args:
             row: its number.
-            candidates: its token ids.
+            candidates: what `steer` was given.
             table: what `steer` returned with them.
         """
+        if not bool(candidates.logits[row].amax().isfinite()):
+            return NonFiniteLogits(
+                "got logits from the language model that are NaN or infinite, expected finite numbers; load the model "
+                "in float32, or fetch it again"
+            )
         for group in self._groups:
             place = row if group.rows is None else _place(group.rows.tolist(), row)
             if place is None or bool(group.unused[place]):
                 continue
             rewards = torch.stack([table[f"{group.name}:{a}"][row] for a in group.reward.attributes], dim=-1)
             if not bool(rewards.isfinite().all()):
-                return non_finite(group.reward, rewards, candidates, self._codec)
-        raise AssertionError("expected a row with a reward that is not finite")
+                return non_finite(group.reward, rewards, candidates.ids[row], self._codec)
+        raise AssertionError("expected a row with a number that is not finite")
 
-    def _note(self, group: Group, finite: Bool[Tensor, " members"]) -> None:
-        if group.rows is not None:
-            finite = finite.new_ones(self._rows).index_copy(0, group.rows, finite)
-        self.finite = finite if self.finite is None else self.finite & finite
+    def _spread(self, group: Group, finite: Bool[Tensor, " members"]) -> Bool[Tensor, " rows"]:
+        """The same for all rows: True for those that the group does not score."""
+        return finite if group.rows is None else finite.new_ones(self._rows).index_copy(0, group.rows, finite)
 
     def _rewards(self, group: Group, candidates: Candidates) -> Float[Tensor, "members k attributes"]:
         if not candidates.whole:

@@ -10,7 +10,7 @@ from torch import Tensor
 from trimtab.engines.base import Request
 from trimtab.engines.torch.guide import Guide, RewardTable
 from trimtab.engines.torch.sampling import RowSampling
-from trimtab.errors import NonFiniteReward
+from trimtab.errors import NonFiniteLogits, NonFiniteReward
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.prefix_cache import PrefixCache
@@ -18,7 +18,7 @@ from trimtab.models.usage import Usage
 from trimtab.steering.rule import Candidates
 from trimtab.steering.steer import distinct_rewards
 
-NOT_FINITE = -1  # in place of a token that was steered by a reward that is not finite
+NOT_FINITE = -1  # in place of a token that was chosen by numbers that are not finite
 
 
 class Step(NamedTuple):
@@ -31,7 +31,7 @@ class Step(NamedTuple):
         base_logprobs: log softmax(z) of the candidates, over the whole vocabulary.
         steered: z' of the candidates.
         rewards: the rewards behind z'.
-        finite: whether all rewards of a row are finite; None if nothing steers.
+        finite: whether a row's logits and rewards are finite; None if they were checked before.
     """
 
     tokens: Int[Tensor, " rows"]
@@ -44,7 +44,7 @@ class Step(NamedTuple):
 
     @property
     def sound_tokens(self) -> Int[Tensor, " rows"]:
-        """The tokens; NOT_FINITE in a row with a reward that is not finite, so that one transfer tells both."""
+        """The tokens; NOT_FINITE in a row with numbers that are not finite, so that one transfer tells both."""
         return self.tokens if self.finite is None else self.tokens.where(self.finite, NOT_FINITE)
 
 
@@ -57,6 +57,7 @@ class DecodeLoop:
         requests: the prefixes to continue; samples, and requests of one prefix and steer, share its KV cache.
         prefix_cache: prefixes that were encoded before.
         usage: counts what goes through the models.
+        first_sample: the number of each request's first sample, which its noise depends on.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class DecodeLoop:
         requests: Sequence[Request],
         prefix_cache: PrefixCache | None = None,
         usage: Usage | None = None,
+        first_sample: int = 0,
     ):
         texts = {(tuple(request.prefix), id(request.steer)): request.steer for request in requests}
         steers = list(texts.values())
@@ -75,7 +77,7 @@ class DecodeLoop:
         self._logits = self._host.feed(batch.ids, batch.mask).logits[:, -1].float()
         self._guide.prefill(batch)
         self._chosen: tuple[Tensor, Tensor] | None = None
-        self._sampling = RowSampling.of(requests, lm.device)
+        self._sampling = RowSampling.of(requests, lm.device, first_sample)
         if len(self._sampling.params) > len(texts):
             place = {text: row for row, text in enumerate(texts)}
             rows = [place[tuple(each.prefix), id(each.steer)] for each in requests for _ in range(each.params.n)]
@@ -92,9 +94,9 @@ class DecodeLoop:
         self._chosen = tokens, columns
         return Step(tokens, columns, candidates, base_logprobs, steered, rewards, self._guide.finite)
 
-    def fault(self, step: Step, row: int) -> NonFiniteReward:
-        """The error for a row of a step whose rewards are not finite; no row may have left or joined since."""
-        return self._guide.fault(row, step.candidates.ids[row], step.rewards)
+    def fault(self, step: Step, row: int) -> NonFiniteReward | NonFiniteLogits:
+        """The error for a row of a step whose numbers are not finite; no row may have left or joined since."""
+        return self._guide.fault(row, step.candidates, step.rewards)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Continue with these rows only, which become row 0, 1, …. The prefix cache receives the others."""

@@ -1,7 +1,7 @@
 """A batch that runs: requests are added, rows are cancelled, and rows end, all between steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -11,6 +11,7 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.ending import RowEnding
 from trimtab.engines.torch.loop import NOT_FINITE, DecodeLoop, Step
 from trimtab.engines.torch.trace import trace_step
+from trimtab.errors import TrimtabError
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
@@ -106,8 +107,8 @@ class RunningBatch:
     def step(self, tokens: int = 1) -> list[Chunk]:
         """Write up to this many tokens of every row; returns them, the last ones of a row with its finish reason.
 
-        Raises:
-            NonFiniteReward: a reward that steered one of these tokens is NaN or infinite. The rows are dropped.
+        A row whose logits or rewards are NaN or infinite ends there: its last chunk has the fault. All other rows are
+        written as if it had not been there.
         """
         with self._lm.lock:
             return [chunk for kind in list(self._loops) for chunk in self._step(kind, tokens)]
@@ -133,9 +134,9 @@ class RunningBatch:
 
     def _start_alone(self, request: Request, rows: Sequence[Row]) -> None:
         """Give every row a loop that has encoded its prompt alone."""
+        one = replace(request, params=replace(request.params, n=1))
         for row in rows:
-            loop = DecodeLoop(self._lm, [request], None, self._usage)
-            loop.keep([row.sample])
+            loop = DecodeLoop(self._lm, [one], None, self._usage, first_sample=row.sample)
             self._loops[row.request, row.sample] = LoopRows(loop, [row])
 
     def _step(self, kind: Kind, tokens: int) -> list[Chunk]:
@@ -145,12 +146,12 @@ class RunningBatch:
         written = torch.stack([step.sound_tokens for step in steps], dim=1).tolist()
         sound = [new[: new.index(NOT_FINITE)] if NOT_FINITE in new else new for new in written]
         counts = [row.ending.take(new) for row, new in zip(running.rows, sound, strict=True)]
-        for place, (row, taken) in enumerate(zip(running.rows, sound, strict=True)):
-            if len(taken) < len(steps) and row.ending.reason is None:
-                del self._loops[kind]
-                raise running.loop.fault(steps[len(taken)], place)
-        chunks = _chunks(running.rows, steps, counts)
-        self._keep(kind, [row.ending.reason is None for row in running.rows])
+        faults = [
+            running.loop.fault(steps[len(taken)], place) if len(taken) < len(steps) and not row.ending.reason else None
+            for place, (row, taken) in enumerate(zip(running.rows, sound, strict=True))
+        ]
+        chunks = _chunks(running.rows, steps, counts, faults)
+        self._keep(kind, [chunk.finish_reason is None and chunk.fault is None for chunk in chunks])
         return chunks
 
     def _keep(self, kind: Kind, kept: Sequence[bool]) -> None:
@@ -169,7 +170,9 @@ def _kind(params: SamplingParams) -> Kind:
     return params.top_k is None, params.top_k is None and params.top_p is None
 
 
-def _chunks(rows: Sequence[Row], steps: Sequence[Step], counts: Sequence[int]) -> list[Chunk]:
+def _chunks(
+    rows: Sequence[Row], steps: Sequence[Step], counts: Sequence[int], faults: Sequence[TrimtabError | None]
+) -> list[Chunk]:
     """The tokens of each row with their candidates, on the CPU."""
     widths = [row.params.top_k for row in rows]
     traced = [trace_step(step, widths) for step in steps]
@@ -177,5 +180,6 @@ def _chunks(rows: Sequence[Row], steps: Sequence[Step], counts: Sequence[int]) -
         tuple(step[place] for step in traced[:count]) for place, count in enumerate(counts)
     ]
     return [
-        Chunk(row.request, row.sample, written, row.ending.reason) for row, written in zip(rows, choices, strict=True)
+        Chunk(row.request, row.sample, written, row.ending.reason, fault)
+        for row, written, fault in zip(rows, choices, faults, strict=True)
     ]

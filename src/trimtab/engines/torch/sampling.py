@@ -40,13 +40,19 @@ class RowSampling:
     top_p: Float[Tensor, " rows"]
 
     @classmethod
-    def of(cls, requests: Sequence[Request], device: torch.device) -> "RowSampling":
-        """The rows of some requests: the n samples of the first, then of the second, and so on."""
+    def of(cls, requests: Sequence[Request], device: torch.device, first_sample: int = 0) -> "RowSampling":
+        """The rows of some requests: the n samples of the first, then of the second, and so on.
+
+        Args:
+            requests: the requests.
+            device: of the rows.
+            first_sample: the number of each request's first sample.
+        """
         params = tuple(request.params for request in requests for _ in range(request.params.n))
         temperatures = [each.temperature for each in params]
         return cls(
             params,
-            row_keys(requests, device),
+            row_keys(requests, device, first_sample),
             torch.zeros(len(params), dtype=torch.long, device=device),
             torch.tensor([value or 1.0 for value in temperatures], dtype=torch.float64, device=device),
             torch.tensor([value == 0 for value in temperatures], device=device),
@@ -70,7 +76,7 @@ class RowSampling:
             columns = steered.argmax(-1)
         else:
             noise = gumbel_noise(self.keys, self.steps, ids).masked_fill(self.greedy[:, None], 0)
-            columns = (steered.double() / self.temperature[:, None] + noise).argmax(-1)
+            columns = (tempered(steered, self.temperature[:, None]) + noise).argmax(-1)
         self.steps = self.steps + 1
         return columns
 
@@ -88,6 +94,12 @@ class RowSampling:
         return self.keys, self.steps, self.temperature, self.greedy, self.top_k, self.top_p
 
 
+def tempered(logits: Float[Tensor, "*rows k"], temperature: float | Tensor) -> Float[Tensor, "*rows k"]:
+    """Logits, less the best of their row, divided by a temperature, in float64; no temperature makes them overflow."""
+    behind = logits.double() - logits.double().amax(-1, keepdim=True)
+    return behind / temperature
+
+
 def gumbel_noise(
     keys: Int[Tensor, " rows"], steps: Int[Tensor, " rows"], ids: Int[Tensor, "rows k"]
 ) -> Float[Tensor, "rows k"]:
@@ -97,7 +109,7 @@ def gumbel_noise(
     return -(-uniform.log()).log()
 
 
-def row_keys(requests: Sequence[Request], device: torch.device) -> Int[Tensor, " rows"]:
+def row_keys(requests: Sequence[Request], device: torch.device, first_sample: int = 0) -> Int[Tensor, " rows"]:
     """A 63-bit key for each sample of each request, from the seed, the prefix and the number of the sample.
 
     The prefix is part of it so that one seed gives different prompts independent noise.
@@ -108,7 +120,7 @@ def row_keys(requests: Sequence[Request], device: torch.device) -> Int[Tensor, "
         )
         >> 1
         for request in requests
-        for sample in range(request.params.n)
+        for sample in range(first_sample, first_sample + request.params.n)
     ]
     return torch.tensor(keys, device=device)
 

@@ -45,9 +45,10 @@ def data(record: Record) -> str:
 
 
 def model(record: Record) -> str:
-    """The model, its fingerprint and its number format."""
+    """The model, the hash of its weights and its number format."""
     s = record["settings"]
-    mark = f" (weights {s['base_fingerprint']})" if s.get("base_fingerprint") else ""
+    hashed = s.get("weights_fingerprint") or s.get("base_fingerprint")  # a record of an older version has the second
+    mark = f" (weights {hashed})" if hashed else ""
     return f"{Path(s['model']).name}{mark} in {s['dtype']}"
 
 
