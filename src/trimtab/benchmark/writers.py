@@ -1,0 +1,147 @@
+"""How each row writes its texts: our decode loop, or transformers' `generate`. Both say when the first token came."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from trimtab.benchmark.bench_settings import Setting
+from trimtab.benchmark.fresh_rewards import FreshRewards
+from trimtab.benchmark.rows import Row
+from trimtab.benchmark.subject import Subject, random_prompts
+from trimtab.engines.base import Request
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.engine import ACCELERATOR_POLL
+from trimtab.engines.torch.running_batch import RunningBatch
+from trimtab.evaluation.run.timing import Clock
+from trimtab.steering.steer import Steer
+
+
+class Run(NamedTuple):
+    """One timed batch.
+
+    Attributes:
+        first: seconds until the first token of every text: the prompts' forward and one choice.
+        others: seconds of all other tokens.
+        tokens: tokens of each text.
+    """
+
+    first: float
+    others: float
+    tokens: int
+
+    @property
+    def per_token(self) -> float:
+        """Seconds of one step, in which every text gets a token; the first token is left out."""
+        return self.others / (self.tokens - 1)
+
+
+Write = Callable[[int], Run]  # writes texts of this many tokens
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """The texts of one row in one table.
+
+    Attributes:
+        subject: the model.
+        setting: batch, prompts and candidates.
+        steers: one per text; None for plain sampling.
+        seed: seed of the prompts and of the sampling.
+        head: the head of the reward; None for plain sampling.
+    """
+
+    subject: Subject
+    setting: Setting
+    steers: Sequence[Steer | None]
+    seed: int
+    head: nn.Module | None = None
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        """Random token ids, all of one length."""
+        return random_prompts(self.subject.lm, self.setting.batch, self.setting.prompt_tokens, self.seed)
+
+    def requests(self, tokens: int) -> list[Request]:
+        """The texts as requests of that many tokens."""
+        params = SamplingParams(top_k=self.setting.top_k, max_new_tokens=tokens, seed=self.seed)
+        return [Request(ids, params, steer) for ids, steer in zip(self.prompts, self.steers, strict=True)]
+
+
+def job_of(row: Row, setting: Setting, rewards: FreshRewards, seed: int) -> Job:
+    """The texts of a row in a table."""
+    head = rewards.model(row.reward).network.head if row.reward else None
+    return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, head)
+
+
+def writer_of(row: Row, job: Job) -> Write:
+    """What writes the texts of a row."""
+    return generate_writer(job) if row.writer == "generate" else loop_writer(job)
+
+
+def loop_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
+    """Write by our decode loop. The device is polled as `TorchEngine.sample` polls it.
+
+    Args:
+        job: the texts.
+        started: called behind the first token.
+    """
+    lm = job.subject.lm
+    clock, poll = Clock(lm.device), 1 if lm.device.type == "cpu" else ACCELERATOR_POLL
+
+    def write(tokens: int) -> Run:
+        requests = job.requests(tokens)
+        start = clock.now()
+        batch = RunningBatch(lm)
+        batch.add(requests, [tokens] * len(requests))
+        batch.step()
+        first = clock.now()
+        started()
+        while batch.active:
+            batch.step(poll)
+        return Run(first - start, clock.now() - first, tokens)
+
+    return write
+
+
+def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
+    """Write by transformers' `generate`, sampling from the same number of candidates. Arguments as in `loop_writer`."""
+    lm = job.subject.lm
+    clock, model = Clock(lm.device), lm.model
+    batch = lm.batch(job.prompts)
+
+    def write(tokens: int) -> Run:
+        torch.manual_seed(job.seed)
+        first = FirstToken(clock, started)
+        start = clock.now()
+        model.generate(
+            input_ids=batch.ids,
+            attention_mask=batch.mask.long(),
+            do_sample=True,
+            top_k=job.setting.top_k,
+            max_new_tokens=tokens,
+            stopping_criteria=StoppingCriteriaList([first]),
+        )
+        return Run(first.at - start, clock.now() - first.at, tokens)
+
+    return write
+
+
+@final
+class FirstToken(StoppingCriteria):
+    """Never stops a text; remembers when the first token was there."""
+
+    def __init__(self, clock: Clock, started: Callable[[], None]):
+        self.at = 0.0
+        self._clock, self._started = clock, started
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        """Look at the time, once."""
+        if not self.at:
+            self.at = self._clock.now()
+            self._started()
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
