@@ -10,12 +10,20 @@ from typing import Any, final
 
 from torture.case import Case
 from torture.client import Ended, Server, run_alone, spread
-from torture.tables import evaluate, generate, rewards, rewind, top, train
+from torture.tables import bench, evaluate, generate, rewards, rewind, top, train
 from torture.tables.values import EVALUATE, GENERATE_FILE
 from torture.verdict import faults_of, snapshot
 from torture.world import build_world, copy_world, remove_world
 
-TABLES = {"generate": generate, "rewind": rewind, "rewards": rewards, "train": train, "evaluate": evaluate, "top": top}
+TABLES = {
+    "generate": generate,
+    "rewind": rewind,
+    "rewards": rewards,
+    "train": train,
+    "evaluate": evaluate,
+    "bench": bench,
+    "top": top,
+}
 
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a copy of the world is made faster in memory
 

@@ -64,6 +64,9 @@ class BenchSettings:
     memory: Annotated[
         bool | None, "Measure the peak memory of each row in a process of its own. Default: unless --quick."
     ] = None
+    cpu_time: Annotated[
+        bool, "Measure the CPU time of the process, which other work on the machine disturbs less. Not on a GPU."
+    ] = False
     seed: Annotated[int, "Seed of the random prompts, the fresh rewards and the sampling."] = 0
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from trimtab.benchmark.other_state import OtherState
-from trimtab.benchmark.writers import Job, generate_writer, loop_writer
+from trimtab.benchmark.writers import Job, Now, generate_writer, loop_writer
 from trimtab.engines.torch.sampling import RowSampling
 from trimtab.models.kv_cache import KVCache
 from trimtab.steering.reward import Reward, RewardState
@@ -40,11 +40,11 @@ class Marks:
         self._marks: list[tuple[Any, Part]] = []
 
     @classmethod
-    def on(cls, device: torch.device) -> "Marks":
-        """Marks on a device: the clock on a CPU, events on a GPU."""
+    def on(cls, device: torch.device, now: Now = time.perf_counter) -> "Marks":
+        """Marks on a device: looks at the clock on a CPU, events on a GPU."""
         if device.type == "cuda":
             return cls(cuda_event, seconds_between_events)
-        return cls(time.perf_counter, lambda start, end: end - start)
+        return cls(now, lambda start, end: end - start)
 
     def start(self) -> None:
         """Forget all marks: the first token has been written."""
@@ -133,7 +133,7 @@ def time_parts(job: Job, tokens: int, generate: bool = False) -> dict[Part, floa
         tokens: tokens of each text.
         generate: whether transformers' `generate` writes them; its sampling is part of the rest.
     """
-    marks = Marks.on(job.subject.lm.device)
+    marks = Marks.on(job.subject.lm.device, job.now)
     watched = replace(job, steers=watched_steers(job.steers, marks))
     write = (generate_writer if generate else loop_writer)(watched, marks.start)
     with watched_modules(job, marks), watched_sampling(marks):

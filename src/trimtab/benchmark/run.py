@@ -17,6 +17,7 @@ from trimtab.benchmark.parts import Part, time_parts
 from trimtab.benchmark.plan import LIMITS, Case, LeftOut, Sizes, operations, plan, sizes_of
 from trimtab.benchmark.subject import Subject, SubjectSpec, check_context, load_subject
 from trimtab.benchmark.writers import job_of, writer_of
+from trimtab.errors import InvalidSetting
 from trimtab.versions import versions
 
 MEMORY_OPERATIONS = 1e12  # what the start of a process counts for in the progress
@@ -62,12 +63,23 @@ def prepare(spec: SubjectSpec, settings: BenchSettings) -> tuple[Subject, Measur
     assert known.tokens is not None
     assert known.repeats is not None
     subject = load_subject(spec, known.layers)
+    check_clock(settings, subject.lm.device)
     check_context(subject, max(known.prompt_tokens or ()), known.tokens, max(known.top_k or ()))
     sizes, limits = sizes_of(subject), LIMITS.get(subject.lm.device.type, LIMITS["cuda"])
     planned = list(plan(known.table_rows, list(known.tables()), known.tokens, known.repeats, sizes, limits))
     cases = [each for each in planned if isinstance(each, Case)]
     left_out = [each for each in planned if isinstance(each, LeftOut)]
     return subject, Measured(about(spec, subject, known), sizes, cases, left_out)
+
+
+def check_clock(settings: BenchSettings, device: torch.device) -> None:
+    """Check that the clock sees the work.
+
+    Raises:
+        InvalidSetting: the CPU time is asked for, and the model is on a GPU.
+    """
+    if settings.cpu_time and device.type != "cpu":
+        raise InvalidSetting(f"got --cpu-time with a model on {device}, expected the cpu; leave it out")
 
 
 def measure(subject: Subject, spec: SubjectSpec, settings: BenchSettings, found: Measured, progress: Progress) -> None:
@@ -94,7 +106,7 @@ def measure(subject: Subject, spec: SubjectSpec, settings: BenchSettings, found:
 def measure_times(subject: Subject, settings: BenchSettings, found: Measured, work: "Work") -> None:
     """Time the rows of each table in turns, then watch one run of each for its parts."""
     rewards = FreshRewards(subject)
-    jobs = {case: job_of(case.row, case.setting, rewards, settings.seed) for case in found.cases}
+    jobs = {case: job_of(case.row, case.setting, rewards, settings.seed, settings.cpu_time) for case in found.cases}
     for setting in dict.fromkeys(case.setting for case in found.cases):
         cases = [case for case in found.cases if case.setting == setting]
         writers = {case.row.key: writer_of(case.row, jobs[case]) for case in cases}
@@ -171,6 +183,7 @@ def about(spec: SubjectSpec, subject: Subject, settings: BenchSettings) -> dict[
         "python": platform.python_version(),
         "layers": subject.layers,
         "layers_of_base": subject.base.layers,
+        "clock": "CPU time" if settings.cpu_time else "wall time",
         "quick": settings.quick,
         "tokens": settings.tokens,
         "repeats": settings.repeats,

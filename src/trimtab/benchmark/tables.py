@@ -71,7 +71,8 @@ def machine_lines(record: Record) -> Iterator[str]:
     yield f"Machine: {device}{about['processor']}, {threads}; {load_text(about)}{about['system']}."
     yield f"Versions: {', '.join(f'{name} {about[name]}' for name in ('trimtab', 'torch', 'transformers'))}."
     quick = "; --quick" if about["quick"] else ""
-    yield f"Texts: {about['tokens']} tokens, {about['repeats']} runs of each row in turns, seed {about['seed']}{quick}."
+    runs = f"{about['repeats']} run{'s' * (about['repeats'] > 1)} of each row in turns"
+    yield f"Texts: {about['tokens']} tokens, {runs}, {about['clock']}, seed {about['seed']}{quick}."
     if record["interrupted"]:
         yield "Interrupted: the tables hold what was measured until then."
 

@@ -1,5 +1,6 @@
 """How each row writes its texts: our decode loop, or transformers' `generate`. Both say when the first token came."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -39,6 +40,7 @@ class Run(NamedTuple):
         return self.others / (self.tokens - 1)
 
 
+Now = Callable[[], float]  # seconds
 Write = Callable[[int], Run]  # writes texts of this many tokens
 
 
@@ -53,13 +55,15 @@ class Job:
         steers: one per text; None for plain sampling.
         seed: seed of the prompts and of the sampling.
         head: the head of the reward; None for plain sampling.
+        now: the clock.
     """
 
     subject: Subject
     setting: Setting
     steers: Sequence[Steer | None]
     seed: int
-    head: nn.Module | None = None
+    head: nn.Module | None
+    now: Now
 
     @property
     def prompts(self) -> list[list[int]]:
@@ -72,10 +76,16 @@ class Job:
         return [Request(ids, params, steer) for ids, steer in zip(self.prompts, self.steers, strict=True)]
 
 
-def job_of(row: Row, setting: Setting, rewards: FreshRewards, seed: int) -> Job:
+def clock_of(device: torch.device, cpu_time: bool = False) -> Now:
+    """The wall time after all work of the device so far, or the CPU time of all threads of this process."""
+    return time.process_time if cpu_time else Clock(device).now
+
+
+def job_of(row: Row, setting: Setting, rewards: FreshRewards, seed: int, cpu_time: bool = False) -> Job:
     """The texts of a row in a table."""
     head = rewards.model(row.reward).network.head if row.reward else None
-    return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, head)
+    now = clock_of(rewards.subject.lm.device, cpu_time)
+    return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, head, now)
 
 
 def writer_of(row: Row, job: Job) -> Write:
@@ -91,19 +101,19 @@ def loop_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
         started: called behind the first token.
     """
     lm = job.subject.lm
-    clock, poll = Clock(lm.device), 1 if lm.device.type == "cpu" else ACCELERATOR_POLL
+    poll = 1 if lm.device.type == "cpu" else ACCELERATOR_POLL
 
     def write(tokens: int) -> Run:
         requests = job.requests(tokens)
-        start = clock.now()
+        start = job.now()
         batch = RunningBatch(lm)
         batch.add(requests, [tokens] * len(requests))
         batch.step()
-        first = clock.now()
+        first = job.now()
         started()
         while batch.active:
             batch.step(poll)
-        return Run(first - start, clock.now() - first, tokens)
+        return Run(first - start, job.now() - first, tokens)
 
     return write
 
@@ -111,14 +121,13 @@ def loop_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
 def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
     """Write by transformers' `generate`, sampling from the same number of candidates. Arguments as in `loop_writer`."""
     lm = job.subject.lm
-    clock, model = Clock(lm.device), lm.model
     batch = lm.batch(job.prompts)
 
     def write(tokens: int) -> Run:
         torch.manual_seed(job.seed)
-        first = FirstToken(clock, started)
-        start = clock.now()
-        model.generate(
+        first = FirstToken(job.now, started)
+        start = job.now()
+        lm.model.generate(
             input_ids=batch.ids,
             attention_mask=batch.mask.long(),
             do_sample=True,
@@ -126,7 +135,7 @@ def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Wri
             max_new_tokens=tokens,
             stopping_criteria=StoppingCriteriaList([first]),
         )
-        return Run(first.at - start, clock.now() - first.at, tokens)
+        return Run(first.at - start, job.now() - first.at, tokens)
 
     return write
 
@@ -135,13 +144,13 @@ def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Wri
 class FirstToken(StoppingCriteria):
     """Never stops a text; remembers when the first token was there."""
 
-    def __init__(self, clock: Clock, started: Callable[[], None]):
+    def __init__(self, now: Now, started: Callable[[], None]):
         self.at = 0.0
-        self._clock, self._started = clock, started
+        self._now, self._started = now, started
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         """Look at the time, once."""
         if not self.at:
-            self.at = self._clock.now()
+            self.at = self._now()
             self._started()
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)

@@ -92,7 +92,7 @@ def is_record(path: Path) -> bool:
     from trimtab.data.json_text import parse_json
 
     try:
-        found = parse_json(path.read_bytes())
+        found = parse_json(path.read_bytes()) if path.is_file() else None  # a pipe would wait for a writer
     except (InvalidData, OSError, ValueError):
         return False
     return isinstance(found, dict) and found.get("made_by") == MADE_BY
