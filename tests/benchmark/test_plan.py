@@ -12,7 +12,7 @@ from trimtab.benchmark.writers import job_of, writer_of
 
 ROW = {row.key: row for row in ROWS}
 SIZES = Sizes(lm=1000, trunk=500, cache_bytes=10)
-NO_LIMITS = Limits(1e30, 1e30)
+NO_LIMITS = Limits(1e30, 1e30, 1e30)
 SETTING = Setting(batch=2, prompt_tokens=5, top_k=3)
 
 
@@ -56,18 +56,26 @@ def test_without_limits_every_row_has_what_was_asked_for():
 
 def test_a_slow_row_writes_fewer_tokens_and_then_has_fewer_runs():
     row = ROW["rad-encoded"]
-    limits = Limits(operations(row, SETTING, 10, SIZES), 1e30)
+    limits = Limits(operations(row, SETTING, 10, SIZES), 1e30, 1e30)
     (case,) = plan([row], [SETTING], 24, 9, SIZES, limits)
-    assert (case.tokens, case.repeats) == (10, 3)
+    assert (case.tokens, case.repeats) == (10, 6)
     (fast,) = plan([ROW["plain"]], [SETTING], 24, 9, SIZES, limits)
     assert (fast.tokens, fast.repeats) == (24, 9)
+
+
+def test_a_row_whose_shortest_run_is_large_is_measured_with_few_runs():
+    row = ROW["rad-encoded"]
+    least = operations(row, SETTING, FEWEST_TOKENS, SIZES)
+    (case,) = plan([row], [SETTING], 24, 9, SIZES, Limits(least / 3, 1e30, 1e30))
+    assert FEWEST_TOKENS <= case.tokens < 7
+    assert case.repeats == 1
 
 
 def test_what_takes_too_long_is_left_out_with_a_reason():
     row = ROW["rad-encoded"]
     least = operations(row, SETTING, FEWEST_TOKENS, SIZES)
-    assert unfit(row, SETTING, SIZES, Limits(least, 0)) == ""
-    (left_out,) = plan([row], [SETTING], 24, 5, SIZES, Limits(least - 1, 0))
+    assert unfit(row, SETTING, SIZES, Limits(1.0, least, 0)) == ""
+    (left_out,) = plan([row], [SETTING], 24, 5, SIZES, Limits(1.0, least - 1, 0))
     assert isinstance(left_out, LeftOut)
     assert "TFLOP" in left_out.reason
 
@@ -79,5 +87,5 @@ def test_other_rows_without_a_place_are_left_out():
     assert "adapters" in unfit(ROW["arm-merged"], SETTING, SIZES._replace(adapters=False), NO_LIMITS)
     assert "1024" in unfit(ROW["rad"], SETTING._replace(top_k=1025), SIZES, NO_LIMITS)
     copies = 2 * 3 * (5 + FEWEST_TOKENS) * 10
-    assert not unfit(ROW["rad-cached"], SETTING, SIZES, Limits(1e30, copies))
-    assert "6 caches" in unfit(ROW["rad-cached"], SETTING, SIZES, Limits(1e30, copies - 1))
+    assert not unfit(ROW["rad-cached"], SETTING, SIZES, Limits(1e30, 1e30, copies))
+    assert "6 caches" in unfit(ROW["rad-cached"], SETTING, SIZES, Limits(1e30, 1e30, copies - 1))

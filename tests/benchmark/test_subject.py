@@ -6,8 +6,8 @@ from tiny import VOCABULARY, tiny_lm
 from trimtab.benchmark.subject import (
     Subject,
     SubjectSpec,
-    check_context,
-    check_layers,
+    check_fits,
+    configs_of,
     endless,
     load_subject,
     random_prompts,
@@ -52,16 +52,34 @@ def test_a_loaded_model_gives_two_thirds_of_its_layers(tmp_path):
     assert load_subject(SubjectSpec(str(tmp_path), device="cpu"), layers=3).layers == 3
 
 
-def test_faults_are_found_before_anything_is_measured(subject):
+def test_an_unknown_model_is_refused():
     with pytest.raises(ModelNotFound):
         load_subject(SubjectSpec("no/such/folder/here"))
-    with pytest.raises(InvalidSetting, match="layers=4"):
-        check_layers(4, subject.base)
-    check_context(subject, 40, 23, 64)
-    with pytest.raises(InvalidSetting, match="at most 63 together"):
-        check_context(subject, 40, 24, 20)
-    with pytest.raises(InvalidSetting, match="top_k=65"):
-        check_context(subject, 4, 4, 65)
+    with pytest.raises(ModelNotFound):
+        configs_of(SubjectSpec("no/such/folder/here"))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
+def test_what_does_not_fit_is_refused_without_weights(family, tmp_path):
+    lm = tiny_lm(family)  # a context of 64 tokens, one of them for BOS
+    lm.model.config.save_pretrained(tmp_path)
+    spec = SubjectSpec(str(tmp_path))
+    check_fits(spec, prompt_tokens=40, tokens=23, top_k=VOCABULARY, layers=3)
+    for wrong, named in [
+        ({"tokens": 24}, "at most 63 together"),
+        ({"top_k": VOCABULARY + 1}, "top_k=65"),
+        ({"layers": 4}, r"layers=4.*the 3 of"),
+    ]:
+        with pytest.raises(InvalidSetting, match=named):
+            check_fits(spec, **{"prompt_tokens": 40, "tokens": 23, "top_k": 20, "layers": None, **wrong})
+
+
+def test_the_context_of_a_smaller_base_counts():
+    check_fits(SubjectSpec("", "gpt2-large"), 1000, 23, 20, 12)
+    with pytest.raises(InvalidSetting, match="at most 1023"):
+        check_fits(SubjectSpec("", "gpt2-large"), 1000, 24, 20, None)
+    with pytest.raises(InvalidSetting, match="the 12 of 'gpt2-large'"):
+        check_fits(SubjectSpec("", "gpt2-large"), 20, 24, 20, 13)
 
 
 def test_prompts_are_random_different_and_the_same_again(subject):

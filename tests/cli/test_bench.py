@@ -65,6 +65,7 @@ def test_a_name_that_is_no_json_file_is_refused(trimtab, tmp_path):
         (("--tokens", "2"), "got tokens=2"),
         (("--prompt-tokens", "2000"), "context"),
         (("--device", "nonsense"), "device"),
+        (("--device", ""), "got an empty --device"),
         (("--shapes", "huge"), "got shapes='huge'"),
     ],
 )

@@ -12,7 +12,8 @@ from trimtab.benchmark.subject import Subject
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.heads.v_head import MAX_CANDIDATES
 
-RUNS = 3  # a row may take the time of this many runs of the largest size
+RUNS = 6  # a row may take the time of this many runs of the usual size
+SPARE = 1.5  # a run above the usual size may do this much more than the shortest texts need
 
 
 @final
@@ -20,15 +21,17 @@ class Limits(NamedTuple):
     """What a run may take on a device.
 
     Attributes:
-        operations: floating-point operations of one run.
+        usual: floating-point operations of one run; a row that does more has fewer tokens, and then fewer runs.
+        most: a row that does more than this is left out.
         cache_bytes: the copies of a KV cache.
     """
 
-    operations: float
+    usual: float
+    most: float
     cache_bytes: float
 
 
-LIMITS = {"cpu": Limits(8e12, 4e9), "cuda": Limits(2e15, 3e10)}
+LIMITS = {"cpu": Limits(1.5e12, 8e12, 4e9), "cuda": Limits(5e14, 2e15, 3e10)}
 
 
 class Sizes(NamedTuple):
@@ -116,7 +119,10 @@ def unfit(row: Row, setting: Setting, sizes: Sizes, limits: Limits) -> str:
         if copies > limits.cache_bytes:
             return f"the {setting.batch * setting.top_k} caches would take {copies / 1e9:.0f} GB"
     least = operations(row, setting, FEWEST_TOKENS, sizes)
-    return f"one run of {FEWEST_TOKENS} tokens takes {least / 1e12:.0f} TFLOP" if least > limits.operations else ""
+    if least > limits.most:
+        of_run = f"one run of {FEWEST_TOKENS} tokens takes {least / 1e12:.1f} TFLOP"
+        return f"{of_run}, expected at most {limits.most / 1e12:.0f}"
+    return ""
 
 
 def operations(row: Row, setting: Setting, tokens: int, sizes: Sizes) -> float:
@@ -139,7 +145,8 @@ def _trunk_tokens(row: Row, batch: int, prompt: int, k: int, tokens: int) -> flo
 
 def _case(row: Row, setting: Setting, tokens: int, repeats: int, sizes: Sizes, limits: Limits) -> Case:
     """As many tokens as one run may take, then as many runs."""
-    while tokens > FEWEST_TOKENS and operations(row, setting, tokens, sizes) > limits.operations:
+    room = max(limits.usual, SPARE * operations(row, setting, FEWEST_TOKENS, sizes))
+    while tokens > FEWEST_TOKENS and operations(row, setting, tokens, sizes) > room:
         tokens -= 1
-    of_run = operations(row, setting, tokens, sizes)
-    return Case(row, setting, tokens, max(1, min(repeats, int(RUNS * limits.operations / of_run))))
+    runs = int(RUNS * limits.usual / operations(row, setting, tokens, sizes))
+    return Case(row, setting, tokens, max(1, min(repeats, runs)))

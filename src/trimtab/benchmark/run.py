@@ -15,9 +15,10 @@ from trimtab.benchmark.memory import measure_memory
 from trimtab.benchmark.paired import Runs, time_in_turns
 from trimtab.benchmark.parts import Part, time_parts
 from trimtab.benchmark.plan import LIMITS, Case, LeftOut, Sizes, operations, plan, sizes_of
-from trimtab.benchmark.subject import Subject, SubjectSpec, check_context, load_subject
+from trimtab.benchmark.subject import Subject, SubjectSpec, check_fits, load_subject
 from trimtab.benchmark.writers import job_of, writer_of
 from trimtab.errors import InvalidSetting
+from trimtab.models.loading import check_device
 from trimtab.versions import versions
 
 MEMORY_OPERATIONS = 1e12  # what the start of a process counts for in the progress
@@ -52,7 +53,7 @@ class Measured:
 
 
 def prepare(spec: SubjectSpec, settings: BenchSettings) -> tuple[Subject, Measured]:
-    """Load the model, and plan what is measured.
+    """Check the settings, load the model, and plan what is measured.
 
     Raises:
         ModelNotFound: there is no such model.
@@ -62,9 +63,9 @@ def prepare(spec: SubjectSpec, settings: BenchSettings) -> tuple[Subject, Measur
     known = settings.resolved()
     assert known.tokens is not None
     assert known.repeats is not None
+    check_clock(settings, check_device(spec.device))
+    check_fits(spec, max(known.prompt_tokens or ()), known.tokens, max(known.top_k or ()), known.layers)
     subject = load_subject(spec, known.layers)
-    check_clock(settings, subject.lm.device)
-    check_context(subject, max(known.prompt_tokens or ()), known.tokens, max(known.top_k or ()))
     sizes, limits = sizes_of(subject), LIMITS.get(subject.lm.device.type, LIMITS["cuda"])
     planned = list(plan(known.table_rows, list(known.tables()), known.tokens, known.repeats, sizes, limits))
     cases = [each for each in planned if isinstance(each, Case)]

@@ -4,15 +4,17 @@ from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import torch
-from transformers import GenerationConfig
+from transformers import AutoConfig, GenerationConfig
 
-from trimtab.benchmark.shapes import find_shapes, random_lm
+from trimtab.benchmark.bench_settings import MOST
+from trimtab.benchmark.shapes import Shapes, find_shapes, random_lm
+from trimtab.checking import shown
 from trimtab.errors import InvalidSetting
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.layers import find_layers
-from trimtab.models.loading import check_device, load_frozen_lm
+from trimtab.models.loading import check_device, faults_of, find_model, load_frozen_lm, quiet_transformers
 
 
 class SubjectSpec(NamedTuple):
@@ -68,16 +70,16 @@ def load_subject(spec: SubjectSpec, layers: int | None = None) -> Subject:
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
-        InvalidSetting: there are no such shapes, more layers than the base has, or torch cannot use the device.
+        InvalidSetting: there are no such shapes, or torch cannot use the device.
     """
     if spec.shapes is None:
         lm = endless(load_frozen_lm(spec.model, spec.device, torch_dtype(spec.dtype)))
-        return Subject(lm, lm, check_layers(layers or max(1, 2 * lm.layers // 3), lm))
+        return Subject(lm, lm, layers or max(1, 2 * lm.layers // 3))
     shapes, dtype = find_shapes(spec.shapes), torch_dtype(spec.dtype)
     device = check_device(spec.device, dtype)
     lm = endless(random_lm(shapes.lm, spec.shapes, device, dtype))
     base = random_lm(shapes.reward, f"{spec.shapes}, rewards", device, dtype)
-    return Subject(lm, base, check_layers(layers or base.layers, base))
+    return Subject(lm, base, layers or base.layers)
 
 
 def endless(lm: FrozenLM) -> FrozenLM:
@@ -87,31 +89,44 @@ def endless(lm: FrozenLM) -> FrozenLM:
     return lm
 
 
-def check_layers(layers: int, base: FrozenLM) -> int:
-    """The number of layers, if the base has as many.
+def configs_of(spec: SubjectSpec) -> Shapes:
+    """The configs of the model and of the base of its rewards, without weights.
 
     Raises:
-        InvalidSetting: it has fewer.
+        ModelNotFound: nothing of that name can be loaded.
+        InvalidSetting: there are no such shapes.
     """
-    if layers > base.layers:
-        raise InvalidSetting(f"got layers={layers}, expected at most the {base.layers} of {base.name}")
-    return layers
+    if spec.shapes is not None:
+        return find_shapes(spec.shapes)
+    with quiet_transformers(), faults_of(spec.model):
+        folder = find_model(spec.model, weights=False)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).get_text_config()
+    return Shapes(config, config)
 
 
-def check_context(subject: Subject, prompt_tokens: int, tokens: int, top_k: int) -> None:
-    """Check that texts fit the contexts of the model and of its rewards, and k the vocabulary.
+def check_fits(spec: SubjectSpec, prompt_tokens: int, tokens: int, top_k: int, layers: int | None) -> None:
+    """Check that texts fit the contexts of the model and of its rewards, k the vocabulary, and layers the base.
+
+    It needs the configs only.
 
     Raises:
-        InvalidSetting: they do not.
+        ModelNotFound: nothing of that name can be loaded.
+        InvalidSetting: something does not fit.
     """
-    room = min(subject.lm.context_length, subject.base.context_length - 1)  # a reward puts BOS before a text
+    configs, name = configs_of(spec), spec.shapes or spec.model
+    lengths = [getattr(config, "max_position_embeddings", None) for config in configs]
+    room = min((length for length in lengths if length), default=MOST["prompt_tokens"]) - 1  # of a reward, for its BOS
     if prompt_tokens + tokens > room:
         raise InvalidSetting(
             f"got prompts of {prompt_tokens} tokens and texts of {tokens}, expected at most {room} together: the "
-            f"context of {subject.lm.name}"
+            f"context of {shown(name)}"
         )
-    if top_k > subject.lm.vocabulary_size:
-        raise InvalidSetting(f"got top_k={top_k}, expected at most the vocabulary size, {subject.lm.vocabulary_size}")
+    if top_k > configs.lm.vocab_size:
+        raise InvalidSetting(f"got top_k={top_k}, expected at most the vocabulary size, {configs.lm.vocab_size}")
+    if layers is not None and layers > configs.reward.num_hidden_layers:
+        raise InvalidSetting(
+            f"got layers={layers}, expected at most the {configs.reward.num_hidden_layers} of {shown(name)}"
+        )
 
 
 def random_prompts(lm: FrozenLM, rows: int, tokens: int, seed: int) -> list[list[int]]:

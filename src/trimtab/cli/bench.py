@@ -12,7 +12,7 @@ from trimtab.cli.console import error_console, legible, loading
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import DtypeOption, Force, Model
 from trimtab.data.files import shown_path
-from trimtab.errors import InvalidData, InvalidOutput
+from trimtab.errors import InvalidData, InvalidOutput, InvalidSetting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,6 +49,7 @@ def bench(
 
     Example: trimtab bench --rows own --rows arm --batch 8 --out bench.json
     """
+    check_names(shapes=shapes, device=device)
     target = check_target(out, force)
     with loading(shapes or model):
         from trimtab.benchmark.run import measure, prepare
@@ -67,6 +68,17 @@ def bench(
         raise typer.Exit(INTERRUPTED)
     if target is not None:
         write(record, target)
+
+
+def check_names(**names: str | None) -> None:
+    """Check that an option that names something is not empty.
+
+    Raises:
+        InvalidSetting: it is.
+    """
+    for option, name in names.items():
+        if name == "":
+            raise InvalidSetting(f"got an empty --{option}, expected a name, or no such option")
 
 
 def check_target(out: Path | None, force: bool) -> Path | None:
