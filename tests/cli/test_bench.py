@@ -19,6 +19,16 @@ def test_the_tables_are_printed(trimtab):
     assert "transformers' generate" not in shown
 
 
+def test_a_narrow_terminal_shows_the_parts_below_the_times(trimtab, monkeypatch):
+    wide = trimtab(*FEW).stdout
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = trimtab(*FEW).stdout
+    assert max(map(len, narrow.splitlines())) <= 80
+    heads = [[line.split() for line in shown.splitlines() if "sampling" in line] for shown in (wide, narrow)]
+    assert "over" in heads[0][0]
+    assert "over" not in heads[1][0]
+
+
 def test_the_record_and_the_tables_are_written(trimtab, tmp_path):
     out = tmp_path / "new" / "bench.json"
     done = trimtab(*FEW, "--out", out)

@@ -29,12 +29,12 @@ class Goal(NamedTuple):
 
 
 GOALS = (
-    Goal("the plain loop is as fast as transformers", "plain", "transformers", 1.05),
-    Goal("own state costs nothing", "own", "plain", 1.02),
-    Goal("ladder costs next to nothing", "ladder", "plain", 1.08),
-    Goal("ARM costs what its weights cost to read", "arm", "plain", None),
-    Goal("different steers cost what one steer costs: own state", "own-steers", "own", 1.05, (32,)),
-    Goal("different steers cost what one steer costs: ARM", "arm-steers", "arm", 1.05, (32,)),
+    Goal("plain is as fast as generate", "plain", "transformers", 1.05),
+    Goal("own state is free", "own", "plain", 1.02),
+    Goal("ladder is nearly free", "ladder", "plain", 1.08),
+    Goal("ARM is near its floor", "arm", "plain", None),
+    Goal("32 steers cost as one: own state", "own-steers", "own", 1.05, (32,)),
+    Goal("32 steers cost as one: ARM", "arm-steers", "arm", 1.05, (32,)),
 )
 
 

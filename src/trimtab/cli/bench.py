@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from trimtab.benchmark.run import Progress
+    from trimtab.benchmark.tables import Column
 
 INTERRUPTED = 130
 SUFFIX = ".json"
+WIDE = 132  # columns of a terminal that shows a whole table
 
 
 @expands
@@ -136,7 +138,8 @@ def show(record: dict[str, Any]) -> None:
     for table in record["tables"]:
         console.print()
         console.print(table_title(table), style="bold", markup=False)
-        console.print(row_table(table, record))
+        for columns in column_groups(record, console.width):
+            console.print(row_table(table, record, columns))
         for line in left_out(table):
             console.print(f"left out: {line}", style="dim", markup=False)
     console.print()
@@ -146,19 +149,29 @@ def show(record: dict[str, Any]) -> None:
         console.print(legible(line), markup=False)
 
 
-def row_table(table: dict[str, Any], record: dict[str, Any]) -> "Table":
+def column_groups(record: dict[str, Any], width: int) -> "list[list[Column]]":
+    """The columns of a table: all together, or on a narrow terminal the parts of a step below the times."""
+    from trimtab.benchmark.tables import PARTS, columns
+
+    every = columns(record)
+    if width >= WIDE:
+        return [every]
+    parts = [column for column in every if column[0] in PARTS.values()]
+    return [[column for column in every if column not in parts], parts]
+
+
+def row_table(table: dict[str, Any], record: dict[str, Any], columns: "list[Column]") -> "Table":
     """The rows of a table."""
     from rich.table import Table
 
-    from trimtab.benchmark.tables import columns, row_title
+    from trimtab.benchmark.tables import row_title
 
-    every = columns(record)
     shown = Table(box=None, pad_edge=False)
     shown.add_column("")
-    for title, _ in every:
+    for title, _ in columns:
         shown.add_column(title, justify="right")
     for row in table["rows"]:
-        shown.add_row(row_title(row, record), *(read(row) for _, read in every))
+        shown.add_row(row_title(row, record), *(read(row) for _, read in columns))
     return shown
 
 
