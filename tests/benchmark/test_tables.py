@@ -64,7 +64,7 @@ def test_times_have_three_digits():
 
 def test_a_ratio_shows_its_range_if_there_is_one():
     assert ratio_text(RATIO) == "1.50× (1.25–2.00)"
-    assert ratio_text({**RATIO, "pairs": 1}) == "1.50×"
+    assert ratio_text({**RATIO, "low": 1.5, "high": 1.5}) == "1.50×"
     assert ratio_text(None) == "–"
 
 

@@ -90,10 +90,10 @@ def milliseconds(seconds: float) -> str:
 
 
 def ratio_text(found: Record | None) -> str:
-    """The median of paired ratios and their range."""
+    """The median of paired ratios, and their range if there is one: a row over itself has none."""
     if found is None:
         return DASH
-    spread = f" ({found['low']:.2f}–{found['high']:.2f})" if found["pairs"] > 1 else ""
+    spread = f" ({found['low']:.2f}–{found['high']:.2f})" if found["low"] < found["high"] else ""
     return f"{found['median']:.2f}×{spread}"
 
 
