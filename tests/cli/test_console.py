@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from trimtab.cli.console import colour, error_console, loading, print_json
+from trimtab.cli.console import colour, error_console, loading, print_json, report_faults
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,15 @@ def test_colours_go_from_red_over_yellow_to_green(reward, expected):
 def test_the_error_console_writes_to_stderr_without_highlighting(capsys):
     error_console().print("3 rows skipped")
     assert capsys.readouterr() == ("", "3 rows skipped\n")
+
+
+def test_the_first_faults_of_a_table_are_named_legibly(capsys):
+    report_faults("a\x1b.csv", [])
+    assert capsys.readouterr().err == ""
+    report_faults("a\x1b.csv", ["line 2: got [x]"])
+    assert capsys.readouterr().err == "a<U+001B>.csv: 1 row skipped: line 2: got [x]\n"
+    report_faults("b", [f"line {number}: \x9b" for number in range(9)])
+    assert capsys.readouterr().err.startswith("b: 9 rows skipped: line 0: <U+009B>; line 1:")
 
 
 def test_json_is_one_line_without_characters_that_a_terminal_acts_on(capsys):

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from trimtab.cli.dataclass_options import expands
+from trimtab.cli.dataclass_options import as_option, expands
 from trimtab.errors import InvalidSetting
 
 
@@ -80,7 +80,15 @@ def test_values_of_another_type_and_unknown_flags_are_refused(play, wrong):
 
 def test_the_checks_of_the_dataclass_run(play):
     run, _ = play
-    assert isinstance(run("Title", "--pitch", "-1").exception, InvalidSetting)
+    refused = run("Title", "--pitch", "-1").exception
+    assert isinstance(refused, InvalidSetting)
+    assert str(refused) == "got --pitch -1.0, expected above 0"
+
+
+def test_only_options_of_the_command_are_named_as_options():
+    assert as_option("got top_k=-1, expected more", {"top_k"}) == "got --top-k -1, expected more"
+    assert as_option("got top_k=-1, expected more", {"seed"}) == "got top_k=-1, expected more"
+    assert as_option("got a seed=3", {"seed"}) == "got a seed=3"
 
 
 def test_help_lists_the_fields_under_their_title_with_brackets_intact(play):

@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 
 from tiny import tiny_lm, tiny_reward
 from trimtab.cli.app import app
+from trimtab.cli.sweep_command import load_readers
 from trimtab.errors import InvalidData, InvalidOutput, InvalidSetting, RewardNotFound, TrimtabError
+from trimtab.evaluation.run.sweep_settings import ScoringOptions
 
 QUICK = ["--samples", "2", "--max-new-tokens", "3", "--top-k", "5", "--batch-size", "2"]
 
@@ -58,7 +60,7 @@ def finished(place, tmp_path_factory):
 
 def test_one_command_writes_a_row_for_each_method(finished):
     out, printed = finished
-    assert "2 rows left out; first: line 2" in printed
+    assert "2 rows skipped: line 2" in printed
     assert "5 rows, judged by vader, profanity" in printed
     methods = ("unsteered", "top-k=0", "q=2", "q-calm+v=2", "best-of-2-by-q")
     assert {path.stem for path in out.glob("*.jsonl")} == {f"some--up--{method}" for method in methods}
@@ -102,6 +104,19 @@ def test_a_report_from_saved_texts_equals_the_first(copied):
 def test_a_report_measures_perplexity_and_profiles(copied, place):
     run("report", copied, "--profile", f"{place / 'v'}:calm", "--perplexity", place / "lm")
     assert all(len(row["profile"]) == 10 and "perplexity:lm" in row["figures"] for row in report_of(copied)["rows"])
+
+
+def test_other_weights_are_another_reader(place, tmp_path):
+    """Also where they differ in the middle of the model, where the fingerprint of the cards does not look."""
+    changed, found = shutil.copytree(place / "lm", tmp_path / "lm"), []
+    lm = tiny_lm("llama", seed=3)
+    lm.model.model.layers[0].mlp.up_proj.weight.data *= 3
+    lm.model.save_pretrained(changed)
+    for model in (place / "lm", changed):
+        _, identities = load_readers(ScoringOptions(perplexity=str(model)))
+        found.append(identities["perplexity:lm"])
+    assert found[0]["base_fingerprint"] == found[1]["base_fingerprint"]
+    assert found[0] != found[1]
 
 
 def test_damaged_times_are_named(copied):
@@ -174,7 +189,7 @@ def test_judges_are_measured_on_labels_and_shown_in_a_report(place, copied):
 def test_preferences_compare_rewards(place, tmp_path):
     rewards = ["--reward", place / "q", "--reward", f"{place / 'v'}:calm"]
     printed = run("preference", "--data", place / "pairs.jsonl", *rewards, "--down", "--out", tmp_path / "found.json")
-    assert "1 rows left out" in printed
+    assert "1 row skipped" in printed
     written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     (of_data,) = written["figures"].values()
     assert [set(figures) for figures in of_data.values()] == [{"accuracy", "ties"}] * 2
@@ -186,14 +201,14 @@ def test_preferences_compare_rewards(place, tmp_path):
 
 BAD = [
     (["--rounds", "-1"], "rounds=-1"),
-    (["--limit", "0"], "limit=0"),
-    (["--beta", "nan", "--reward", "q"], "beta=nan"),
-    (["--seed", "-1"], "seed=-1"),
-    (["--temperature", "nan"], "temperature=nan"),
+    (["--limit", "0"], "--limit 0"),
+    (["--beta", "nan", "--reward", "q"], "--beta nan"),
+    (["--seed", "-1"], "--seed -1"),
+    (["--temperature", "nan"], "--temperature nan"),
     (["--temperature", "0"], "temperature"),
-    (["--max-new-tokens", "-3"], "max_new_tokens=-3"),
+    (["--max-new-tokens", "-3"], "--max-new-tokens -3"),
     (["--format", "gif"], "expected one of png, svg, pdf"),
-    (["--iterations", "0"], "iterations=0"),
+    (["--iterations", "0"], "--iterations 0"),
     (["--judge", "vader"], "'vader' twice"),
     (["--judge", "onnx:/nowhere"], "one .onnx file"),
     (["--judge", "./nowhere"], "no such folder"),
@@ -348,7 +363,9 @@ def test_a_folder_of_an_earlier_version_is_reported_and_resumes(copied, place):
     """Its rows do not say what made them, and its readings not what the judges are made of."""
     for path in copied.glob("*.jsonl"):
         head, rest = path.read_text(encoding="utf-8").split("\n", 1)
-        path.write_text(json.dumps({"settings": json.loads(head)["settings"]}) + "\n" + rest, encoding="utf-8")
+        settings = json.loads(head)["settings"]
+        del settings["weights_fingerprint"]
+        path.write_text(json.dumps({"settings": settings}) + "\n" + rest, encoding="utf-8")
     for path in copied.glob("readings/*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         record["about"].pop("identity")

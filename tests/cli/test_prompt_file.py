@@ -26,6 +26,7 @@ def test_sources_that_cannot_be_continued_are_refused(tmp_path, prompts, source,
 @pytest.mark.parametrize("settings", [{"job": {"seed": 7}}, {"job": {"sampling": {"seed": 7, "n": 2}}}])
 def test_an_interrupted_run_resumes_with_the_seed_it_drew(tmp_path, settings):
     target = tmp_path / "out.jsonl"
+    target.write_text("{}\n", encoding="utf-8")
     (tmp_path / "out.jsonl.settings.json").write_text(json.dumps(settings), encoding="utf-8")
     assert resolve_seed(None, target) == 7
     assert resolve_seed(3, target) == 3
@@ -37,6 +38,7 @@ def test_a_new_run_draws_a_new_seed(tmp_path):
 
 @pytest.mark.parametrize("content", ["{broken", "[]", "{}", '{"job": 3}', '{"job": {"seed": "x"}}'])
 def test_damaged_settings_are_refused(tmp_path, content):
+    (tmp_path / "out.jsonl").write_text("{}\n", encoding="utf-8")
     (tmp_path / "out.jsonl.settings.json").write_text(content, encoding="utf-8")
     with pytest.raises(InvalidData, match=r"choose another path|remove the file"):
         resolve_seed(None, tmp_path / "out.jsonl")

@@ -69,12 +69,35 @@ def test_searches_can_be_replayed(trimtab, place, tmp_path):
 
 def test_rows_of_other_versions_are_pointed_out(trimtab, texts):
     texts.write_text(texts.read_text(encoding="utf-8").replace('"torch": "', '"torch": "0.'), encoding="utf-8")
-    assert "note: rows were written with torch 0." in trimtab("replay", texts).stderr
+    assert "note: rows say that they were written with torch 0." in trimtab("replay", texts).stderr
+
+
+def test_rows_of_another_device_are_pointed_out(trimtab, texts):
+    assert "note: " not in trimtab("replay", texts).stderr
+    texts.write_text(texts.read_text(encoding="utf-8").replace('"device": "cpu"', '"device": "H100"'), encoding="utf-8")
+    assert "note: rows say that they were written with device H100; this is cpu" in trimtab("replay", texts).stderr
+
+
+def test_a_file_with_a_trace_is_replayed(trimtab, place, teacher, tmp_path):
+    words = ["--model", place / "lm", "--max-new-tokens", 3, "--steer", f"{teacher}=+5", "--trace", "--json"]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(trimtab("generate", "w1 w2", *words).stdout, encoding="utf-8")
+    assert "1 rows: 1 the same" in trimtab("replay", path).stdout
+    row = json.loads(path.read_text(encoding="utf-8"))
+    row["trace"] = [{"text": "forged", "rewards": {}}]
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert "row 1: the tokens are the same, but not the row's trace" in trimtab("replay", path, check=False).stdout
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such file"), ("", "it is empty"), ("{}\n", "without provenance"), ("broken\n", "not JSON")],
+    [
+        (None, "no such file"),
+        ("", "it is empty"),
+        ('{"provenance": ' + "[" * 900 + "]" * 900 + "}\n", "too deeply"),
+        ("{}\n", "without provenance"),
+        ("broken\n", "not JSON"),
+    ],
 )
 def test_what_is_no_file_of_rows_is_refused(trimtab, tmp_path, content, message):
     path = tmp_path / "rows.jsonl"

@@ -120,4 +120,4 @@ def test_measuring_says_which_rows_are_skipped(trimtab, teacher, tmp_path):
     data = tmp_path / "data.csv"
     data.write_text(f"text,good\nw1 w2,1\nw31 w32,0\nw3,{'9' * 400}\n", encoding="utf-8")
     done = trimtab("rewards", "measure", teacher, "--data", data, "--column", "good", "--max-tokens", 6)
-    assert "data.csv: 1 rows skipped: line 4: got good='999" in done.stderr
+    assert "data.csv: 1 row skipped: line 4: got good='999" in done.stderr

@@ -1,6 +1,7 @@
 """`trimtab rewind` on a tiny language model, judged by a reward."""
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -89,6 +90,16 @@ def test_an_interrupted_file_resumes_with_the_same_rows(rewind, tmp_path):
     assert rows() == whole
     done = rewind(*files, "--top-k", 9, check=False)
     assert (done.status, "other settings" in done.stderr) == (1, True)
+
+
+def test_the_text_of_a_search_is_shown_though_the_page_cannot_be_written(rewind, tmp_path, monkeypatch):
+    def full(results, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("trimtab.rewind.page.write_page", full)
+    done = rewind("w1 w2", "--html", tmp_path / "page.html", check=False)
+    assert (done.status, done.stdout) == (1, rewind("w1 w2").stdout)
+    assert "free some space" in done.stderr
 
 
 def test_an_output_file_excludes_other_outputs(rewind, tmp_path):

@@ -33,10 +33,10 @@ def test_ranks_are_printed_and_written(trimtab, place, words):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--prefixes", 0], "prefixes=0"),
+        (["--prefixes", 0], "--prefixes 0"),
         (["--prefixes", 10_000], "10000 prefixes"),
-        (["--tokens", -3], "tokens=-3"),
-        (["--seed", -1], "seed=-1"),
+        (["--tokens", -3], "--tokens -3"),
+        (["--seed", -1], "--seed -1"),
         (["--attribute", "nothing"], "nothing"),
         (["--format", "gif"], "png, svg, pdf"),
         (["--out", "/dev/full"], "expected a folder"),

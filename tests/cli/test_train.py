@@ -21,7 +21,7 @@ QUICK += ["--no-bf16", "--checkpoints", "2", "--max-tokens", "6"]
 @pytest.mark.parametrize(
     "expected",
     [
-        "1 rows skipped",
+        "1 row skipped",
         "line 322: got good=7, expected a number in [0, 1]",
         "320, ",
         "texts longer than 6 tokens lose their end",
@@ -215,7 +215,7 @@ def test_texts_and_names_with_control_characters_do_not_reach_the_terminal(trimt
     done = trimtab("train", "labels", *words, "--epochs", 1, "--out", tmp_path / "reward")
     printed = done.stdout + done.stderr
     assert "40 rows" not in printed
-    assert "1 rows skipped" in printed
+    assert "1 row skipped" in printed
     assert not [character for character in printed if character < " " and character not in "\n\t\r"]
     assert "\x9b" not in printed
 

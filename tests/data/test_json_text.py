@@ -30,12 +30,22 @@ def test_texts_are_written_as_they_are_and_half_characters_as_escapes():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "NaN", "-Infinity", "[1e999]", "9" * 5000, "[" * 100_000, '{"a":' * 100_000, b"\xff\xfe\xfa", "nul"],
-    ids=range(10),
+    [
+        *("", "{", "NaN", "-Infinity", "[1e999]", "9" * 5000, "-" + "9" * 401, "nul", b"\xff\xfe\xfa"),
+        *("[" * 100_000, '{"a":' * 100_000, "[" * 201 + "]" * 201, '{"a":[' * 450 + "]}" * 450),
+    ],
+    ids=range(13),
 )
 def test_what_is_no_finite_json_is_refused(text):
     with pytest.raises(InvalidData, match="not JSON"):
         parse_json(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 300, "-" + "9" * 299, "[" * 200 + "]" * 200, '{"a":' * 200 + "1" + "}" * 200])
+def test_what_is_read_can_be_a_float_and_written_again(text):
+    value = parse_json(text)
+    assert json.loads(dump_json(value)) == value
+    assert not isinstance(value, int) or math.isfinite(float(value))
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)

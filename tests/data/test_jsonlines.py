@@ -4,11 +4,12 @@ import gzip
 import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from full_disk import files_of_at_most
-from trimtab.data.jsonlines import append_rows, drop_torn_line, parse_lines, read_lines
+from trimtab.data.jsonlines import append_rows, check_input, drop_torn_line, parse_lines, read_lines
 from trimtab.errors import InvalidData
 
 
@@ -105,3 +106,27 @@ def test_a_full_disk_leaves_the_file_as_it_was_and_is_named(tmp_path):
     with files_of_at_most(1000), pytest.raises(OSError, match=r"rows\.jsonl"):
         append_rows(path, [{"a": "x" * 600}, {"a": "y" * 600}])
     assert path.read_text(encoding="utf-8") == '{"a": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder", "it is a folder"),
+        ("/dev/null", "it is a device"),
+        ("none.jsonl", "there is no such file"),
+        ("x" * 300, "there is no such file"),
+        ("file/x.jsonl", "there is no such file"),
+    ],
+)
+def test_what_is_no_input_is_told(tmp_path, name, said):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for read in (check_input, lambda path: list(read_lines(path))):
+        with pytest.raises(InvalidData, match=said):
+            read(tmp_path / name)
+
+
+def test_standard_input_and_pipes_are_inputs(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("-")):
+        check_input(path)

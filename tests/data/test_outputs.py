@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.data.outputs import check_output, partial_path, remove_stale_partials, write_whole
+from trimtab.data.outputs import (
+    check_folder,
+    check_output,
+    partial_path,
+    remove_stale_partials,
+    set_new_mode,
+    write_whole,
+)
 from trimtab.errors import InvalidOutput
 
 
@@ -15,8 +22,20 @@ def test_a_new_file_in_a_new_folder_is_accepted_and_written(tmp_path):
     assert not path.parent.exists()
     write_whole(path, "text\u2028")
     assert path.read_text(encoding="utf-8") == "text\u2028"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [each.name for each in path.parent.iterdir()] == ["b.html"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_decides_the_mode_of_a_new_file(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "new", "text")
+        (tmp_path / "closed").touch(mode=0o600)
+        set_new_mode(tmp_path / "closed")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {mode}
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", ["/dev/full", "/dev/null", "folder", "pipe", "file/x.html", "loop", "x" * 300, "a\0b"])
@@ -99,3 +118,25 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     monkeypatch.undo()
     write_whole(path, "new")
     assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["file", "below a file", "device", "loop", "long"])
+def test_what_is_no_folder_is_refused(tmp_path, kind):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    path = {
+        "file": tmp_path / "file",
+        "below a file": tmp_path / "file" / "sub",
+        "device": type(tmp_path)("/dev/full"),
+        "loop": tmp_path / "loop",
+        "long": tmp_path / ("x" * 300),
+    }[kind]
+    with pytest.raises(InvalidOutput, match="--out"):
+        check_folder(path, "--out")
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_folders_that_can_be_made_are_accepted(tmp_path):
+    check_folder(tmp_path, "--out")
+    check_folder(tmp_path / "new" / "deeper", "--out")
+    assert not (tmp_path / "new").exists()

@@ -1,6 +1,7 @@
 """The file with the agreement of judges and data sets: kept by data set, checked before work, refused if damaged."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +19,12 @@ def test_saved_agreements_of_several_data_sets_stay(tmp_path):
         "one": {"vader": FIGURES, "profanity": {**FIGURES, "auc": 0.25}},
         "two": {"vader": FIGURES},
     }
+
+
+def test_no_figures_are_lost_between_two_writers(tmp_path):
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: save_agreement(tmp_path, f"data{number}", {"vader": FIGURES}), range(24)))
+    assert set(read_agreement(tmp_path)) == {f"data{number}" for number in range(24)}
 
 
 def test_a_figure_that_is_not_finite_is_null(tmp_path):

@@ -1,6 +1,7 @@
 """Checks of inputs and outputs before any work."""
 
-import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,9 +10,8 @@ from trimtab.evaluation.checks import (
     check_at_least,
     check_different,
     check_files,
-    check_folder,
     check_template,
-    hash_of_file,
+    holding,
     write_in,
 )
 
@@ -26,28 +26,6 @@ def test_a_name_may_stand_there_once():
     check_different("reward", ["a", "b"])
     with pytest.raises(InvalidSetting, match="'a' twice"):
         check_different("reward", ["a", "b", "a"])
-
-
-@pytest.mark.parametrize("kind", ["file", "below a file", "device", "loop", "long"])
-def test_what_is_no_folder_is_refused(tmp_path, kind):
-    (tmp_path / "file").write_text("mine", encoding="utf-8")
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    path = {
-        "file": tmp_path / "file",
-        "below a file": tmp_path / "file" / "sub",
-        "device": type(tmp_path)("/dev/full"),
-        "loop": tmp_path / "loop",
-        "long": tmp_path / ("x" * 300),
-    }[kind]
-    with pytest.raises(InvalidOutput, match="--out"):
-        check_folder(path, "--out")
-    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
-
-
-def test_folders_that_can_be_made_are_accepted(tmp_path):
-    check_folder(tmp_path, "--out")
-    check_folder(tmp_path / "new" / "deeper", "--out")
-    assert not (tmp_path / "new").exists()
 
 
 def test_files_of_others_are_refused_and_ours_are_replaced(tmp_path):
@@ -68,10 +46,19 @@ def test_a_link_is_followed_and_stays(tmp_path):
     assert (tmp_path / "real").read_text(encoding="utf-8") == "new"
 
 
-def test_the_hash_is_that_of_the_bytes(tmp_path):
-    (tmp_path / "data").write_bytes(b"abc")
-    assert hash_of_file(tmp_path / "data") == hashlib.sha256(b"abc").hexdigest()
-    assert hash_of_file(tmp_path / "hub-id") == ""
+def test_a_file_is_held_by_one_at_a_time_whatever_the_length_of_its_name(tmp_path):
+    inside, most = [], []
+
+    def add(number):
+        with holding(tmp_path / "new", "x" * 250):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.001)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(32)))
+    assert most == [1] * 32
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from tiny import tiny_lm, tiny_reward
 from tiny_job import JOB, LINES, json_rows, rewind_job, run_job, write_lines
 from trimtab import jobs
-from trimtab.data.jsonlines import read_lines
+from trimtab.data.jsonlines import Line, read_lines
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.jobs.replay import replay_rows
 from trimtab.language_model import LanguageModel
@@ -100,6 +101,79 @@ def test_a_row_with_a_damaged_field_is_named_and_the_others_are_compared(lm, wri
     assert [result.fault for result in found[1:]] == [None] * 7
 
 
+def test_one_bad_row_does_not_condemn_its_batch(lm, written):
+    """Neither one without a prompt, nor one whose prompt cannot be written."""
+    rows = json_rows(written)
+    rows[0]["prompt"], rows[4]["prompt"] = None, "w1 " * 500
+    found = replay_rows(list(read_lines(write_lines(written, rows))), loader(lm))
+    assert [result.number for result in found if result.fault] == [1, 5]
+
+
+def test_each_prompt_is_written_once_with_all_its_samples(lm, written, monkeypatch):
+    asked, generate = [], LanguageModel.generate
+
+    def spy(self, prompts, *more):
+        asked.append(list(prompts))
+        return generate(self, prompts, *more)
+
+    monkeypatch.setattr(LanguageModel, "generate", spy)
+    assert all(result.fault is None for result in replay_rows(list(read_lines(written)), loader(lm), batch_size=4))
+    assert [len(prompts) for prompts in asked] == [2, 2], "4 texts at once: 2 prompts with 2 samples each"
+    assert len({prompt for prompts in asked for prompt in prompts}) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            lambda row: row["rewards"].update(zip(row["rewards"], reversed(row["rewards"].values()), strict=True)),
+            "rewards",
+        ),
+        (lambda row: row.update(rewards={f"x:{n}": of for n, of in enumerate(row["rewards"].values())}), "rewards"),
+        (lambda row: [row.pop(name) for name in ("rewards", "text", "tokens")], "lacks text, tokens, rewards"),
+        (lambda row: row.update(trace=[{"text": "forged", "rewards": {}}]), "trace"),
+        (lambda row: row["provenance"]["sampling"].update(top_k=6), "texts differ|sampling"),
+        (lambda row: row["provenance"]["steer"][0].update(reward="kindness"), "rewards"),
+        (lambda row: row["provenance"]["steer"][0].update(reward=7), "without a name"),
+        (lambda row: row["provenance"].update(model="gpt-9"), "model"),
+        (lambda row: row["provenance"].pop("device"), "no device"),
+        (lambda row: row["provenance"].update(dtype=[]), "dtype"),
+        (lambda row: row["provenance"]["job"].update(kind=[]), r"kind \[\]"),
+        (lambda row: row["provenance"]["sampling"].update(stop=5), "stop"),
+        (lambda row: row["provenance"].update(steer=7), "no list of rewards"),
+        (lambda row: row.update(token_ids=[]), "from token 1 on"),
+    ],
+)
+def test_forged_rows_are_named(lm, written, change, named):
+    rows = json_rows(written)
+    change(rows[3])
+    found = replay_rows(list(read_lines(write_lines(written, rows))), loader(lm))
+    assert re.search(named, found[3].fault)
+    assert [result.number for result in found if result.fault] == [4]
+
+
+def test_a_reward_may_have_another_name_where_the_row_uses_it_throughout(lm, written):
+    rows = json_rows(written)
+    for row in rows:
+        row["provenance"]["steer"][0] |= {"reward": "renamed", "source": "elsewhere/renamed"}
+        row["rewards"] = {name.replace("tiny-q", "renamed"): of for name, of in row["rewards"].items()}
+    found = replay_rows(list(read_lines(write_lines(written, rows))), loader(lm))
+    assert [result.fault for result in found] == [None] * 8
+
+
+def test_a_trace_is_compared(lm, tmp_path):
+    source = write_lines(tmp_path / "in.jsonl", [{"prompt": "w1 w2"}])
+    run_job(lm, source, tmp_path / "out.jsonl", job=replace(JOB, trace=True))
+    rows = json_rows(tmp_path / "out.jsonl")
+    assert rows[0]["provenance"]["job"]["trace"]
+    path = write_lines(tmp_path / "again.jsonl", rows)
+    assert [result.fault for result in replay_rows(list(read_lines(path)), loader(lm))] == [None, None]
+    rows[0]["trace"][1]["candidates"][0]["rewards"]["tiny-q:kind"] += 0.2
+    del rows[1]["trace"]
+    found = replay_rows(list(read_lines(write_lines(path, rows))), loader(lm))
+    assert [result.fault.rpartition(" ")[2] for result in found] == ["trace", "trace"]
+
+
 def test_searches_are_searched_again(lm, tmp_path):
     job = rewind_job()
     prompt = jobs.NumberedPrompt(1, "w1 w2", {"prompt": "w1 w2"})
@@ -111,6 +185,9 @@ def test_searches_are_searched_again(lm, tmp_path):
     path = write_lines(tmp_path / "out.jsonl", [jobs.describe_search(prompt, result, job)])
     (same,) = replay_rows(list(read_lines(path)), lambda job: (lm, None, shortness))
     assert same.fault is None
+    for change in ({"commits": []}, {"iterations": 999}, {"taken_back": 9}):
+        (forged,) = replay_rows([Line(1, json_rows(path)[0] | change, None)], lambda job: (lm, None, shortness))
+        assert forged.fault.endswith(f"the row's {next(iter(change))}")
     (other,) = replay_rows(list(read_lines(path)), lambda job: (lm, None, lambda prompt, text: len(text) / 99))
     assert "the judge is another one" in other.fault
 

@@ -10,8 +10,11 @@ import pytest
 from tiny import tiny_reward
 from tiny_job import JOB, json_rows, run_job, write_lines
 from trimtab import errors
-from trimtab.jobs.targets import FileTarget, StreamTarget, differences, drawn_seed, open_target, settings_path
+from trimtab.data.differences import differences
+from trimtab.engines.provenance import MACHINE
+from trimtab.jobs.targets import FileTarget, StreamTarget, drawn_seed, open_target, settings_path
 
+SETTINGS = {"job": {"kind": "generate", "model": "tiny"}}
 PROMPTS = [{"prompt": "w1 w2"}, {"prompt": "w3"}]
 
 
@@ -41,16 +44,15 @@ def test_the_message_names_the_setting_that_differs(lm, source, tmp_path):
 
 def test_versions_and_device_alone_do_not_refuse_a_resume():
     there = {"trimtab": "0.1", "torch": "2.0", "device": "cuda:0", "base_fingerprint": "a"}
-    assert differences(there, {**there, "trimtab": "0.2", "torch": "2.1", "device": "cpu"}) == ""
-    assert differences(there, {**there, "base_fingerprint": "b"}) == "base_fingerprint: 'a' there, 'b' here"
-    assert differences({}, {"job": 1}) == "job: None there, 1 here"
+    assert differences(there, {**there, "trimtab": "0.2", "torch": "2.1", "device": "cpu"}, MACHINE) == ""
+    assert differences(there, {**there, "base_fingerprint": "b"}, MACHINE) == "base_fingerprint: 'a' there, 'b' here"
 
 
 HOLD = """
 import sys
 from trimtab.jobs.targets import FileTarget
 from pathlib import Path
-with FileTarget(Path(sys.argv[1])).claimed({"seed": 1}):
+with FileTarget(Path(sys.argv[1])).claimed({"job": {"kind": "generate", "model": "tiny"}}):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -63,12 +65,12 @@ def test_a_second_process_on_one_file_is_refused(tmp_path):
         assert holder.stdout.readline() == "held\n"
         with (
             pytest.raises(errors.InvalidOutput, match="another process writes"),
-            FileTarget(target).claimed({"seed": 1}),
+            FileTarget(target).claimed(SETTINGS),
         ):
             pass
         holder.stdin.write("\n")
         holder.stdin.close()
-    with FileTarget(target).claimed({"seed": 1}):
+    with FileTarget(target).claimed(SETTINGS):
         pass
 
 
@@ -118,6 +120,109 @@ def test_a_hyphen_is_standard_output(capsys):
         assert isinstance(target, StreamTarget)
         target.append([{"line": 1}])
     assert capsys.readouterr().out == '{"line": 1}\n'
+
+
+@pytest.mark.parametrize("hidden", ["\x9b31m", "\x7f", "\u202e", "\x1b[31m"])
+def test_a_stream_shows_no_character_that_a_terminal_acts_on(capsys, hidden):
+    with open_target(Path("-")) as target:
+        target.append([{"text": hidden}])
+    out = capsys.readouterr().out
+    assert hidden not in out
+    assert json.loads(out) == {"text": hidden}
+
+
+@pytest.mark.parametrize("content", ["my notes", "{}", '{"job": 3}', '{"job": {}}', "[" * 300, ""])
+@pytest.mark.parametrize("rows", [None, "", '{"line": 1}\n'])
+def test_notes_in_the_place_of_the_settings_are_refused_and_stay(tmp_path, content, rows):
+    target = tmp_path / "out.jsonl"
+    if rows is not None:
+        target.write_text(rows, encoding="utf-8")
+    settings_path(target).write_text(content, encoding="utf-8")
+    with pytest.raises(errors.InvalidData, match="no settings of ours"):
+        FileTarget(target)
+    assert settings_path(target).read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize("kind", ["folder", "device", "input"])
+def test_settings_that_cannot_be_written_are_refused_before_any_work(tmp_path, kind):
+    target, source = tmp_path / "out.jsonl", tmp_path / "out.jsonl.settings.json"
+    if kind == "folder":
+        source.mkdir()
+    elif kind == "device":
+        source.symlink_to("/dev/null")
+    else:
+        write_lines(source, PROMPTS)
+    with pytest.raises(errors.InvalidOutput, match=r"settings.* expected"):
+        FileTarget(target, source if kind == "input" else None)
+
+
+def test_a_link_in_the_place_of_the_settings_is_followed_and_stays(lm, source, tmp_path):
+    settings_path(tmp_path / "out.jsonl").symlink_to(tmp_path / "real.json")
+    for _ in range(2):
+        run_job(lm, source, tmp_path / "out.jsonl")
+    assert settings_path(tmp_path / "out.jsonl").is_symlink()
+    assert (tmp_path / "real.json").is_file()
+
+
+def test_rows_with_and_without_a_trace_are_never_mixed(lm, source, tmp_path):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    with pytest.raises(errors.InvalidData, match=r"job\.trace: False there, True here"):
+        run_job(lm, source, target, job=replace(JOB, trace=True))
+
+
+def test_older_settings_lack_newer_fields_and_resume_with_their_defaults(lm, source, tmp_path):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    settings = json.loads(settings_path(target).read_text(encoding="utf-8"))
+    del settings["job"]["trace"], settings["job"]["sampling"]["top_p"]
+    settings_path(target).write_text(json.dumps(settings), encoding="utf-8")
+    target.write_text("".join(target.read_text(encoding="utf-8").splitlines(keepends=True)[:2]), encoding="utf-8")
+    FileTarget(target).check_job(JOB)
+    with pytest.raises(errors.InvalidData, match=r"job\.trace: False there, True here"):
+        FileTarget(target).check_job(replace(JOB, trace=True))
+    run_job(lm, source, target)
+    assert len(json_rows(target)) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("{broken", "line 2: not JSON"),
+        ("[1]", "line 2: got list"),
+        ('{"line": [1], "sample": 0}', r"line 2: 'line' is \[1\]"),
+        ('{"line": true, "sample": 0}', "line 2: 'line' is True"),
+        ('{"line": 1, "sample": 0, "text": "", "token_ids": [0.5]}', "line 2: 'token_ids' is"),
+        ('{"sample": 0}', "line 2: it has no 'line'"),
+        ('{"line": 1' + "0" * 400 + "}", "line 2: not JSON"),
+        ('{"line": ' + "[" * 900 + "]" * 900 + "}", "line 2: not JSON"),
+    ],
+)
+def test_a_damaged_line_in_the_middle_is_named_and_the_file_stays(lm, source, tmp_path, line, fault):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    rows = target.read_text(encoding="utf-8").splitlines(keepends=True)
+    target.write_text("".join([rows[0], line + "\n", *rows[2:]]), encoding="utf-8")
+    before = target.read_bytes()
+    with pytest.raises(errors.InvalidData, match=f"is damaged: {fault}"):
+        run_job(lm, source, target)
+    assert target.read_bytes() == before
+
+
+def test_a_sample_that_is_there_twice_does_not_finish_a_prompt(lm, source, tmp_path):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    rows = target.read_text(encoding="utf-8").splitlines(keepends=True)
+    target.write_text("".join([rows[0], rows[0], *rows[2:]]), encoding="utf-8")
+    run_job(lm, source, target)
+    assert sorted((row["line"], row["sample"]) for row in json_rows(target)) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+def test_a_seed_is_drawn_anew_for_a_target_without_rows(lm, source, tmp_path):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    target.unlink()
+    assert drawn_seed(target) != JOB.sampling.seed
 
 
 def test_the_seed_of_an_interrupted_run_is_drawn_again(lm, source, tmp_path):

@@ -69,7 +69,7 @@ def test_saving_replaces_an_older_reward_and_no_other_files(llama, tmp_path):
     with pytest.raises(errors.InvalidSetting, match=r"thesis\.txt"):
         reward.save_pretrained(folder)
     assert (folder / "thesis.txt").read_text() == "years of work"
-    with pytest.raises(errors.InvalidSetting, match="is a file"):
+    with pytest.raises(errors.InvalidOutput, match="is a file"):
         reward.save_pretrained(folder / "thesis.txt")
 
 

@@ -28,7 +28,7 @@ def test_new_and_empty_folders_and_those_of_a_reward_are_taken(tmp_path):
 
 def test_files_and_folders_with_other_files_are_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(InvalidSetting, match="it is a file"):
+    with pytest.raises(InvalidOutput, match="it is a file"):
         check_target(tmp_path / "notes.txt")
     with pytest.raises(InvalidSetting, match=r"it holds 'notes\.txt'"):
         check_target(tmp_path)
@@ -36,7 +36,7 @@ def test_files_and_folders_with_other_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize("path", ["x" * 300, "x" * 300_000, "a\0b"])
 def test_a_path_that_no_folder_can_have_is_refused_in_short(path):
-    with pytest.raises(InvalidOutput, match="expected a path that can be written") as caught:
+    with pytest.raises(InvalidOutput, match="expected a folder that can be written") as caught:
         check_target(path)
     assert len(str(caught.value)) < 300
 

@@ -21,6 +21,7 @@ class Case:
         limit: seconds until it counts as a hang.
         tells: where a refusal is explained: "stderr"; "stdout" where the explanation is the result.
         leaves: why a refused case leaves files, such as the rows of the lines that are right.
+        loads: why weights are read before a refusal, such as that a text is compared.
     """
 
     words: tuple[str, ...]
@@ -30,6 +31,7 @@ class Case:
     limit: float = 60.0
     tells: Literal["stderr", "stdout"] = "stderr"
     leaves: str = ""
+    loads: str = ""
 
     @property
     def name(self) -> str:

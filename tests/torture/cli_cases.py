@@ -10,9 +10,10 @@ from typing import Any, final
 
 from torture.case import Case
 from torture.client import Ended, Server, run_alone, spread
-from torture.tables import bench, evaluate, generate, rewards, rewind, top, train
+from torture.edited_rows import build_edited_rows
+from torture.tables import bench, edited, evaluate, generate, rewards, rewind, top, train
 from torture.tables.values import EVALUATE, GENERATE_FILE
-from torture.verdict import faults_of, snapshot
+from torture.verdict import faults_of, late_faults, snapshot
 from torture.world import build_world, copy_world, remove_world
 
 TABLES = {
@@ -23,7 +24,9 @@ TABLES = {
     "evaluate": evaluate,
     "bench": bench,
     "top": top,
+    "edited": edited,
 }
+PROMPT = ("generate", "edited")  # tables whose refusals come before weights, or say why not; the others are counted
 
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a copy of the world is made faster in memory
 
@@ -62,6 +65,8 @@ def prepare_world(folder: Path, server: Server) -> Path:
         done = server.run(world, argv=list(words), limit=120)
         if done.code != 0:  # the cases that need it fail, the others still run
             print(f"cannot build a part of the world: {words}: {done.stderr[-500:]}", file=sys.stderr)
+            return world
+    build_edited_rows(world)
     return world
 
 
@@ -93,7 +98,8 @@ def run_case(table: str, case: Case, folder: Path, before: dict[str, str], serve
         ended = run_alone(list(case.words), folder, case.env, case.limit, case.stdin)
     else:
         ended = server.run(folder, case.limit, argv=list(case.words), stdin=case.stdin)
-    return Result(case.name, table, case.why, ended, faults_of(case, ended, folder, before))
+    late = late_faults(case, ended) if table in PROMPT else []
+    return Result(case.name, table, case.why, ended, [*faults_of(case, ended, folder, before), *late])
 
 
 def show(result: Result) -> None:

@@ -23,6 +23,7 @@ SMALLEST = 1500  # bytes; what the command says must fit
 FULL = re.compile(r"no space left|disk.{0,20}full|free (some )?space|file too large|quota", re.IGNORECASE)
 TMPFS = 64 << 20
 BALLAST = "ballast"
+TMPFS_LABEL = "bytes left on a tmpfs"
 
 
 def run_full_disks(world: Path, several: list[Server], only: str, sizes: int = SIZES) -> list[Result]:
@@ -99,7 +100,7 @@ def fill_tmpfs(world: Path, disk: Path, sizes: int, chosen: list[str]) -> list[R
             stopped = server.run(folder, LIMIT, argv=list(COMMANDS[name]))
             (disk / BALLAST).unlink()
             ended = server.run(folder, LIMIT, argv=list(COMMANDS[name]))
-            results.append(judge(f"{name}: {free} bytes left on a tmpfs", stopped, ended, expected, folder))
+            results.append(judge(f"{name}: {free} {TMPFS_LABEL}", stopped, ended, expected, folder))
     server.close()
     return results
 

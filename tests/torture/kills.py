@@ -13,6 +13,8 @@ SEED = 11
 KILLS_BY_TIME, KILLS_WHILE_SAVING = 4, 6  # of each command
 LIMIT = 180.0
 NEVER = 10**9
+ATTEMPTS = 4  # at killing a command, each in half the time
+KILLED = ", died=True"  # at the end of the name of a kill that killed
 
 
 def run_kills(world: Path, several: list[Server], only: str, each: tuple[int, int] | None = None) -> list[Result]:
@@ -57,9 +59,13 @@ def kill_once(
     server: Server, world: Path, place: Path, name: str, number: int, how: dict[str, Any], expected: dict[str, str]
 ) -> Result:
     """Kill a command once, run it again, and compare."""
-    folder = copy_inputs(world, place / name / str(number))
     words = list(COMMANDS[name])
-    killed = server.run(folder, LIMIT, argv=words, **how)
+    for attempt in range(ATTEMPTS):
+        folder = copy_inputs(world, place / name / f"{number}-{attempt}")
+        killed = server.run(folder, LIMIT, argv=words, **how)
+        if killed.code != 0 or "kill_after" not in how:
+            break
+        how = {"kill_after": how["kill_after"] / 2}  # it had ended before
     ended = server.run(folder, LIMIT, argv=words)
     faults: list[str] = []
     if killed.code not in (-9, 0):
@@ -69,6 +75,8 @@ def kill_once(
     elif different := differences(expected, outputs(folder)):
         faults.append(f"other files: {', '.join(different)[:400]}")
     moment = ", ".join(f"{key}={value}" for key, value in how.items())
-    result = Result(f"{name}: {moment}, died={killed.code == -9}", "kills", "resumes", ended, faults)
+    result = Result(
+        f"{name}: {moment}{KILLED if killed.code == -9 else ', died=False'}", "kills", "resumes", ended, faults
+    )
     show(result)
     return result

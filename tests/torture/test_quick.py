@@ -7,11 +7,12 @@ import pytest
 from torture.call_world import calls
 from torture.calls import run_named
 from torture.case import Case
-from torture.cli_cases import all_cases, prepare_world, run_cases
+from torture.cli_cases import Result, all_cases, prepare_world, run_cases
 from torture.client import Ended, servers
-from torture.full_disk import limit_files
-from torture.kills import run_kills
-from torture.verdict import faults_of, snapshot
+from torture.full_disk import TMPFS_LABEL, limit_files
+from torture.kills import KILLED, run_kills
+from torture.run import skipped, too_few
+from torture.verdict import faults_of, late_faults, snapshot
 
 CASES, CALLS, SEED = 60, 80, 5
 
@@ -70,6 +71,29 @@ def test_runs_on_a_full_disk_end_with_the_same_files(server, world, tmp_path):
 )
 def test_each_kind_of_fault_is_seen(case, ended, kind, tmp_path):
     assert [fault.partition(":")[0] for fault in faults_of(case, ended, tmp_path, snapshot(tmp_path))] == [kind]
+
+
+def test_a_refusal_that_reads_weights_first_is_a_fault_without_a_reason():
+    late = Ended(1, False, 1.0, "", "trimtab: no\n", loads=1)
+    assert [fault.partition(":")[0] for fault in late_faults(Case(("x",)), late)] == ["late refusal"]
+    assert late_faults(Case(("x",), loads="they are compared"), late) == []
+    assert late_faults(Case(("x",), "fine"), late) == []
+
+
+@pytest.mark.parametrize(("part", "count"), [("cli", 300), ("calls", 200), ("kills", 40)])
+def test_a_part_that_ran_too_little_is_a_fault(part, count):
+    done = Result(f"generate: kill_after=1{KILLED}", part, None, Ended(0, False, 1.0, "", ""), [])
+    survived = Result("generate: kill_after=1, died=False", part, None, Ended(0, False, 1.0, "", ""), [])
+    assert too_few(part, [done] * count) == ""
+    assert f"expected at least {count}" in too_few(part, [done] * (count - 1))
+    assert bool(too_few(part, [survived] * count)) == (part == "kills")
+
+
+def test_a_small_tmpfs_that_was_skipped_is_told():
+    disk = Result("generate: files of at most 2000 bytes", "disk", None, Ended(0, False, 1.0, "", ""), [])
+    small = Result(f"generate: 7 {TMPFS_LABEL}, stopped=True", "disk", None, Ended(0, False, 1.0, "", ""), [])
+    assert "small tmpfs was skipped" in skipped({"disk": [disk]})[0]
+    assert skipped({"disk": [disk, small]}) == skipped({"cli": []}) == []
 
 
 def test_changed_and_left_files_are_seen(tmp_path):

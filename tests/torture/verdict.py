@@ -9,7 +9,9 @@ from pathlib import Path
 from torture.case import Case
 from torture.client import Ended
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")  # line breaks and tabs are fine
+CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)  # line breaks and tabs are fine
 OURS = "trimtab: "
 USAGE_STATUS = 2
 TEMPORARY = re.compile(r"(^|/)\.[^/]*-[^/]*(?<!\.lock)$|\.partial$|\.kept$|\.tmp$")
@@ -61,6 +63,17 @@ def refusal_faults(case: Case, ended: Ended) -> list[str]:
     """What is wrong with a refusal, if it is one."""
     if ended.code == 0:
         return [f"silent acceptance: printed {ended.stdout[:120]!r}"]
+    return message_faults(case, ended)
+
+
+def late_faults(case: Case, ended: Ended) -> list[str]:
+    """A refusal before which weights were read, without a reason."""
+    late = case.why is None and ended.code != 0 and ended.loads and not case.loads
+    return [f"late refusal: weights were read before {last_line(ended)}"] if late else []
+
+
+def message_faults(case: Case, ended: Ended) -> list[str]:
+    """What is wrong with what a refusal says."""
     if case.tells == "stdout" and ended.code == 1 and ended.stdout.strip():
         return []
     if ended.code != 1 or "Traceback" in ended.stderr:

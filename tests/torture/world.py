@@ -14,7 +14,7 @@ from torture.broken_models import build_broken_models
 from torture.broken_rewards import build_broken_rewards
 from trimtab.models.frozen_lm import FrozenLM
 
-ESCAPE = "\x1b[31mred\x1b]0;title\x07"
+ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b32m\x7f\u202e"
 DEEP = 100_000
 
 

@@ -12,7 +12,7 @@ from tiny import tiny_lm
 from trimtab import errors
 from trimtab.training.fit import RunOptions
 from trimtab.training.labels import train_from_labels
-from trimtab.training.run_folder import RunFolder, check_folder
+from trimtab.training.run_folder import RunFolder, check_named_folder
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +144,6 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, kind):
     names = {"device": "/dev/null", "under a file": tmp_path / "file" / "run", "long": tmp_path / ("x" * 300) / "run"}
     path = Path(names.get(kind, tmp_path / kind))
     with pytest.raises(errors.InvalidOutput, match="--targets"):
-        check_folder(path, "--targets")
+        check_named_folder(path, "--targets")
     with pytest.raises(errors.InvalidOutput, match="--run"):
         RunFolder(path).check()

@@ -16,7 +16,12 @@ from trimtab.errors import TrimtabError
 from trimtab.rewards.card import UncheckedReward
 
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
-FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+FREE_SPACE = "; free some space and run the same command again"
+ADVICE = {
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EFBIG: "; raise the limit of the size of a file, as `ulimit -f` shows it, or choose another disk",
+}
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # how torch says it
 
 app = typer.Typer(
@@ -83,8 +88,7 @@ def explain(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError):
         place = f": {str(error.filename)!r}" if error.filename else ""
-        advice = "; free some space and run the same command again" if error.errno in FULL_DISK else ""
-        return f"{error.strerror or error}{place}{advice}"
+        return f"{error.strerror or error}{place}{ADVICE.get(error.errno or 0, '')}"
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
         return "not enough memory; use a smaller model, --batch-size or number of samples"
     return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from trimtab.checking import shown
-from trimtab.cli.console import error_console, legible, loading, print_json
+from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
 from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, load_search_judge, parse_judge
 from trimtab.cli.options import DtypeOption, Model, PrintJson, TextColumn, load_language_model
 from trimtab.errors import InvalidPrompt, InvalidSetting
@@ -115,9 +115,7 @@ def read_drafts(
         return draft(prompt, text_of(row, columns.text)), str(column_of(row, columns.verdict)) == columns.good
 
     table: Any = read_table(data, split, read_pair if pairs else read_text)
-    if table.faults:
-        fault = legible(f"{len(table.faults)} rows left out; first: {table.faults[0]}", keep="")
-        error_console().print(fault, markup=False)
+    report_faults(data, table.faults)
     first, second = zip(*table.rows[:limit], strict=True)
     return first, second
 
@@ -137,14 +135,13 @@ def measure(
 
 def provenance_of(lm: "LanguageModel", judge: "Judge", data: str, split: str) -> dict[str, Any]:
     """Return what made a calibration: versions, the model, the judge, and a hash of the data file."""
-    import hashlib
-
+    from trimtab.data.tables import hash_of_file
     from trimtab.engines.provenance import provenance
     from trimtab.judges.base import description_of
 
     about: dict[str, Any] = {"data": Path(data).name}
-    if Path(data).is_file():
-        about["data_sha256"] = hashlib.sha256(Path(data).read_bytes()).hexdigest()[:16]
+    if digest := hash_of_file(data):
+        about["data_sha256"] = digest
     else:
         about["split"] = split
     return provenance(lm.engine, method="calibrate", judge=description_of(judge), **about)

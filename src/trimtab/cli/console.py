@@ -1,8 +1,8 @@
-"""The stderr console, JSON and a spinner for terminals, and the colour of a number. Rich is imported on demand."""
+"""The stderr console, JSON, faults and a spinner for terminals, and the colour of a number. Rich is imported late."""
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ from trimtab.data.visible import legible, legible_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["colour", "error_console", "legible", "loading", "print_json"]
+__all__ = ["colour", "error_console", "first_faults", "legible", "loading", "print_json", "report_faults"]
+
+SHOWN_FAULTS = 5
 
 
 def error_console() -> "Console":
@@ -61,6 +63,18 @@ def no_collection() -> Iterator[None]:
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON. Characters that a terminal acts on are escapes in it."""
     typer.echo(legible_json(dump_json(value)))
+
+
+def report_faults(name: str, faults: Sequence[str]) -> None:
+    """Print on stderr how many rows of a table are skipped, and why the first ones are; nothing if none is."""
+    if faults:
+        message = f"{name}: {len(faults)} {'row' if len(faults) == 1 else 'rows'} skipped: {first_faults(faults)}"
+        error_console().print(legible(message, keep=""), style="yellow", markup=False, soft_wrap=True)
+
+
+def first_faults(faults: Sequence[str]) -> str:
+    """Return the first faults on one line."""
+    return "; ".join(faults[:SHOWN_FAULTS]) + ("; …" if len(faults) > SHOWN_FAULTS else "")
 
 
 def colour(reward: float) -> str:

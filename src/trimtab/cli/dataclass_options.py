@@ -7,7 +7,8 @@ A parameter `Annotated[Settings, "Title"]` lists its options under that title in
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -15,7 +16,10 @@ import typer
 from rich.markup import escape
 from typer.models import OptionInfo
 
+from trimtab.errors import InvalidSetting
+
 STRINGS = Sequence[str]
+SETTING = re.compile(r"got (\w+)=")
 
 
 class OptionGroup(NamedTuple):
@@ -40,14 +44,26 @@ def expands(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**typed: Any) -> None:
-        for name, group in groups.items():
-            typed[name] = _build(group.kind, typed)
-        command(**typed)
+        names = set(typed)
+        try:
+            for name, group in groups.items():
+                typed[name] = _build(group.kind, typed)
+            command(**typed)
+        except InvalidSetting as error:
+            raise type(error)(as_option(str(error), names)) from error
 
     ordered = sorted(options, key=lambda option: option.default is not inspect.Parameter.empty)
     run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run
+
+
+def as_option(message: str, names: Collection[str]) -> str:
+    """Return a message about a setting, "got top_k=-1, …", as one about its option: "got --top-k -1, …"."""
+    found = SETTING.match(message)
+    if found is None or found[1] not in names:
+        return message
+    return f"got --{found[1].replace('_', '-')} {message[found.end() :]}"
 
 
 def _group(hint: Any) -> OptionGroup | None:

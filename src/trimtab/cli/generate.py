@@ -94,6 +94,7 @@ def generate(
         chat=chat,
         system=system,
         batch_invariant=batch_invariant,
+        trace=trace,
     )
     check_resume(target, job)
     lm = load_language_model(model, dtype, batch_invariant)
@@ -102,7 +103,7 @@ def generate(
         with loading("rewards"):
             steering = load_steers(steer, method, lm.base)
     if source is not None and target is not None:
-        write = partial(write_prompts, lm, steer=steering, job=job, trace=trace)
+        write = partial(write_prompts, lm, steer=steering, job=job)
         run_with_progress(lm, source, target, write, job, batch_size, steering)
     elif stream:
         print_stream(lm, prompts or [], steering, job)
@@ -159,7 +160,7 @@ def print_generations(lm: "LanguageModel", prompts: list[str], steer: "Steer | N
     for prompt, generation in zip(numbered, written, strict=True):
         for sample in generation.samples:
             if shown.as_json:
-                row = describe(sample, job, shown.trace)
+                row = describe(sample, job)
                 print_json({"line": prompt.line, "sample": sample.sample, **prompt.given, **row})
             else:
                 print_sample(console, prompt, sample, steer, shown)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible
+from trimtab.cli.console import legible, report_faults
 from trimtab.cli.options import TextColumn
 
 
@@ -37,9 +37,9 @@ def judges(
     from rich.console import Console
 
     from trimtab.cli.sweep_command import load_judges
-    from trimtab.data.tables import read_labelled
+    from trimtab.data.tables import hash_of_file, read_labelled
     from trimtab.evaluation.agreement_file import check_agreement_folder, save_agreement
-    from trimtab.evaluation.checks import check_at_least, hash_of_file
+    from trimtab.evaluation.checks import check_at_least
     from trimtab.evaluation.score.judge_specs import check_judges
     from trimtab.evaluation.tasks import find_task
     from trimtab.versions import versions
@@ -49,17 +49,14 @@ def judges(
     check_agreement_folder(out, "--out")
     check_judges(judge)
     table = read_labelled(data, [column], text_column, split)
-    if table.faults:
-        fault = legible(table.faults[0], keep="")
-        error_console().print(f"{len(table.faults)} rows left out; first: {fault}", markup=False)
-
+    report_faults(data, table.faults)
     loaded = load_judges(judge, labels)
     from trimtab.evaluation.score.judge_agreement import measure_judges
 
     found = measure_judges(loaded, table.rows[:limit])
     Console().print(agreement_table(found))
     if out:
-        made_by = {**versions(), "data_sha256": hash_of_file(Path(data))}
+        made_by = {**versions(), "data_sha256": hash_of_file(data)}
         source = f"{Path(data).name.partition('.')[0]} ({column})"
         save_agreement(out, source, {name: {**of, "made_by": made_by} for name, of in found.items()})
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.options import Force
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def measure_all(
     limit: int | None,
 ) -> "dict[str, dict[str, Ratio]]":
     """Return the accuracies of every reward on one data set."""
-    if table.faults:
-        fault = legible(table.faults[0], keep="")
-        error_console().print(f"{legible(data)}: {len(table.faults)} rows left out; first: {fault}", markup=False)
+    report_faults(data, table.faults)
     return {
         spec: measure_preferences(chosen, table.rows[:limit], way, template, (data, spec))
         for spec, chosen in rewards.items()
@@ -145,7 +143,7 @@ def origin(
     rewards: "dict[str, Chosen]", tables: "dict[str, Table[Comparison]]", way: str, template: str, limit: int | None
 ) -> dict[str, Any]:
     """Return what made the figures: versions, rewards, their bases, and data."""
-    from trimtab.evaluation.checks import hash_of_file
+    from trimtab.data.tables import hash_of_file
     from trimtab.versions import versions
 
     made_of = {
@@ -160,7 +158,7 @@ def origin(
         for spec, (reward, attribute) in rewards.items()
     }
     data = {
-        name_of(source): {"sha256": hash_of_file(Path(source)), "comparisons": len(table.rows[:limit])}
+        name_of(source): {"sha256": hash_of_file(source), "comparisons": len(table.rows[:limit])}
         for source, table in tables.items()
     }
     return {**versions(), "rewards": made_of, "data": data, "direction": way, "template": template}

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from trimtab.models.codec import Prompt, TokenizerCodec
     from trimtab.steering.steer import Steer
 
-SHOWN_FAULTS = 5
-
 
 def check_sources(prompts: list[str] | None, source: Path | None, target: Path | None, batch_size: int = 1) -> None:
     """Refuse what cannot be continued before any model is loaded.
@@ -45,11 +43,10 @@ def check_sources(prompts: list[str] | None, source: Path | None, target: Path |
 
 def check_files(source: Path, target: Path) -> None:
     """Refuse an input that is not there, and an output that cannot be written. Errors as in `check_sources`."""
-    from trimtab.data.jsonlines import is_file
-    from trimtab.jobs.target_path import STANDARD_STREAM, check_target_path, is_pipe
+    from trimtab.data.jsonlines import STANDARD_STREAM, check_input
+    from trimtab.jobs.target_path import check_target_path, is_pipe
 
-    if str(source) != STANDARD_STREAM and not is_file(source, or_pipe=True):
-        raise InvalidData(f"got --input {str(source)!r}, expected a JSON-lines file; there is no such file")
+    check_input(source)
     if str(target) != STANDARD_STREAM and not is_pipe(target):
         check_target_path(target, source)
 
@@ -90,7 +87,8 @@ def check_resume(target: Path | None, job: "Job | RewindJob") -> None:
     Raises:
         InvalidData: it was written with other settings; the message says which.
     """
-    from trimtab.jobs.target_path import STANDARD_STREAM, is_pipe
+    from trimtab.data.jsonlines import STANDARD_STREAM
+    from trimtab.jobs.target_path import is_pipe
     from trimtab.jobs.targets import FileTarget
 
     if target is not None and str(target) != STANDARD_STREAM and not is_pipe(target):
@@ -115,7 +113,7 @@ def run_with_progress(
     judge: "Judge | None" = None,
 ) -> None:
     """Continue a file of prompts. Bad lines are named at the end and make the exit status 1."""
-    from trimtab.cli.console import error_console
+    from trimtab.cli.console import error_console, first_faults
     from trimtab.cli.progress import counting
     from trimtab.engines.provenance import provenance
     from trimtab.jobs import run_file
@@ -132,5 +130,5 @@ def run_with_progress(
     with open_target(target, source) as rows, counting("prompts", error_console()) as progress:
         faults = run_file(lm, source, rows, write, job, batch_size, progress, check, about)
     if faults:
-        named = "; ".join(faults[:SHOWN_FAULTS]) + ("; …" if len(faults) > SHOWN_FAULTS else "")
+        named = first_faults(faults)
         raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: {named}")

@@ -11,7 +11,7 @@ from trimtab.cli.options import PrintJson, load_language_model
 from trimtab.errors import InvalidData, InvalidSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from trimtab.data.jsonlines import Line
     from trimtab.jobs import Job, Replayed, RewindJob
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from trimtab.models.dtypes import Dtype
     from trimtab.steering.steer import Steer
 
-SHOWN_FAULTS = 20
+SHOWN_FAULTS = 20  # rows that differ
+SHOWN_NOTES = 3  # versions, or devices
 
 
 def replay(
@@ -38,17 +39,21 @@ def replay(
     Example: trimtab replay texts.jsonl
     """
     from trimtab.cli.progress import counting
+    from trimtab.data.jsonlines import input_lines
     from trimtab.jobs import replay_rows
-    from trimtab.jobs.prompts import input_lines
+    from trimtab.versions import versions
 
     if batch_size < 1:
         raise InvalidSetting(f"got --batch-size {batch_size}, expected at least 1")
     lines = list(input_lines(file))
     if not lines:
         raise InvalidData(f"got {str(file)!r}, expected rows; it is empty")
-    note_machines(lines)
+    note_machines(lines, versions())
+    loader = JobLoader()
     with counting("rows", error_console()) as progress:
-        found = replay_rows(lines, JobLoader(), batch_size, progress)
+        found = replay_rows(lines, loader, batch_size, progress)
+    for device in loader.devices():
+        note_machines(lines, {"device": device})
     show(found, as_json)
     if faults := sum(result.fault is not None for result in found):
         raise InvalidData(f"{faults} of {len(found)} rows differ or could not be written")
@@ -59,6 +64,10 @@ class JobLoader:
 
     def __init__(self) -> None:
         self._models: dict[tuple[str, Dtype, bool], LanguageModel] = {}
+
+    def devices(self) -> list[str]:
+        """The devices of the models that were loaded."""
+        return sorted({lm.engine.describe()["device"] for lm in self._models.values()})
 
     def __call__(self, job: "Job | RewindJob") -> "tuple[LanguageModel, Steer | None, Any]":
         """The language model, the steer, and the judge of a search."""
@@ -78,16 +87,20 @@ class JobLoader:
             return lm, steer, load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, job.judge_alone)
 
 
-def note_machines(lines: "Sequence[Line]") -> None:
-    """Say on stderr if the rows come from another device or other versions: their texts may then differ."""
-    from trimtab.versions import versions
+def note_machines(lines: "Sequence[Line]", here: "Mapping[str, str]") -> None:
+    """Say on stderr if the rows say that they come from another device or other versions. Nobody can check that here.
 
-    for package, here in versions().items():
-        records = [line.row.get("provenance") for line in lines if line.row]
-        there = {str(record.get(package)) for record in records if isinstance(record, dict)} - {here}
+    Args:
+        lines: the rows.
+        here: versions by package, or the device.
+    """
+    records = [line.row.get("provenance") for line in lines if line.row]
+    for name, value in here.items():
+        there = {str(record.get(name)) for record in records if isinstance(record, dict)} - {value}
         if there:
-            note = f"note: rows were written with {package} {', '.join(sorted(there))}; this is {here}"
-            error_console().print(legible(note), markup=False)
+            shown = ", ".join(sorted(there)[:SHOWN_NOTES]) + (", …" if len(there) > SHOWN_NOTES else "")
+            note = f"note: rows say that they were written with {name} {shown}; this is {value}"
+            error_console().print(legible(note, keep=""), markup=False, soft_wrap=True)
 
 
 def show(found: "Sequence[Replayed]", as_json: bool) -> None:

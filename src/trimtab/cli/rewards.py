@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading, print_json
+from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
 from trimtab.cli.options import PrintJson, RewardName, TextColumn
 from trimtab.cli.train import LabelRange
 from trimtab.data.files import shown_path
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from trimtab.rewards.card import RewardCard
     from trimtab.rewards.model_card import Figures
 
-SHOWN_FAULTS = 5
 
 app = typer.Typer(
     no_args_is_help=True, help="List the bundled rewards, show the card of a reward, or measure a reward."
@@ -131,14 +130,6 @@ def measure(
     if write:
         write_card(folder, replace(card, quality=quality))
     print_quality(quality, as_json)
-
-
-def report_faults(data: str, faults: list[str]) -> None:
-    """Print how many rows of a table are skipped, and why the first ones are."""
-    if faults:
-        named = "; ".join(faults[:SHOWN_FAULTS]) + ("; …" if len(faults) > SHOWN_FAULTS else "")
-        message = legible(f"{data}: {len(faults)} rows skipped: {named}", keep="")
-        error_console().print(message, style="yellow", markup=False, soft_wrap=True)
 
 
 def check_numbers(limit: int | None, max_tokens: int, beta: float) -> None:

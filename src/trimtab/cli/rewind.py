@@ -114,11 +114,11 @@ def search_now(prompts: list[str], job: "RewindJob", outputs: Outputs, models: "
     lm, judge, steering = models
     with SearchDisplay(error_console(), lm.engine.codec.decode) as display:
         results = search_prompts(lm, numbered, judge, steering, job, display)
+    show(results, numbered, job, outputs)  # before the page, which a full disk may refuse
     if outputs.html:
         from trimtab.rewind.page import write_page
 
         write_page(results, outputs.html)
-    show(results, numbered, job, outputs)
 
 
 def search_file(source: Path, target: Path, job: "RewindJob", batch_size: int, models: "Models") -> None:

@@ -1,6 +1,5 @@
 """`trimtab score`: print the rewards of texts."""
 
-import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -10,18 +9,16 @@ import typer
 
 from trimtab.checking import shown
 from trimtab.cli.completion import complete_reward
-from trimtab.cli.console import legible, loading, print_json
+from trimtab.cli.console import first_faults, legible, loading, print_json
 from trimtab.cli.options import Method, PrintJson
-from trimtab.data.files import shown_path
-from trimtab.data.jsonlines import is_file, parse_lines, read_lines
+from trimtab.data.jsonlines import check_input, input_lines
+from trimtab.data.tables import check_text
 from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
 from trimtab.steering.notation import parse_reward
 
 if TYPE_CHECKING:
     from trimtab.rewards.reward_model import RewardModel
 
-SHOWN_FAULTS = 5
-STANDARD_INPUT = "-"
 Candidate = tuple[str, Any, str | None]  # place, text, fault
 
 
@@ -79,8 +76,8 @@ def check_texts(texts: list[str] | None, source: Path | None) -> None:
     """
     if not texts and source is None:
         raise InvalidSetting("got no text, expected --text or --input")
-    if source is not None and str(source) != STANDARD_INPUT and not is_file(source, or_pipe=True):
-        raise InvalidData(f"got --input {shown_path(source)}, expected a JSON-lines file; there is no such file")
+    if source is not None:
+        check_input(source)
 
 
 def check_columns(reward: str, method: str | None) -> tuple[str, ...]:
@@ -117,7 +114,7 @@ def numbered_texts(texts: list[str], source: Path | None) -> Iterator[Candidate]
     for number, text in enumerate(texts, start=1):
         yield f"text {number}", text, None
     if source is not None:
-        for line in parse_lines(sys.stdin.buffer) if str(source) == STANDARD_INPUT else read_lines(source):
+        for line in input_lines(source):
             fault = line.fault and line.fault.removeprefix(f"line {line.number}: ")
             yield f"line {line.number}", (line.row or {}).get("text"), fault
 
@@ -151,16 +148,15 @@ def fault_of(text: Any) -> str | None:
     if not isinstance(text, str):
         return f'got {shown(text)}, expected a JSON object with a text under "text"'
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return f"got {shown(text)}, expected whole characters; it has half of a surrogate pair"
+        check_text(text, "text")
+    except ValueError as error:
+        return str(error)
     return None if text else "got an empty text, expected text to score"
 
 
 def skipped(faults: list[str]) -> InvalidData:
     """Return the error that names the first faults."""
-    named = "; ".join(faults[:SHOWN_FAULTS]) + ("; …" if len(faults) > SHOWN_FAULTS else "")
-    return InvalidData(f"{len(faults)} {'text' if len(faults) == 1 else 'texts'} skipped: {named}")
+    return InvalidData(f"{len(faults)} {'text' if len(faults) == 1 else 'texts'} skipped: {first_faults(faults)}")
 
 
 def score_text(model: "RewardModel", text: str, columns: tuple[str, ...], prefixes: bool) -> dict[str, Any]:

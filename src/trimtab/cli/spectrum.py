@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import Force, TextColumn
 from trimtab.evaluation.run.sweep_settings import PlotOptions
@@ -97,7 +97,9 @@ def check_spectrum(
         card.attribute_index(attribute)
         if card.base_fingerprint != cards[rewards[0]].base_fingerprint:
             raise RewardMismatch(f"got {rewards[0]!r} and {name!r} of different bases, expected rewards of one base")
-    texts = [row.text for row in read_labelled(data, [], text_column).rows]
+    table = read_labelled(data, [], text_column)
+    report_faults(data, table.faults)
+    texts = [row.text for row in table.rows]
     if prefixes > len(texts):
         raise InvalidSetting(f"got {prefixes} prefixes, expected 1 to {len(texts)}, one for each text")
 
@@ -113,8 +115,9 @@ def check_target(out: Path, plots: PlotOptions, force: bool) -> None:
     Raises:
         InvalidOutput: they cannot.
     """
+    from trimtab.data.outputs import check_folder
     from trimtab.errors import InvalidData
-    from trimtab.evaluation.checks import check_files, check_folder
+    from trimtab.evaluation.checks import check_files
     from trimtab.evaluation.report.figure import check_matplotlib
     from trimtab.evaluation.report.spectra import SPECTRUM_FILE, read_spectrum
 
@@ -197,7 +200,7 @@ def rank_table(found: "dict[str, list[Spectrum]]") -> "Table":
 
 def origin(lm: "FrozenLM", rewards: "dict[str, RewardModel]", data: Path, text_column: str) -> dict[str, Any]:
     """Return what made the spectra: versions, base, rewards and data."""
-    from trimtab.evaluation.checks import hash_of_file
+    from trimtab.data.tables import hash_of_file
     from trimtab.versions import versions
 
     return {

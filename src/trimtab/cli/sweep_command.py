@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.options import load_language_model
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.run.search_settings import SearchSettings
@@ -102,9 +102,8 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
         read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split)
         for source, way in asked.sources
     ]
-    for one in (one for one in sets if one.faults):
-        fault = legible(one.faults[0], keep="")
-        error_console().print(f"{legible(one.name)}: {len(one.faults)} rows left out; first: {fault}", markup=False)
+    for one in sets:
+        report_faults(one.name, one.faults)
     return sets
 
 
@@ -241,7 +240,7 @@ def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions) -> N
     with counting("readings", error_console()) as progress:
         record = as_record(measure(folder, judges, readers, progress, identities=identities))
     for note in unread_notes(record):
-        error_console().print(note, markup=False)
+        error_console().print(legible(note, keep=""), markup=False)
     write_report_files(record, folder, plots.formats, plots.title)
     judged = ", ".join(record["judges"]) or "no judge"
     typer.echo(legible(f"{folder / 'report.md'}: {len(record['rows'])} rows, judged by {judged}", keep=""))
@@ -257,14 +256,16 @@ def load_readers(scoring: ScoringOptions) -> "tuple[dict[str, Read], dict[str, d
     if scoring.perplexity:
         with loading(scoring.perplexity):
             engine = load(scoring.perplexity).engine
+            about = engine.describe()
         name = FLUENCY + Path(scoring.perplexity).name
         readers[name] = fluency_reader(engine)
-        identities[name] = {field: engine.describe()[field] for field in ("base_fingerprint", "dtype")}
+        identities[name] = {field: about[field] for field in ("base_fingerprint", "weights_fingerprint", "dtype")}
     if scoring.profile:
         with loading(scoring.profile):
             reward, attribute = load_one(scoring.profile)
         readers[PROFILE + scoring.profile] = profile_reader(reward, attribute)
-        identities[PROFILE + scoring.profile] = {"fingerprint": reward.fingerprint}
+        base = reward.base.weights_fingerprint
+        identities[PROFILE + scoring.profile] = {"fingerprint": reward.fingerprint, "base_weights_fingerprint": base}
     return readers, identities
 
 

@@ -37,11 +37,11 @@ def check_folders(out: Path, run: Path, targets: Path) -> None:
         InvalidSetting: a folder is inside another one.
         InvalidOutput, InvalidData: a folder cannot be written, or holds other files.
     """
-    from trimtab.training.run_folder import TARGETS, check_folder
+    from trimtab.training.run_folder import TARGETS, check_named_folder
 
-    check_folder(out, "--out")
-    check_folder(run, "--run")
-    check_folder(targets, "--targets")
+    check_named_folder(out, "--out")
+    check_named_folder(run, "--run")
+    check_named_folder(targets, "--targets")
     _check_outside("--run", run, "--out", out)
     _check_outside("--out", out, "--run", run)
     _check_outside("--targets", targets, "--out", out)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from trimtab.cli.console import loading
+from trimtab.cli.console import loading, report_faults
 from trimtab.cli.train_checks import check_base, check_folders
 from trimtab.data.visible import legible
 from trimtab.errors import InvalidData, InvalidSetting
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from trimtab.training.fit import RunOptions
     from trimtab.training.recipe import DistilSettings, Recipe, Source
 
-SHOWN_FAULTS = 5
 HELD_OUT_SHARE = 20  # one row in 20
 
 
@@ -104,15 +103,11 @@ class TrainCommand:
 
     def report_faults(self, table: "Table[Row]", name: str, role: str = "data") -> "Table[Row]":
         """Print which rows of a table are skipped, note its hash, and return it."""
-        from rich.text import Text
-
         from trimtab.training.facts import without_folders
 
         self.facts[f"{role}_sha256"] = table.sha256
         if table.faults:
-            named = "; ".join(table.faults[:SHOWN_FAULTS]) + ("; …" if len(table.faults) > SHOWN_FAULTS else "")
-            shown = f"{legible(name, keep='')}: {len(table.faults)} rows skipped"
-            self.console.print(Text.assemble((shown, "yellow"), f": {legible(named, keep='')}"))
+            report_faults(name, table.faults)
             self.facts[f"skipped in {without_folders(name)}"] = len(table.faults)
         return table
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from trimtab.errors import InvalidData
 
+DEEPEST = 200  # levels of lists and objects; ours have 12
+MOST_DIGITS = 300  # of a whole number: a float holds that size
+
 
 def dump_json(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
     """Return a value as JSON, without a line break at its end. NaN and infinite numbers become null.
@@ -23,18 +26,30 @@ def dump_json(value: Any, indent: int | None = None, ascii_only: bool = False) -
     return text
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
     """Return the value of a JSON text.
+
+    Args:
+        text: the JSON.
+        nan_is_null: read NaN as null.
 
     Raises:
         InvalidData: it is no JSON, is nested too deeply, or has a number that is not finite or has too many digits.
     """
+
+    def constant(name: str) -> None:
+        if name != "NaN" or not nan_is_null:
+            raise ValueError(f"got {name}, expected a finite number")
+
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+        value = json.loads(text, parse_constant=constant, parse_float=_finite_float, parse_int=_bounded_int)
+        if _levels(value) > DEEPEST:
+            raise RecursionError
     except RecursionError as error:
         raise InvalidData("not JSON that can be read: it is nested too deeply") from error
     except ValueError as error:
         raise InvalidData(f"not JSON: {error}") from error
+    return value
 
 
 def _finite(value: Any) -> Any:
@@ -47,8 +62,19 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"got {constant}, expected a finite number")
+def _levels(value: Any) -> int:
+    """How deeply lists and objects are nested, counted level by level so that any depth can be counted."""
+    level, levels = [value] if isinstance(value, dict | list) else [], 0
+    while level:
+        inside = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
+        level, levels = [child for child in inside if isinstance(child, dict | list)], levels + 1
+    return levels
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"got a number of {len(digits)} digits, expected at most {MOST_DIGITS}")
+    return int(digits)
 
 
 def _finite_float(digits: str) -> float:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any, NamedTuple
 
 from trimtab.data.files import shown_path
 from trimtab.data.json_text import dump_json, parse_json
+from trimtab.data.outputs import kind_of
 from trimtab.errors import InvalidData
+
+STANDARD_STREAM = "-"
 
 
 class Line(NamedTuple):
@@ -35,7 +39,7 @@ def read_lines(path: Path) -> Iterator[Line]:
         InvalidData: there is no such file, it cannot be read, or it is a damaged gzip file.
     """
     if not is_file(path, or_pipe=True):
-        raise InvalidData(f"got {shown_path(path)}, expected a JSON-lines file; there is no such file")
+        raise InvalidData(f"got {shown_path(path)}, expected a JSON-lines file; {why_no_file(path)}")
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
@@ -59,6 +63,29 @@ def is_file(path: Path, or_pipe: bool = False) -> bool:
         return path.is_file() or (or_pipe and path.is_fifo())
     except OSError:  # the name is too long, or a folder on the way cannot be entered
         return False
+
+
+def check_input(path: Path) -> None:
+    """Check that --input is a file, a pipe, or `-` for standard input.
+
+    Raises:
+        InvalidData: it is not.
+    """
+    if str(path) != STANDARD_STREAM and not is_file(path, or_pipe=True):
+        raise InvalidData(f"got --input {shown_path(path)}, expected a JSON-lines file; {why_no_file(path)}")
+
+
+def input_lines(source: Path) -> Iterator[Line]:
+    """Return the lines of a file, a pipe, or `-`: standard input. Errors as in `read_lines`."""
+    return parse_lines(sys.stdin.buffer) if str(source) == STANDARD_STREAM else read_lines(source)
+
+
+def why_no_file(path: Path) -> str:
+    """Return why a path is no file: what it is, or that there is nothing."""
+    try:
+        return f"it is {kind_of(path)}" if path.exists() else "there is no such file"
+    except OSError:  # the name is too long, or a folder on the way cannot be entered
+        return "there is no such file"
 
 
 def _parse(number: int, line: bytes) -> Line:

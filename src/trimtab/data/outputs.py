@@ -1,5 +1,6 @@
 """Output files: checked before any work, then written whole. Devices, folders and inputs are never replaced."""
 
+import hashlib
 import os
 import platform
 import re
@@ -7,10 +8,13 @@ import shutil
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
+from trimtab.data.files import shown_path, why_not_written
 from trimtab.errors import InvalidOutput
 
-NEW_FILE_MODE = 0o644
+NAME_WIDTH = 40  # characters of a name in the name of its partial; a hash stands for the rest
+Mark = Literal["partial", "replaced"]  # what is being written, and the older folder that it replaces
 
 
 def check_output(path: Path, option: str, inputs: Iterable[Path] = (), replace: bool = False) -> Path:
@@ -33,7 +37,7 @@ def check_output(path: Path, option: str, inputs: Iterable[Path] = (), replace: 
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long, a null character
         raise InvalidOutput(f"got {option} {str(path)!r}, expected a path that can be written ({error})") from error
     if exists and not regular:
-        raise InvalidOutput(f"got {option} {str(path)!r}, expected a regular file; it is {_kind(real)}")
+        raise InvalidOutput(f"got {option} {str(path)!r}, expected a regular file; it is {kind_of(real)}")
     if is_input:
         raise InvalidOutput(f"got {option} {str(path)!r}, expected another file than the input: it would be replaced")
     if exists and not replace:
@@ -55,18 +59,44 @@ def check_parent(real: Path, path: Path, option: str) -> None:
         raise InvalidOutput(f"got {option} {str(path)!r}, expected a folder that may be written: {str(folder)!r}")
 
 
+def check_folder(folder: Path, option: str) -> Path:
+    """Return the folder that a path means, symbolic links followed, if it can be written, or made.
+
+    Args:
+        folder: as the user gave it.
+        option: its name, for messages, such as "--out".
+
+    Raises:
+        InvalidOutput: it is a file or a device, or may not be written.
+    """
+    try:
+        real = folder.resolve()
+        exists, is_folder = os.path.lexists(real), real.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long, a null character
+        raise InvalidOutput(
+            f"got {option} {shown_path(folder)}, expected a folder that can be written ({why_not_written(error)})"
+        ) from error
+    if exists and not is_folder:
+        raise InvalidOutput(f"got {option} {shown_path(folder)}, expected a folder; it is {kind_of(real)}")
+    check_parent(real / "file", folder, option)
+    return real
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and rename it, so that it is old or new and never half. Folders are made."""
+    """Write a file beside its place and rename it, so that it is old or new and never half. Folders are made.
+
+    A file that is replaced passes on its mode; the mode of a new one follows the umask.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_stale_partials(path)
-    mode = path.stat().st_mode & 0o777 if path.exists() else NEW_FILE_MODE
     partial = partial_path(path)
     try:
         with partial.open("wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(mode)
+        if path.exists():
+            partial.chmod(path.stat().st_mode & 0o777)
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
@@ -75,23 +105,61 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
-def partial_path(path: Path) -> Path:
-    """Return where this thread writes a file or a folder before it is renamed: hidden, beside its place."""
-    return path.with_name(f"{_partial_prefix(path)}{os.getpid()}-{threading.get_native_id()}.partial")
+def set_new_mode(path: Path) -> None:
+    """Give a file the mode of a new file, as the umask has it. Some writers leave theirs to its owner alone."""
+    probe = path.with_name(f"{path.name}.mode")
+    probe.touch()
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    path.chmod(mode)
 
 
-def remove_stale_partials(path: Path) -> None:
-    """Remove what killed processes of this machine left when they wrote a file or a folder."""
-    pattern = re.compile(re.escape(_partial_prefix(path)) + r"(\d+)-\d+\.partial")
-    for found in path.parent.iterdir():
-        match = pattern.fullmatch(found.name)
-        if match and not _is_running(int(match[1])):
-            shutil.rmtree(found, ignore_errors=True) if found.is_dir() else found.unlink(missing_ok=True)
+def partial_path(path: Path, mark: Mark = "partial") -> Path:
+    """Return where this thread writes a file or a folder before it is renamed: hidden, beside its place.
+
+    Args:
+        path: the file or the folder.
+        mark: "replaced" for the place of an older folder while the new one takes its place.
+    """
+    return path.with_name(f"{_partial_prefix(path)}{os.getpid()}-{threading.get_native_id()}.{mark}")
+
+
+def stale_partials(path: Path, mark: Mark = "partial") -> list[Path]:
+    """Return what killed processes of this machine left of a file or a folder.
+
+    A running process is using its own, but for the name of this very thread: it can only be that of a process before.
+    """
+    pattern = re.compile(re.escape(_partial_prefix(path)) + rf"(\d+)-\d+\.{mark}")
+    ours = partial_path(path, mark)
+    found = [(each, pattern.fullmatch(each.name)) for each in path.parent.iterdir()]
+    return [each for each, match in found if match and (each == ours or not _is_running(int(match[1])))]
+
+
+def remove_stale_partials(path: Path, mark: Mark = "partial") -> None:
+    """Remove what killed processes of this machine left of a file or a folder."""
+    for found in stale_partials(path, mark):
+        shutil.rmtree(found, ignore_errors=True) if found.is_dir() else found.unlink(missing_ok=True)
+
+
+def kind_of(path: Path) -> str:
+    """Return what stands at a path, such as "a folder"."""
+    tests = {"a file": path.is_file, "a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}
+    return next((name for name, is_kind in tests.items() if is_kind()), "a device")
+
+
+def lock_path(path: Path) -> Path:
+    """Return where the lock of a file stands: hidden, beside its place."""
+    return path.with_name(f"{_hidden_name(path)}.lock")
+
+
+def _hidden_name(path: Path) -> str:
+    """A hidden name for a path of any length; different names stay different."""
+    return f".{path.name[:NAME_WIDTH]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}"
 
 
 def _partial_prefix(path: Path) -> str:
     machine = re.sub(r"[^\w-]", "", platform.node())[:20]
-    return f".{path.name[:40]}.{machine}."
+    return f"{_hidden_name(path)}.{machine}."
 
 
 def _is_running(process: int) -> bool:
@@ -102,8 +170,3 @@ def _is_running(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _kind(path: Path) -> str:
-    tests = {"a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}
-    return next((name for name, is_kind in tests.items() if is_kind()), "a device")

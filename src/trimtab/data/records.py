@@ -13,7 +13,7 @@ from trimtab.checking import checked, shown
 from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.hub_datasets import load_dataset
-from trimtab.data.jsonlines import is_file, read_lines
+from trimtab.data.jsonlines import is_file, read_lines, why_no_file
 from trimtab.data.visible import legible
 from trimtab.errors import InvalidData
 
@@ -73,7 +73,7 @@ def _kind(path: Path) -> str:
 
 def _read_delimited(path: Path, delimiter: str) -> Iterator[Record]:
     if not is_file(path):
-        raise InvalidData(f"got {shown_path(path)}, expected a table; there is no such file")
+        raise InvalidData(f"got {shown_path(path)}, expected a table; {why_no_file(path)}")
     opener = gzip.open if path.suffix == ".gz" else open
     place = 0
     try:

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json
+from trimtab.data.outputs import check_folder
 from trimtab.errors import InvalidData
-from trimtab.evaluation.checks import check_files, check_folder, write_in
-from trimtab.evaluation.saved import read_saved
+from trimtab.evaluation.checks import check_files, holding, write_in
 
 AGREEMENT_FILE = "judges.json"
 
@@ -30,9 +31,10 @@ def save_agreement(folder: Path, source: str, found: dict[str, dict[str, Any]]) 
     Raises:
         InvalidData: the file with the other figures is damaged.
     """
-    record = read_agreement(folder)
-    record[source] = record.get(source, {}) | found
-    write_in(folder, AGREEMENT_FILE, dump_json(record, indent=1) + "\n")
+    with holding(folder, AGREEMENT_FILE):
+        record = read_agreement(folder)
+        record[source] = record.get(source, {}) | found
+        write_in(folder, AGREEMENT_FILE, dump_json(record, indent=1) + "\n")
 
 
 def read_agreement(folder: Path) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def read_agreement(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidData: the file is damaged.
     """
-    record = read_saved(folder / AGREEMENT_FILE)
+    record = read_record(folder / AGREEMENT_FILE, nan_is_null=True)
     for source, judges in record.items():
         if not are_figures(judges):
             raise InvalidData(

@@ -1,11 +1,13 @@
 """Inputs and outputs of evaluation: counts and folders are checked before any work, files are written whole."""
 
-import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from trimtab.data.outputs import check_parent, write_whole
+from filelock import FileLock
+
+from trimtab.data.outputs import lock_path, write_whole
 from trimtab.errors import InvalidOutput, InvalidSetting
 
 
@@ -30,22 +32,6 @@ def check_different(what: str, names: Sequence[str]) -> None:
         raise InvalidSetting(f"got the {what} {twice[0]!r} twice, expected different names")
 
 
-def check_folder(folder: Path, option: str) -> None:
-    """Check that a folder for outputs can be written, or made.
-
-    Raises:
-        InvalidOutput: it is a file or a device, or may not be written.
-    """
-    try:
-        real = folder.resolve()
-        exists, is_folder = os.path.lexists(real), real.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long, a null character
-        raise InvalidOutput(f"got {option} {str(folder)!r}, expected a folder that can be written ({error})") from error
-    if exists and not is_folder:
-        raise InvalidOutput(f"got {option} {str(folder)!r}, expected a folder; it is a file or a device")
-    check_parent(real / "file", folder, option)
-
-
 def check_files(folder: Path, names: Collection[str], option: str, ours: bool) -> None:
     """Check the files that a command will write into a folder.
 
@@ -68,18 +54,18 @@ def check_files(folder: Path, names: Collection[str], option: str, ours: bool) -
             )
 
 
-def hash_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file; empty if there is no such file, as for a data set on the Hub."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_in(folder: Path, name: str, content: str | bytes) -> Path:
     """Write a file of a folder whole; a symbolic link is followed. Returns its path in the folder."""
     write_whole((folder / name).resolve(), content)
     return folder / name
+
+
+@contextmanager
+def holding(folder: Path, name: str) -> Iterator[None]:
+    """Hold a file of a folder while it is read, changed and written; another process waits. The folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_path(folder / name)):
+        yield
 
 
 def check_template(template: str) -> None:

@@ -1,15 +1,22 @@
-"""Compare a row of a file with the text that was written again."""
+"""Compare a row of a file with the row that is written again."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, final
 
+from trimtab.data.differences import differences
 from trimtab.data.jsonlines import Line
-from trimtab.generation import Generation
+from trimtab.engines.provenance import MACHINE
+from trimtab.engines.sampling_params import SamplingParams
 from trimtab.jobs.job import Job, RewindJob
+from trimtab.rewind.rewind_settings import Budget, RewindSettings
 
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}  # of rewards, which round differently in another batch
+UNCHECKED = ("line", "call", "provenance")  # the place in the input, the cost of the call; provenance has rules
+UNTOLD = (*MACHINE, "reward", "source")  # where a text was written, and the name and the place of the same weights
+SETTINGS = {each.name for kind in (Job, RewindJob, SamplingParams, RewindSettings, Budget) for each in fields(kind)}
+LATER = {*SETTINGS, "weights_sha256"}  # older rows lack newer settings: they were written with the defaults
 
 
 @final
@@ -28,49 +35,70 @@ class Replayed:
     place: int | None = None
 
 
-def compare(line: Line, samples: Sequence[Generation], job: Job | RewindJob) -> Replayed:
-    """Compare a row with the sample of its number: the tokens, the text, why it ended, and the rewards.
+def compare(line: Line, expected: Mapping[str, Any], tolerance: float) -> Replayed:
+    """Compare a row, field by field, with the row of the text that was written again.
 
     Args:
         line: the row.
-        samples: of its prompt, as they were written again.
-        job: its settings.
+        expected: the row that its prompt and its provenance give here.
+        tolerance: of numbers that round differently in another batch.
     """
     row = line.row or {}
-    recorded, number = row.get("token_ids"), row.get("sample", 0)
-    if not isinstance(recorded, list) or not isinstance(number, int) or not 0 <= number < len(samples):
-        return Replayed(line.number, "the row lacks its token_ids, or the number of its sample")
-    written = samples[number]
-    if written.token_ids != recorded:
-        place = first_difference(written.token_ids, recorded)
+    recorded, written = row.get("token_ids"), expected["token_ids"]
+    if not isinstance(recorded, list):
+        return Replayed(line.number, "the row lacks its token_ids")
+    if recorded != written:
+        place = first_difference(written, recorded)
         return Replayed(line.number, f"the texts differ from token {place + 1} on", place)
-    forged = [name for name, expected in facts_of(written, job).items() if name in row and row[name] != expected]
-    if not same_rewards(row.get("rewards"), written, TOLERANCES.get(job.dtype, TOLERANCES["bfloat16"])):
-        forged.append("rewards")
-    if forged:
-        return Replayed(line.number, f"the tokens are the same, but not the row's {', '.join(forged)}")
-    return Replayed(line.number, None)
+    faults = [
+        (" lacks", [name for name in expected if name not in row and name != "call"]),
+        ("'s", forged_fields(row, expected, tolerance)),
+        ("'s provenance:", provenance_faults(row.get("provenance"), expected["provenance"])),
+    ]
+    found = [f"the row{which} {', '.join(names)}" for which, names in faults if names]
+    return Replayed(line.number, f"the tokens are the same, but not {'; '.join(found)}" if found else None)
 
 
-def facts_of(written: Generation, job: Job | RewindJob) -> dict[str, Any]:
-    """What a row says of its text that follows from the tokens and the job."""
-    return {
-        "text": written.text,
-        "tokens": [token.text for token in written.trace],
-        "finish_reason": written.finish_reason,
-        "steer": list(job.steer),
-    }
+def forged_fields(row: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float) -> list[str]:
+    """The fields of a row that do not follow from its tokens and its provenance."""
+    steers = expected["provenance"]["steer"]
+    widened = tolerance * max(1.0, sum(abs(term["beta"]) for term in steers))  # a log-probability has β × reward
+    return [
+        name
+        for name in row
+        if name not in UNCHECKED
+        and not (name in expected and same(row[name], expected[name], widened if name == "trace" else tolerance))
+    ]
 
 
-def same_rewards(recorded: object, written: Generation, tolerance: float) -> bool:
-    """Whether a row's rewards are those of the tokens, as far as rounding goes; a row may have none."""
-    if recorded is None:
-        return True
-    found = [[token.rewards[name] for token in written.trace] for name in written.mean_rewards]
-    if not isinstance(recorded, Mapping) or len(recorded) != len(found):
-        return False
-    pairs = zip(recorded.values(), found, strict=True)  # by order: the same weights may have another name by now
-    return all(_close(column, values, tolerance) for column, values in pairs)
+def provenance_faults(recorded: object, expected: Mapping[str, Any]) -> list[str]:
+    """The fields of a provenance that a row lacks or that differ, but for those that no other machine can check."""
+    if not isinstance(recorded, Mapping):
+        return ["it is no record"]
+    differing = differences(recorded, expected, UNTOLD, LATER)
+    return [*(f"no {name}" for name in expected if name not in recorded), *([differing] if differing else [])]
+
+
+def same(recorded: object, expected: object, tolerance: float) -> bool:
+    """Whether two JSON values are the same, as far as fractions are rounded. The order of candidates may differ."""
+    if isinstance(expected, dict) and isinstance(recorded, dict):
+        return recorded.keys() == expected.keys() and all(
+            same(recorded[name], value, tolerance) for name, value in expected.items()
+        )
+    if isinstance(expected, list) and isinstance(recorded, list):
+        pairs = zip(by_token(recorded), by_token(expected), strict=False)
+        return len(recorded) == len(expected) and all(same(one, other, tolerance) for one, other in pairs)
+    if isinstance(expected, float):
+        is_number = type(recorded) in (int, float)
+        return is_number and math.isclose(recorded, expected, rel_tol=1e-6, abs_tol=tolerance)  # type: ignore[arg-type]
+    return type(recorded) is type(expected) and recorded == expected
+
+
+def by_token(values: Sequence[Any]) -> Sequence[Any]:
+    """Candidates in the order of their tokens, because rounding may swap two of them; other lists as they are."""
+    if all(isinstance(value, dict) and "chosen" in value and type(value.get("token_id")) is int for value in values):
+        return sorted(values, key=lambda candidate: candidate["token_id"])
+    return values
 
 
 def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
@@ -79,10 +107,35 @@ def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
     return next((place for place, pair in pairs if pair[0] != pair[1]), min(len(one), len(other)))
 
 
-def _close(recorded: object, values: Sequence[float], tolerance: float) -> bool:
-    if not isinstance(recorded, list) or len(recorded) != len(values):
-        return False
-    numbers = [value for value in recorded if isinstance(value, int | float)]
-    return len(numbers) == len(values) and all(
-        math.isclose(number, value, abs_tol=tolerance) for number, value in zip(numbers, values, strict=True)
-    )
+def rename_rewards(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A row in which rewards have the names that they had when another one was written.
+
+    Args:
+        row: as `describe` writes it.
+        names: the names there by those here; empty if all are the same.
+    """
+    if not names:
+        return dict(row)
+
+    def renamed(value: Any, is_rewards: bool = False) -> Any:
+        if isinstance(value, dict):
+            return {
+                _name(key, names) if is_rewards else key: renamed(of, key == "rewards") for key, of in value.items()
+            }
+        return [renamed(each) for each in value] if isinstance(value, list) else value
+
+    return {name: value if name == "provenance" else renamed(value, name == "rewards") for name, value in row.items()}
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names of different rewards in a row: the second of a name is "name#2"."""
+    found: list[str] = []
+    for name in names:
+        options: Collection[str] = [name, *(f"{name}#{number}" for number in range(2, len(names) + 1))]
+        found.append(next(option for option in options if option not in found))
+    return found
+
+
+def _name(column: str, names: Mapping[str, str]) -> str:
+    reward, colon, attribute = column.rpartition(":")
+    return f"{names.get(reward, reward)}{colon}{attribute}"

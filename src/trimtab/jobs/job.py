@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, final
 
-from trimtab.checking import checked
+from trimtab.checking import checked, shown
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.models.dtypes import Dtype
@@ -25,6 +25,7 @@ class Job:
         system: the system message of each conversation that has none; implies `chat`. An empty one leaves the system
             turn out, also the one that a template inserts.
         batch_invariant: decode so that texts do not depend on their batch in bfloat16 either.
+        trace: put the candidates of every token into the rows.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Job:
     chat: bool = False
     system: str | None = None
     batch_invariant: bool = False
+    trace: bool = False
 
     @property
     def samples(self) -> int:
@@ -88,10 +90,10 @@ def job_of(provenance: Mapping[str, Any]) -> Job | RewindJob:
     if not isinstance(job, Mapping):
         raise InvalidData('got a row whose provenance has no job, expected one of "--output" or "--json"')
     record = {**provenance, **job}
-    kinds: dict[Any, type[Job] | type[RewindJob]] = {"generate": Job, "rewind": RewindJob}
-    kind = kinds.get(record.get("kind"))
+    kinds: dict[str, type[Job] | type[RewindJob]] = {"generate": Job, "rewind": RewindJob}
+    kind = next((of for name, of in kinds.items() if name == record.get("kind")), None)
     if kind is None:
-        raise InvalidData(f"got a job of kind {record.get('kind')!r}, expected generate or rewind")
+        raise InvalidData(f"got a job of kind {shown(record.get('kind'))}, expected generate or rewind")
     parts = {"sampling": SamplingParams, "settings": RewindSettings, "budget": Budget}
     try:
         given = {each.name: record[each.name] for each in fields(kind) if each.name in record}

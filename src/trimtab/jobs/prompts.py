@@ -1,14 +1,12 @@
 """The prompts of a job: read from a file or from standard input, checked, numbered."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from trimtab.data.jsonlines import Line, parse_lines, read_lines
+from trimtab.data.jsonlines import input_lines
 from trimtab.errors import InvalidData, InvalidPrompt
-from trimtab.jobs.target_path import STANDARD_STREAM
 from trimtab.models.codec import Message, Prompt, TextCodec
 
 Check = Callable[[Prompt, Sequence[int]], object]
@@ -105,8 +103,3 @@ def usable_prompts(
     if not prompts:
         raise InvalidData(f"{str(source)!r} has no usable prompt; first fault: {(faults or ['it is empty'])[0]}")
     return prompts, faults
-
-
-def input_lines(source: Path) -> Iterator[Line]:
-    """The lines of a file, a pipe, or `-`: standard input."""
-    return parse_lines(sys.stdin.buffer) if str(source) == STANDARD_STREAM else read_lines(source)

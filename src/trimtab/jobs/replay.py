@@ -1,28 +1,28 @@
 """Write the texts of a file again from their provenance, and compare."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import zip_longest
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import Any, final, get_args
 
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import Line
 from trimtab.engines.provenance import provenance
 from trimtab.errors import InvalidData, TrimtabError
 from trimtab.generation import Generation
-from trimtab.jobs.comparison import Replayed, compare
+from trimtab.jobs.comparison import TOLERANCES, Replayed, compare, numbered, rename_rewards
 from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.prompts import NumberedPrompt, as_prompt
-from trimtab.jobs.rows import search_prompts
-from trimtab.jobs.targets import differences
-from trimtab.judges.base import description_of
-from trimtab.judges.load import JudgeLike, as_judge
+from trimtab.jobs.replay_checks import check_judge, check_weights, names_of
+from trimtab.jobs.rows import describe, describe_search, search_prompts
+from trimtab.judges.load import JudgeLike
 from trimtab.language_model import LanguageModel
 from trimtab.models.dtypes import Dtype
-from trimtab.steering.steer import Steer
+from trimtab.rewind.result import SearchResult
+from trimtab.steering.steer import Steer, distinct_rewards
 
 Models = tuple[LanguageModel, Steer | None, JudgeLike | None]
 Load = Callable[[Job | RewindJob], Models]
+Asked = tuple[Line, NumberedPrompt]
 
 
 def replay_rows(
@@ -31,12 +31,12 @@ def replay_rows(
     batch_size: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Replayed]:
-    """Write the texts of rows again from their provenance, and compare their tokens.
+    """Write the texts of rows again from their provenance, and compare the rows.
 
     Args:
         lines: of a file that `trimtab generate` or `trimtab rewind` wrote.
         load_job: loads the language model, the steer and the judge of a job; None for no steer and no judge.
-        batch_size: texts written together.
+        batch_size: texts written together; all samples of a prompt are written at once.
         progress: called with the rows done and the rows in all.
 
     Returns:
@@ -64,15 +64,85 @@ def _replay_group(group: Sequence[Line], load_job: Load, batch_size: int) -> Ite
     """The results of the rows of one provenance."""
     try:
         record = provenance_of(group[0])
-        job = in_dtype(job_of(record), record.get("dtype"))
-        models = lm, steer, judge = load_job(job)
+        job = job_of(record)
+        lm, steer, judge = load_job(in_dtype(job, record.get("dtype")))
         check_weights(record, provenance(lm.engine, steer))
         check_judge(record.get("judge"), judge)
+        again = Again(lm, steer, judge, job, names_there(record, steer))
     except TrimtabError as error:
         yield from (Replayed(line.number, line.fault or str(error)) for line in group)
         return
-    for start in range(0, len(group), batch_size):
-        yield from _replay_batch(group[start : start + batch_size], models, job)
+    by_prompt: dict[str, list[Asked]] = {}
+    for line in group:
+        try:
+            prompt = prompt_of(line, job)
+        except InvalidData as error:
+            yield Replayed(line.number, str(error))
+        else:
+            by_prompt.setdefault(dump_json(prompt.prompt), []).append((line, prompt))
+    waiting, size = list(by_prompt.values()), max(1, batch_size // job.samples)
+    for start in range(0, len(waiting), size):
+        yield from _replay_prompts(waiting[start : start + size], again)
+
+
+def _replay_prompts(batch: Sequence[Sequence[Asked]], again: "Again") -> Iterator[Replayed]:
+    """The results of the rows of some prompts. If one cannot be written, each is written alone."""
+    try:
+        written = again.write([rows[0][1] for rows in batch])
+    except TrimtabError as error:
+        if len(batch) == 1:
+            yield from (Replayed(line.number, str(error)) for line, _ in batch[0])
+        else:
+            for rows in batch:
+                yield from _replay_prompts([rows], again)
+        return
+    for rows, samples in zip(batch, written, strict=True):
+        for line, prompt in rows:
+            yield again.compare(line, prompt, samples)
+
+
+@final
+@dataclass(frozen=True)
+class Again:
+    """Writes the rows of a job again.
+
+    Attributes:
+        lm, steer, judge: what the job names, loaded.
+        job: the settings, as the rows have them.
+        names: the names of rewards in the rows, by their names here, where they differ.
+    """
+
+    lm: LanguageModel
+    steer: Steer | None
+    judge: JudgeLike | None
+    job: Job | RewindJob
+    names: Mapping[str, str]
+
+    def write(self, prompts: Sequence[NumberedPrompt]) -> list[Sequence[Generation | SearchResult]]:
+        """The samples of each prompt."""
+        if isinstance(self.job, RewindJob):
+            assert self.judge is not None
+            return [[result] for result in search_prompts(self.lm, prompts, self.judge, self.steer, self.job)]
+        written = self.lm.generate([each.prompt for each in prompts], self.steer, self.job.sampling)
+        return [list(each.samples) for each in written]
+
+    def compare(self, line: Line, prompt: NumberedPrompt, samples: Sequence[Generation | SearchResult]) -> Replayed:
+        """The result of a row, by the samples of its prompt."""
+        row = line.row or {}
+        number = row.get("sample")
+        if type(number) is not int or not 0 <= number < len(samples):
+            return Replayed(line.number, "the row lacks the number of its sample")
+        expected = parse_json(dump_json(self._row(prompt, samples[number], "trace" in row)))
+        tolerance = TOLERANCES.get(str(expected["provenance"]["dtype"]), TOLERANCES["bfloat16"])
+        return compare(line, rename_rewards(expected, self.names), tolerance)
+
+    def _row(self, prompt: NumberedPrompt, written: Generation | SearchResult, trace: bool) -> dict[str, Any]:
+        if isinstance(written, SearchResult):
+            assert isinstance(self.job, RewindJob)
+            return describe_search(prompt, written, self.job)
+        assert isinstance(self.job, Job)
+        found = describe(written, replace(self.job, trace=self.job.trace or trace))
+        return {"line": prompt.line, "sample": written.sample, **prompt.given, **found}
 
 
 def provenance_of(line: Line) -> Mapping[str, Any]:
@@ -87,69 +157,30 @@ def provenance_of(line: Line) -> Mapping[str, Any]:
     return record
 
 
+def prompt_of(line: Line, job: Job | RewindJob) -> NumberedPrompt:
+    """The prompt of a row.
+
+    Raises:
+        InvalidData: the line is no row, or has no prompt.
+    """
+    row = line.row or {}
+    try:
+        prompt = as_prompt(row, job.chat, job.system)
+    except TrimtabError as error:
+        raise InvalidData(line.fault or str(error)) from error
+    return NumberedPrompt(line.number, prompt, {key: row[key] for key in ("messages", "prompt") if key in row})
+
+
 def in_dtype(job: Job | RewindJob, dtype: object) -> Job | RewindJob:
     """The job in the dtype that wrote its rows, which "auto" leaves to the machine."""
-    known: dict[object, Dtype] = {name: name for name in get_args(Dtype)}
-    return replace(job, dtype=known[dtype]) if dtype in known else job
+    known: tuple[Dtype, ...] = get_args(Dtype)
+    return next((replace(job, dtype=name) for name in known if name == dtype), job)
 
 
-def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Refuse other weights than the recorded ones.
-
-    Raises:
-        InvalidData: the model, or a reward, has another fingerprint, or a reward steers differently.
-    """
-    for name in ("base_fingerprint", "weights_fingerprint"):
-        if recorded.get(name) != here.get(name):
-            raise InvalidData(
-                f"the model {here['model']!r} has other weights: {name} {here.get(name)}, "
-                f"the row has {recorded.get(name)}"
-            )
-    steers = [parse_json(dump_json(each.get("steer", []))) for each in (recorded, here)]
-    if not isinstance(steers[0], list) or not all(isinstance(term, Mapping) for term in steers[0]):
-        raise InvalidData("got a provenance whose steer is no list of rewards")
-    for there, found in zip_longest(*steers, fillvalue={}):
-        name = there.get("reward", found.get("reward"))
-        if there.get("fingerprint") != found.get("fingerprint"):
-            raise InvalidData(
-                f"the reward {name!r} has other weights: fingerprint {found.get('fingerprint')}, "
-                f"the row has {there.get('fingerprint')}"
-            )
-        named = ("reward", "source", "weights_sha256")  # the same weights may lie in another file
-        settings = [{key: value for key, value in each.items() if key not in named} for each in (there, found)]
-        if differing := differences(settings[0], settings[1]):
-            raise InvalidData(f"the reward {name!r} steers differently ({differing})")
-
-
-def check_judge(recorded: object, judge: JudgeLike | None) -> None:
-    """Refuse another judge than the recorded one.
-
-    Raises:
-        InvalidData: they describe themselves differently.
-    """
-    if judge is None or not isinstance(recorded, Mapping):
-        return
-    if differing := differences(recorded, description_of(as_judge(judge))):
-        raise InvalidData(f"the judge is another one ({differing})")
-
-
-def _replay_batch(lines: Sequence[Line], models: Models, job: Job | RewindJob) -> Iterator[Replayed]:
-    try:
-        prompts = [as_prompt(line.row or {}, job.chat, job.system) for line in lines]
-        keys = [dump_json(prompt) for prompt in prompts]
-        distinct = dict(zip(keys, prompts, strict=True))  # the samples of a prompt are rows of their own
-        numbered = [NumberedPrompt(number, prompt, {}) for number, prompt in enumerate(distinct.values(), start=1)]
-        again = dict(zip(distinct, _write(numbered, models, job), strict=True))
-        for line, key in zip(lines, keys, strict=True):
-            yield compare(line, again[key], job)
-    except TrimtabError as error:
-        yield from (Replayed(line.number, str(error)) for line in lines)
-
-
-def _write(prompts: Sequence[NumberedPrompt], models: Models, job: Job | RewindJob) -> list[list[Generation]]:
-    """The samples of each prompt."""
-    lm, steer, judge = models
-    if isinstance(job, RewindJob):
-        assert judge is not None
-        return [[result.generation] for result in search_prompts(lm, prompts, judge, steer, job)]
-    return [list(each.samples) for each in lm.generate([each.prompt for each in prompts], steer, job.sampling)]
+def names_there(record: Mapping[str, Any], steer: Steer | None) -> dict[str, str]:
+    """The names of rewards in the rows of a provenance by their names here; those that are the same are left out."""
+    terms = steer.terms if steer else ()
+    first = [next(n for n, term in enumerate(terms) if term.reward is each) for each in distinct_rewards([steer])]
+    there, here = names_of(record["steer"]), [term.reward.name for term in terms]
+    pairs = zip(numbered([here[n] for n in first]), numbered([there[n] for n in first]), strict=True)
+    return {name: recorded for name, recorded in pairs if name != recorded}

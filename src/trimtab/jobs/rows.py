@@ -14,7 +14,7 @@ from trimtab.steering.steer import Steer
 
 
 def write_prompts(
-    lm: LanguageModel, prompts: Sequence[NumberedPrompt], steer: Steer | None, job: Job, trace: bool = False
+    lm: LanguageModel, prompts: Sequence[NumberedPrompt], steer: Steer | None, job: Job
 ) -> list[dict[str, Any]]:
     """Continue some prompts as one batch; returns one row per sample.
 
@@ -23,18 +23,17 @@ def write_prompts(
         prompts: the prompts.
         steer: the steer of the job, loaded.
         job: the settings.
-        trace: put the candidates of every token into the rows.
     """
     written = lm.generate([each.prompt for each in prompts], steer, job.sampling)
     return [
-        {"line": prompt.line, "sample": sample.sample, **prompt.given, **describe(sample, job, trace)}
+        {"line": prompt.line, "sample": sample.sample, **prompt.given, **describe(sample, job)}
         for prompt, generation in zip(prompts, written, strict=True)
         for sample in generation.samples
     ]
 
 
-def describe(generation: Generation, job: Job, trace: bool = False) -> dict[str, Any]:
-    """A generation as one JSON object."""
+def describe(generation: Generation, job: Job) -> dict[str, Any]:
+    """A generation as one JSON object, with the candidates of every token if the job has a trace."""
     tokens = list(generation.trace)
     row = {
         "text": generation.text,
@@ -44,7 +43,7 @@ def describe(generation: Generation, job: Job, trace: bool = False) -> dict[str,
         "steer": list(job.steer),
         "finish_reason": generation.finish_reason,
     }
-    if trace:
+    if job.trace:
         row["trace"] = [token.as_dict() for token in tokens]
     return row | {"provenance": made_by(generation.provenance, job)}
 

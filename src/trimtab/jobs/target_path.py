@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from trimtab.data.files import read_record
 from trimtab.data.outputs import check_output
 from trimtab.errors import InvalidData
 
-STANDARD_STREAM = "-"
 SETTINGS_SUFFIX = ".settings.json"
 
 
@@ -17,17 +17,35 @@ def check_target_path(path: Path, source: Path | None = None) -> Path:
         source: the input, which must be another file.
 
     Raises:
-        InvalidOutput: it cannot be written, or is the input.
-        InvalidData: it is to be compressed, or holds something that is not ours.
+        InvalidOutput: it, or the file with its settings, cannot be written, or is the input.
+        InvalidData: it is to be compressed, or one of the two holds something that is not ours.
     """
     if path.suffix == ".gz":
         raise InvalidData(f"got {str(path)!r} to write, expected a plain .jsonl file: a compressed one cannot resume")
-    real = check_output(path, "--output", [source] if source else [], replace=True)
-    if has_content(real) and not settings_path(real).exists():
+    inputs = [source] if source else []
+    real = check_output(path, "--output", inputs, replace=True)
+    settings = check_output(settings_path(real), "--output with its settings in", inputs, replace=True)
+    if settings.exists():
+        check_settings(settings)
+    elif has_content(real):
         raise InvalidData(
             f"{str(path)!r} exists and has no {settings_path(real).name} beside it; remove it or choose another path"
         )
     return real
+
+
+def check_settings(path: Path) -> None:
+    """Check that a file holds the settings of a job, so that nothing else is replaced.
+
+    Raises:
+        InvalidData: it does not.
+    """
+    try:
+        job = read_record(path).get("job")
+    except InvalidData as error:
+        raise InvalidData(f"{str(path)!r} holds no settings of ours ({error}); choose another --output") from error
+    if not isinstance(job, dict) or "kind" not in job:
+        raise InvalidData(f"{str(path)!r} holds no settings of ours; choose another --output")
 
 
 def settings_path(target: Path) -> Path:

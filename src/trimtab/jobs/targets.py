@@ -3,7 +3,6 @@
 import os
 import secrets
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import TextIOBase
@@ -12,15 +11,17 @@ from typing import Any, Protocol, cast, final, runtime_checkable
 
 from filelock import FileLock, Timeout
 
-from trimtab.checking import shown
+from trimtab.data.differences import differences
 from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json, parse_json
-from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
+from trimtab.data.jsonlines import STANDARD_STREAM, append_rows, drop_torn_line, read_lines
 from trimtab.data.outputs import write_whole
+from trimtab.data.visible import legible_json
 from trimtab.engines.provenance import MACHINE
 from trimtab.errors import InvalidData, InvalidOutput
-from trimtab.jobs.job import Job, RewindJob
-from trimtab.jobs.target_path import STANDARD_STREAM, check_target_path, has_content, is_pipe, settings_path
+from trimtab.jobs.job import Job, RewindJob, job_of
+from trimtab.jobs.row_schema import row_fault
+from trimtab.jobs.target_path import check_target_path, has_content, is_pipe, settings_path
 
 
 @runtime_checkable
@@ -54,7 +55,7 @@ class FileTarget:
 
     def __init__(self, path: Path, source: Path | None = None):
         self.path = check_target_path(path, source)
-        self.settings = settings_path(self.path)
+        self.settings = settings_path(self.path).resolve()
 
     @contextmanager
     def claimed(self, settings: Mapping[str, Any]) -> Iterator[None]:
@@ -87,38 +88,47 @@ class FileTarget:
         """
         recorded = read_record(self.settings).get("job") if has_content(self.path) else None
         if recorded is not None:
-            self._refuse(differences({"job": recorded}, {"job": parse_json(dump_json(job.record()))}))
+            self._refuse({"job": recorded}, {"job": parse_json(dump_json(job.record()))})
 
-    def _refuse(self, differing: str) -> None:
-        if differing:
+    def _refuse(self, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        if differing := differences(completed(recorded), settings, MACHINE):
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another path"
             )
 
     def _check(self, settings: Mapping[str, Any]) -> None:
-        if not has_content(self.path):
-            return
-        self._refuse(differences(read_record(self.settings), settings))
+        if has_content(self.path):
+            self._refuse(read_record(self.settings), settings)
 
     def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
         """The lines of the prompts that have all their samples; rows of a half-written batch are removed.
 
         Raises:
-            InvalidData: a row does not answer the prompt of its line.
+            InvalidData: a row does not answer the prompt of its line, or a line is no row.
         """
         drop_torn_line(self.path)
         if not self.path.exists():
             return set()
-        rows = [line.row for line in read_lines(self.path) if line.row]
+        rows = self._rows()
+        written: dict[int, list[int]] = {}
         for row in rows:
-            given = prompts.get(row.get("line", 0))
+            given = prompts.get(row["line"])
             if given is None or any(row.get(key) != value for key, value in given.items()):
                 raise InvalidData(f"{str(self.path)!r} answers other prompts than the input has; choose another path")
-        counts = Counter(row["line"] for row in rows)
-        finished = {line for line, count in counts.items() if count == samples}
-        if len(finished) < len(counts):
+            written.setdefault(row["line"], []).append(row["sample"])
+        finished = {line for line, found in written.items() if sorted(found) == list(range(samples))}
+        if len(finished) < len(written):
             write_whole(self.path, "".join(dump_json(row) + "\n" for row in rows if row["line"] in finished))
         return finished
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for line in read_lines(self.path):
+            if line.row is None or (fault := row_fault(line.row)):
+                fault = str(line.fault) if line.row is None else f"line {line.number}: {fault}"
+                raise InvalidData(f"{str(self.path)!r} is damaged: {fault}; remove the line, or choose another path")
+            rows.append(line.row)
+        return rows
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append a batch, and wait until the disk has it."""
@@ -128,6 +138,8 @@ class FileTarget:
 @final
 class StreamTarget:
     """JSON lines into a stream, such as standard output. Nothing resumes.
+
+    Characters that a terminal acts on are escapes.
 
     Args:
         stream: a text stream.
@@ -147,7 +159,7 @@ class StreamTarget:
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write a batch and flush it."""
-        self._stream.writelines(dump_json(row) + "\n" for row in rows)
+        self._stream.writelines(legible_json(dump_json(row)) + "\n" for row in rows)
         self._stream.flush()
 
 
@@ -177,30 +189,24 @@ def open_pipe(path: Path) -> int:
     return descriptor
 
 
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded settings, whose job gets the settings that it lacks: it was written with their defaults."""
+    if not isinstance(settings.get("job"), Mapping):
+        return dict(settings)
+    return {**settings, "job": parse_json(dump_json(job_of({"job": settings["job"]}).record()))}
+
+
 def drawn_seed(target: Path | None) -> int:
-    """The seed that an interrupted run drew for this target, or a new one.
+    """The seed that an interrupted run drew for this target; a new one if the target has no rows.
 
     Raises:
         InvalidData: the settings beside the target cannot be read.
     """
-    record = settings_path(target.resolve()) if target and str(target) != STANDARD_STREAM else None
-    if record is None or not record.exists():
+    if target is None or str(target) == STANDARD_STREAM or not has_content(target):
         return secrets.randbits(32)
+    record = settings_path(target.resolve())
     try:
         job = read_record(record)["job"]
         return int(job.get("sampling", job)["seed"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidData(f"cannot read {str(record)!r}; choose another path") from error
-
-
-def differences(found: object, wanted: object, name: str = "") -> str:
-    """What differs between two records, as "name: there, here"; empty if all that decides the texts is equal."""
-    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
-        keys = [key for key in dict.fromkeys([*found, *wanted]) if key not in MACHINE]
-        parts = [differences(found.get(key), wanted.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
-    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        pairs = zip(found, wanted, strict=True)
-        parts = [differences(one, other, f"{name}[{place}]") for place, (one, other) in enumerate(pairs)]
-    else:
-        parts = [] if found == wanted else [f"{name}: {shown(found)} there, {shown(wanted)} here"]
-    return "; ".join(part for part in parts if part)

@@ -84,5 +84,9 @@ def _reward(name: str, attribute: str | None) -> TextJudge:
     def classify(texts: Sequence[str]) -> list[float]:
         return model.score(texts)[:, column].clamp(low, high).tolist()
 
-    about = {"attribute": model.attributes[column], "fingerprint": model.fingerprint}
+    about = {
+        "attribute": model.attributes[column],
+        "fingerprint": model.fingerprint,
+        "base_weights_fingerprint": model.base.weights_fingerprint,
+    }
     return TextJudge(judge_name("reward", name, attribute), classify, about=about)

@@ -1,16 +1,18 @@
 """Convert a GGUF file to a folder that transformers can load, once."""
 
 import hashlib
+import logging
 import os
-import sys
 from pathlib import Path
 
-from trimtab.data.files import whole_folder
+from trimtab.data.folders import whole_folder
 from trimtab.data.hub import reason_of
+from trimtab.data.visible import legible
 from trimtab.errors import ModelNotFound
 from trimtab.models.gguf_tensors import write_model
 
 MAGIC = b"GGUF"
+LOG = logging.getLogger(__name__)  # shown on stderr unless the user configures logging
 
 
 def cache_folder() -> Path:
@@ -33,7 +35,7 @@ def converted(gguf: Path) -> Path:
     folder = cache_folder() / "models" / f"{gguf.stem}-{key}"
     if not folder.exists():
         _check_magic(gguf)
-        print(f"Converting {gguf.name} once, into {folder}", file=sys.stderr)
+        LOG.warning("%s", legible(f"Converting {gguf.name} once, into {folder}", keep=""))  # it takes a while
         with whole_folder(folder) as partial:
             _dequantize(gguf, partial)
     return folder

@@ -8,7 +8,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from trimtab.checking import shown
-from trimtab.data.files import shown_path, whole_folder, why_not_written
+from trimtab.data.files import shown_path, why_not_written
+from trimtab.data.folders import whole_folder
 from trimtab.data.outputs import write_whole
 from trimtab.errors import CorruptReward, InvalidOutput
 from trimtab.rewards.base_path import recorded_base

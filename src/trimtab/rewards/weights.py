@@ -11,6 +11,7 @@ from torch import Tensor
 from trimtab.checking import shown
 from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
+from trimtab.data.outputs import set_new_mode
 from trimtab.errors import CorruptReward, TrainingDiverged
 
 
@@ -26,7 +27,7 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, str]:
             "with a lower learning rate, or save it in a wider dtype"
         )
     save_file(dict(tensors), path)
-    path.chmod(0o644)  # safetensors leaves it to its owner alone
+    set_new_mode(path)
     return " and ".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in tensors.values()})), sha256(path)
 
 

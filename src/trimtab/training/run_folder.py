@@ -1,7 +1,6 @@
 """The folder of a training run: its settings, its metrics, and the checkpoints from which it resumes."""
 
 import contextlib
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -11,11 +10,12 @@ from typing import final
 from filelock import FileLock, Timeout
 
 from trimtab.checking import checked
+from trimtab.data.differences import differences
 from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
-from trimtab.data.outputs import check_parent, write_whole
+from trimtab.data.outputs import check_folder, write_whole
 from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidData, InvalidOutput
 from trimtab.rewards.card import WEIGHTS_FILE
 from trimtab.training.saving import saving
@@ -116,7 +116,7 @@ class RunFolder:
             write_whole(record, dump_json({**wanted, "about": about or {}}, indent=2) + "\n")
 
     def _check_files(self) -> None:
-        check_folder(self.path, "--run")
+        check_named_folder(self.path, "--run")
         if self.path.exists() and any(not _is_ours(path.name) for path in self.path.iterdir()):
             raise InvalidData(
                 f"got {str(self.path)!r} for a run, expected a new or empty folder, or the folder of an earlier run"
@@ -183,29 +183,15 @@ def _check_archive(path: Path) -> None:
             raise zipfile.BadZipFile(f"{path.name}: {damaged} is damaged")
 
 
-def check_folder(path: Path, option: str) -> None:
-    """Check that a folder can be written, or made.
-
-    Args:
-        path: the folder.
-        option: the option that names it, for messages.
+def check_named_folder(path: Path, option: str) -> None:
+    """Check a folder as `check_folder` does, and that its path ends in a name.
 
     Raises:
-        InvalidOutput: it is a file or a device, or it may not be written.
+        InvalidOutput: it has none, it is a file or a device, or it may not be written.
     """
     if not path.name:
         raise InvalidOutput(f"got {option} {shown_path(path)}, expected a folder with a name, such as rewards/mine")
-    try:
-        real = path.resolve()
-        exists, is_folder = os.path.lexists(real), real.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long, a null character
-        reason = getattr(error, "strerror", None) or reason_of(error)
-        raise InvalidOutput(
-            f"got {option} {shown_path(path)}, expected a folder that can be written ({reason})"
-        ) from error
-    if exists and not is_folder:
-        raise InvalidOutput(f"got {option} {shown_path(path)}, expected a folder; it is a file or a device")
-    check_parent(real / "file", path, option)
+    check_folder(path, option)
 
 
 def _is_ours(name: str) -> bool:
@@ -216,19 +202,12 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _differing(record: Path, settings: dict[str, object]) -> str | None:
-    """The settings that differ, as "name: OLD there, NEW here"; None if none differ."""
+def _differing(record: Path, settings: dict[str, object]) -> str:
+    """The settings that differ, as "name: there, here"; empty if none differ."""
     try:
-        kept = _flat(dict(parse_json(record.read_text(encoding="utf-8"))))
-    except (InvalidData, ValueError, TypeError) as error:
+        kept = parse_json(record.read_text(encoding="utf-8"))
+        if not isinstance(kept, dict):
+            raise InvalidData(f"got {type(kept).__name__}, expected an object")
+    except (InvalidData, ValueError) as error:
         raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder or choose another") from error
-    wanted = _flat(settings)
-    names = [n for n in {**kept, **wanted} if kept.get(n) != wanted.get(n) and not n.startswith("about")]
-    return "; ".join(f"{name}: {kept.get(name)} there, {wanted.get(name)} here" for name in names) or None
-
-
-def _flat(settings: dict[str, object], before: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
-    return flat
+    return differences(kept, settings, ignored=["about"])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trimtab.checking import shown
 from trimtab.data.json_text import dump_json, parse_json
-from trimtab.data.outputs import NEW_FILE_MODE, partial_path, remove_stale_partials, write_whole
+from trimtab.data.outputs import partial_path, remove_stale_partials, set_new_mode, write_whole
 from trimtab.data.tables import digest_of
 from trimtab.errors import InvalidData, NonFiniteReward
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
@@ -174,7 +174,7 @@ def _write_shard(path: Path, targets: Sequence[Target]) -> None:
     try:
         with saving(path.parent, "the teacher's rewards"):
             save_file({part: torch.cat([getattr(target, part) for target in targets]) for part in PARTS}, partial)
-            partial.chmod(NEW_FILE_MODE)
+            set_new_mode(partial)
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -190,7 +190,7 @@ def _read_shard(path: Path, lengths: Sequence[int]) -> list[Target]:
 
 
 def _is_other(path: Path) -> bool:
-    return path.name != HELD_OUT and not path.name.endswith(".partial")  # what killed runs may leave
+    return path.name != HELD_OUT and path.suffix != ".partial"  # what killed runs may leave
 
 
 def _claim(folder: Path, settings: TargetSettings) -> None:

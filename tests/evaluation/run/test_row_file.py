@@ -6,7 +6,7 @@ import pytest
 
 from tiny_rows import SETTINGS, text_line
 from trimtab.errors import InvalidData, InvalidOutput
-from trimtab.evaluation.run.row_file import RowFile, differences, is_row, read_row
+from trimtab.evaluation.run.row_file import WEIGHTS, RowFile, is_row, read_row
 
 MAKER = {"trimtab": "0.1.0", "device": "cpu", "steer": ({"beta": 1.0},)}
 OTHER = {"trimtab": "0.2.0", "device": "cpu", "steer": ({"beta": 1.0},)}
@@ -49,7 +49,7 @@ def test_a_torn_last_line_is_removed(file):
 def test_a_file_with_other_settings_is_refused(file):
     fill(file, 2)
     other = RowFile(file.path, {**SETTINGS, "method": "v"})
-    with pytest.raises(InvalidData, match="method: q there, v here"):
+    with pytest.raises(InvalidData, match="method: 'q' there, 'v' here"):
         other.resume([2])
 
 
@@ -68,11 +68,6 @@ def test_files_without_settings_or_with_damaged_lines_are_refused(tmp_path):
     path.write_text(json.dumps({"settings": SETTINGS}) + "\n{damaged\n{}\n", encoding="utf-8")
     with pytest.raises(InvalidData, match="damaged: line 2"):
         read_row(path)
-
-
-def test_an_error_about_settings_names_the_differences():
-    assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == "b: 2 there, 3 here; c: None there, 4 here"
-    assert differences({"a": 1}, {"a": 1}) == ""
 
 
 def test_the_same_versions_change_no_byte_of_a_resumed_file(file):
@@ -142,3 +137,22 @@ def test_a_file_is_recognised_by_its_first_line(file, tmp_path):
     assert is_row(file.path)
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "w1"}\n', encoding="utf-8")
     assert not is_row(tmp_path / "prompts.jsonl")
+
+
+@pytest.mark.parametrize("settings", [{WEIGHTS: "a"}, {}], ids=["in the settings", "only in what made the texts"])
+def test_a_row_of_other_weights_is_refused(file, settings):
+    """Files of older versions have the fingerprint only in the record of what made them."""
+    written = RowFile(file.path, {**SETTINGS, **settings}, {**MAKER, WEIGHTS: "a"})
+    fill(written, 2)
+    RowFile(file.path, {**SETTINGS, WEIGHTS: "a"}).check()
+    with pytest.raises(InvalidData, match=f"{WEIGHTS}: 'a' there, 'b' here"):
+        RowFile(file.path, {**SETTINGS, WEIGHTS: "b"}).check()
+
+
+def test_a_row_of_unknown_weights_resumes_and_its_settings_stay(file):
+    fill(file, 3)
+    resumed = RowFile(file.path, {**SETTINGS, WEIGHTS: "b"}, {**MAKER, WEIGHTS: "b"})
+    assert resumed.resume([2, 2, 1]) == 1
+    found = read_row(file.path)
+    assert found.settings == SETTINGS
+    assert [(entry["first_text"], entry.get(WEIGHTS)) for entry in found.made_by] == [(0, None), (2, "b")]

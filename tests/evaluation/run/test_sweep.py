@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tiny import tiny_reward
+from tiny import tiny_lm, tiny_reward
 from tiny_sweep import SETS, SETTINGS, contents, tiny_sweep
+from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.evaluation.report.collect import read_rows
 from trimtab.evaluation.run.plan import Plan
@@ -14,6 +15,7 @@ from trimtab.evaluation.run.prompt_sets import PromptSet
 from trimtab.evaluation.run.row_file import RowFile
 from trimtab.evaluation.run.sweep import Sweep
 from trimtab.evaluation.run.sweep_settings import Grid
+from trimtab.language_model import LanguageModel
 
 
 def test_every_method_continues_every_prompt(whole):
@@ -31,7 +33,7 @@ def test_settings_of_a_row_have_the_keys_of_version_0_1(lm, whole):
     settings = next(row.settings for row in read_rows(whole) if row.name == "some--up--q=5")
     names = "task prompts prompts_digest prompts_count direction method beta rewards model dtype samples max_new_tokens"
     assert sorted(settings) == sorted(
-        [*names.split(), "top_k", "temperature", "seed", "batch_size", "base_fingerprint"]
+        [*names.split(), "top_k", "temperature", "seed", "batch_size", "base_fingerprint", "weights_fingerprint"]
     )
     assert settings["dtype"] == "float32"
     assert settings["base_fingerprint"] == lm.base.base_fingerprint
@@ -100,6 +102,14 @@ def test_a_retrained_reward_of_the_same_name_is_refused(lm, copied):
     rows = Plan(Grid(["q"], [2.0]), SETTINGS, retrained, None).rows(SETS)
     with pytest.raises(InvalidData, match="rewards"):
         Sweep("prompts", rows, SETTINGS, copied).run(lm)
+
+
+def test_a_model_with_one_changed_matrix_is_refused(copied):
+    """The matrix is in the middle of the model, where the fingerprint of the cards does not look."""
+    changed = tiny_lm("llama")
+    changed.model.model.layers[0].mlp.up_proj.weight.data *= 3
+    with pytest.raises(InvalidData, match="weights_fingerprint"):
+        tiny_sweep(LanguageModel(TorchEngine(changed)), copied).run(LanguageModel(TorchEngine(changed)))
 
 
 def test_a_row_that_another_process_holds_is_left_to_it(lm, whole, copied):

@@ -1,6 +1,8 @@
 """Saved readings: made once, kept by text and sample, NaN with a reason where a reader fails."""
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,6 +26,21 @@ def read(calls):
         return [[float(len(each["text"]))] for each in texts]
 
     return lengths
+
+
+def test_two_readers_of_one_row_read_each_text_once(tmp_path):
+    """The second one waits, and finds the readings of the first."""
+    texts, seen = [{"place": n, "sample": 0, "prompt": "p", "text": f"t{n}"} for n in range(5)], []
+
+    def read(some):
+        seen.extend(some)
+        time.sleep(0.01)
+        return [[1.0] for _ in some]
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: Readings(tmp_path).of("row", "judge", texts, read), range(4)))
+    assert found == [[[1.0]] * 5] * 4
+    assert len(seen) == 5
 
 
 def test_saved_readings_are_not_made_again(tmp_path, read, calls):

@@ -19,6 +19,9 @@ from torture.tables.values import (
     without,
 )
 
+IN_WEIGHTS = "the fault is in the weights"
+LATE_MODELS = dict.fromkeys(("broken/flipped_weights", "broken/cut_weights", "broken/bert"), IN_WEIGHTS)
+READ_ONCE = "standard input and pipes are used once, when the model is there"
 BARE = ("generate", "--model", "lm", *SHORT)
 NUMBERS: list[Case] = [
     *refused_values(GENERATE, "--n", (*NO_WHOLE, *BELOW_ONE)),
@@ -42,7 +45,7 @@ NUMBERS: list[Case] = [
     accepted("the best candidate alone", *GENERATE, "--top-p", "1e-300"),
 ]
 NAMES: list[Case] = [
-    *(refused(*without(GENERATE, "--model"), "--model", name) for name in NO_MODELS),
+    *(refused(*without(GENERATE, "--model"), "--model", name, loads=LATE_MODELS.get(name, "")) for name in NO_MODELS),
     accepted(
         "a tokenizer may have more tokens than its model, as Gemma 3's has",
         *without(GENERATE, "--model"),
@@ -72,7 +75,7 @@ NAMES: list[Case] = [
     ),
     refused(*GENERATE, "--steer", "sentiment=20"),  # made for another tokenizer
     refused(*without(GENERATE, "--model"), "--model", "broken/other_words", "--steer", "rewards/q=20"),
-    refused(*GENERATE, "--steer", "rewards/v=20", "--top-k", "0"),
+    refused(*GENERATE, "--steer", "rewards/v=20", "--top-k", "0", loads="the limit is that of the loaded head"),
     accepted("no steering strength is plain sampling, as documented", *GENERATE, "--steer", "rewards/q=0"),
     accepted("two steers by one reward add up", *GENERATE, "--steer", "rewards/q=5", "--steer", "rewards/q=5"),
     refused(*GENERATE, "--steer", "rewards/q=1e30"),  # the logits of the model would vanish
@@ -84,7 +87,13 @@ NAMES: list[Case] = [
 ]
 FILES: list[Case] = [
     *(refused(*without(GENERATE_FILE, "--input"), "--input", name) for name in NO_PROMPT_FILES),
-    refused(*without(GENERATE_FILE, "--input"), "--input", "torn.jsonl", leaves="the rows of the whole lines"),
+    refused(
+        *without(GENERATE_FILE, "--input"),
+        "--input",
+        "torn.jsonl",
+        leaves="the rows of the whole lines",
+        loads="they are written",
+    ),
     refused(*without(GENERATE_FILE, "--input"), "--input", "wrong_messages.jsonl"),
     refused(*without(GENERATE_FILE, "--input"), "--input", "messages.jsonl"),  # no chat template
     refused(*without(GENERATE_FILE, "--input"), "--input", "full"),
@@ -104,7 +113,10 @@ FILES: list[Case] = [
         "--input",
         "messages.jsonl",
     ),
-    *(refused(*without(GENERATE_FILE, "--output"), "--output", name) for name in NO_OUTPUT_FILES),
+    *(
+        refused(*without(GENERATE_FILE, "--output"), "--output", name, loads=READ_ONCE if name == "pipe" else "")
+        for name in NO_OUTPUT_FILES
+    ),
     refused(*without(GENERATE_FILE, "--output"), "--output", "notes.txt"),
     refused(*without(GENERATE_FILE, "--output"), "--output", "link"),
     refused(*without(GENERATE_FILE, "--output"), "--output", "prompts.jsonl"),
@@ -153,9 +165,9 @@ COMBINATIONS: list[Case] = [
     accepted("rewards are shown as numbers", *GENERATE, "--show-rewards", "--steer", "rewards/q=-5"),
     accepted("streams", *GENERATE, "--stream", "--steer", "rewards/v=5"),
     accepted("- reads stdin and writes stdout", *BARE, "--input", "-", "--output", "-", stdin=row(prompt="w1 w2")),
-    refused(*BARE, "--input", "-", "--output", "-", stdin=""),
-    refused(*BARE, "--input", "-", "--output", "-", stdin="[[[["),
-    refused(*BARE, "--input", "-", "--output", "-", stdin="[" * 100_000),
+    refused(*BARE, "--input", "-", "--output", "-", stdin="", loads=READ_ONCE),
+    refused(*BARE, "--input", "-", "--output", "-", stdin="[[[[", loads=READ_ONCE),
+    refused(*BARE, "--input", "-", "--output", "-", stdin="[" * 100_000, loads=READ_ONCE),
     refused(*BARE, "--input", "-", "--output", "full", stdin=row(prompt="w1 w2")),
 ]
 CASES = [*NUMBERS, *NAMES, *FILES, *COMBINATIONS]

@@ -28,13 +28,14 @@ REPLAYED: list[Case] = [
     accepted("the texts are written again and compared", *REPLAY),
 ]
 ALONE = 240.0  # seconds; a new process imports torch
+HUB = 25.0  # seconds in which a Hub that does not answer is given up, the start of the process included
 OFFLINE = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
 ENVIRONMENT: list[Case] = [
-    refused("generate", "w1", "--model", "some/model", *SHORT, env=OFFLINE, limit=ALONE),
-    refused(*GENERATE, "--steer", "some/reward=20", env=OFFLINE, limit=ALONE),
-    refused("generate", "w1", "--model", "some/model", env={**OFFLINE, "TRIMTAB_OFFLINE": "1"}, limit=ALONE),
+    refused("generate", "w1", "--model", "some/model", *SHORT, env=OFFLINE, limit=HUB),
+    refused(*GENERATE, "--steer", "some/reward=20", env=OFFLINE, limit=HUB),
+    refused("generate", "w1", "--model", "some/model", env={**OFFLINE, "TRIMTAB_OFFLINE": "1"}, limit=HUB),
     refused(
-        "generate", "w1", "--model", "some/model", env={**OFFLINE, "HF_ENDPOINT": "http://10.255.255.1"}, limit=ALONE
+        "generate", "w1", "--model", "some/model", env={**OFFLINE, "HF_ENDPOINT": "http://10.255.255.1"}, limit=HUB
     ),
     refused(
         "score", "--reward", "broken_rewards/one_flipped", "--text", "w1", env={"PYTHONOPTIMIZE": "1"}, limit=ALONE

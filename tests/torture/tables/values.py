@@ -2,7 +2,7 @@
 
 import json
 
-ESCAPE = "\x1b[31mred\x07"
+ESCAPE = "\x1b[31mred\x07\x9b32m\x7f\u202e"
 LONG = "w1" * 50_000
 UNICODE = "\u202e\u2028\ufeff𝕨éñ"
 

@@ -10,10 +10,11 @@ from typing import Any, final
 import numpy as np
 
 from trimtab.checking import checked, checked_except
+from trimtab.data.differences import differences
 from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData
 from trimtab.evaluation.agreement_file import read_agreement
-from trimtab.evaluation.run.row_file import differences, read_row, row_paths
+from trimtab.evaluation.run.row_file import WEIGHTS, read_row, row_paths
 from trimtab.evaluation.run.timing import read_times
 from trimtab.evaluation.score.judge_agreement import agreement
 from trimtab.evaluation.score.metrics import Ratio, control_figures, fluency_figure, text_figures
@@ -119,10 +120,11 @@ def read_rows(folder: Path) -> list[RowTexts]:
     rows = [_whole_prompts(path) for path in row_paths(folder)]
     shared = _shared(rows[0])
     for row in rows[1:]:
-        if differing := differences(shared, _shared(row)):
+        if differing := differences(shared, _shared(row), later=[WEIGHTS]):
             raise InvalidData(
                 f"{rows[0].name!r} and {row.name!r} do not belong together ({differing}); move one elsewhere"
             )
+        shared |= _shared(row)
     digests: dict[str, str] = {}
     for row in rows:
         if (

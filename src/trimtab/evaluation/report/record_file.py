@@ -5,11 +5,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidData
 from trimtab.evaluation.checks import write_in
 from trimtab.evaluation.report.record_schema import record_fault
-from trimtab.evaluation.saved import read_saved
 
 REPORT_FILE = "report.json"
 Record = Mapping[str, Any]
@@ -27,7 +27,7 @@ def read_report(folder: Path) -> dict[str, Any]:
         InvalidData: there is none, or it is damaged.
     """
     path = folder / REPORT_FILE
-    record = read_saved(path)
+    record = read_record(path, nan_is_null=True)
     if not record:
         raise InvalidData(f"got {str(folder)!r}, expected a folder with a {REPORT_FILE}; run `trimtab evaluate report`")
     if fault := record_fault(record):

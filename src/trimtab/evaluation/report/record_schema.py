@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trimtab.evaluation.agreement_file import are_figures
-from trimtab.evaluation.run.row_schema import settings_fault
+from trimtab.evaluation.run.row_schema import LARGEST, settings_fault
 from trimtab.evaluation.tasks import TASKS
 
 RECORD: dict[str, type] = {
@@ -115,4 +115,4 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and abs(value) < LARGEST

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from trimtab.data.files import read_record
 from trimtab.errors import InvalidData
 from trimtab.evaluation.report.captions import Picture
 from trimtab.evaluation.report.figure import add_legend, add_title, new_figure, save
 from trimtab.evaluation.report.formats import DEFAULT_FORMATS
 from trimtab.evaluation.report.palette import styles_of
-from trimtab.evaluation.saved import read_saved
 
 SPECTRUM_FILE = "spectrum.json"
 KINDS = {"numerical": "-", "effective": ":"}  # the ranks and their lines
@@ -62,7 +62,7 @@ def read_spectrum(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidData: the file is damaged, or is not such a record.
     """
-    record = read_saved(folder / SPECTRUM_FILE)
+    record = read_record(folder / SPECTRUM_FILE, nan_is_null=True)
     ranks, values = record.get("ranks"), record.get("singular_values")
     known = isinstance(ranks, dict) and isinstance(values, dict) and ranks.keys() == values.keys()
     if record and not known:

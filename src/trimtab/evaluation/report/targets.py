@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from trimtab.data.outputs import check_folder
 from trimtab.errors import InvalidData
-from trimtab.evaluation.checks import check_files, check_folder
+from trimtab.evaluation.checks import check_files
 from trimtab.evaluation.report.record_file import REPORT_FILE, read_report
 from trimtab.evaluation.run.row_file import SUFFIX, is_row
 

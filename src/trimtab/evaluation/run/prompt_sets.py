@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from trimtab.checking import checked
-from trimtab.data.tables import digest_of, read_table, text_of
+from trimtab.data.tables import digest_of, hash_of_file, read_table, text_of
 from trimtab.errors import InvalidPrompt
-from trimtab.evaluation.checks import check_at_least, hash_of_file
+from trimtab.evaluation.checks import check_at_least
 from trimtab.models.codec import TextCodec
 
 Direction = Literal["up", "down"]
@@ -68,4 +68,4 @@ def read_prompt_set(
 
     table = read_table(source, split, parse)
     name = Path(source).name.partition(".")[0]
-    return PromptSet(name, direction, tuple(table.rows[:limit]), tuple(table.faults), hash_of_file(Path(source)))
+    return PromptSet(name, direction, tuple(table.rows[:limit]), tuple(table.faults), hash_of_file(source))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, final
 
 from filelock import FileLock, Timeout
 
+from trimtab.data.differences import differences
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
 from trimtab.data.outputs import write_whole
@@ -20,6 +21,7 @@ from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.evaluation.run.row_schema import settings_fault, text_fault
 
 SUFFIX = ".jsonl"
+WEIGHTS = "weights_fingerprint"  # of the model; files of older versions lack it
 FIRST = "first_text"  # in an entry of made_by: the number of texts before it
 
 
@@ -74,7 +76,7 @@ class RowFile:
         """
         drop_torn_line(self.path)
         if not self.path.exists() or not self.path.stat().st_size:
-            append_rows(self.path, [self._head([{FIRST: 0, **self.made_by}])])
+            append_rows(self.path, [_head(self.settings, [{FIRST: 0, **self.made_by}])])
         found = read_row(self.path)
         self.check(found)
         lines, whole, done, every = len(found.texts), 0, 0, list(batches)
@@ -85,7 +87,7 @@ class RowFile:
         if whole < lines:
             self._keep_lines(1 + whole)
         if done < len(every):
-            self._sign(found.made_by, whole)
+            self._sign(found, whole)
         return done
 
     def check(self, found: RowContent | None = None) -> None:
@@ -98,7 +100,7 @@ class RowFile:
             if not self.path.is_file() or b"\n" not in self.path.read_bytes():
                 return
             found = read_row(self.path)
-        if differing := differences(found.settings, self.settings):
+        if differing := differences(settings_of(found), self.settings, later=[WEIGHTS]):
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another --out"
             )
@@ -107,17 +109,14 @@ class RowFile:
         """Append a batch, and force it to the disk."""
         append_rows(self.path, texts)
 
-    def _sign(self, made_by: list[dict[str, Any]], texts: int) -> None:
+    def _sign(self, found: RowContent, texts: int) -> None:
         """Add what writes the next texts to the first line, if it is not what wrote the last ones."""
-        kept = [entry for entry in made_by if entry[FIRST] < texts]
+        kept = [entry for entry in found.made_by if entry[FIRST] < texts]
         last = {name: value for name, value in kept[-1].items() if name != FIRST} if kept else None
         entries = kept if last == self.made_by else [*kept, {FIRST: texts, **self.made_by}]
-        if entries != made_by:
+        if entries != found.made_by:
             _, end, rest = self.path.read_bytes().partition(b"\n")
-            write_whole(self.path.resolve(), dump_json(self._head(entries)).encode() + end + rest)
-
-    def _head(self, made_by: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"settings": self.settings, "made_by": made_by}
+            write_whole(self.path.resolve(), dump_json(_head(found.settings, entries)).encode() + end + rest)
 
     def _keep_lines(self, count: int) -> None:
         with self.path.open("r+b") as file:
@@ -145,6 +144,16 @@ def read_row(path: Path) -> RowContent:
     if not isinstance(made_by, list) or not all(map(_is_maker, made_by)):
         raise InvalidData(f"{str(path)!r} is damaged: 'made_by' in its first line is no list of records; remove it")
     return RowContent(head["settings"], [line.row for line in lines[1:] if line.row is not None], made_by)
+
+
+def settings_of(found: RowContent) -> dict[str, Any]:
+    """The settings of a row; those of older versions get the fingerprint of the weights from what made the texts."""
+    known = [entry[WEIGHTS] for entry in found.made_by if WEIGHTS in entry]
+    return {WEIGHTS: known[0], **found.settings} if known else found.settings
+
+
+def _head(settings: Mapping[str, Any], made_by: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"settings": settings, "made_by": made_by}
 
 
 def _is_maker(entry: Any) -> bool:
@@ -183,9 +192,3 @@ def is_row(path: Path) -> bool:
         return False
     head = next(read_lines(path), None)
     return head is not None and head.row is not None and not settings_fault(head.row.get("settings"))
-
-
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The settings that differ, as "name: there, here"; empty if all are equal."""
-    names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
-    return "; ".join(f"{name}: {found.get(name)} there, {wanted.get(name)} here" for name in names)

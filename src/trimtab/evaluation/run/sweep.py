@@ -17,7 +17,7 @@ from trimtab.engines.provenance import provenance
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
-from trimtab.evaluation.run.row_file import SUFFIX, RowFile
+from trimtab.evaluation.run.row_file import SUFFIX, WEIGHTS, RowFile
 from trimtab.evaluation.run.sweep_settings import SweepSettings
 from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
@@ -122,7 +122,7 @@ class Sweep:
             **row.method.about,
             **shared,
             "dtype": engine["dtype"],
-            "base_fingerprint": engine["base_fingerprint"],
+            **{name: engine[name] for name in ("base_fingerprint", WEIGHTS) if name in engine},
         }
 
     def _write(self, row: Row, file: RowFile, lm: LanguageModel, progress: Progress) -> None:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
+from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidData
-from trimtab.evaluation.checks import check_at_least, write_in
+from trimtab.evaluation.checks import check_at_least, holding, write_in
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
-from trimtab.evaluation.saved import read_saved
 from trimtab.language_model import LanguageModel
 from trimtab.models.kv_cache import KVCache
 from trimtab.steering.reward import Reward, RewardState
@@ -172,7 +172,7 @@ def _figures(runs: Sequence[Run], plain: Sequence[Run]) -> dict[str, float]:
 
 def save_times(folder: Path, times: dict[str, dict[str, float]], lm: LanguageModel, settings: dict[str, Any]) -> None:
     """Save times in the folder of a comparison; those of other methods stay."""
-    saved, device = read_times(folder), device_of(lm)
+    device = device_of(lm)
     about = {
         "device": torch.cuda.get_device_name(device)
         if device and device.type == "cuda"
@@ -182,8 +182,9 @@ def save_times(folder: Path, times: dict[str, dict[str, float]], lm: LanguageMod
         **versions(),
         **settings,
     }
-    record = saved | {name: {**of_method, "about": about} for name, of_method in times.items()}
-    write_in(folder, TIMES_FILE, dump_json(record, indent=1) + "\n")
+    found = {name: {**of_method, "about": about} for name, of_method in times.items()}
+    with holding(folder, TIMES_FILE):
+        write_in(folder, TIMES_FILE, dump_json(read_times(folder) | found, indent=1) + "\n")
 
 
 def read_times(folder: Path) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def read_times(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidData: the file is damaged.
     """
-    record = read_saved(folder / TIMES_FILE)
+    record = read_record(folder / TIMES_FILE, nan_is_null=True)
     for method, times in record.items():
         if not isinstance(times, dict) or any(type(times.get(name)) not in (int, float) for name in FIGURES):
             raise InvalidData(

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from trimtab.data.files import file_name
+from trimtab.data.files import file_name, read_record
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidData, NonFiniteReward
-from trimtab.evaluation.checks import write_in
-from trimtab.evaluation.saved import read_saved
+from trimtab.evaluation.checks import holding, write_in
 from trimtab.evaluation.score.readers import Read, Text
 
 READINGS = "readings"
@@ -50,7 +49,15 @@ class Readings:
             InvalidData: the file of the readings is damaged.
             NonFiniteReward: the reader is a reward, and a reading is NaN or infinite.
         """
-        kept, about = self._saved(self.path(row, reader)), dict(about or {})
+        if read is None:
+            return self._of(row, reader, texts, None, {})
+        with holding(self.folder, self.path(row, reader).name):  # another process waits, and finds the readings
+            return self._of(row, reader, texts, read, dict(about or {}))
+
+    def _of(
+        self, row: str, reader: str, texts: Sequence[Text], read: Read | None, about: dict[str, Any]
+    ) -> list[list[float]]:
+        kept = self._saved(self.path(row, reader))
         if read and kept and _changed(kept["about"], about):
             kept = {}
         digests = [_digest(text) for text in texts]
@@ -86,7 +93,7 @@ class Readings:
 
     def _saved(self, path: Path) -> dict[str, Any]:
         """The record in a file of readings, with NaN where a reader failed; an empty one if there is no file."""
-        record = read_saved(path)
+        record = read_record(path, nan_is_null=True)
         if record and (fault := _fault(record)):
             raise InvalidData(f"{str(path)!r} is damaged ({fault}); remove it, and the texts are read again")
         if record:
