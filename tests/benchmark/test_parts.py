@@ -83,7 +83,7 @@ def test_watching_ends_with_the_run_and_changes_no_text(subject):
     assert watched == before
     assert (RowSampling.candidates, RowSampling.choose) == plain
     assert not subject.lm.model._forward_pre_hooks
-    assert not job.head._forward_hooks
+    assert not job.network.head._forward_hooks
 
 
 def test_one_reward_of_many_steers_is_watched_once(subject):

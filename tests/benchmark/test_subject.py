@@ -37,7 +37,7 @@ def test_an_endless_model_has_no_eos():
 
 
 def test_a_smaller_base_gives_all_its_layers(shaped):
-    assert (shaped.lm.layers, shaped.base.layers, shaped.layers) == (4, 2, 2)
+    assert (shaped.lm.layers, shaped.base.layers, shaped.layers) == (6, 2, 2)
     assert shaped.lm.codec.fingerprint == shaped.base.codec.fingerprint
 
 

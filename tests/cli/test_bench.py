@@ -71,12 +71,12 @@ def test_a_name_that_is_no_json_file_is_refused(trimtab, tmp_path):
     ("words", "named"),
     [
         (("--rows", "fast"), "got the row 'fast'"),
-        (("--batch", "0"), "got batch=0"),
-        (("--tokens", "2"), "got tokens=2"),
+        (("--batch", "0"), "--batch 0, expected 1 to"),
+        (("--tokens", "2"), "--tokens 2, expected 4 to"),
         (("--prompt-tokens", "2000"), "context"),
         (("--device", "nonsense"), "device"),
         (("--device", ""), "got an empty --device"),
-        (("--shapes", "huge"), "got shapes='huge'"),
+        (("--shapes", "huge"), "huge"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(trimtab, words, named):

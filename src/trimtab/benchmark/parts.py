@@ -160,10 +160,11 @@ def watched_steers(steers: Sequence[Steer | None], marks: Marks) -> list[Steer |
 
 @contextmanager
 def watched_modules(job: Job, marks: Marks) -> Iterator[None]:
-    """Watch the forward calls of the language model and of the reward's head."""
+    """Watch the forward calls of the language model and of the parts of the reward's network."""
     modules: list[tuple[nn.Module, Part]] = [(job.subject.lm.model, "lm")]
-    if job.head is not None:
-        modules.append((job.head, "head"))
+    if job.network is not None:
+        head = job.network.head
+        modules += [(child, "head" if child is head else "reward") for child in job.network.children()]
     hooks = []
     for module, part in modules:
         hooks.append(module.register_forward_pre_hook(lambda *_, part=part: marks.enter(part)))

@@ -38,9 +38,9 @@ def llama_7b() -> Shapes:
 
 
 def tiny() -> Shapes:
-    """A model of 4 small layers, with rewards of 2: to try the command."""
+    """A model of 6 small layers, with rewards of 2: to try the command."""
     size = {"vocab_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024}
-    large = LlamaConfig(hidden_size=64, intermediate_size=128, num_hidden_layers=4, **size)
+    large = LlamaConfig(hidden_size=64, intermediate_size=128, num_hidden_layers=6, **size)
     return Shapes(large, LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, **size))
 
 

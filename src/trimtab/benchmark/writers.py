@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from trimtab.benchmark.bench_settings import Setting
@@ -18,6 +18,7 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import ACCELERATOR_POLL
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.evaluation.run.timing import Clock
+from trimtab.rewards.network import RewardNetwork
 from trimtab.steering.steer import Steer
 
 
@@ -54,7 +55,7 @@ class Job:
         setting: batch, prompts and candidates.
         steers: one per text; None for plain sampling.
         seed: seed of the prompts and of the sampling.
-        head: the head of the reward; None for plain sampling.
+        network: the network of the reward; None for plain sampling.
         now: the clock.
     """
 
@@ -62,7 +63,7 @@ class Job:
     setting: Setting
     steers: Sequence[Steer | None]
     seed: int
-    head: nn.Module | None
+    network: RewardNetwork | None
     now: Now
 
     @property
@@ -83,9 +84,9 @@ def clock_of(device: torch.device, cpu_time: bool = False) -> Now:
 
 def job_of(row: Row, setting: Setting, rewards: FreshRewards, seed: int, cpu_time: bool = False) -> Job:
     """The texts of a row in a table."""
-    head = rewards.model(row.reward).network.head if row.reward else None
+    network = rewards.model(row.reward).network if row.reward else None
     now = clock_of(rewards.subject.lm.device, cpu_time)
-    return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, head, now)
+    return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, network, now)
 
 
 def writer_of(row: Row, job: Job) -> Write:
