@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RECIPES := sentiment-rad sentiment-labels sentiment sentiment-own toxicity-rad toxicity-labels toxicity toxicity-own
 
-.PHONY: demo test check docs picture torture coverage package rewards format clean
+.PHONY: demo test check docs picture torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
@@ -35,6 +35,9 @@ coverage: $(READY)  ## run all tests and print line coverage
 package: $(READY)  ## build the wheel and the sdist into dist/, and try the wheel in an empty environment
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/pytest tests/docs/test_package.py
+
+bench: $(READY)  ## measure the time and memory of a token: one to two hours on two quiet cores
+	$(BIN)/trimtab bench --out results/bench.json
 
 rewards: $(READY)  ## rebuild the bundled rewards into rewards/: make rewards DATA=folder (hours on a CPU)
 	for recipe in $(RECIPES); do PATH="$(CURDIR)/$(BIN):$$PATH" recipes/$$recipe.sh "$(DATA)" || exit 1; done

@@ -23,6 +23,7 @@ ORDER = [
     "harness",
     "jobs",
     "testing",
+    "benchmark",
     "evaluation",
     "trimtab",
     "language_model",

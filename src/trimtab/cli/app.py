@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 
 import trimtab
-from trimtab.cli import evaluate, generate, imports, replay, rewards, rewind, score, spectrum, train
+from trimtab.cli import bench, evaluate, generate, imports, replay, rewards, rewind, score, spectrum, train
 from trimtab.cli.help import CommandGroup, hide_flag_types
 from trimtab.data.visible import legible
 from trimtab.errors import TrimtabError, out_of_memory
@@ -37,6 +37,7 @@ app.add_typer(rewards.app, name="rewards", cls=CommandGroup)
 app.add_typer(train.app, name="train", cls=CommandGroup)
 app.add_typer(evaluate.app, name="evaluate", cls=CommandGroup)
 app.command("spectrum")(spectrum.spectrum)
+app.command("bench")(bench.bench)
 app.add_typer(imports.app, name="import", cls=CommandGroup)
 hide_flag_types(app)
 

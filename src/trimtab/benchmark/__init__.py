@@ -1,0 +1,1 @@
+"""The time and memory of a token: transformers' generate, our loop, and every way to steer it."""

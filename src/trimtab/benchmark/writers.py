@@ -1,0 +1,157 @@
+"""How each row writes its texts: our decode loop, or transformers' `generate`. Both say when the first token came."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from trimtab.benchmark.bench_settings import Setting
+from trimtab.benchmark.fresh_rewards import FreshRewards
+from trimtab.benchmark.rows import Row
+from trimtab.benchmark.subject import Subject, random_prompts
+from trimtab.engines.base import Request
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.engine import ACCELERATOR_POLL
+from trimtab.engines.torch.running_batch import RunningBatch
+from trimtab.evaluation.run.timing import Clock
+from trimtab.rewards.network import RewardNetwork
+from trimtab.steering.steer import Steer
+
+
+class Run(NamedTuple):
+    """One timed batch.
+
+    Attributes:
+        first: seconds until the first token of every text: the prompts' forward and one choice.
+        others: seconds of all other tokens.
+        tokens: tokens of each text.
+    """
+
+    first: float
+    others: float
+    tokens: int
+
+    @property
+    def per_token(self) -> float:
+        """Seconds of one step, in which every text gets a token; the first token is left out."""
+        return self.others / (self.tokens - 1)
+
+
+Now = Callable[[], float]  # seconds
+Write = Callable[[int], Run]  # writes texts of this many tokens
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """The texts of one row in one table.
+
+    Attributes:
+        subject: the model.
+        setting: batch, prompts and candidates.
+        steers: one per text; None for plain sampling.
+        seed: seed of the prompts and of the sampling.
+        network: the network of the reward; None for plain sampling.
+        now: the clock.
+    """
+
+    subject: Subject
+    setting: Setting
+    steers: Sequence[Steer | None]
+    seed: int
+    network: RewardNetwork | None
+    now: Now
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        """Random token ids, all of one length."""
+        return random_prompts(self.subject.lm, self.setting.batch, self.setting.prompt_tokens, self.seed)
+
+    def requests(self, tokens: int) -> list[Request]:
+        """The texts as requests of that many tokens."""
+        params = SamplingParams(top_k=self.setting.top_k, max_new_tokens=tokens, seed=self.seed)
+        return [Request(ids, params, steer) for ids, steer in zip(self.prompts, self.steers, strict=True)]
+
+
+def clock_of(device: torch.device, cpu_time: bool = False) -> Now:
+    """The wall time after all work of the device so far, or the CPU time of all threads of this process."""
+    return time.process_time if cpu_time else Clock(device).now
+
+
+def job_of(row: Row, setting: Setting, rewards: FreshRewards, seed: int, cpu_time: bool = False) -> Job:
+    """The texts of a row in a table."""
+    network = rewards.model(row.reward).network if row.reward else None
+    now = clock_of(rewards.subject.lm.device, cpu_time)
+    return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, network, now)
+
+
+def writer_of(row: Row, job: Job) -> Write:
+    """What writes the texts of a row."""
+    return generate_writer(job) if row.writer == "generate" else loop_writer(job)
+
+
+def loop_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
+    """Write by our decode loop. The device is polled as `TorchEngine.sample` polls it.
+
+    Args:
+        job: the texts.
+        started: called behind the first token.
+    """
+    lm = job.subject.lm
+    poll = 1 if lm.device.type == "cpu" else ACCELERATOR_POLL
+
+    def write(tokens: int) -> Run:
+        requests = job.requests(tokens)
+        start = job.now()
+        batch = RunningBatch(lm)
+        batch.add(requests, [tokens] * len(requests))
+        batch.step()
+        first = job.now()
+        started()
+        while batch.active:
+            batch.step(poll)
+        return Run(first - start, job.now() - first, tokens)
+
+    return write
+
+
+def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
+    """Write by transformers' `generate`, sampling from the same number of candidates. Arguments as in `loop_writer`."""
+    lm = job.subject.lm
+    batch = lm.batch(job.prompts)
+
+    def write(tokens: int) -> Run:
+        torch.manual_seed(job.seed)
+        first = FirstToken(job.now, started)
+        start = job.now()
+        lm.model.generate(
+            input_ids=batch.ids,
+            attention_mask=batch.mask.long(),
+            do_sample=True,
+            top_k=job.setting.top_k,
+            max_new_tokens=tokens,
+            stopping_criteria=StoppingCriteriaList([first]),
+        )
+        return Run(first.at - start, job.now() - first.at, tokens)
+
+    return write
+
+
+@final
+class FirstToken(StoppingCriteria):
+    """Never stops a text; remembers when the first token was there."""
+
+    def __init__(self, now: Now, started: Callable[[], None]):
+        self.at = 0.0
+        self._now, self._started = now, started
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        """Look at the time, once."""
+        if not self.at:
+            self.at = self._now()
+            self._started()
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)

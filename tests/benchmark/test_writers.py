@@ -1,0 +1,62 @@
+"""Both writers write what was asked for, and say when the first token came."""
+
+import pytest
+
+from trimtab.benchmark.bench_settings import Setting
+from trimtab.benchmark.fresh_rewards import FreshRewards
+from trimtab.benchmark.rows import ROWS
+from trimtab.benchmark.writers import Run, generate_writer, job_of, loop_writer, writer_of
+
+ROW = {row.key: row for row in ROWS}
+SETTING = Setting(3, 5, 6)
+
+
+@pytest.fixture
+def steps(subject):
+    """Return the shapes of the ids that the language model reads."""
+    seen = []
+    hook = subject.lm.model.register_forward_pre_hook(
+        lambda module, given, named: seen.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    yield seen
+    hook.remove()
+
+
+@pytest.mark.parametrize("key", ROW)
+def test_every_row_reads_the_prompts_once_and_each_token_once(subject, key, steps):
+    job = job_of(ROW[key], SETTING, FreshRewards(subject), seed=0)
+    run = writer_of(ROW[key], job)(4)
+    assert steps == [(3, 5), (3, 1), (3, 1), (3, 1)]
+    assert run.tokens == 4
+    assert run.first > 0
+    assert run.others > 0
+
+
+def test_the_time_per_token_leaves_the_first_token_out():
+    assert Run(first=5.0, others=6.0, tokens=4).per_token == 2.0
+
+
+def test_the_first_token_comes_behind_the_prompts_and_before_the_others(subject, steps):
+    for make in (loop_writer, generate_writer):
+        steps.clear()
+        job = job_of(ROW["plain"], SETTING, FreshRewards(subject), seed=0)
+        make(job, lambda: steps.append("started"))(4)
+        assert steps.index("started") == 1
+
+
+def test_transformers_samples_from_the_same_candidates(subject, monkeypatch):
+    given = {}
+    plain = subject.lm.model.generate
+    monkeypatch.setattr(subject.lm.model, "generate", lambda **named: given.update(named) or plain(**named))
+    job = job_of(ROW["transformers"], SETTING, FreshRewards(subject), seed=0)
+    writer_of(ROW["transformers"], job)(4)
+    assert (given["do_sample"], given["top_k"], given["max_new_tokens"]) == (True, 6, 4)
+    assert given["input_ids"].tolist() == job.prompts
+
+
+def test_rows_share_no_prompt(subject):
+    """Else our loop would encode one prompt for all."""
+    job = job_of(ROW["plain"], SETTING, FreshRewards(subject), seed=0)
+    requests = job.requests(4)
+    assert len({tuple(request.prefix) for request in requests}) == 3
+    assert {request.params.top_k for request in requests} == {6}
