@@ -53,7 +53,8 @@ class FreshRewards:
         if not hosted:
             recipe = replace(recipe, layers=subject.layers, trunk="frozen" if own_base else recipe.trunk)
         base = subject.lm if hosted else subject.base
-        recipe = replace(recipe, rank=min(recipe.rank, base.output_embedding.shape[1]))
+        rank, rungs = min(recipe.rank, base.output_embedding.shape[1]), min(recipe.ladder_layers, base.layers)
+        recipe = replace(recipe, rank=rank, ladder_layers=rungs)
         card = new_card(base, ATTRIBUTES[: shape.attributes], recipe)
         return RewardModel(build_network(base, card), card, base)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import final
 
-from trimtab.models.kv_cache import KVCache
+from trimtab.models.kv_cache import KVCache, Reader
 from trimtab.steering.reward import Reward, RewardState
 
 
@@ -56,7 +56,7 @@ class OtherState:
         """Check that it can score that many candidates."""
         self._reward.check_candidates(k)
 
-    def reads(self, model: object) -> int | None:
+    def reads(self, model: object) -> Reader | None:
         """The depth of the hidden state that it reads from the cache of `model`."""
         return self._reward.reads(model)
 

@@ -12,6 +12,7 @@ Writer = Literal["loop", "generate"]
 RadMethod = Literal["block mask", "cached calls", "re-encoding"]
 
 OWN = Recipe(trunk="frozen", head="q")
+LADDER = Recipe(trunk="ladder", head="q")
 ARM = Recipe(trunk="lora", head="q", lora_rank=8)
 RAD = Recipe(trunk="lora", head="v", lora_rank=8)
 
@@ -62,6 +63,7 @@ ROWS = (
     Row("own", "own state", RewardShape(OWN), quick=True),
     Row("own-two", "own state, two attributes", RewardShape(OWN, attributes=2)),
     Row("own-steers", "own state, a steer per row", RewardShape(OWN), own_steers=True),
+    Row("ladder", "ladder", RewardShape(LADDER), quick=True),
     Row("arm", "ARM", RewardShape(ARM), quick=True),
     Row("arm-merged", "ARM, adapters merged", RewardShape(ARM, merged=True)),
     Row("arm-two", "ARM, two attributes", RewardShape(ARM, attributes=2)),
