@@ -68,7 +68,7 @@ def test_json_says_what_made_a_calibration(calibrate, texts, teacher):
     card = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
     assert record["base_fingerprint"] == card["base_fingerprint"]
     assert record["data"] == "texts.jsonl"
-    assert record["data_sha256"] == hashlib.sha256(texts.read_bytes()).hexdigest()[:16]
+    assert record["data_sha256"] == hashlib.sha256(texts.read_bytes()).hexdigest()
     assert record["judge"]["alone"] == "true"
     assert {"trimtab", "torch", "transformers", "dtype", "device"} <= record.keys()
 

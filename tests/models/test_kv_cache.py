@@ -92,7 +92,7 @@ def test_joining_keeps_the_depths_of_both_caches(llama):
     cache, _ = fed(llama, [LONG], (2,))
     other, _ = fed(llama, [[50, 51]], (LAST,))
     cache.join(other)
-    assert set(cache.depths) == {2, LAST}
+    assert set(cache.readers) == {2, LAST}
     assert cache.hidden(2)[1].abs().max() == cache.hidden(LAST)[0].abs().max() == 0
     texts, logits = feed_one(cache, [LONG, [50, 51]], [5, 6])
     assert_rows(llama, cache, texts, logits, (2, LAST))

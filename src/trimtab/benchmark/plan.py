@@ -112,7 +112,7 @@ def unfit(row: Row, setting: Setting, sizes: Sizes, limits: Limits) -> str:
         return "a batch of one has one steer"
     if row.reward is not None and row.reward.merged and not sizes.adapters:
         return "the trunk is a smaller model without adapters"
-    if row.reward is not None and row.reward.recipe.head == "v" and setting.top_k > MAX_CANDIDATES:
+    if row.reward is not None and row.reward.runs_candidates and setting.top_k > MAX_CANDIDATES:
         return f"RAD runs at most {MAX_CANDIDATES} candidates"
     if row.reward is not None and row.reward.by == "cached calls":
         copies = setting.batch * setting.top_k * (setting.prompt_tokens + FEWEST_TOKENS) * sizes.cache_bytes
@@ -136,7 +136,7 @@ def _trunk_tokens(row: Row, batch: int, prompt: int, k: int, tokens: int) -> flo
     """The tokens that go through a trunk beside the model."""
     if row.reward is None or row.reward.recipe.trunk not in ("lora", "full"):
         return 0
-    if row.reward.recipe.head == "q":
+    if not row.reward.runs_candidates:
         return batch * (prompt + tokens - 1)
     if row.reward.by == "re-encoding":
         return tokens * batch * k * (prompt + tokens / 2)

@@ -6,6 +6,7 @@ from typing import Literal, final
 
 from trimtab.checking import shown
 from trimtab.errors import InvalidSetting
+from trimtab.rewards.heads import head_kind
 from trimtab.training.recipe import Recipe
 
 Writer = Literal["loop", "generate"]
@@ -33,6 +34,11 @@ class RewardShape:
     attributes: int = 1
     merged: bool = False
     by: RadMethod = "block mask"
+
+    @property
+    def runs_candidates(self) -> bool:
+        """Whether every candidate goes through the trunk, as in RAD."""
+        return not head_kind(self.recipe.head).reads_host
 
 
 @final

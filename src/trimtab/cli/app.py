@@ -9,7 +9,19 @@ from typing import Annotated, Any, cast
 import typer
 
 import trimtab
-from trimtab.cli import bench, evaluate, generate, imports, replay, rewards, rewind, score, spectrum, train
+from trimtab.cli import (
+    bench,
+    calibrate_reward,
+    evaluate,
+    generate,
+    imports,
+    replay,
+    rewards,
+    rewind,
+    score,
+    spectrum,
+    train,
+)
 from trimtab.cli.help import CommandGroup, hide_flag_types
 from trimtab.data.visible import legible
 from trimtab.errors import TrimtabError, out_of_memory
@@ -33,6 +45,7 @@ app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.command("replay")(replay.replay)
 app.add_typer(rewind.app, name="rewind")
+rewards.app.command("calibrate")(calibrate_reward.calibrate)
 app.add_typer(rewards.app, name="rewards", cls=CommandGroup)
 app.add_typer(train.app, name="train", cls=CommandGroup)
 app.add_typer(evaluate.app, name="evaluate", cls=CommandGroup)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +59,7 @@ def show(name: RewardName, as_json: PrintJson = False) -> None:
 
     card = read_card(find_reward(name))
     if as_json:
-        print_json(asdict(card))
+        print_json(card.as_dict())
         return
     from trimtab.rewards.model_card import card_figures, headline
 

@@ -12,7 +12,7 @@ from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidPrompt
 from trimtab.models.chat_template import ROLES, encode_turns, render_turns, rendered_plainly
 from trimtab.models.control_tokens import ControlTokens
-from trimtab.models.fingerprints import text_fingerprint
+from trimtab.models.text_fingerprint import text_fingerprint
 
 SHOWN = 40  # characters of a prompt in an error message
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from trimtab.data.json_text import dump_json
+from trimtab.models.text_fingerprint import LENGTH
 
-LENGTH = 16  # hexadecimal digits of a fingerprint
 SAMPLE = 1024  # numbers of each tensor
 
 
@@ -50,11 +50,6 @@ def exact_fingerprint(tensors: Mapping[str, Tensor]) -> str:
     with ThreadPoolExecutor() as threads:  # hashing releases the interpreter's lock
         digests = list(threads.map(_digest_of, tensors.keys(), tensors.values()))
     return hashlib.sha256(b"".join(digests)).hexdigest()[:LENGTH]
-
-
-def text_fingerprint(text: str) -> str:
-    """A hash of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
 def _digest_of(name: str, weight: Tensor) -> bytes:

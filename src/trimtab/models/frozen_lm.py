@@ -14,8 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.errors import UnsupportedModel
 from trimtab.models.codec import TokenizerCodec
-from trimtab.models.fingerprints import exact_fingerprint, rounded_fingerprint, sample_fingerprint, text_fingerprint
+from trimtab.models.fingerprints import exact_fingerprint, rounded_fingerprint, sample_fingerprint
 from trimtab.models.layers import find_final_norm, find_layers
+from trimtab.models.text_fingerprint import text_fingerprint
 
 REWINDABLE_ATTENTION = {"full_attention", "sliding_attention"}
 FINGERPRINT_ROWS = 64

@@ -164,10 +164,13 @@ class RewardCard:
                 "trimtab train labels --base MODEL"
             )
 
+    def as_dict(self) -> dict[str, object]:
+        """The fields of config.json; what only a ladder has is left out of the others."""
+        return {name: value for name, value in asdict(self).items() if self.taps or name not in OF_LADDERS}
+
     def to_json(self) -> str:
-        """The text of config.json; what only a ladder has is left out of the others."""
-        values = {name: value for name, value in asdict(self).items() if self.taps or name not in OF_LADDERS}
-        return dump_json(values, indent=2) + "\n"
+        """The text of config.json."""
+        return dump_json(self.as_dict(), indent=2) + "\n"
 
     @classmethod
     @checked

@@ -204,7 +204,7 @@ def measured_card(
 
 def resolved_settings(card: RewardCard, task: TrainingTask, recipe: Recipe) -> dict[str, Any]:
     """Everything that a run's result depends on. A run folder with other values belongs to another run."""
-    shape = {name: value for name, value in asdict(card).items() if name not in ("provenance", "quality", "clamp")}
+    shape = {name: value for name, value in card.as_dict().items() if name not in ("provenance", "quality", "clamp")}
     start = None if recipe.start is None else sha256(find_reward(recipe.start) / WEIGHTS_FILE)
     return {
         "reward": shape,

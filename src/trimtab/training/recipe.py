@@ -161,7 +161,9 @@ class Source:
             if getattr(self, name) is not None and not getattr(self, name).strip():
                 raise InvalidSetting(f"got an empty {name}, expected a file or the Hub id of a data set")
         if self.held_out_limit is not None and self.held_out is None:
-            raise InvalidSetting(f"got held_out_limit={shown(self.held_out_limit)} without held_out, expected both")
+            raise InvalidSetting(
+                f"got held_out_limit={shown(self.held_out_limit)} without held-out texts, expected held_out too"
+            )
         for name in ("limit", "held_out_limit"):
             value = getattr(self, name)
             if value is not None and value < 1:

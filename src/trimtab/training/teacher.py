@@ -14,8 +14,9 @@ from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import partial_path, remove_stale_partials, set_new_mode, write_whole
 from trimtab.data.tables import digest_of
 from trimtab.errors import CorruptReward, InvalidData, NonFiniteReward
-from trimtab.models.fingerprints import fingerprint_of, text_fingerprint
+from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.models.text_fingerprint import text_fingerprint
 from trimtab.rewards.candidate_scores import base_candidates, score_candidates
 from trimtab.rewards.network import reward_tensors
 from trimtab.rewards.reward_model import RewardModel

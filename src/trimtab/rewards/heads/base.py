@@ -136,6 +136,18 @@ class RewardHead(nn.Module, ABC):
         """
         return None
 
+    def shared(self) -> dict[int, Tensor]:
+        """The tensors of the base that a copy of the head shares, by `id`, as `copy.deepcopy` takes them."""
+        return {}
+
+    def rescale(self, scale: Float[Tensor, " attributes"], shift: Float[Tensor, " attributes"]) -> None:
+        """Change the weights so that every answer a becomes scale · a + shift.
+
+        Raises:
+            InvalidSetting: the head cannot; one that returns differences has no place for a shift.
+        """
+        raise InvalidSetting(f"got a {type(self).__name__}, expected a head whose answers can be rescaled")
+
     @property
     def prefix_value(self) -> nn.Linear | None:
         """The linear map called `prefix_value_name`; None if the head has none."""
@@ -145,3 +157,11 @@ class RewardHead(nn.Module, ABC):
 def make_link(link: Link) -> nn.Module:
     """From answers to rewards: the identity, or the sigmoid for a head trained by cross-entropy."""
     return nn.Sigmoid() if link == "sigmoid" else nn.Identity()
+
+
+@torch.no_grad()
+def rescale_linear(layer: nn.Linear, scale: Float[Tensor, " attributes"], shift: Float[Tensor, " attributes"]) -> None:
+    """Change a linear map so that every output y becomes scale · y + shift."""
+    scale, shift = scale.to(layer.weight), shift.to(layer.weight)
+    layer.weight.mul_(scale[:, None])
+    layer.bias.mul_(scale).add_(shift)

@@ -13,7 +13,7 @@ from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache, Reader
 from trimtab.rewards.card import Link, RewardCard
-from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link, rescale_linear
 from trimtab.rewards.trunk import EncodedTexts, PrefixEncoder
 from trimtab.steering.reward import RewardState
 
@@ -143,8 +143,20 @@ class QHead(RewardHead):
 
     def in_double(self) -> "QHead":
         """A copy in float64; the embedding is shared, and widened where it is gathered."""
+        return copy.deepcopy(self, self.shared()).double()
+
+    def shared(self) -> dict[int, Tensor]:
+        """The output embedding."""
         (embedding,) = self._embedding
-        return copy.deepcopy(self, {id(embedding): embedding}).double()
+        return {id(embedding): embedding}
+
+    @torch.no_grad()
+    def rescale(self, scale: Float[Tensor, " attributes"], shift: Float[Tensor, " attributes"]) -> None:
+        """Scale the baseline and the marginals, and shift the baseline."""
+        if self.baseline is None:
+            raise InvalidSetting("got a head of differences, expected one with a baseline to shift")
+        self.down.mul_(scale[:, None, None].to(self.down))
+        rescale_linear(self.baseline, scale, shift)
 
     def predict(
         self, before: Float[Tensor, "rows tokens hidden"], candidates: Int[Tensor, "rows tokens k"]

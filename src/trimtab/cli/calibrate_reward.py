@@ -1,0 +1,74 @@
+"""`trimtab rewards calibrate`: make ½ mean ½."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trimtab.cli.console import error_console, loading, report_faults
+from trimtab.cli.options import RewardName, TextColumn
+from trimtab.cli.rewards import check_columns, check_numbers, print_quality
+from trimtab.cli.train import LabelRange
+from trimtab.data.files import shown_path
+from trimtab.errors import InvalidSetting
+from trimtab.training.recipe import Recipe
+
+
+def calibrate(
+    name: RewardName,
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="Labelled texts of one source, not used in training: a .jsonl, .csv or .tsv file, or a Hub id. Repeat "
+            "for several; each has the same weight."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the calibrated reward; an older reward in it is replaced.")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column with the labels of an attribute. Repeat for several. Default: the attributes."),
+    ] = None,
+    label_range: LabelRange = None,
+    text_column: TextColumn = "text",
+    limit: Annotated[
+        int | None, typer.Option(help="Maximum number of rows of each source, from the first. Default: all.")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(help="Maximum tokens per text; longer texts are cut at the end.")
+    ] = Recipe.max_tokens,
+    seed: Annotated[int, typer.Option(help="Seed of the halves: one is fitted, the other measured.")] = 0,
+) -> None:
+    """Calibrate a reward: of texts with reward 0.5, half shall have the label.
+
+    A scale and a shift are fitted to half of every source and folded into the reward's weights. The ranking stays, and
+    so does the cost. A scale of 0.8 acts like 0.8 times β.
+
+    Example: trimtab rewards calibrate toxicity --data jigsaw.jsonl --data tweets.jsonl --column label --out calm
+    """
+    check_numbers(limit, max_tokens, Recipe.probe_beta)
+    if seed < 0:
+        raise InvalidSetting(f"got --seed {seed}, expected at least 0")
+    from trimtab.data.label_values import check_label_range
+    from trimtab.data.tables import read_labelled
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.registry import find_reward
+    from trimtab.rewards.target import check_target
+
+    check_label_range(label_range)
+    check_target(out)
+    columns = check_columns(read_card(find_reward(name)), column)
+    tables = {each: read_labelled(each, columns, text_column, label_range=label_range) for each in data}
+    for each, table in tables.items():
+        report_faults(each, table.faults)
+    with loading(f"the reward {name}"):
+        from trimtab.rewards.registry import load_reward
+        from trimtab.training.calibration import LabelledSource
+        from trimtab.training.calibration import calibrate as fit
+
+        reward = load_reward(name)
+    sources = [LabelledSource(Path(each).name, table.rows[:limit], table.sha256) for each, table in tables.items()]
+    with loading(f"{sum(len(source.rows) for source in sources)} texts to score"):
+        calibrated = fit(reward, sources, max_tokens, seed)
+    calibrated.save_pretrained(out)
+    print_quality(calibrated.card.quality, as_json=False)
+    error_console().print(f"saved in {shown_path(out)}", highlight=False, markup=False)

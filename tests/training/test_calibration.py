@@ -1,0 +1,106 @@
+"""Calibration, against scikit-learn, closed forms and data that are made to be wrong in a known way."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.isotonic import IsotonicRegression
+
+from tiny import tiny_reward
+from trimtab import errors
+from trimtab.data.tables import LabelledText
+from trimtab.training.calibration import LabelledSource, Line, brier_line, calibrate, platt_line, share_figures
+
+WORDS = [f"w{i} w{(7 * i) % 60} w{(3 * i) % 60}" for i in range(60)]
+
+
+def labelled(reward, slope, shift, seed=0):
+    """Texts whose labels are high as often as a line through their rewards says."""
+    scores = reward.score(WORDS)[:, 0].double().numpy()
+    scores = (scores - scores.mean()) / scores.std()
+    shares = (slope * scores + shift).clip(0, 1)
+    draws = np.random.default_rng(seed).random((20, len(WORDS))) < shares
+    return [LabelledText(text, (float(high),)) for row in draws for text, high in zip(WORDS, row, strict=True)]
+
+
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_rescaled_answers_are_a_line_of_the_answers_before(llama, head):
+    reward = tiny_reward(llama, head)
+    before = reward.score(WORDS)
+    reward.network.head.rescale(torch.tensor([2.0, 0.5]), torch.tensor([0.25, -1.0]))
+    torch.testing.assert_close(reward.score(WORDS), before * torch.tensor([2.0, 0.5]) + torch.tensor([0.25, -1.0]))
+
+
+@pytest.mark.parametrize(("head", "trunk"), [("q", "lora"), ("v", "lora"), ("q", "ladder")])
+def test_a_calibrated_reward_gives_shares_and_keeps_its_ranking(llama, head, trunk):
+    reward = tiny_reward(llama, head, trunk, attributes=("kind",))
+    before = reward.score(WORDS)
+    calibrated = calibrate(reward, [LabelledSource("made", labelled(reward, 0.25, 0.5), "abc")])
+    after = calibrated.score(WORDS)
+    assert torch.equal(reward.score(WORDS), before)
+    assert torch.equal(after[:, 0].argsort(), before[:, 0].argsort())
+    [row] = calibrated.card.quality["sources:kind"]
+    assert row["calibration error, after"] < 0.08 < row["calibration error, before"]
+    assert row["Brier score, after"] < row["Brier score, before"]
+    facts = calibrated.card.provenance["calibration"]
+    assert torch.allclose(after[:, 0], before[:, 0] * facts["scale"][0] + facts["shift"][0], atol=1e-4)
+    assert facts["sources"] == [{"data": "made", "texts": 1200, "sha256": "abc"}]
+
+
+def test_a_reward_with_a_sigmoid_is_calibrated_in_log_odds(llama):
+    reward = tiny_reward(llama, "q", link="sigmoid", attributes=("kind",))
+    calibrated = calibrate(reward, [LabelledSource("made", labelled(reward, 0.2, 0.3))])
+    scale, shift = (calibrated.card.provenance["calibration"][name][0] for name in ("scale", "shift"))
+    expected = torch.sigmoid(torch.logit(reward.score(WORDS)[:, 0]) * scale + shift)
+    assert torch.allclose(calibrated.score(WORDS)[:, 0], expected, atol=1e-4)
+    assert calibrated.card.quality["sources:kind"][0]["calibration error, after"] < 0.1
+
+
+def test_the_line_is_near_the_best_monotone_map():
+    """The rewards are a line of the shares, so isotonic regression, which may take any monotone map, gains little."""
+    draw = np.random.default_rng(0)
+    shares = draw.random(4000)
+    labels, rewards = (draw.random(4000) < shares).astype(float), 0.3 * shares + 0.6
+    line = brier_line(rewards, labels, np.ones(4000))
+    assert (line.scale, line.shift) == (pytest.approx(1 / 0.3, rel=0.05), pytest.approx(-2, rel=0.05))
+    best = IsotonicRegression(out_of_bounds="clip").fit_transform(rewards, labels)
+    ours = (line.scale * rewards + line.shift).clip(0, 1)
+    assert np.mean((ours - labels) ** 2) < np.mean((best - labels) ** 2) + 0.01
+
+
+def test_sources_have_the_same_weight():
+    """One text of a small source weighs as much as three of a source that is three times as large."""
+    rewards = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+    labels = np.array([0.4, 0.4, 0.0, 0.8, 0.0, 0.8, 0.0, 0.8])
+    weighted = brier_line(rewards, labels, np.array([0.5, 0.5, *[1 / 6] * 6]))
+    assert weighted == (pytest.approx(0.4, abs=1e-3), pytest.approx(0.2, abs=1e-3))
+
+
+def test_platts_line_recovers_log_odds():
+    draw = np.random.default_rng(0)
+    answers = draw.normal(size=20_000)
+    labels = (draw.random(20_000) < 1 / (1 + np.exp(-(2 * answers - 1)))).astype(float)
+    line = platt_line(answers, labels, np.ones(20_000))
+    assert line == (pytest.approx(2, rel=0.05), pytest.approx(-1, rel=0.05))
+    assert isinstance(line, Line)
+
+
+def test_figures_by_hand():
+    found = share_figures(np.array([0.25, 0.25, 0.75, 1.5]), np.array([0.0, 1.0, 1.0, 1.0]))
+    assert found["accuracy"] == 0.75
+    assert found["Brier score"] == pytest.approx((0.0625 + 0.5625 + 0.0625) / 4)
+    assert found["calibration error"] == pytest.approx((2 * 0.25 + 0.25) / 4)
+
+
+def test_what_cannot_be_calibrated_is_refused(llama):
+    reward = tiny_reward(llama, "q", attributes=("kind",))
+    good = LabelledSource("made", labelled(reward, 0.25, 0.5))
+    with pytest.raises(errors.InvalidSetting, match="got no labelled texts"):
+        calibrate(reward, [])
+    with pytest.raises(errors.InvalidData, match=r"got 1 text from 'few', expected two or more"):
+        calibrate(reward, [LabelledSource("few", good.rows[:1])])
+    with pytest.raises(errors.InvalidData, match="ranks the texts backwards for 'kind'"):
+        calibrate(reward, [LabelledSource("back", labelled(reward, -0.25, 0.5))])
+    with pytest.raises(errors.InvalidSetting, match="of differences"):
+        calibrate(tiny_reward(llama, "q", baseline=False), [good])
+    with pytest.raises(errors.InvalidData, match="labels on one side of ½"):
+        platt_line(np.zeros(3), np.ones(3), np.ones(3))
