@@ -161,6 +161,11 @@ SETTINGS = [
         {**WHOLE, "0": "greedy", "0.5": "a number"},
     ),
     Argument(
+        "SamplingParams(max_kl)",
+        lambda w, v: trimtab.SamplingParams(max_kl=v),
+        {**NOTHING, **WHOLE, "0": "no steering", "0.5": "nats"},
+    ),
+    Argument(
         "SamplingParams(max_new_tokens)",
         lambda w, v: trimtab.SamplingParams(max_new_tokens=v),
         WHOLE,

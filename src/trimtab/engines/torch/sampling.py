@@ -28,7 +28,7 @@ class RowSampling:
         steps: tokens that each row has chosen so far.
         temperature: of each row; 1 where it is greedy.
         greedy: rows at temperature 0.
-        top_k, top_p: of each row, as tensors; a row without a limit has 0 and 2.
+        top_k, top_p, max_kl: of each row, as tensors; a row without a limit has 0, 2 and inf.
     """
 
     params: tuple[SamplingParams, ...]
@@ -38,6 +38,7 @@ class RowSampling:
     greedy: Bool[Tensor, " rows"]
     top_k: Int[Tensor, " rows"]
     top_p: Float[Tensor, " rows"]
+    max_kl: Float[Tensor, " rows"]
 
     @classmethod
     def of(cls, requests: Sequence[Request], device: torch.device) -> "RowSampling":
@@ -52,7 +53,13 @@ class RowSampling:
             torch.tensor([value == 0 for value in temperatures], device=device),
             torch.tensor([each.top_k or 0 for each in params], device=device),
             torch.tensor([each.top_p or NO_TOP_P for each in params], dtype=torch.float32, device=device),
+            torch.tensor([_budget(each) for each in params], dtype=torch.float64, device=device),
         )
+
+    @property
+    def budget(self) -> Float[Tensor, " rows"] | None:
+        """The `max_kl` of each row; None if no row has one."""
+        return None if all(each.max_kl is None for each in self.params) else self.max_kl
 
     def candidates(self, logits: Float[Tensor, "rows vocabulary"]) -> Candidates:
         """The candidates of each row. Rows with a top_k and rows without one cannot share a batch."""
@@ -85,7 +92,7 @@ class RowSampling:
         return RowSampling(self.params + other.params, *(torch.cat(pair) for pair in pairs))
 
     def _tensors(self) -> tuple[Tensor, ...]:
-        return self.keys, self.steps, self.temperature, self.greedy, self.top_k, self.top_p
+        return self.keys, self.steps, self.temperature, self.greedy, self.top_k, self.top_p, self.max_kl
 
 
 def gumbel_noise(
@@ -111,6 +118,10 @@ def row_keys(requests: Sequence[Request], device: torch.device) -> Int[Tensor, "
         for sample in range(request.params.n)
     ]
     return torch.tensor(keys, device=device)
+
+
+def _budget(params: SamplingParams) -> float:
+    return torch.inf if params.max_kl is None else params.max_kl
 
 
 def _scramble(x: Tensor) -> Tensor:

@@ -145,7 +145,8 @@ def rewind(
         texts = [each.generation for each in found]
         return [texts[first : first + s.samples] for first in range(0, len(texts), s.samples)]
 
-    about = {**about_rewards([judge, *(steered_by if beta else [])]), "search": {**asdict(settings), "alone": alone}}
+    chosen = {name: value for name, value in asdict(settings).items() if value is not None}
+    about = {**about_rewards([judge, *(steered_by if beta else [])]), "search": {**chosen, "alone": alone}}
     return Method(f"rewound by {name_of(judge)}", beta, write, about, steered_by=steer, judged_by=by)
 
 
