@@ -66,6 +66,13 @@ class KVCache:
         """Number of prefixes."""
         return 0 if self._mask is None else self._mask.shape[0]
 
+    @property
+    def prefixes(self) -> tuple[Int[Tensor, "rows slots"], Bool[Tensor, "rows slots"]]:
+        """The token ids of all prefixes, left-padded, and a mask that is False where they are padding."""
+        assert self._ids is not None, "feed a prefix first"
+        assert self._mask is not None
+        return self._ids, self._mask
+
     def hidden(self, depth: int) -> Float[Tensor, "rows hidden"]:
         """The hidden state of each prefix's last token at one of `depths`."""
         return self._history[depth][:, -1]

@@ -1,6 +1,6 @@
 """The one steering rule, as pure functions of tensors. Every engine calls them.
 
-1. z: the base model's raw next-token logits, after any hard constraint (−inf stays −inf).
+1. z: the base model's raw next-token logits, after any hard constraint (−inf stays −inf) and repetition penalty.
 2. C: top-k and/or top-p of z. Truncation comes before steering.
 3. z'_v = z_v + s · Σ β · g(r(v)) on C, −inf elsewhere; g clamps, and mirrors the range to steer away. s is 1, or the
    largest scale that keeps KL(softmax z' ‖ softmax z) over C within a budget.

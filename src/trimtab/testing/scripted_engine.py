@@ -168,7 +168,10 @@ class ScriptedEngine:
             yield Chunk(number, sample, tuple(_traced(step, request)), ending.reason)
 
     def _step(self, guide: Guide, sampling: RowSampling, ids: Sequence[int]) -> Step:
-        logits = self._logits(ids)[None]
+        prefix = torch.tensor([ids])
+        logits = sampling.constrained(
+            self._logits(ids)[None], lambda: (prefix, torch.ones_like(prefix, dtype=torch.bool))
+        )
         candidates = sampling.candidates(logits)
         steered, rewards = guide.steer(candidates, logits, sampling.budget)
         columns = sampling.choose(steered, candidates.ids)

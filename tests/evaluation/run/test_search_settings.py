@@ -1,4 +1,4 @@
-"""The settings of a comparison's searches are those of `RewindSettings`; `top_k` and `max_kl` have names of their own."""
+"""A comparison's searches have the settings of `RewindSettings`; `top_k` and `max_kl` have names of their own."""
 
 from dataclasses import fields
 from typing import get_args, get_type_hints

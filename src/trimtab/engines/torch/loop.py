@@ -86,11 +86,12 @@ class DecodeLoop:
     def step(self) -> Step:
         """Choose the next token of every row; no device sync."""
         self._advance()
-        candidates = self._sampling.candidates(self._logits)
-        steered, rewards = self._guide.steer(candidates, self._logits, self._sampling.budget)
+        logits = self._sampling.constrained(self._logits, lambda: self._host.prefixes)
+        candidates = self._sampling.candidates(logits)
+        steered, rewards = self._guide.steer(candidates, logits, self._sampling.budget)
         columns = self._sampling.choose(steered, candidates.ids)
         tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
-        base_logprobs = self._logits.gather(1, candidates.ids) - self._logits.logsumexp(-1, keepdim=True)
+        base_logprobs = logits.gather(1, candidates.ids) - logits.logsumexp(-1, keepdim=True)
         self._chosen = tokens, columns
         guide = self._guide
         return Step(tokens, columns, candidates, base_logprobs, steered, rewards, guide.finite, guide.scale)

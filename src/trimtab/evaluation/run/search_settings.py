@@ -14,8 +14,9 @@ HELP = {name: get_args(hint)[1] for name, hint in get_type_hints(RewindSettings,
 @checked
 @dataclass(frozen=True)
 class SearchSettings:
-    """The fields of `RewindSettings`; `search_top_k` is its `top_k`, `search_max_kl` its `max_kl`. All rows share length and
-    temperature.
+    """The fields of `RewindSettings`; `search_top_k` is its `top_k`, `search_max_kl` its `max_kl`.
+
+    Length and temperature are those of all rows.
 
     Raises:
         InvalidSetting: a value is out of range.
