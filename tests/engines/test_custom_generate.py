@@ -82,6 +82,15 @@ def test_scores_and_logits_are_those_of_transformers(llama, reward):
             torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_what_is_returned_may_be_changed(llama):
+    """Tensors of inference mode may not."""
+    options = {"return_dict_in_generate": True, "output_scores": True}
+    written = generate(llama, custom_generate=trimtab.custom_generate(), **options)
+    written.sequences += 1
+    written.scores[0].mul_(2)
+    assert not written.sequences.is_inference()
+
+
 class ThreeTokens(StoppingCriteria):
     """Ends the first row after three tokens."""
 

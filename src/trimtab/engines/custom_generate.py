@@ -94,7 +94,6 @@ class SteeredLoop:
     def __init__(self, steer: Steer | None, params: SamplingParams, streamer: Streamer | None):
         self._steer, self._params, self._streamer = steer, params, streamer
 
-    @torch.no_grad()
     def __call__(
         self,
         model: PreTrainedModel,
@@ -107,29 +106,44 @@ class SteeredLoop:
         """Continue prompts, as `generate` calls it; returns what `generate` returns."""
         check_rewindable(model)
         mask = check_arguments(input_ids, generation_config, model_kwargs)
-        before, after = split_processors(logits_processor)
-        rows = Rows(model, self._steer, input_ids, mask, generation_config.num_return_sequences or 1)
+        processors, outputs = split_processors(logits_processor), Outputs(generation_config)
+        with torch.inference_mode():
+            rows = Rows(model, self._steer, input_ids, mask, generation_config.num_return_sequences or 1)
+            written = self._write(rows, input_ids, processors, stopping_criteria, generation_config, outputs)
+        return outputs.of(written)
+
+    def _write(
+        self,
+        rows: "Rows",
+        input_ids: Int[Tensor, "rows slots"],
+        processors: tuple[LogitsProcessorList, LogitsProcessorList],
+        stopping_criteria: StoppingCriteriaList,
+        config: GenerationConfig,
+        outputs: Outputs,
+    ) -> Int[Tensor, "rows tokens"]:
+        """Prompts and new tokens; a row that has ended is padded."""
+        before, after = processors
         streamers = [self._streamer] if self._streamer is not None else []
         ends = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
-        pad: Any = generation_config._pad_token_tensor
-        outputs = Outputs(generation_config)
+        pad: Any = config._pad_token_tensor
         unfinished = torch.ones_like(input_ids[:, 0], dtype=torch.bool)
         for streamer in streamers:
             streamer.put(input_ids.cpu())
-        while bool(unfinished.any()):
+        while True:
             scores = after(input_ids, self._steered(rows, before(input_ids, rows.logits.clone())))
             outputs.add(rows.logits, scores)
-            tokens = choose(scores, bool(generation_config.do_sample))
+            tokens = choose(scores, bool(config.do_sample))
             tokens = tokens.where(unfinished, pad.to(tokens.device)) if ends else tokens
             input_ids = torch.cat([input_ids, tokens[:, None]], dim=1)
             for streamer in streamers:
                 streamer.put(tokens.cpu())
             unfinished = unfinished & ~stopping_criteria(input_ids, outputs.scores)
-            if bool(unfinished.any()):
-                rows.advance(tokens)
+            if not bool(unfinished.any()):
+                break
+            rows.advance(tokens)
         for streamer in streamers:
             streamer.end()
-        return outputs.of(input_ids)
+        return input_ids
 
     def _steered(self, rows: "Rows", scores: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "rows vocabulary"]:
         """z' over the whole vocabulary: −inf outside C."""

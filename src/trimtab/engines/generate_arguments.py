@@ -134,7 +134,13 @@ class Outputs:
             self.logits += (logits,)
 
     def of(self, sequences: Int[Tensor, "rows tokens"]) -> Tensor | GenerateDecoderOnlyOutput:
-        """Prompts and new tokens, as `generate` returns them."""
+        """Prompts and new tokens, as `generate` returns them: copies, which callers may change."""
         if not self._whole:
-            return sequences
-        return GenerateDecoderOnlyOutput(sequences=sequences, scores=self.scores, logits=self.logits)
+            return sequences.clone()
+        return GenerateDecoderOnlyOutput(
+            sequences=sequences.clone(), scores=_copies(self.scores), logits=_copies(self.logits)
+        )
+
+
+def _copies(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+    return None if tensors is None else tuple(each.clone() for each in tensors)
