@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts budgets for steering on the frontier of both tasks: every strength alone and within each budget. About twelve
-# hours on one CPU core. The same command in a second shell halves that.
+# Puts budgets for steering on the frontier of both tasks: every strength alone and within each budget. Ten hours or more
+# on one CPU core (estimated from 440 texts). The same command in a second shell halves that.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the prompts (owt_*.jsonl.gz, rtp_*.jsonl.gz)"}
 common=(--samples 8 --max-new-tokens 30 --dtype bfloat16 --rounds 3 --max-kl 0.25 --max-kl 0.5 --max-kl 1 --max-kl 2)
