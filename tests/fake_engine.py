@@ -76,7 +76,7 @@ class FakeEngine:
     def stream(self, requests):
         raise NotImplementedError
 
-    def score(self, prefixes, continuations, steer=None, top_k=None):
+    def score(self, prefixes, continuations, steer=None, top_k=None, max_kl=None):
         texts = [self.codec.decode(prefix) for prefix in prefixes]
         self.asked += texts
         found = [

@@ -66,6 +66,22 @@ def test_the_trace_has_the_candidates_of_each_token_and_their_rewards(lm):
     assert len(str(written.trace).split("\n")) == len(written.trace)
 
 
+def test_the_trace_says_how_much_of_a_budget_was_spent(lm):
+    steer = tiny_reward(lm.base, "q").toward(9.0)
+    options = {"max_new_tokens": 6, "top_k": 5, "seed": 1}
+    limited = lm.generate("w1 w2", steer, max_kl=0.1, **options)
+    rows = [token.as_dict() for token in limited.trace]
+    assert all(row["kl"] <= 0.1 + 1e-5 for row in rows)
+    assert any(0 < row["scale"] < 1 for row in rows)
+    assert "KL=0.10 (×0." in str(limited.trace)
+    free = lm.generate("w1 w2", steer, **options)
+    assert max(token.as_dict()["kl"] for token in free.trace) > 0.1
+    assert {token.as_dict()["scale"] for token in free.trace} == {1.0}
+    plain = lm.generate("w1 w2", **options)
+    assert {(token.choice.kl, token.choice.scale) for token in plain.trace} == {(0.0, 1.0)}
+    assert "KL" not in str(plain.trace)
+
+
 @pytest.mark.parametrize("trunk", ["lora", "frozen"])
 def test_a_row_shows_only_the_rewards_that_steer_it(lm, trunk):
     reward = tiny_reward(lm.base, "q", trunk, bos_token_id=None)

@@ -56,6 +56,10 @@ def test_steered_texts_and_scores_equal_those_of_the_engine(lm, monkeypatch):
     ours = HarnessLM(steer="q=4", top_k=6, batch_size=1)
     (written,) = ours.generate_until(asked("generate_until", ASKED[:1]), disable_tqdm=True)
     assert written == lm.generate("w1 w2", steer, top_k=6, temperature=0, max_new_tokens=6, stop="w9").text
+    limited = HarnessLM(steer="q=4", top_k=6, max_kl=0.05, batch_size=1)
+    (written,) = limited.generate_until(asked("generate_until", ASKED[:1]), disable_tqdm=True)
+    options = {"top_k": 6, "max_kl": 0.05, "temperature": 0, "max_new_tokens": 6, "stop": "w9"}
+    assert written == lm.generate("w1 w2", steer, **options).text
     ids = lm.generate("w1 w2", steer, top_k=6, temperature=0, max_new_tokens=3).trace
     with torch.inference_mode():
         ((logprob, greedy),) = ours._loglikelihood_tokens(

@@ -7,6 +7,7 @@ import torch
 
 from tiny import tiny_reward
 from trimtab import testing
+from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
 from trimtab.language_model import LanguageModel
@@ -74,6 +75,26 @@ def test_halves_add_up(frozen, reward):
 
 def test_constant_changes_nothing(frozen, reward):
     testing.assert_constant_changes_nothing(LanguageModel(TorchEngine(frozen)), reward, 2.0, TEXTS, **OPTIONS)
+
+
+def test_a_budget_is_kept(frozen, reward):
+    steer = reward.toward(8.0) + reward.away(3.0, "calm")
+    testing.assert_budget_is_kept(LanguageModel(TorchEngine(frozen)), steer, 0.2, TEXTS, **OPTIONS)
+
+
+def test_rows_with_and_without_a_budget_ignore_their_batch(frozen, reward):
+    """Each row has a budget of its own, or none, and the text that it has alone."""
+    lm, steer = LanguageModel(TorchEngine(frozen)), reward.toward(8.0)
+    params = [SamplingParams(**OPTIONS, max_kl=max_kl) for max_kl in (0.05, None, 0.4)]
+    together = lm.generate(TEXTS, steer, params)
+    for prompt, of_row, batched in zip(TEXTS, params, together, strict=True):
+        alone = lm.generate(prompt, steer, of_row)
+        assert alone.token_ids == batched.token_ids
+        for found, expected in zip(batched.trace, alone.trace, strict=True):
+            assert found.choice.scale == pytest.approx(expected.choice.scale, abs=1e-3)
+            assert found.choice.kl == pytest.approx(expected.choice.kl, abs=1e-4)
+    scales = [{token.choice.scale for token in each.trace} for each in together]
+    assert scales[1] == {1.0} != scales[0]
 
 
 def test_seeded_ignores_batch(frozen, reward):

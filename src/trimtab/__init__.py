@@ -11,6 +11,7 @@ from trimtab.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from trimtab.best_of import RankedDrafts
+    from trimtab.engines.custom_generate import custom_generate
     from trimtab.engines.processor import SteeringProcessor
     from trimtab.engines.sampling_params import SamplingParams
     from trimtab.errors import TrimtabError
@@ -34,6 +35,7 @@ __all__ = [
     "Steer",
     "SteeringProcessor",
     "TrimtabError",
+    "custom_generate",
     "from_transformers",
     "load",
     "reward",
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazy_exports(
         "Steer": "trimtab.steering.steer",
         "SteeringProcessor": "trimtab.engines.processor",
         "TrimtabError": "trimtab.errors",
+        "custom_generate": "trimtab.engines.custom_generate",
         "from_transformers": "trimtab.language_model",
         "load": "trimtab.language_model",
         "reward": "trimtab.language_model",

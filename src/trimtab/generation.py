@@ -13,6 +13,8 @@ from trimtab.models.codec import Prompt, TextCodec
 from trimtab.models.detokenizer import Detokenizer, StreamedText, cut_at_stop
 
 SHOWN_CANDIDATES = 3
+PLAIN = ("token_id", "column", "kl", "scale")  # the fields of a choice that are numbers
+TENSORS = ("candidates", "base_logprobs", "steered_logprobs")
 
 
 @final
@@ -72,6 +74,8 @@ class Token:
             "base_logprob": self.choice.base_logprob,
             "logprob": self.choice.logprob,
             "rewards": self.rewards,
+            "kl": self.choice.kl,
+            "scale": self.choice.scale,
             "candidates": [asdict(candidate) for candidate in self.candidates],
         }
 
@@ -242,15 +246,15 @@ def stream_tokens(codec: TextCodec, chunks: Iterator[Chunk], stop: Sequence[str]
 def _plain_choice(choice: Choice) -> dict[str, Any]:
     """A choice as numbers: a tensor of one row would be pickled with the whole batch."""
     rewards = {name: _plain_values(values) for name, values in choice.rewards.items()}
-    names = ("candidates", "base_logprobs", "steered_logprobs")
-    tensors = {name: _plain_values(getattr(choice, name)) for name in names}
-    return {"token_id": choice.token_id, "column": choice.column, "rewards": rewards, **tensors}
+    tensors = {name: _plain_values(getattr(choice, name)) for name in TENSORS}
+    numbers = {name: getattr(choice, name) for name in PLAIN}
+    return {**numbers, "rewards": rewards, **tensors}
 
 
 def _choice_of(plain: dict[str, Any]) -> Choice:
-    tensors = {name: _tensor(*plain[name]) for name in ("candidates", "base_logprobs", "steered_logprobs")}
+    tensors: dict[str, Any] = {name: _tensor(*plain[name]) for name in TENSORS}
     rewards = {name: _tensor(*values) for name, values in plain["rewards"].items()}
-    return Choice(token_id=plain["token_id"], column=plain["column"], rewards=rewards, **tensors)
+    return Choice(**{name: plain[name] for name in PLAIN}, rewards=rewards, **tensors)
 
 
 def _plain_values(values: torch.Tensor) -> tuple[list[Any], torch.dtype]:
@@ -266,4 +270,5 @@ def _trace_line(token: Token) -> str:
     others = [c for c in token.candidates if not c.chosen][:SHOWN_CANDIDATES]
     rest = " ".join(f"{c.text!r} {c.base_logprob:.2f}→{c.logprob:.2f}" for c in others)
     chosen = token.choice
-    return f"{token.text!r:>16} {chosen.base_logprob:6.2f}→{chosen.logprob:6.2f}  {rewards}  over {rest}"
+    spent = (f" KL={chosen.kl:.2f}" if rewards else "") + (f" (×{chosen.scale:.2f})" if chosen.scale < 1 else "")
+    return f"{token.text!r:>16} {chosen.base_logprob:6.2f}→{chosen.logprob:6.2f}  {rewards}{spent}  over {rest}"

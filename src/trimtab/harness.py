@@ -47,6 +47,7 @@ class HarnessLM(TemplateLM):
         steer: NAME[:ATTRIBUTE]=±β, several joined by ";"; empty for the unsteered model over its whole vocabulary.
         method: arm or rad, for a bundled reward that has both.
         top_k: the candidates of a steered step; 0 for the whole vocabulary (Q-heads only).
+        max_kl: the steer's budget, in nats per token; default: none.
         dtype: float32 or bfloat16; default as in `trimtab.load`.
         device: a torch device.
         batch_size: texts in one batch.
@@ -60,6 +61,7 @@ class HarnessLM(TemplateLM):
         steer: str = "",
         method: str | None = None,
         top_k: int = DEFAULT_TOP_K,
+        max_kl: float | None = None,
         dtype: str | None = None,
         device: str | None = None,
         batch_size: int | str = 16,
@@ -73,6 +75,7 @@ class HarnessLM(TemplateLM):
         self.codec = self.lm.engine.codec
         self.steer = load_steers([part for part in steer.split(";") if part], method, self.lm.engine.base)
         self.top_k = (int(top_k) or None) if self.steer else None
+        self.max_kl = None if max_kl is None else float(max_kl)
         self.batch_size = int(batch_size) if str(batch_size).isdigit() else 16
         self.max_gen_toks = int(max_gen_toks)
         self._device = torch.device(self.lm.engine.describe().get("device", "cpu"))
@@ -115,7 +118,9 @@ class HarnessLM(TemplateLM):
         for batch in self._batches(order, "log-likelihoods", disable_tqdm):
             given = [self._fitted(requests[n][1], requests[n][2]) for n in batch]
             prefixes, continuations = [context for context, _ in given], [continuation for _, continuation in given]
-            scored = self.lm.engine.score(prefixes, [[each] for each in continuations], self.steer, self.top_k)
+            scored = self.lm.engine.score(
+                prefixes, [[each] for each in continuations], self.steer, self.top_k, self.max_kl
+            )
             for n, (logprobs, greedy) in zip(batch, scored, strict=True):
                 found[n] = (float(logprobs[0]), bool(greedy[0]))
                 self.cache_hook.add_partial("loglikelihood", requests[n][0], found[n])
@@ -159,6 +164,7 @@ class HarnessLM(TemplateLM):
             max_new_tokens=settings["max_gen_toks"],
             stop=tuple(text for text in settings["until"] if text),
             seed=0,
+            max_kl=self.max_kl,
         )
         written = self.lm.engine.sample([Request(prefix, params, self.steer) for prefix in prefixes])
         return [cut_at_stop(self.codec.decode(one.token_ids), params.stop) for (one,) in written]

@@ -32,6 +32,15 @@ def test_greedy_search_writes_the_text_of_the_torch_engine(frozen, family_lm, re
         assert found[: len(expected.token_ids)] == expected.token_ids
 
 
+def test_a_budget_writes_the_text_of_the_torch_engine(frozen, family_lm, reward):
+    steer, settings = reward.toward(9.0), {"top_k": 5, "max_kl": 0.1}
+    theirs = generate(frozen, trimtab.SteeringProcessor(steer, **settings), do_sample=False)
+    ours = family_lm.generate(PROMPTS, steer, temperature=0, max_new_tokens=8, **settings)
+    for found, expected in zip(theirs, ours, strict=True):
+        assert found[: len(expected.token_ids)] == expected.token_ids
+    assert any(token.choice.scale < 1 for written in ours for token in written.trace)
+
+
 def test_steered_logits_equal_the_rule_with_separate_rewards(frozen, reward):
     """The rows are re-ordered between the steps, as beam search does."""
     processor = trimtab.SteeringProcessor(reward.toward(4.0), top_k=5)
@@ -171,7 +180,8 @@ def test_embeddings_without_ids_are_refused_with_the_reason(llama):
 
 
 @pytest.mark.parametrize(
-    "options", [{"steer": "sentiment"}, {"top_k": "5"}, {"top_p": "0.5"}, {"pad_token_id": 1.5}, {"top_q": 1}]
+    "options",
+    [{"steer": "sentiment"}, {"top_k": "5"}, {"top_p": "0.5"}, {"pad_token_id": 1.5}, {"max_kl": -1}, {"top_q": 1}],
 )
 def test_an_argument_of_another_type_is_our_error(llama, options):
     with pytest.raises(InvalidSetting):

@@ -14,6 +14,15 @@ from trimtab.errors import InvalidSetting
         {"top_k": -1},
         {"top_p": 0.0},
         {"top_p": 1.5},
+        {"max_kl": -0.1},
+        {"repetition_penalty": 0.0},
+        {"repetition_penalty": float("inf")},
+        {"no_repeat_ngram_size": -1},
+        {"no_repeat_ngram_size": 10**12},
+        {"no_repeat_ngram_size": 2.5},
+        {"max_kl": float("inf")},
+        {"max_kl": float("nan")},
+        {"max_kl": "1"},
         {"temperature": -1.0},
         {"temperature": float("nan")},
         {"temperature": float("inf")},
@@ -28,6 +37,7 @@ def test_a_setting_out_of_range_is_refused_by_name(settings):
 def test_a_top_k_of_zero_means_no_limit():
     assert SamplingParams(top_k=0) == SamplingParams(top_k=None)
     assert SamplingParams(top_k=0).top_k is None
+    assert SamplingParams(no_repeat_ngram_size=0, repetition_penalty=1) == SamplingParams()
 
 
 def test_one_stop_string_and_a_list_of_it_are_equal():

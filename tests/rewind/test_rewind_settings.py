@@ -14,6 +14,8 @@ from trimtab.rewind.rewind_settings import Budget, RewindSettings
         {"exploration": -1},
         {"similarity_weight": float("nan")},
         {"variance": -0.1},
+        {"max_kl": -0.1},
+        {"max_kl": float("inf")},
         {"uniform": 1.5},
         {"uniform": -0.1},
         {"temperature": 0},

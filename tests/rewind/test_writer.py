@@ -1,5 +1,7 @@
 """The requests that a writer sends, and what it makes of the answers: by hand, and on a tiny model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -71,6 +73,13 @@ def grown(engine, search, *wanted, settings=SETTINGS):
     search.grow = branches.__setitem__
     Writer(engine, None, (), settings).write([(search, each) for each in wanted])
     return [branches[each] for each in wanted]
+
+
+def test_branches_and_drafts_are_written_within_the_budget(codec, search):
+    node = below(search, (7,))
+    engine = ListedEngine(codec, [[chosen(8, 0.6), chosen(9, 0.5)], *[[chosen(10, 0.2), chosen(11, 0.5)]] * 4])
+    grown(engine, search, SearchRequest("children", node), settings=replace(SETTINGS, max_kl=0.5))
+    assert {request.params.max_kl for request in engine.requests} == {0.5}
 
 
 def test_branches_are_the_greedy_one_and_the_distinct_samples(codec, search):

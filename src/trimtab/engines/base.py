@@ -32,6 +32,8 @@ class Choice:
         base_logprobs: log softmax(z) of the candidates, over the whole vocabulary.
         steered_logprobs: log softmax(z') of the candidates, over C, at temperature 1.
         rewards: [k] of each "reward:attribute" in the batch; NaN where this row is not steered by it.
+        kl: KL(softmax z' ‖ softmax z) over C, in nats: how far steering moved this step; 0 without a steer.
+        scale: what was left of the steers' sum by the budget `max_kl`, from 0 to 1.
     """
 
     token_id: int
@@ -40,6 +42,8 @@ class Choice:
     base_logprobs: Tensor
     steered_logprobs: Tensor
     rewards: dict[str, Tensor]
+    kl: float = 0.0
+    scale: float = 1.0
 
     @property
     def base_logprob(self) -> float:
@@ -189,6 +193,7 @@ class Engine(Protocol):
         continuations: Sequence[Sequence[Sequence[int]]],
         steer: Steer | None = None,
         top_k: int | None = None,
+        max_kl: float | None = None,
     ) -> list[Scored]:
         """The likelihood of given continuations right after their prefixes, unsteered or steered.
 
@@ -197,6 +202,7 @@ class Engine(Protocol):
             continuations: for each prefix its continuations, one or more tokens each.
             steer: None for the model's own probabilities.
             top_k: with a steer, the candidates per step; a continuation's token that is not among them is added.
+            max_kl: the steer's budget, in nats per token; None for no budget.
         """
 
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:

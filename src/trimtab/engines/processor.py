@@ -43,6 +43,7 @@ class SteeringProcessor(LogitsProcessor):
     Args:
         steer: how to steer.
         top_k, top_p: the candidates.
+        max_kl: a budget for steering, in nats per token, as in `SamplingParams`.
         pad_token_id: the id that pads a batch on the left; default: that of the reward's tokenizer.
         tokenizer: the model's; needed for rewards that are no `RewardModel`.
 
@@ -60,13 +61,14 @@ class SteeringProcessor(LogitsProcessor):
         top_p: float | None = None,
         pad_token_id: int | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        max_kl: float | None = None,
     ):
         if not steer.terms:
             raise InvalidSetting("got a steer without terms, expected at least one")
         if pad_token_id is not None and not 0 <= pad_token_id < MAX_COUNT:
             raise InvalidSetting(f"got pad_token_id={shown(pad_token_id)}, expected a token id")
         self._steer = steer
-        self._params = SamplingParams(top_k=top_k, top_p=top_p)
+        self._params = SamplingParams(top_k=top_k, top_p=top_p, max_kl=max_kl)
         for reward in distinct_rewards([steer]):
             reward.check_candidates(self._params.top_k)
             check_tokenizer(reward, tokenizer)
@@ -83,7 +85,9 @@ class SteeringProcessor(LogitsProcessor):
         tokens = self._check(input_ids, scores)
         guide = self._follow(input_ids)
         candidates = top_candidates(scores[:, :tokens], self._params.top_k, self._params.top_p)
-        steered, _ = guide.steer(candidates, scores)
+        max_kl = self._params.max_kl
+        budget = None if max_kl is None else scores.new_full(scores.shape[:1], max_kl)
+        steered, _ = guide.steer(candidates, scores, budget)
         return scatter_candidates(steered, candidates, scores.shape[1]).to(scores.dtype)
 
     def _check(self, ids: Tensor, scores: Tensor) -> int:

@@ -25,6 +25,9 @@ class DraftOptions(TypedDict, total=False):
     max_new_tokens: int
     stop: str | Sequence[str] | None
     seed: int | None
+    max_kl: float | None
+    repetition_penalty: float | None
+    no_repeat_ngram_size: int | None
 
 
 class SamplingOptions(DraftOptions, total=False):
@@ -51,6 +54,12 @@ class SamplingParams:
         max_new_tokens: maximum length; shorter where the context ends.
         stop: a string, or several, that end a text; they are not part of the text. None for no such string.
         seed: the same seed gives the same text; None draws a new one.
+        max_kl: a budget for steering, in nats per token: what the steers add is scaled down, where it must be, so that
+            KL(steered ‖ base) over the candidates stays within it. 0 switches steering off; None for no budget.
+        repetition_penalty: divides the logits of tokens that prompt and text already have, and multiplies those below
+            0; above 1 against repetition. As in transformers; None or 1 for none.
+        no_repeat_ngram_size: no run of this many tokens occurs twice in prompt and text. As in transformers; None or 0
+            for no limit.
 
     Raises:
         InvalidSetting: a value is out of range, or of another type.
@@ -63,6 +72,15 @@ class SamplingParams:
     max_new_tokens: Annotated[int, "Maximum number of new tokens."] = DEFAULT_MAX_NEW_TOKENS
     stop: Annotated[Sequence[str], "End a text at this string. Repeat for several."] = ()
     seed: Annotated[int | None, "The same seed gives the same text. Default: a new one."] = None
+    max_kl: Annotated[
+        float | None, "Budget for steering, in nats per token: the steers are scaled down to stay within it."
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, "Divides the logits of tokens that prompt and text already have, as in transformers; 1 for none."
+    ] = None
+    no_repeat_ngram_size: Annotated[
+        int | None, "No run of this many tokens occurs twice in prompt and text; 0 for no limit."
+    ] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", _stop_strings(self.stop))
@@ -78,7 +96,18 @@ class SamplingParams:
             raise InvalidSetting(f"got top_p={self.top_p}, expected a probability above 0, at most 1")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InvalidSetting(f"got temperature={self.temperature}, expected a finite number, at least 0")
+        if self.max_kl is not None and not (math.isfinite(self.max_kl) and self.max_kl >= 0):
+            raise InvalidSetting(f"got max_kl={self.max_kl}, expected a finite number of nats per token, at least 0")
+        penalty, size = self.repetition_penalty, self.no_repeat_ngram_size
+        if penalty is not None and not (math.isfinite(penalty) and penalty > 0):
+            raise InvalidSetting(f"got repetition_penalty={penalty}, expected a finite number above 0, or 1 for none")
+        if size is not None and not 0 <= size <= MAX_COUNT:
+            raise InvalidSetting(
+                f"got no_repeat_ngram_size={shown(size)}, expected 1 to {MAX_COUNT}, or 0 for no limit"
+            )
         object.__setattr__(self, "top_k", self.top_k or None)
+        object.__setattr__(self, "no_repeat_ngram_size", size or None)
+        object.__setattr__(self, "repetition_penalty", None if penalty == 1 else penalty)
 
     @classmethod
     def of(cls, params: "SamplingParams | None", options: SamplingOptions | DraftOptions) -> "SamplingParams":

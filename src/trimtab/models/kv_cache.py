@@ -75,6 +75,13 @@ class KVCache:
         """Number of prefixes."""
         return 0 if self._mask is None else self._mask.shape[0]
 
+    @property
+    def prefixes(self) -> tuple[Int[Tensor, "rows slots"], Bool[Tensor, "rows slots"]]:
+        """The token ids of all prefixes, left-padded, and a mask that is False where they are padding."""
+        assert self._ids is not None, "feed a prefix first"
+        assert self._mask is not None
+        return self._ids, self._mask
+
     def hidden(self, reader: Reader) -> Float[Tensor, "rows hidden"]:
         """What one of `readers` has of each prefix's last token."""
         return self._history[reader].last()

@@ -51,6 +51,9 @@ class RewindSettings:
     )
     top_k: Annotated[int, "Candidates per token."] = 15
     temperature: Annotated[float, "Divides the steered logits of branches and drafts."] = 1.0
+    max_kl: Annotated[
+        float | None, "Budget for steering, in nats per token: the steers are scaled down to stay within it."
+    ] = None
     draft_tokens: Annotated[
         int, "Maximum tokens of a draft after its branch; a draft ends at , . ? : ; or a line break."
     ] = 30
@@ -70,6 +73,8 @@ class RewindSettings:
             raise InvalidSetting(f"got uniform={self.uniform}, expected 0 to 1")
         if self.temperature <= 0:
             raise InvalidSetting(f"got temperature={self.temperature}, expected above 0, because branches must differ")
+        if self.max_kl is not None and self.max_kl < 0:
+            raise InvalidSetting(f"got max_kl={self.max_kl}, expected at least 0 nats per token")
         if len(self.lengths) != 4 or not all(1 <= length <= MAX_COUNT for length in self.lengths):
             raise InvalidSetting(f"got lengths={self.lengths}, expected four numbers, each from 1 to {MAX_COUNT}")
         if not self.children <= self.max_children <= MAX_COUNT:

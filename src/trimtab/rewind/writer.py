@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import final
 
@@ -98,6 +98,7 @@ class Writer:
             max_new_tokens=limit,
             stop=self._stop,
             seed=seed,
+            max_kl=self._settings.max_kl,
         )
         return Request(_prefix(request), params, self._steer, until)
 
@@ -106,7 +107,11 @@ class Writer:
         if not pending:
             return
         one = SamplingParams(
-            top_k=self._settings.widest, temperature=self._settings.temperature, max_new_tokens=1, seed=0
+            top_k=self._settings.widest,
+            temperature=self._settings.temperature,
+            max_new_tokens=1,
+            seed=0,
+            max_kl=self._settings.max_kl,
         )
         steps = self._engine.sample([Request(_prefix(request), one, self._steer) for request in pending])
         for (search, wanted), (step,) in zip(pending, steps, strict=True):
@@ -195,14 +200,7 @@ def _before(search: Search, node: Node) -> tuple[Choice, ...]:
 
 def _chosen(choice: Choice, column: int) -> Choice:
     """The same step with another candidate chosen."""
-    return Choice(
-        int(choice.candidates[column]),
-        column,
-        choice.candidates,
-        choice.base_logprobs,
-        choice.steered_logprobs,
-        choice.rewards,
-    )
+    return replace(choice, token_id=int(choice.candidates[column]), column=column)
 
 
 def _seed(seed: int, *parts: object) -> int:

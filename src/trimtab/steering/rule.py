@@ -1,8 +1,9 @@
 """The one steering rule, as pure functions of tensors. Every engine calls them.
 
-1. z: the base model's raw next-token logits, after any hard constraint (−inf stays −inf).
+1. z: the base model's raw next-token logits, after any hard constraint (−inf stays −inf) and repetition penalty.
 2. C: top-k and/or top-p of z. Truncation comes before steering.
-3. z'_v = z_v + Σ β · g(r(v)) on C, −inf elsewhere; g clamps, and mirrors the range to steer away.
+3. z'_v = z_v + s · Σ β · g(r(v)) on C, −inf elsewhere; g clamps, and mirrors the range to steer away. s is 1, or the
+   largest scale that keeps KL(softmax z' ‖ softmax z) over C within a budget.
 4. Temperature and sampling follow, so that β means the same at every temperature.
 """
 
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from trimtab.steering.kl_budget import budget_scale
 from trimtab.steering.steer import Term
 
 NO_TERM = (0, 0.0, 1.0, 0.0, -torch.inf, torch.inf, 0.0)  # β = 0: adds nothing
@@ -117,6 +119,22 @@ def guidance(
     clamped = chosen.clamp(terms.low[:, None], terms.high[:, None])
     strength = terms.beta * (entropy[:, None] >= terms.min_entropy)
     return (strength[:, None] * (terms.offset[:, None] + terms.sign[:, None] * clamped)).sum(-1)
+
+
+def steered_logits(
+    candidates: Candidates, added: Float[Tensor, "rows k"], max_kl: Float[Tensor, " rows"] | None = None
+) -> tuple[Float[Tensor, "rows k"], Float[Tensor, " rows"] | None]:
+    """z' of the candidates, and the scale s of each row (None without a budget: s = 1).
+
+    Args:
+        candidates: C.
+        added: what all steers add.
+        max_kl: the budget of each row in nats, inf for a row without one; None if no row has one.
+    """
+    if max_kl is None:
+        return candidates.logits + added, None
+    scale = budget_scale(candidates.logits, added, max_kl)
+    return candidates.logits + scale[:, None] * added, scale
 
 
 def entropy_of(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, " rows"]:

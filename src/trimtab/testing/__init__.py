@@ -9,6 +9,7 @@ batches in every dtype.
 """
 
 from trimtab.testing.engine_laws import (
+    assert_budget_is_kept,
     assert_constant_changes_nothing,
     assert_greedy_equals_transformers,
     assert_halves_add_up,
@@ -47,6 +48,7 @@ __all__ = [
     "WordReward",
     "assert_accepted_column_equals_fed",
     "assert_batched_equals_single",
+    "assert_budget_is_kept",
     "assert_cached_equals_recomputed",
     "assert_candidates_equal_separate",
     "assert_candidates_equal_vocabulary",

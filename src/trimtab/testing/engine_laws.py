@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from math import isclose
+from math import exp, fsum, inf, isclose, log
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from trimtab.engines.base import Chunk, Request, collect
+from trimtab.engines.base import Choice, Chunk, Request, collect
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.language_model import LanguageModel
@@ -19,6 +19,8 @@ from trimtab.rewind.record import DIGITS
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer, Term
+
+BUDGET_TOLERANCE, ROUNDING = 1e-3, 1e-5  # of float32 log-probabilities, relative and in nats
 
 
 def assert_search_ignores_company(lm: LanguageModel, prompts: Sequence[str], **options: Any) -> None:
@@ -56,6 +58,28 @@ def assert_halves_add_up(
     """One steer of β is two of β / 2."""
     half = reward.toward(beta / 2)
     _assert_same_texts(lm, prompts, reward.toward(beta), half + half, **options)
+
+
+def assert_budget_is_kept(
+    lm: LanguageModel, steer: Steer, max_kl: float, prompts: Sequence[str], **options: Any
+) -> None:
+    """KL(steered ‖ base) over the candidates never exceeds `max_kl`, and reaches it where the steer is scaled down.
+
+    A budget of 0 is plain sampling, and a budget that nothing exceeds changes nothing. With at most 64 candidates: the
+    trace of a token has no more.
+    """
+    for generation in lm.generate(list(prompts), steer, max_kl=max_kl, **options):
+        for token in generation.trace:
+            spent, scale = _spent(token.choice), token.choice.scale
+            assert spent <= max_kl * (1 + BUDGET_TOLERANCE) + ROUNDING, f"{token!r} spends {spent} of {max_kl} nats"
+            assert isclose(token.choice.kl, spent, rel_tol=BUDGET_TOLERANCE, abs_tol=ROUNDING), "the trace has another"
+            whole = scale == 1 or isclose(spent, max_kl, rel_tol=BUDGET_TOLERANCE, abs_tol=ROUNDING)
+            assert 0 <= scale <= 1, f"{token!r} is scaled by {scale}"
+            assert whole, f"{token!r} is scaled by {scale}, but spends {spent} of {max_kl} nats"
+    for budget, other in ((0.0, None), (1e9, steer)):
+        limited = lm.generate(list(prompts), steer, max_kl=budget, **options)
+        for found, expected in zip(limited, lm.generate(list(prompts), other, **options), strict=True):
+            assert found.token_ids == expected.token_ids, f"{found.prompt!r} changes with a budget of {budget}"
 
 
 def assert_constant_changes_nothing(
@@ -156,6 +180,14 @@ class ShiftedState:
     def rewards(self, candidates: Tensor | None) -> Tensor:
         """The wrapped state's rewards plus the constant."""
         return self._state.rewards(candidates) + self._constant
+
+
+def _spent(choice: Choice) -> float:
+    """KL(steered ‖ base) over the candidates, in plain floats."""
+    base = choice.base_logprobs.tolist()
+    log_mass = log(fsum(map(exp, base)))
+    pairs = zip(choice.steered_logprobs.tolist(), base, strict=True)
+    return fsum(exp(steered) * (steered - (plain - log_mass)) for steered, plain in pairs if steered > -inf)
 
 
 def _term(reward: Reward, beta: float) -> Term:

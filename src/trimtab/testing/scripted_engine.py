@@ -168,12 +168,16 @@ class ScriptedEngine:
             yield Chunk(number, sample, tuple(_traced(step, request)), ending.reason)
 
     def _step(self, guide: Guide, sampling: RowSampling, ids: Sequence[int]) -> Step:
-        logits = self._logits(ids)[None]
+        prefix = torch.tensor([ids])
+        logits = sampling.constrained(
+            self._logits(ids)[None], lambda: (prefix, torch.ones_like(prefix, dtype=torch.bool))
+        )
         candidates = sampling.candidates(logits)
-        steered, rewards = guide.steer(candidates, logits)
+        steered, rewards = guide.steer(candidates, logits, sampling.budget)
         columns = sampling.choose(steered, candidates.ids)
         tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
-        return Step(tokens, columns, candidates, logits.log_softmax(-1).gather(1, candidates.ids), steered, rewards)
+        base = logits.log_softmax(-1).gather(1, candidates.ids)
+        return Step(tokens, columns, candidates, base, steered, rewards, guide.finite, guide.scale)
 
     def score(
         self,
@@ -181,6 +185,7 @@ class ScriptedEngine:
         continuations: Sequence[Sequence[Sequence[int]]],
         steer: Steer | None = None,
         top_k: int | None = None,
+        max_kl: float | None = None,
     ) -> list[Scored]:
         """The likelihood of each continuation, unsteered.
 

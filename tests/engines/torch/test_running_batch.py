@@ -78,6 +78,8 @@ def mixed_requests(llama):
         (SamplingParams(top_k=10, temperature=0, max_new_tokens=9, seed=5), arm.toward(1.0) + rad.away(1.0)),
         (SamplingParams(top_k=None, temperature=0.3, max_new_tokens=5, seed=6), None),
         (SamplingParams(top_k=1, max_new_tokens=9, seed=7), None),
+        (SamplingParams(top_k=10, max_new_tokens=6, seed=9, max_kl=0.1, no_repeat_ngram_size=1), arm.toward(9.0)),
+        (SamplingParams(top_k=10, max_new_tokens=8, seed=9, repetition_penalty=1.5), arm.toward(9.0)),
         (SamplingParams(top_k=20, max_new_tokens=9, seed=8, stop=[f"w{n}" for n in range(0, 60, 2)]), None),
     ]
     prefixes = [[5 + n, 9, *range(20, 20 + n % 4)] for n in range(len(settings))]

@@ -18,7 +18,7 @@ TEXTS = [[5, 6, 7, 8, 9, 10, 11, 12], [5, 6, 7, 20, 21], [5, 6, 7, 8, 9, 30], [4
 
 
 @torch.inference_mode()
-def by_hand(frozen, reward, beta, prefix, continuation, top_k):
+def by_hand(frozen, reward, beta, prefix, continuation, top_k, scale=lambda logits, added: 1.0):
     """Return the log-probability and greediness: a forward call and separate rewards for every token."""
     total, greedy = 0.0, True
     for place, token in enumerate(continuation):
@@ -27,7 +27,7 @@ def by_hand(frozen, reward, beta, prefix, continuation, top_k):
         kept = range(len(logits)) if top_k is None else logits.topk(top_k).indices.tolist()
         kept = [*kept, *([token] if token not in kept else [])]
         said = separate_rewards(reward, text, kept)[:, 0].double().clamp(0, 1)
-        steered = logits[kept] + beta * said
+        steered = logits[kept] + scale(logits[kept], beta * said) * beta * said
         total += steered.log_softmax(0)[kept.index(token)].item()
         greedy &= kept[int(steered.argmax())] == token
     return total, greedy
@@ -53,6 +53,25 @@ def test_steered_scores_equal_separate_forward_calls(frozen, head, top_k):
     for n, (owner, continuation) in enumerate(zip(OWNERS, CONTINUATIONS, strict=True)):
         expected, greedy = by_hand(frozen, reward, 3.0, PREFIXES[owner], continuation, top_k)
         assert found.logprobs[n].item() == pytest.approx(expected, abs=2e-4)
+        assert bool(found.greedy[n]) == greedy
+
+
+def test_a_budget_scales_the_scores_of_each_step(frozen, head):
+    """The scale is found by bisection in float64."""
+
+    def scale(logits, added):
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            steered, base = (logits + middle * added).log_softmax(0), logits.log_softmax(0)
+            low, high = (middle, high) if (steered.exp() * (steered - base)).sum() <= 0.1 else (low, middle)
+        return low
+
+    reward = tiny_reward(frozen, head)
+    found = score_continuations(frozen, PREFIXES, OWNERS, CONTINUATIONS, reward.toward(9.0), 8, max_kl=0.1)
+    for n, (owner, continuation) in enumerate(zip(OWNERS, CONTINUATIONS, strict=True)):
+        expected, greedy = by_hand(frozen, reward, 9.0, PREFIXES[owner], continuation, 8, scale)
+        assert found.logprobs[n].item() == pytest.approx(expected, abs=1e-3)
         assert bool(found.greedy[n]) == greedy
 
 

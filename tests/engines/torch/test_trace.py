@@ -30,6 +30,19 @@ def test_a_wide_trace_keeps_the_best_candidates_and_the_chosen_one(lm, monkeypat
         assert int(token.choice.candidates[token.choice.column]) == token.token_id
 
 
+def test_the_kl_of_a_wide_row_is_over_all_of_its_candidates(monkeypatch):
+    """The trace keeps 4 of 12 candidates."""
+    monkeypatch.setattr(trace, "TRACE_WIDTH", 4)
+    draw = torch.Generator().manual_seed(0)
+    logits, bonus = torch.randn(2, 12, generator=draw), 3 * torch.rand(2, 12, generator=draw)
+    bonus[1] = 0.0
+    step = step_of(logits, torch.tensor([1, 0]), bonus)._replace(scale=torch.tensor([0.25, 1.0]))
+    first, second = trace_step(step, [None, None])
+    steered, base = ((logits + bonus)[0].double().log_softmax(0), logits[0].double().log_softmax(0))
+    assert first.kl == pytest.approx(float((steered.exp() * (steered - base)).sum()), abs=1e-6)
+    assert (second.kl, first.scale, second.scale) == (0.0, 0.25, 1.0)
+
+
 @pytest.mark.parametrize("width", [4, 12, None])
 def test_a_choice_has_the_log_probabilities_of_its_step(width, monkeypatch):
     """Against float64: base over all columns, steered over the row's candidates."""

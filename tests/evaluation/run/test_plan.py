@@ -26,6 +26,19 @@ def test_plain_methods_come_first_then_each_reward_with_each_strength(llama):
     ]
 
 
+def test_budgets_and_strengths_make_a_grid(llama):
+    methods = plan_of(llama, max_kl=[0.5, 2.0]).methods("down")
+    steered = [method for method in methods if method.name.startswith("q")]
+    assert [(method.name, method.beta, method.params.max_kl, method.about.get("max_kl")) for method in steered] == [
+        ("q", 2.0, None, None),
+        ("q", 5.0, None, None),
+        ("q max_kl 0.5", 2.0, 0.5, 0.5),
+        ("q max_kl 0.5", 5.0, 0.5, 0.5),
+        ("q max_kl 2", 2.0, 2.0, 2.0),
+        ("q max_kl 2", 5.0, 2.0, 2.0),
+    ]
+
+
 def test_each_method_runs_on_all_prompt_sets_before_the_next(llama):
     rows = plan_of(llama).rows(SETS)
     assert [(row.prompts.name, row.method.name) for row in rows[:4]] == [

@@ -1,4 +1,4 @@
-"""The settings of a comparison's searches are those of `RewindSettings`; `top_k` has a name of its own."""
+"""A comparison's searches have the settings of `RewindSettings`; `top_k` and `max_kl` have names of their own."""
 
 from dataclasses import fields
 from typing import get_args, get_type_hints
@@ -13,19 +13,19 @@ SHARED = {"max_new_tokens", "temperature"}  # with all rows
 
 
 def test_every_setting_of_a_search_can_be_set():
-    names = {field.name for field in fields(RewindSettings)} - SHARED - {"top_k"}
-    assert {field.name for field in fields(SearchSettings)} == {*names, "search_top_k"}
+    names = {field.name for field in fields(RewindSettings)} - SHARED - {"top_k", "max_kl"}
+    assert {field.name for field in fields(SearchSettings)} == {*names, "search_top_k", "search_max_kl"}
 
 
 def test_the_defaults_are_the_papers():
     assert SearchSettings().settings(20, 0.7) == RewindSettings(max_new_tokens=20, temperature=0.7)
-    found = SearchSettings(iterations=7, lengths=(1, 1, 1, 1), search_top_k=9).settings()
-    assert (found.iterations, found.lengths, found.top_k) == (7, (1, 1, 1, 1), 9)
+    found = SearchSettings(iterations=7, lengths=(1, 1, 1, 1), search_top_k=9, search_max_kl=0.5).settings()
+    assert (found.iterations, found.lengths, found.top_k, found.max_kl) == (7, (1, 1, 1, 1), 9, 0.5)
 
 
 def test_help_texts_are_those_of_a_search():
     own, theirs = (get_type_hints(kind, include_extras=True) for kind in (SearchSettings, RewindSettings))
-    for name in set(own) - {"search_top_k"}:
+    for name in set(own) - {"search_top_k", "search_max_kl"}:
         assert get_args(own[name])[1] == get_args(theirs[name])[1]
 
 

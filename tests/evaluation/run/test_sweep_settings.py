@@ -11,6 +11,8 @@ from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOpti
         ({"beta": [2.0]}, "--beta without --reward"),
         ({"reward": ["q"], "beta": [-2.0]}, r"beta=-2\.0, expected above 0"),
         ({"reward": ["q"], "beta": [float("inf")]}, "beta=inf"),
+        ({"reward": ["q"], "beta": [1.0], "max_kl": [0.0]}, r"max_kl=0\.0, expected a finite number"),
+        ({"max_kl": [1.0]}, "--max-kl without --reward"),
         ({"reward": ["q"], "beta": [1.0], "best_of": [1]}, "best_of=1, expected at least 2"),
         ({"best_of": [4]}, "--best-of without --by"),
         ({"rewind_beta": [2.0]}, "--rewind-beta, expected --rewind"),

@@ -70,6 +70,14 @@ def test_distinct_n_equals_counting_words(n):
     assert text_figures(TEXTS)[f"distinct_{n}"].value == pytest.approx(sum(of_prompts) / len(of_prompts))
 
 
+def test_repetition_is_the_share_of_4_grams_that_came_before():
+    """Of "1 2 3 4 1 2 3 4 1", six 4-grams, two repeat; of a constant text of 7 tokens, three of four."""
+    ids = [[[1, 2, 3, 4, 1, 2, 3, 4, 1], [1, 2, 3]], [[7] * 7, [1, 2, 3, 4]]]
+    line = {**TEXTS[0][0], "text": ""}
+    texts = [[{**line, "token_ids": each} for each in of] for of in ids]
+    assert text_figures(texts)["seq_rep_4"].value == pytest.approx((2 / 6 + 3 / 4 + 0) / 3)
+
+
 def test_an_interval_is_that_of_resampled_prompts():
     ratio = control_figures(SCORES, 0.5)["mean"]
     means = []

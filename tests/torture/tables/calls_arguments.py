@@ -161,6 +161,21 @@ SETTINGS = [
         {**WHOLE, "0": "greedy", "0.5": "a number"},
     ),
     Argument(
+        "SamplingParams(max_kl)",
+        lambda w, v: trimtab.SamplingParams(max_kl=v),
+        {**NOTHING, **WHOLE, "0": "no steering", "0.5": "nats"},
+    ),
+    Argument(
+        "SamplingParams(repetition_penalty)",
+        lambda w, v: trimtab.SamplingParams(repetition_penalty=v),
+        {**NOTHING, **WHOLE, "0.5": "a number"},
+    ),
+    Argument(
+        "SamplingParams(no_repeat_ngram_size)",
+        lambda w, v: trimtab.SamplingParams(no_repeat_ngram_size=v),
+        {**NOTHING, **WHOLE, "0": "no limit"},
+    ),
+    Argument(
         "SamplingParams(max_new_tokens)",
         lambda w, v: trimtab.SamplingParams(max_new_tokens=v),
         WHOLE,

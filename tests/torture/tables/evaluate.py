@@ -57,6 +57,8 @@ SETTINGS: list[Case] = [
     ),
     *refused_values(EVALUATE, "--limit", ("0", "-1", "abc")),
     *refused_values(EVALUATE, "--temperature", (*NO_NUMBER, *NOT_FINITE, "-1")),
+    *refused_values((*STEERED, "--beta", "5"), "--max-kl", (*NO_NUMBER, *NOT_FINITE, "0", "-1")),
+    refused(*EVALUATE, "--max-kl", "1"),  # no --reward
     *refused_values(EVALUATE, "--rounds", ("-1", "abc", "1.5")),
     *refused_values(EVALUATE, "--model", ("nowhere", "", "broken/bert", "broken/cut_weights")),
     *refused_values(EVALUATE, "--dtype", ("float64",)),

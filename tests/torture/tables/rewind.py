@@ -19,6 +19,7 @@ NUMBERS: list[Case] = [
     *(refused(*REWIND, option, value) for option in COUNTS for value in ("0", "-1", "abc", "1.5")),
     *(refused(*REWIND, option, "nan") for option in ("--exploration", "--similarity-weight", "--variance")),
     *(refused(*REWIND, option, "inf") for option in ("--exploration", "--similarity-weight", "--variance")),
+    *refused_values(REWIND, "--max-kl", (*NO_NUMBER, *NOT_FINITE, "-1")),
     *refused_values(REWIND, "--uniform", (*NOT_FINITE, "1.1", "-0.1")),
     *refused_values(REWIND, "--temperature", (*NO_NUMBER, *NOT_FINITE, "0", "-1")),
     *refused_values(REWIND, "--min-value", NOT_FINITE),

@@ -146,6 +146,7 @@ class TorchEngine:
         continuations: Sequence[Sequence[Sequence[int]]],
         steer: Steer | None = None,
         top_k: int | None = None,
+        max_kl: float | None = None,
     ) -> list[Scored]:
         """The likelihood of each continuation right after its prefix; each prefix is encoded once.
 
@@ -154,13 +155,14 @@ class TorchEngine:
             continuations: for each prefix its continuations, one or more tokens each.
             steer: None for the model's own probabilities.
             top_k: with a steer, the candidates per step; a continuation's token that is not among them is added.
+            max_kl: the steer's budget, in nats per token; None for no budget.
 
         Raises:
             NonFiniteReward, NonFiniteLogits: a reward or the language model gives NaN.
         """
         if self.batch_invariant:
             return [
-                _sound(self._scored_alone(prefix, of_prefix, steer, top_k))
+                _sound(self._scored_alone(prefix, of_prefix, steer, top_k, max_kl))
                 for prefix, of_prefix in zip(prefixes, continuations, strict=True)
             ]
         owners = [row for row, of_row in enumerate(continuations) for _ in of_row]
@@ -169,18 +171,23 @@ class TorchEngine:
             if self.prefix_cache is not None and steer is None:
                 scored = score_packed(self.base, prefixes, owners, flat, self.prefix_cache, self._usage)
             else:
-                scored = score_continuations(self.base, prefixes, owners, flat, steer, top_k, self._usage)
+                scored = score_continuations(self.base, prefixes, owners, flat, steer, top_k, self._usage, max_kl)
         _sound(scored)
         counts = [len(of_row) for of_row in continuations]
         return [Scored(*each) for each in zip(scored.logprobs.split(counts), scored.greedy.split(counts), strict=True)]
 
     def _scored_alone(
-        self, prefix: Sequence[int], continuations: Sequence[Sequence[int]], steer: Steer | None, top_k: int | None
+        self,
+        prefix: Sequence[int],
+        continuations: Sequence[Sequence[int]],
+        steer: Steer | None,
+        top_k: int | None,
+        max_kl: float | None,
     ) -> Scored:
         """Each continuation in a batch of its own."""
         with self.base.lock:
             alone = [
-                score_continuations(self.base, [prefix], [0], [each], steer, top_k, self._usage)
+                score_continuations(self.base, [prefix], [0], [each], steer, top_k, self._usage, max_kl)
                 for each in continuations
             ]
         return Scored(torch.cat([each.logprobs for each in alone]), torch.cat([each.greedy for each in alone]))

@@ -16,7 +16,7 @@ from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.rewards.finite import finite_rows, non_finite
 from trimtab.steering.reward import Reward, RewardState
-from trimtab.steering.rule import Candidates, RowTerms, entropy_of, guidance, row_terms
+from trimtab.steering.rule import Candidates, RowTerms, entropy_of, guidance, row_terms, steered_logits
 from trimtab.steering.steer import Steer, Term, distinct_rewards
 
 RewardTable = dict[str, Float[Tensor, "rows k"]]
@@ -62,6 +62,7 @@ class Guide:
 
     Attributes:
         finite: whether the logits and all rewards of the last step were finite, for each row; None before a step.
+        scale: of what the steers added in the last step, for each row; None if no row had a budget.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Guide:
         self._rows, self._device, self._host = len(steers), device, host
         self._codec, self._deferred = codec, deferred
         self.finite: Tensor | None = None
+        self.scale: Tensor | None = None
         named = name_rewards(distinct_rewards(steers))
         self._groups = [self._group(name, reward, steers) for name, reward in named.items()]
         self._gated = any(term.min_entropy for steer in steers if steer for term in steer.terms)
@@ -101,33 +103,43 @@ class Guide:
             group.state.prefill(group.of(batch.ids), group.of(batch.mask))
 
     def steer(
-        self, candidates: Candidates, logits: Float[Tensor, "rows vocabulary"]
+        self,
+        candidates: Candidates,
+        logits: Float[Tensor, "rows vocabulary"],
+        max_kl: Float[Tensor, " rows"] | None = None,
     ) -> tuple[Float[Tensor, "rows k"], RewardTable]:
         """z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one).
+
+        Args:
+            candidates: C.
+            logits: z over the whole vocabulary.
+            max_kl: the budget of each row in nats, inf for a row without one; None if no row has one.
 
         Raises:
             NonFiniteLogits: unless `deferred`; a row's best logit is NaN or infinite.
             NonFiniteReward: unless `deferred`; a reward that a row uses is NaN or infinite.
         """
-        steered = candidates.logits
-        finite = steered.amax(-1).isfinite()  # top-k puts NaN first; −inf is for excluded tokens
+        finite = candidates.logits.amax(-1).isfinite()  # top-k puts NaN first; −inf is for excluded tokens
+        self.scale = added = None
         entropy = entropy_of(logits) if self._gated else logits.new_zeros(logits.shape[0])
         table: RewardTable = {}
         for group in self._groups:
             rewards = self._rewards(group, candidates)
             finite = finite & self._spread(group, finite_rows(rewards) | group.unused)
-            added = guidance(rewards, group.terms, group.of(entropy))
+            by_group = guidance(rewards, group.terms, group.of(entropy))
             rewards = rewards.masked_fill(group.unused[:, None, None], torch.nan)
-            if group.rows is None:
-                steered = steered + added
-            else:
-                steered = steered.index_add(0, group.rows, added)
+            if group.rows is not None:
+                by_group = by_group.new_zeros(self._rows, by_group.shape[1]).index_copy(0, group.rows, by_group)
                 unused = rewards.new_full((self._rows, *rewards.shape[1:]), torch.nan)
                 rewards = unused.index_copy(0, group.rows, rewards)
+            added = by_group if added is None else added + by_group
             table |= {f"{group.name}:{a}": r for a, r in zip(group.reward.attributes, rewards.unbind(-1), strict=True)}
         self.finite = finite
         if not self._deferred:
             self._check(candidates, table)
+        if added is None:
+            return candidates.logits, table
+        steered, self.scale = steered_logits(candidates, added, max_kl)
         return steered, table
 
     def _check(self, candidates: Candidates, table: RewardTable) -> None:

@@ -32,6 +32,7 @@ class Step(NamedTuple):
         steered: z' of the candidates.
         rewards: the rewards behind z'.
         finite: whether a row's logits and rewards are finite; None if they were checked before.
+        scale: of what the steers added, for each row; None if no row has a budget.
     """
 
     tokens: Int[Tensor, " rows"]
@@ -41,6 +42,7 @@ class Step(NamedTuple):
     steered: Float[Tensor, "rows k"]
     rewards: RewardTable
     finite: Bool[Tensor, " rows"] | None = None
+    scale: Float[Tensor, " rows"] | None = None
 
     @property
     def sound_tokens(self) -> Int[Tensor, " rows"]:
@@ -86,13 +88,15 @@ class DecodeLoop:
     def step(self) -> Step:
         """Choose the next token of every row; no device sync."""
         self._advance()
-        candidates = self._sampling.candidates(self._logits)
-        steered, rewards = self._guide.steer(candidates, self._logits)
+        logits = self._sampling.constrained(self._logits, lambda: self._host.prefixes)
+        candidates = self._sampling.candidates(logits)
+        steered, rewards = self._guide.steer(candidates, logits, self._sampling.budget)
         columns = self._sampling.choose(steered, candidates.ids)
         tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
-        base_logprobs = self._logits.gather(1, candidates.ids) - self._logits.logsumexp(-1, keepdim=True)
+        base_logprobs = logits.gather(1, candidates.ids) - logits.logsumexp(-1, keepdim=True)
         self._chosen = tokens, columns
-        return Step(tokens, columns, candidates, base_logprobs, steered, rewards, self._guide.finite)
+        guide = self._guide
+        return Step(tokens, columns, candidates, base_logprobs, steered, rewards, guide.finite, guide.scale)
 
     def fault(self, step: Step, row: int) -> NonFiniteReward | NonFiniteLogits:
         """The error for a row of a step whose numbers are not finite; no row may have left or joined since."""

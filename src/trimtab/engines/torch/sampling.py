@@ -1,7 +1,7 @@
 """How each row of a batch chooses its next token. The noise depends only on the row's own key, step and token."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trimtab.engines.base import Request
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.steering.repetition import ban_repeated_ngrams, penalize_repetition
 from trimtab.steering.rule import Candidates, top_candidates
 
 MANTISSA_BITS = 53
@@ -28,7 +29,7 @@ class RowSampling:
         steps: tokens that each row has chosen so far.
         temperature: of each row; 1 where it is greedy.
         greedy: rows at temperature 0.
-        top_k, top_p: of each row, as tensors; a row without a limit has 0 and 2.
+        top_k, top_p, max_kl, penalty, ngram: of each row, as tensors; a row without a limit has 0, 2, inf, 1 and 0.
     """
 
     params: tuple[SamplingParams, ...]
@@ -38,6 +39,9 @@ class RowSampling:
     greedy: Bool[Tensor, " rows"]
     top_k: Int[Tensor, " rows"]
     top_p: Float[Tensor, " rows"]
+    max_kl: Float[Tensor, " rows"]
+    penalty: Float[Tensor, " rows"]
+    ngram: Int[Tensor, " rows"]
 
     @classmethod
     def of(cls, requests: Sequence[Request], device: torch.device, first_sample: int = 0) -> "RowSampling":
@@ -58,7 +62,37 @@ class RowSampling:
             torch.tensor([value == 0 for value in temperatures], device=device),
             torch.tensor([each.top_k or 0 for each in params], device=device),
             torch.tensor([each.top_p or NO_TOP_P for each in params], dtype=torch.float32, device=device),
+            torch.tensor([_budget(each) for each in params], dtype=torch.float64, device=device),
+            torch.tensor([each.repetition_penalty or 1.0 for each in params], dtype=torch.float32, device=device),
+            torch.tensor([each.no_repeat_ngram_size or 0 for each in params], device=device),
         )
+
+    @property
+    def budget(self) -> Float[Tensor, " rows"] | None:
+        """The `max_kl` of each row; None if no row has one."""
+        return None if all(each.max_kl is None for each in self.params) else self.max_kl
+
+    def constrained(
+        self,
+        logits: Float[Tensor, "rows vocabulary"],
+        prefixes: Callable[[], tuple[Int[Tensor, "rows slots"], Bool[Tensor, "rows slots"]]],
+    ) -> Float[Tensor, "rows vocabulary"]:
+        """z: the model's logits after each row's constraints against repetition.
+
+        Args:
+            logits: the model's.
+            prefixes: gives prompts and new tokens, left-padded, with their mask; called if a row is constrained.
+        """
+        sizes = {each.no_repeat_ngram_size for each in self.params} - {None}
+        penalized = any(each.repetition_penalty is not None for each in self.params)
+        if not (sizes or penalized):
+            return logits
+        ids, mask = prefixes()
+        if penalized:
+            logits = penalize_repetition(logits, ids, mask, self.penalty)
+        for size in filter(None, sizes):
+            logits = ban_repeated_ngrams(logits, ids, mask, size, self.ngram == size)
+        return logits
 
     def candidates(self, logits: Float[Tensor, "rows vocabulary"]) -> Candidates:
         """The candidates of each row. Rows with a top_k and rows without one cannot share a batch."""
@@ -91,7 +125,17 @@ class RowSampling:
         return RowSampling(self.params + other.params, *(torch.cat(pair) for pair in pairs))
 
     def _tensors(self) -> tuple[Tensor, ...]:
-        return self.keys, self.steps, self.temperature, self.greedy, self.top_k, self.top_p
+        return (
+            self.keys,
+            self.steps,
+            self.temperature,
+            self.greedy,
+            self.top_k,
+            self.top_p,
+            self.max_kl,
+            self.penalty,
+            self.ngram,
+        )
 
 
 def tempered(logits: Float[Tensor, "*rows k"], temperature: float | Tensor) -> Float[Tensor, "*rows k"]:
@@ -123,6 +167,10 @@ def row_keys(requests: Sequence[Request], device: torch.device, first_sample: in
         for sample in range(first_sample, first_sample + request.params.n)
     ]
     return torch.tensor(keys, device=device)
+
+
+def _budget(params: SamplingParams) -> float:
+    return torch.inf if params.max_kl is None else params.max_kl
 
 
 def _scramble(x: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ def score_continuations(
     steer: Steer | None = None,
     top_k: int | None = None,
     usage: Usage | None = None,
+    max_kl: float | None = None,
 ) -> Scored:
     """Score continuations; each prefix is encoded once.
 
@@ -43,6 +44,7 @@ def score_continuations(
         top_k: with a steer, the candidates per step; None for the whole vocabulary. A continuation's token that is not
             among them is added: else its text would have probability 0.
         usage: counts what goes through the models.
+        max_kl: the steer's budget, in nats per token; None for no budget.
     """
     width = max(map(len, continuations))
     tokens = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in continuations], device=lm.device)
@@ -52,7 +54,7 @@ def score_continuations(
     if steer is None:
         logprobs, greedy = _unsteered(lm, prefixes, rows, tokens, usage)
     else:
-        logprobs, greedy = _steered(lm, prefixes, rows, tokens, steer, top_k, usage)
+        logprobs, greedy = _steered(lm, prefixes, rows, tokens, steer, top_k, usage, max_kl)
     return Scored((logprobs * within).sum(1), (greedy | ~within).all(1))
 
 
@@ -146,6 +148,7 @@ def _steered(
     steer: Steer,
     top_k: int | None,
     usage: Usage | None,
+    max_kl: float | None,
 ) -> tuple[Tensor, Tensor]:
     """One step per token, as generation would have written them."""
     readers = {reader for reward in distinct_rewards([steer]) if (reader := reward.reads(lm.model)) is not None}
@@ -156,10 +159,11 @@ def _steered(
     host.select(rows)
     guide.select(rows)
     logits = logits[rows]
+    budget = None if max_kl is None else logits.new_full(logits.shape[:1], max_kl)
     logprobs, greedy = [], []
     for place, target in enumerate(tokens.unbind(1)):
         candidates, column = _with_target(logits, target, top_k)
-        steered = guide.steer(candidates, logits)[0]
+        steered = guide.steer(candidates, logits, budget)[0]
         logprobs.append(steered.log_softmax(-1).gather(1, column[:, None]).squeeze(1))
         greedy.append(steered.argmax(-1) == column)
         if place + 1 < tokens.shape[1]:

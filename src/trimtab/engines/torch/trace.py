@@ -1,12 +1,14 @@
 """From a step's tensors to the choices that users read, on the CPU."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from trimtab.engines.base import Choice
 from trimtab.engines.torch.loop import Step
+from trimtab.steering.kl_budget import kl_to_base
 
 TRACE_WIDTH = 64
 
@@ -45,10 +47,27 @@ def _choices(step: Step, kept: Tensor | None) -> list[Choice]:
     steered = _narrow(step.steered.log_softmax(-1), kept)
     rewards = {name: _narrow(values, kept) for name, values in step.rewards.items()}
     places = (step.columns if kept is None else (kept == step.columns[:, None]).int().argmax(1)).tolist()
+    spent, scales = _spent(step)
     return [
-        Choice(token, place, ids[row], base[row], steered[row], {name: values[row] for name, values in rewards.items()})
+        Choice(
+            token,
+            place,
+            ids[row],
+            base[row],
+            steered[row],
+            {name: values[row] for name, values in rewards.items()},
+            spent[row],
+            scales[row],
+        )
         for row, (token, place) in enumerate(zip(step.tokens.tolist(), places, strict=True))
     ]
+
+
+def _spent(step: Step) -> tuple[list[float], list[float]]:
+    """The KL to the base and the scale of each row, over all of its candidates."""
+    rows = len(step.tokens)
+    kl = kl_to_base(step.steered, step.candidates.logits).tolist() if step.rewards else [0.0] * rows
+    return kl, [1.0] * rows if step.scale is None else step.scale.tolist()
 
 
 def _cut(choice: Choice, count: int) -> Choice:
@@ -56,13 +75,12 @@ def _cut(choice: Choice, count: int) -> Choice:
     if len(choice.candidates) == count:
         return choice
     rewards = {name: values[:count] for name, values in choice.rewards.items()}
-    return Choice(
-        choice.token_id,
-        choice.column,
-        choice.candidates[:count],
-        choice.base_logprobs[:count],
-        choice.steered_logprobs[:count],
-        rewards,
+    return replace(
+        choice,
+        candidates=choice.candidates[:count],
+        base_logprobs=choice.base_logprobs[:count],
+        steered_logprobs=choice.steered_logprobs[:count],
+        rewards=rewards,
     )
 
 

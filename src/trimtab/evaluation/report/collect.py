@@ -23,7 +23,8 @@ from trimtab.evaluation.score.readings import Readings
 from trimtab.evaluation.tasks import FLUENCY, PROFILE, Task, find_task
 from trimtab.judges.base import Judge, description_of, threshold_of
 
-OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction", "method", "beta", "rewards", "drafts", "search"}
+OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction"}
+OF_A_ROW |= {"method", "beta", "max_kl", "rewards", "drafts", "search"}
 Found = dict[tuple[str, str], np.ndarray]  # readings by row and reader
 
 

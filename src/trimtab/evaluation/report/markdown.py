@@ -27,6 +27,8 @@ NOTES = """\
 * perplexity: under the unsteered model itself, of all tokens of the continuations. KL: from the unsteered next-token
   distribution, in nats, mean over tokens. flips: share of steps in which steering changes the most likely token.
 * distinct-n: distinct n-grams of words over words, over the samples of a prompt.
+* rep-4: the share of 4-grams of tokens that repeat an earlier one of their text, mean over texts (seq-rep-4).
+  max_kl: steered within this budget, in nats per token.
 * average maximum: the mean over prompts of the highest score among a prompt's samples. rate: the share of prompts whose
   highest score reaches the judge's threshold (½; 0.525 for vader). share: the share of texts that reach it. mean: the
   mean of all scores.

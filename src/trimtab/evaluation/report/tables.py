@@ -9,7 +9,14 @@ from trimtab.evaluation.report.record_file import Record
 from trimtab.evaluation.score.metrics import FRONTIER_LEVELS
 from trimtab.evaluation.tasks import FLUENCY, TASKS, Task
 
-TEXT_FIGURES = {"kl": "KL", "top1_flip": "flips", "distinct_1": "distinct-1", "distinct_2": "-2", "distinct_3": "-3"}
+TEXT_FIGURES = {
+    "kl": "KL",
+    "top1_flip": "flips",
+    "distinct_1": "distinct-1",
+    "distinct_2": "-2",
+    "distinct_3": "-3",
+    "seq_rep_4": "rep-4",
+}
 WAYS = {"up": "steered up", "down": "steered down"}
 DASH = "–"
 

@@ -80,10 +80,14 @@ def guided(
     direction: Direction,
     s: SweepSettings,
     timing: Timing = lambda steer: steer,
+    max_kl: float | None = None,
 ) -> Method:
-    """Steering by rewards; several rewards share β equally."""
+    """Steering by rewards; several rewards share β equally. With a budget `max_kl`, its name says so."""
     parts = [_steer(reward, attribute, beta / len(rewards), direction) for reward, attribute in rewards]
-    return _sampling(name, beta, s, _params(s), timing(reduce(add, parts)), about_rewards(rewards))
+    about = about_rewards(rewards)
+    if max_kl is not None:
+        name, about = f"{name} max_kl {max_kl:g}", about | {"max_kl": max_kl}
+    return _sampling(name, beta, s, _params(s, max_kl=max_kl), timing(reduce(add, parts)), about)
 
 
 def best_of(
@@ -145,7 +149,8 @@ def rewind(
         texts = [each.generation for each in found]
         return [texts[first : first + s.samples] for first in range(0, len(texts), s.samples)]
 
-    about = {**about_rewards([judge, *(steered_by if beta else [])]), "search": {**asdict(settings), "alone": alone}}
+    chosen = {name: value for name, value in asdict(settings).items() if value is not None}
+    about = {**about_rewards([judge, *(steered_by if beta else [])]), "search": {**chosen, "alone": alone}}
     return Method(f"rewound by {name_of(judge)}", beta, write, about, steered_by=steer, judged_by=by)
 
 

@@ -52,7 +52,12 @@ class Plan:
     def methods(self, direction: Direction, timing: Timing = lambda steer: steer) -> list[Method]:
         """All methods in one direction; `timing` wraps the steer of each."""
         s, betas = self.settings, self.grid.beta or ()
-        steered = [guided(name, of, beta, direction, s, timing) for name, of in self.guides.items() for beta in betas]
+        steered = [
+            guided(name, of, beta, direction, s, timing, max_kl)
+            for name, of in self.guides.items()
+            for max_kl in (None, *(self.grid.max_kl or ()))
+            for beta in betas
+        ]
         ranked = (
             [best_of(n, name_of(self.by), *self.by, direction, s, timing) for n in self.grid.best_of or ()]
             if self.by

@@ -14,7 +14,9 @@ HELP = {name: get_args(hint)[1] for name, hint in get_type_hints(RewindSettings,
 @checked
 @dataclass(frozen=True)
 class SearchSettings:
-    """The fields of `RewindSettings`; `search_top_k` is its `top_k`. Length and temperature are those of all rows.
+    """The fields of `RewindSettings`; `search_top_k` is its `top_k`, `search_max_kl` its `max_kl`.
+
+    Length and temperature are those of all rows.
 
     Raises:
         InvalidSetting: a value is out of range.
@@ -33,6 +35,7 @@ class SearchSettings:
     uniform: Annotated[float, HELP["uniform"]] = PAPER.uniform
     lengths: Annotated[tuple[int, int, int, int], HELP["lengths"]] = PAPER.lengths
     search_top_k: Annotated[int, "Candidates per token of a search."] = PAPER.top_k
+    search_max_kl: Annotated[float | None, "Budget for the steers of a search, in nats per token."] = PAPER.max_kl
     draft_tokens: Annotated[int, HELP["draft_tokens"]] = PAPER.draft_tokens
     lookahead: Annotated[int, HELP["lookahead"]] = PAPER.lookahead
 
@@ -42,8 +45,8 @@ class SearchSettings:
     def settings(self, max_new_tokens: int = PAPER.max_new_tokens, temperature: float = 1.0) -> RewindSettings:
         """The settings of a search of that length and temperature."""
         own = asdict(self)
-        top_k = own.pop("search_top_k")
-        return RewindSettings(max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, **own)
+        own |= {name: own.pop(f"search_{name}") for name in ("top_k", "max_kl")}
+        return RewindSettings(max_new_tokens=max_new_tokens, temperature=temperature, **own)
 
 
 PAPER_SEARCH = SearchSettings()

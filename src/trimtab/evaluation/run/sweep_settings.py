@@ -29,6 +29,10 @@ class Grid:
     beta: Annotated[
         list[float] | None, "Steering strength, above 0; the prompt set determines the direction. Repeat for several."
     ] = None
+    max_kl: Annotated[
+        list[float] | None,
+        "Also steer with this budget, in nats per token, by every --reward with every --beta. Repeat for several.",
+    ] = None
     best_of: Annotated[list[int] | None, "Number of drafts for best-of-n, ranked by --by. Repeat for several."] = None
     by: Annotated[str | None, "Reward that ranks the drafts of --best-of. Default: the first --reward."] = None
     greedy: Annotated[bool, "Also compare greedy decoding."] = False
@@ -49,6 +53,10 @@ class Grid:
             raise InvalidSetting("got --beta without --reward, expected the rewards to steer by")
         if wrong := [beta for beta in (*(self.beta or []), *(self.rewind_beta or [])) if not 0 < beta < float("inf")]:
             raise InvalidSetting(f"got beta={wrong[0]}, expected above 0; the prompt set determines the direction")
+        if wrong := [max_kl for max_kl in self.max_kl or [] if not 0 < max_kl < float("inf")]:
+            raise InvalidSetting(f"got max_kl={wrong[0]}, expected a finite number of nats, above 0")
+        if self.max_kl and not self.reward:
+            raise InvalidSetting("got --max-kl without --reward, expected the rewards to steer by")
         if named := [name for name in (*(self.reward or []), *(self.rewind or []), self.by) if name == ""]:
             raise InvalidSetting(f"got a reward named {named[0]!r}, expected NAME[:ATTRIBUTE]")
         if wrong_n := [n for n in self.best_of or [] if n < 2]:

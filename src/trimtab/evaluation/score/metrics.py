@@ -96,6 +96,8 @@ def text_figures(texts: Texts) -> dict[str, Ratio]:
     * `kl`: the mean over tokens of KL(steered ‖ unsteered), in nats.
     * `top1_flip`: the share of steps in which steering changed the most likely token.
     * `encoded`: tokens that went through all models, for each token of the texts.
+    * `seq_rep_4`: the share of 4-grams of tokens that repeat an earlier one of their text, mean over texts that
+      have any (seq-rep-4 of 1908.04319 §6).
     * `distinct_n`: distinct n-grams of words over words, over the samples of a prompt (1510.03055 §5).
 
     Differs from the papers: perplexity is of all tokens together, not the mean over texts, which a few texts dominate.
@@ -108,6 +110,9 @@ def text_figures(texts: Texts) -> dict[str, Ratio]:
         "top1_flip": Ratio(_sums(texts, lambda text: sum(text["flips"])), tokens),
         "encoded": Ratio(_sums(texts, lambda text: text["encoded"]), tokens),
     }
+    repeated = [[repetition(text["token_ids"], 4) for text in of if len(text["token_ids"]) >= 4] for of in texts]
+    counts = np.array(list(map(len, repeated)), dtype=float)
+    figures["seq_rep_4"] = Ratio(np.array(list(map(math.fsum, repeated))), counts)
     for n in (1, 2, 3):
         grams = [{gram for text in of for gram in ngrams(text["text"].split(), n)} for of in texts]
         distinct = np.array([len(of) for of in grams], dtype=float)
@@ -130,6 +135,12 @@ def fluency_figure(readings: Float[np.ndarray, "prompts samples 2"]) -> Ratio:
 def ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
     """All runs of n words."""
     return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+
+
+def repetition(tokens: Sequence[int], n: int) -> float:
+    """The share of n-grams that repeat an earlier one; there must be at least n tokens."""
+    grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+    return 1 - len(set(grams)) / len(grams)
 
 
 def at_equal_perplexity(start: Point, curves: Mapping[str, Sequence[Point]]) -> dict[str, list[Level]]:
