@@ -200,7 +200,7 @@ def test_preferences_compare_rewards(place, tmp_path):
 
 
 BAD = [
-    (["--rounds", "-1"], "rounds=-1"),
+    (["--rounds", "-1"], "--rounds -1"),
     (["--limit", "0"], "--limit 0"),
     (["--beta", "nan", "--reward", "q"], "--beta nan"),
     (["--seed", "-1"], "--seed -1"),

@@ -121,3 +121,33 @@ def test_measuring_says_which_rows_are_skipped(trimtab, teacher, tmp_path):
     data.write_text(f"text,good\nw1 w2,1\nw31 w32,0\nw3,{'9' * 400}\n", encoding="utf-8")
     done = trimtab("rewards", "measure", teacher, "--data", data, "--column", "good", "--max-tokens", 6)
     assert "data.csv: 1 row skipped: line 4: got good='999" in done.stderr
+
+
+def test_a_reward_is_calibrated_into_a_folder_of_its_own(trimtab, place, data, teacher):
+    out = place / "calibrated"
+    done = trimtab("rewards", "calibrate", teacher, *data, "--out", out)
+    card = read_card(out)
+    assert "sources:good" in done.stdout
+    assert "calibration error, after" in done.stdout
+    assert str(out) in done.stderr.replace("\n", "")
+    facts = card.provenance["calibration"]
+    assert [source["data"] for source in facts["sources"]] == ["dev.jsonl"]
+    assert facts["scale"][0] > 0
+    assert card.weights_sha256 != read_card(teacher).weights_sha256
+    before, after = (reward_of(trimtab, each) for each in (teacher, out))
+    assert after == pytest.approx(before * facts["scale"][0] + facts["shift"][0], abs=0.02)
+
+
+def reward_of(trimtab, reward):
+    """The reward of a text, as `trimtab score` prints it."""
+    row = json.loads(trimtab("score", "--reward", reward, "--text", "w1 w2", "--json").stdout)
+    return row["rewards"]["good"]
+
+
+def test_a_calibration_that_cannot_be_is_refused_and_writes_nothing(trimtab, place, data, teacher):
+    wrong = {"--seed -1": ["--seed", "-1"], "--limit 0": ["--limit", "0"], "two or more": ["--limit", "1"]}
+    for words, more in wrong.items():
+        done = trimtab("rewards", "calibrate", teacher, *data, "--out", place / "none", *more, check=False)
+        assert done.status == 1
+        assert words in done.stderr
+    assert not (place / "none").exists()

@@ -172,7 +172,7 @@ def test_the_page_says_what_made_the_text(rewind, tmp_path):
     (row,) = json_lines(rewind("w1 w2", "--json").stdout)
     html = page.read_text(encoding="utf-8")
     assert "How this was made" in html
-    for part in (row["provenance"]["base_fingerprint"], row["provenance"]["torch"], "max new tokens 4"):
+    for part in (row["provenance"]["weights_fingerprint"], row["provenance"]["torch"], "max new tokens 4"):
         assert part in html
 
 
@@ -201,8 +201,8 @@ def test_a_page_that_cannot_be_written_is_refused_before_weights(rewind, no_weig
     ("words", "expected"),
     [
         (["w1", "--iterations", 0], "iterations"),
-        (["w1", "--min-value", "nan"], "min_value"),
-        (["w1", "--max-seconds", "nan"], "max_seconds"),
+        (["w1", "--min-value", "nan"], "--min-value nan"),
+        (["w1", "--max-seconds", "nan"], "--max-seconds nan"),
         (["w1", "--judge", "nonsense"], "judge"),
         (["w1", "--judge", "toxicty=-1"], "did you mean toxicity=-1"),
         (["w1", "--judge", "self:nonsense"], "question"),

@@ -10,7 +10,7 @@ from trimtab.cli.options import RewardName, TextColumn
 from trimtab.cli.rewards import check_columns, check_numbers, print_quality
 from trimtab.cli.train import LabelRange
 from trimtab.data.files import shown_path
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.training.recipe import Recipe
 
 
@@ -60,6 +60,9 @@ def calibrate(
     tables = {each: read_labelled(each, columns, text_column, label_range=label_range) for each in data}
     for each, table in tables.items():
         report_faults(each, table.faults)
+        if (usable := len(table.rows[:limit])) < 2:
+            given = f"{usable} text{'s'[: usable != 1]} in {shown_path(each)}"
+            raise InvalidData(f"got {given}, expected two or more: one half is measured")
     with loading(f"the reward {name}"):
         from trimtab.rewards.registry import load_reward
         from trimtab.training.calibration import LabelledSource

@@ -7,6 +7,7 @@ from torture.tables.values import (
     ESCAPE,
     GENERATE,
     IMPORT,
+    LINE,
     LONG,
     MEASURE,
     NO_PROMPT_FILES,
@@ -97,6 +98,13 @@ SHOWN: list[Case] = [
     refused("rewards", "measure", "rewards/q"),
     accepted("the row of 400 digits is skipped and named", *without(MEASURE, "--data"), "--data", "long_number.csv"),
     accepted("the figures of 1 text", *MEASURE, "--limit", "1"),
+    *(refused(*without(LINE, "--data"), "--data", name) for name in NO_TABLES),
+    *refused_values(LINE, "--limit", (*NO_WHOLE, *BELOW_ONE, "1")),
+    *refused_values(LINE, "--max-tokens", (*NO_WHOLE, *BELOW_ONE)),
+    *refused_values(LINE, "--seed", (*NO_WHOLE, "-1")),
+    *refused_values(LINE, "--text-column", ("nobody", "", ESCAPE)),
+    *(refused(*without(LINE, "--out"), "--out", name) for name in ("labels.jsonl", "full", "null", "")),
+    refused("rewards", "calibrate", "broken_rewards/nan", *LINE[3:]),
 ]
 MADE: list[Case] = [
     *(

@@ -133,6 +133,7 @@ PREFERENCE = ("evaluate", "preference", "--data", "pairs.jsonl", "--reward", "re
 JUDGES = ("evaluate", "judges", "--data", "labels.jsonl", "--judge", "vader")
 REPORT = ("evaluate", "report", "compared", "--judge", "vader")
 MEASURE = ("rewards", "measure", "rewards/q", "--data", "labels.jsonl", "--column", "label", "--column", "label")
+LINE = ("rewards", "calibrate", *MEASURE[2:], "--out", "out")
 CALIBRATE = ("rewind", "calibrate", "--data", "labels.jsonl", "--model", "lm", "--judge", "rewards/q=+1")
 SPECTRUM = ("spectrum", "rewards/q", "--data", "labels.jsonl", "--prefixes", "4", "--tokens", "5")
 IMPORT = ("import", "rad", "state.bin", "--attributes", "kind", "--out", "out", "--base", "gpt2")
