@@ -38,7 +38,7 @@ def test_a_released_rad_checkpoint_becomes_a_reward(trimtab, released, monkeypat
         ({"--base": "no/such"}, "no/such"),
         ({"--out": "rad.pt"}, "is a file"),
         ({"--out": "rad.pt/below"}, "'rad.pt/below'"),
-        ({"--out": "/dev/null"}, "is a file"),
+        ({"--out": "/dev/null"}, "it is a device"),
         ({"file": "none.pt"}, "there is no such file"),
         ({"file": "gpt2"}, "there is no such file"),
         ({"file": "x" * 300}, "there is no such file"),

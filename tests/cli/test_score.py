@@ -71,7 +71,8 @@ def test_json_says_what_made_a_score(score, teacher):
     card = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
     record = row["provenance"]
     assert record["base_fingerprint"] == card["base_fingerprint"]
-    assert record["reward"].keys() == {"reward", "source", "fingerprint", "weights_sha256"}
+    named = {"reward", "source", "fingerprint", "weights_sha256", "base", "base_weights_fingerprint"}
+    assert record["reward"].keys() == named
     assert {"trimtab", "torch", "transformers", "dtype", "device"} <= record.keys()
 
 

@@ -86,7 +86,7 @@ def test_a_report_says_what_made_it(lm, copied):
     text = as_markdown(measure(copied, [LENGTH]), copied)
     fingerprint = tiny_reward(lm.base, "q").fingerprint
     assert f"tiny-q:kind (weights {fingerprint}), β = 2, 5" in text
-    assert f"(weights {lm.base.base_fingerprint}) in float32; device: cpu" in text
+    assert f"(weights {lm.base.weights_fingerprint}) in float32; device: cpu" in text
     for package in ("trimtab", "torch", "transformers"):
         assert text.count(f"{package} ") >= 2  # of the texts, and of the figures
     assert "length (threshold 0.5)" in text

@@ -81,7 +81,7 @@ def test_captions_name_data_judge_texts_and_machine(lm, copied):
     for words in ("Judge: length.", "some (3 prompts, steered up)", "3 continuations", "95% bootstrap", "tiny"):
         assert words in pareto.caption
     assert "Timed on: CPU" in time.caption
-    assert lm.base.base_fingerprint in pareto.caption
+    assert lm.base.weights_fingerprint in pareto.caption
 
 
 def test_a_title_stands_above_every_plot(copied, figures):
