@@ -7,7 +7,7 @@ import typer
 
 from trimtab.cli.console import error_console, loading, report_faults
 from trimtab.cli.options import RewardName, TextColumn
-from trimtab.cli.rewards import check_columns, check_numbers, print_quality
+from trimtab.cli.rewards import LabelColumns, MaxTokens, check_columns, check_numbers, print_quality
 from trimtab.cli.train import LabelRange
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData, InvalidSetting
@@ -24,18 +24,13 @@ def calibrate(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the calibrated reward; an older reward in it is replaced.")],
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Column with the labels of an attribute. Repeat for several. Default: the attributes."),
-    ] = None,
+    column: LabelColumns = None,
     label_range: LabelRange = None,
     text_column: TextColumn = "text",
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of rows of each source, from the first. Default: all.")
     ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(help="Maximum tokens per text; longer texts are cut at the end.")
-    ] = Recipe.max_tokens,
+    max_tokens: MaxTokens = Recipe.max_tokens,
     seed: Annotated[int, typer.Option(help="Seed of the halves: one is fitted, the other measured.")] = 0,
 ) -> None:
     """Calibrate a reward: of texts with reward 0.5, half shall have the label.

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from trimtab.rewards.model_card import Figures
 
 
+LabelColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", help="Column with the labels of an attribute. Repeat for several. Default: the attributes."
+    ),
+]
+MaxTokens = Annotated[int, typer.Option(help="Maximum tokens per text; longer texts are cut at the end.")]
+
 app = typer.Typer(
     no_args_is_help=True, help="List the bundled rewards, show the card of a reward, or measure a reward."
 )
@@ -76,16 +84,11 @@ def measure(
             help="Labelled texts for measuring, not used in training: a .jsonl, .csv or .tsv file, or a Hub id."
         ),
     ],
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Column with the labels of an attribute. Repeat for several. Default: the attributes."),
-    ] = None,
+    column: LabelColumns = None,
     label_range: LabelRange = None,
     text_column: TextColumn = "text",
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows, from the first. Default: all.")] = None,
-    max_tokens: Annotated[
-        int, typer.Option(help="Maximum tokens per text; longer texts are cut at the end.")
-    ] = Recipe.max_tokens,
+    max_tokens: MaxTokens = Recipe.max_tokens,
     beta: Annotated[
         float, typer.Option(help="Steering strength β at which top1_flip is measured.")
     ] = Recipe.probe_beta,

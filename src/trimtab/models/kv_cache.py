@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
+from trimtab.models.cache_rows import blank_cache, join_caches, keep_column, stack_rows
 from trimtab.models.masks import attention_masks, causal_columns
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.side_network import SideNetwork
@@ -142,8 +143,8 @@ class KVCache:
         self._ids = torch.cat([self._ids, kept], dim=1)
         start = self.slots
         for layer in self._caches[0].layers:
-            layer.keys = _keep_column(layer.keys, start, choice)
-            layer.values = _keep_column(layer.values, start, choice)
+            layer.keys = keep_column(layer.keys, start, choice)
+            layer.values = keep_column(layer.values, start, choice)
         self._mask = torch.cat([self._mask, self._mask.new_ones(self.rows, 1)], dim=1)
         self._proposed = 0
 
@@ -182,17 +183,17 @@ class KVCache:
         self._padded = self._padded or other._padded or self.slots != other.slots
         ours, theirs = self._by_network(), other._by_network()
         self.readers = tuple(dict.fromkeys((*self.readers, *other.readers)))
-        ours |= {each: _blank(theirs[each], self.rows) for each in theirs.keys() - ours.keys()}
-        theirs |= {each: _blank(ours[each], other.rows) for each in ours.keys() - theirs.keys()}
-        self._caches = [_joined(ours[each], theirs[each], slots) for each in self._networks]
+        ours |= {each: blank_cache(theirs[each], self.rows) for each in theirs.keys() - ours.keys()}
+        theirs |= {each: blank_cache(ours[each], other.rows) for each in ours.keys() - theirs.keys()}
+        self._caches = [join_caches(ours[each], theirs[each], slots) for each in self._networks]
         self._history = {
             reader: join_histories(self._history.get(reader), other._history.get(reader), rows)
             for reader in self.readers
         }
         assert self._ids is not None
         assert other._ids is not None
-        self._ids = _stacked(self._ids, other._ids, slots)
-        self._mask = _stacked(self._mask, other._mask, slots)
+        self._ids = stack_rows(self._ids, other._ids, slots)
+        self._mask = stack_rows(self._mask, other._mask, slots)
 
     def trim(self) -> None:
         """Drop the leftmost columns that are padding in every row."""
@@ -316,35 +317,3 @@ class KVCache:
         themselves = torch.eye(k, dtype=torch.bool, device=after.device).expand(rows, k, k)
         column_positions = torch.cat([self._mask.cumsum(1) - 1, positions], dim=1)
         return attention_masks(self.model, torch.cat([before, themselves], dim=-1), column_positions, positions)
-
-
-def _keep_column(
-    states: Float[Tensor, "rows heads columns size"], start: int, choice: Int[Tensor, " rows"]
-) -> Float[Tensor, "rows heads kept size"]:
-    chosen = (start + choice)[:, None, None, None].expand(-1, states.shape[1], 1, states.shape[3])
-    return torch.cat([states[:, :, :start], states.gather(2, chosen)], dim=2)
-
-
-def _joined(ours: DynamicCache, theirs: DynamicCache, slots: int) -> DynamicCache:
-    """The rows of two caches of one network."""
-    joined = DynamicCache()
-    for number, (first, second) in enumerate(zip(ours.layers, theirs.layers, strict=True)):
-        keys = _stacked(first.keys, second.keys, slots, axis=2)
-        joined.update(keys, _stacked(first.values, second.values, slots, axis=2), number)
-    return joined
-
-
-def _blank(like: DynamicCache, rows: int) -> DynamicCache:
-    """A cache of zeros, of the shape of another but for its rows."""
-    blank = DynamicCache()
-    for number, layer in enumerate(like.layers):
-        keys, values = (states.new_zeros(rows, *states.shape[1:]) for states in (layer.keys, layer.values))
-        blank.update(keys, values, number)
-    return blank
-
-
-def _stacked(first: Tensor, second: Tensor, slots: int, axis: int = 1) -> Tensor:
-    """Both along the rows, each padded on the left with zeros to this many slots."""
-    after = 2 * (first.dim() - 1 - axis)
-    padded = (functional.pad(each, (*[0] * after, slots - each.shape[axis], 0)) for each in (first, second))
-    return torch.cat(list(padded))
