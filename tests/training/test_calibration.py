@@ -34,7 +34,10 @@ def test_rescaled_answers_are_a_line_of_the_answers_before(llama, head):
 def test_a_calibrated_reward_gives_shares_and_keeps_its_ranking(llama, head, trunk):
     reward = tiny_reward(llama, head, trunk, attributes=("kind",))
     before = reward.score(WORDS)
-    calibrated = calibrate(reward, [LabelledSource("made", labelled(reward, 0.25, 0.5), "abc")])
+    heard: list[tuple[int, int]] = []
+    source = LabelledSource("made", labelled(reward, 0.25, 0.5), "abc")
+    calibrated = calibrate(reward, [source], progress=lambda *counts: heard.append(counts))
+    assert heard[-1] == (2400, 2400)
     after = calibrated.score(WORDS)
     assert torch.equal(reward.score(WORDS), before)
     assert torch.equal(after[:, 0].argsort(), before[:, 0].argsort())

@@ -7,6 +7,7 @@ import typer
 
 from trimtab.cli.console import error_console, loading, report_faults
 from trimtab.cli.options import RewardName, TextColumn
+from trimtab.cli.progress import counting
 from trimtab.cli.rewards import LabelColumns, MaxTokens, check_columns, check_numbers, print_quality
 from trimtab.cli.train import LabelRange
 from trimtab.data.files import shown_path
@@ -65,8 +66,8 @@ def calibrate(
 
         reward = load_reward(name)
     sources = [LabelledSource(Path(each).name, table.rows[:limit], table.sha256) for each, table in tables.items()]
-    with loading(f"{sum(len(source.rows) for source in sources)} texts to score"):
-        calibrated = fit(reward, sources, max_tokens, seed)
+    with counting("texts scored", error_console()) as progress:
+        calibrated = fit(reward, sources, max_tokens, seed, progress)
     calibrated.save_pretrained(out)
     print_quality(calibrated.card.quality, as_json=False)
     error_console().print(f"saved in {shown_path(out)}", highlight=False, markup=False)

@@ -1,7 +1,7 @@
 """Make ½ mean ½: fit the scale and the shift of a reward to labelled texts of several sources."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
@@ -62,7 +62,11 @@ class Line(NamedTuple):
 
 @checked
 def calibrate(
-    reward: RewardModel, sources: Sequence[LabelledSource], max_tokens: int = Recipe.max_tokens, seed: int = 0
+    reward: RewardModel,
+    sources: Sequence[LabelledSource],
+    max_tokens: int = Recipe.max_tokens,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RewardModel:
     """A reward with the same ranking whose values mean shares: of texts with reward ½, half have the label.
 
@@ -75,6 +79,7 @@ def calibrate(
         sources: labelled texts, which should not be those of the training. Half of each is for measuring.
         max_tokens: longer texts are cut at the end.
         seed: of the halves.
+        progress: called with the number of texts scored and of all to score: half of them once, the others three times.
 
     Returns:
         A reward whose card has the line, and the figures of the halves that were not fitted, before and after.
@@ -89,8 +94,9 @@ def calibrate(
         raise InvalidSetting("got no labelled texts to calibrate on, expected one source or more")
     halves = [_halves(reward, source, max_tokens, seed) for source in sources]
     to_fit, held_out = ([pair[place] for pair in halves] for place in (0, 1))
-    scored = [_scored(reward.network, half) for half in to_fit]
-    lines = [_fit(to_fit, scored, column, reward) for column in range(len(reward.attributes))]
+    scored = _counted(progress, sum(len(fit.ids) + 3 * len(rest.ids) for fit, rest in halves))
+    rewards = [_scored(reward.network, half, scored) for half in to_fit]
+    lines = [_fit(to_fit, rewards, column, reward) for column in range(len(reward.attributes))]
     network = _rescaled(reward.network, lines)
     facts = {
         "scale": [line.scale for line in lines],
@@ -102,10 +108,21 @@ def calibrate(
         reward.card,
         weights_sha256=None,
         weights_dtype=None,
-        quality=_quality(reward, network, held_out),
+        quality=_quality(reward, network, held_out, scored),
         provenance={**reward.card.provenance, "calibration": facts},
     )
     return RewardModel(network, card, reward.base, reward.name)
+
+
+def _counted(progress: Callable[[int, int], None], total: int) -> Callable[[int], None]:
+    """Adds up numbers of texts for a listener."""
+    batches: list[int] = []
+
+    def scored(texts: int) -> None:
+        batches.append(texts)
+        progress(sum(batches), total)
+
+    return scored
 
 
 def _halves(reward: RewardModel, source: LabelledSource, max_tokens: int, seed: int) -> tuple[Half, Half]:
@@ -122,10 +139,10 @@ def _halves(reward: RewardModel, source: LabelledSource, max_tokens: int, seed: 
     return first, second
 
 
-def _scored(network: RewardNetwork, half: Half) -> Float[np.ndarray, "texts attributes"]:
+def _scored(network: RewardNetwork, half: Half, scored: Callable[[int], None]) -> Float[np.ndarray, "texts attributes"]:
     """The rewards of whole texts."""
     with evaluating(network, bf16=False):
-        rewards = prefix_rewards(network, half.ids, PAD)
+        rewards = prefix_rewards(network, half.ids, PAD, scored=scored)
     return np.array([of_text[-1] for of_text in rewards], dtype=np.float64)
 
 
@@ -182,14 +199,16 @@ def _rescaled(network: RewardNetwork, lines: Sequence[Line]) -> RewardNetwork:
     return RewardNetwork(network.trunk, head, network.bos_token_id, network.ladder)
 
 
-def _quality(reward: RewardModel, network: RewardNetwork, held_out: Sequence[Half]) -> dict[str, object]:
+def _quality(
+    reward: RewardModel, network: RewardNetwork, held_out: Sequence[Half], scored: Callable[[int], None]
+) -> dict[str, object]:
     """The figures of all held-out halves together, and a table of the sources for each attribute."""
     ids = [text for half in held_out for text in half.ids]
     labels = np.concatenate([half.labels for half in held_out])
     probe = FlipProbe(reward.base, ids, Recipe.probe_beta, reward.card.clamp)
     with evaluating(network, bf16=False):
-        quality = TextMeasure(ids, labels, reward.attributes, False, probe, PAD)(network)
-    before, after = ([_scored(each, half) for half in held_out] for each in (reward.network, network))
+        quality = TextMeasure(ids, labels, reward.attributes, False, probe, PAD, scored)(network)
+    before, after = ([_scored(each, half, scored) for half in held_out] for each in (reward.network, network))
     for column, attribute in enumerate(reward.attributes):
         quality[f"sources:{attribute}"] = [
             _compared(half, one[:, column], other[:, column], half.labels[:, column])

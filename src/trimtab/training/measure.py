@@ -1,6 +1,6 @@
 """The measures on held-out texts: accuracy by prefix, AUC, calibration, and how often steering changes a token."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -61,6 +61,7 @@ class TextMeasure:
         differences: whether the head returns differences, whose sum is the reward of a text plus a constant.
         probe: measures top1_flip.
         pad_token_id: pads the batches.
+        scored: called after each batch with its number of texts.
     """
 
     texts: Sequence[Sequence[int]]
@@ -69,10 +70,11 @@ class TextMeasure:
     differences: bool
     probe: FlipProbe
     pad_token_id: int
+    scored: Callable[[int], None] = lambda texts: None
 
     def __call__(self, network: RewardNetwork, most: int | None = None) -> dict[str, Any]:
         """Figures and tables of the first `most` texts; of all texts, with a "warning" if they say little."""
-        prefixes = prefix_rewards(network, self.texts[:most], self.pad_token_id, self.differences)
+        prefixes = prefix_rewards(network, self.texts[:most], self.pad_token_id, self.differences, self.scored)
         warning = held_out_warning(len(prefixes), self.labels, self.attributes) if most is None else None
         found: dict[str, Any] = {} if warning is None else {"warning": warning}
         found |= {"texts": len(prefixes), "top1_flip": self.probe(network)}
@@ -147,20 +149,28 @@ def held_out_warning(
 
 
 def prefix_rewards(
-    network: RewardNetwork, texts: Sequence[Sequence[int]], pad_token_id: int, differences: bool = False
+    network: RewardNetwork,
+    texts: Sequence[Sequence[int]],
+    pad_token_id: int,
+    differences: bool = False,
+    scored: Callable[[int], None] = lambda texts: None,
 ) -> list[Float[np.ndarray, "_ attributes"]]:
-    """The reward of every prefix of each text, in the order given; `differences` are summed."""
+    """The reward of every prefix of each text, in the order given; `differences` are summed.
+
+    `scored` is called after each batch with its number of texts.
+    """
     found: list[Any] = [None] * len(texts)
     device = next(network.parameters()).device
     ordered = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in range(0, len(texts), BATCH):
         rows = ordered[start : start + BATCH]
         batch = PromptBatch.pad([texts[i] for i in rows], pad_token_id, device)
-        scored = network(batch.ids, batch.mask)
-        values = network.head.link(scored.values).float().cpu().numpy()
-        for i, rewards, known in zip(rows, values, scored.known.cpu().numpy(), strict=True):
+        prefixes = network(batch.ids, batch.mask)
+        values = network.head.link(prefixes.values).float().cpu().numpy()
+        for i, rewards, known in zip(rows, values, prefixes.known.cpu().numpy(), strict=True):
             kept = rewards[known]
             found[i] = np.cumsum(kept, axis=0) if differences else kept
+        scored(len(rows))
     empty = np.full((1, network.attributes), np.nan)
     return [empty if len(rewards) == 0 else rewards for rewards in found]
 
