@@ -8,7 +8,9 @@ import pytest
 
 from trimtab.data.visible import code_point, is_hidden, legible, legible_json, one_line
 
-EVERY = [chr(code) for code in range(sys.maxunicode + 1)]
+CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1)]
+EVERY = [each for each in CHARACTERS if category(each)[0] in "CZM" and category(each) not in ("Co", "Cn", "Cs")]
+EVERY += CHARACTERS[:0x3000] + CHARACTERS[0x3000::23]  # all that may be hidden, the first planes, and a sample
 TERMINAL = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))} - {"\n", "\t"}  # a terminal acts on these
 DIRECTION = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # UAX 9
 

@@ -7,7 +7,6 @@ import typer
 
 from trimtab.cli.console import error_console, loading, report_faults
 from trimtab.cli.options import RewardName, TextColumn
-from trimtab.cli.progress import counting
 from trimtab.cli.rewards import LabelColumns, MaxTokens, check_columns, check_numbers, print_quality
 from trimtab.cli.train import LabelRange
 from trimtab.data.files import shown_path
@@ -60,6 +59,7 @@ def calibrate(
             given = f"{usable} text{'s'[: usable != 1]} in {shown_path(each)}"
             raise InvalidData(f"got {given}, expected two or more: one half is measured")
     with loading(f"the reward {name}"):
+        from trimtab.cli.progress import counting
         from trimtab.rewards.registry import load_reward
         from trimtab.training.calibration import LabelledSource
         from trimtab.training.calibration import calibrate as fit
