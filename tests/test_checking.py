@@ -1,5 +1,6 @@
 """In a process of its own: the run-time type checker of the tests would answer first."""
 
+import json
 import subprocess
 import sys
 
@@ -50,14 +51,25 @@ def told(call):
         assert isinstance(error, (WrongType, InvalidSetting)), error
         return f"{type(error).__name__}: {error}"
 
-print(told(lambda: EXPRESSION))
+import json, sys
+for line in sys.stdin:
+    print(json.dumps(str(told(lambda: eval(json.loads(line))))), flush=True)
 """
 
 
-def run(expression):
-    """What the expression returns, or the error that it raises."""
-    program = PROGRAM.replace("EXPRESSION", expression)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+@pytest.fixture(scope="module")
+def run():
+    """What an expression returns, or the error that it raises, as a text."""
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def answer(expression):
+            process.stdin.write(json.dumps(expression) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield answer
+        process.stdin.close()
 
 
 @pytest.mark.parametrize(
@@ -97,11 +109,11 @@ def run(expression):
         ),
     ],
 )
-def test_arguments_are_checked_and_named(expression, expected):
+def test_arguments_are_checked_and_named(run, expression, expected):
     assert expected in run(expression)
 
 
-def test_a_wrong_type_is_also_a_type_error_and_a_value_error():
+def test_a_wrong_type_is_also_a_type_error_and_a_value_error(run):
     assert run("write.__wrapped__(1)[0] + issubclass(WrongType, TypeError) + issubclass(WrongType, ValueError)") == "3"
 
 
