@@ -20,9 +20,6 @@ STARTS = [
     "The new neighbours are",
     "My boss said that",
     "I never liked",
-    "After the storm",
-    "The film was",
-    "Our teacher",
 ]
 ENDS = ["", " very", " always, and I mean it when I say that,", " a bit of"]
 PROMPTS = [start + end for start in STARTS for end in ENDS]
@@ -131,10 +128,12 @@ def texts_alone(lm, prompts, steer=None):
 
 
 @pytest.mark.slow
-def test_smollm2_in_bfloat16_writes_the_same_texts_alone_and_in_a_batch_in_this_mode_only(bfloat):
-    alone = texts_alone(LanguageModel(TorchEngine(bfloat)), PROMPTS)
-    assert texts_in_one_batch(LanguageModel(TorchEngine(bfloat, batch_invariant=True)), PROMPTS) == alone
-    assert texts_in_one_batch(LanguageModel(TorchEngine(bfloat)), PROMPTS) != alone
+def test_smollm2_in_bfloat16_has_the_same_bits_alone_and_in_a_batch_in_this_mode_only(bfloat):
+    plain, invariant = TorchEngine(bfloat), TorchEngine(bfloat, batch_invariant=True)
+    requests = requests_of(plain, PROMPTS, None)
+    alone = [logprobs(plain.sample([request])[0]) for request in requests]
+    assert [logprobs(each) for each in invariant.sample(requests)] == alone
+    assert [logprobs(each) for each in plain.sample(requests)] != alone
 
 
 @pytest.mark.slow
