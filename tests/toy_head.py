@@ -31,9 +31,9 @@ class BigramHead(RewardHead):
         known[:, 0] = False
         return PrefixRewards(self.table[previous, texts.ids], known, texts.hidden)
 
-    def score_candidates(self, encoder, ids, mask, candidates):
+    def score_candidates(self, encoder, ids, mask, candidates, slots):
         opened, _ = encoder.with_bos(ids, mask)
-        previous = opened.roll(1, dims=1)[:, -ids.shape[1] :]
+        previous = opened.roll(1, dims=1)[:, -ids.shape[1] :].gather(1, slots)
         return self.link(self.table[previous[..., None], candidates])
 
     def score_next_tokens(self, encoder, prefixes: Iterable, tokens):

@@ -92,11 +92,21 @@ def test_more_candidates_than_tokens_are_refused(lm, teacher):
         train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(), DistilSettings("candidates", 65))
 
 
+def test_a_student_learns_from_a_few_positions(lm, teacher):
+    settings = DistilSettings("candidates", candidates=6, positions=2)
+    student = train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(regulariser=0.1, epochs=6), settings)
+    assert student.card.quality["auc:good"] > 0.95
+    assert student.card.provenance["objective"] == "distil, candidates of 6 at 2 positions"
+    with pytest.raises(errors.InvalidSetting, match="got positions=0, expected at least 1"):
+        DistilSettings(positions=0)
+
+
+@pytest.mark.parametrize("positions", [None, 1])
 @pytest.mark.parametrize("target", ["orig", "delta", "candidates"])
-def test_the_loss_equals_a_computation_in_double_precision_place_by_place(lm, target, tmp_path):
+def test_the_loss_equals_a_computation_in_double_precision_place_by_place(lm, target, positions, tmp_path):
     """Two attributes, texts of different lengths; each place from a forward of its own, averaged over attributes."""
     texts, teacher, student = [[5, 6, 7, 40], [9, 35]], tiny_reward(lm, "v"), tiny_reward(lm, "q", seed=1)
-    targets = teacher_rewards(teacher, lm, texts, 3, tmp_path / "targets", bf16=False)
+    targets = teacher_rewards(teacher, lm, texts, 3, tmp_path / "targets", bf16=False, positions=positions)
     objective = Distillation(target, lm.pad_token_id)
     batch = objective.collate([{"input_ids": i, "target": t} for i, t in zip(texts, targets, strict=True)])
     found = objective.loss(student.network(batch["ids"], batch["mask"]), student.network.head, batch)
@@ -104,30 +114,32 @@ def test_the_loss_equals_a_computation_in_double_precision_place_by_place(lm, ta
     def reward_of(model, ids):
         return model.score_ids([ids]).values[0, -1].double()
 
-    errors_of_places = []
-    for ids in texts:
+    squares = []
+    for ids, scored in zip(texts, targets, strict=True):
         for place in range(len(ids)):
             before, whole = ids[:place], ids[: place + 1]
             opened = torch.tensor([[lm.bos_token_id]] if not before else [before])
-            asked = lm.model(opened).logits[0, -1].topk(3).indices.tolist() if target == "candidates" else []
+            is_asked = target == "candidates" and place in scored.places
+            asked = lm.model(opened).logits[0, -1].topk(3).indices.tolist() if is_asked else []
             if target == "delta" and not place:
                 continue
             wanted = reward_of(teacher, whole) - (reward_of(teacher, before) if target == "delta" else 0)
             pairs = [(reward_of(student, whole), wanted)]
             pairs += [(reward_of(student, [*before, v]), reward_of(teacher, [*before, v])) for v in asked]
-            errors_of_places.append(sum(float((s - t).square().mean()) for s, t in pairs) / len(pairs))
-    assert len(errors_of_places) == (4 if target == "delta" else 6)
-    assert found.mean.item() == pytest.approx(sum(errors_of_places) / len(errors_of_places), rel=1e-4)
+            squares += [float((s - t).square().mean()) for s, t in pairs]
+    asked_tokens = 3 * (6 if positions is None else 2) if target == "candidates" else 0
+    assert len(squares) == (4 if target == "delta" else 6) + asked_tokens
+    assert found.mean.item() == pytest.approx(sum(squares) / len(squares), rel=1e-4)
 
 
 def test_a_place_that_the_teacher_does_not_know_is_left_out(lm, tmp_path):
     teacher, student = tiny_reward(lm, "q", bos_token_id=None), tiny_reward(lm, "q", seed=1)
     targets = teacher_rewards(teacher, lm, [[5, 6, 7]], 2, tmp_path / "targets", bf16=False)
-    for target, places in (("orig", 2), ("delta", 1), ("candidates", 2)):
+    for target, items in (("orig", 2), ("delta", 1), ("candidates", 2 + 2 * 2)):
         objective = Distillation(target, lm.pad_token_id)
         batch = objective.collate([{"input_ids": [5, 6, 7], "target": targets[0]}])
         loss = objective.loss(student.network(batch["ids"], batch["mask"]), student.network.head, batch)
-        assert int(loss.items) == places
+        assert int(loss.items) == items
 
 
 def test_a_teacher_that_does_not_know_first_tokens_can_teach_texts_of_one_token(lm):

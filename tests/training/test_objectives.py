@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from trimtab.training.objectives import (
+    Loss,
     bradley_terry,
     position_weights,
     prefix_bradley_terry,
@@ -90,7 +91,7 @@ def test_the_squared_error_of_tokens_is_averaged_over_known_tokens_and_attribute
 
 def test_the_squared_error_of_candidates_is_averaged_over_candidates_and_attributes():
     rewards, targets = torch.rand(2, 3, 4, 2), torch.rand(2, 3, 4, 2)
-    known = torch.tensor(KNOWN)
+    known = torch.tensor(KNOWN)[..., None].expand(2, 3, 4)
     errors = [
         float(((rewards[row, t].double() - targets[row, t].double()) ** 2).sum()) / 4
         for row in range(2)
@@ -99,6 +100,11 @@ def test_the_squared_error_of_candidates_is_averaged_over_candidates_and_attribu
     ]
     rewards[0, 0] = math.nan
     assert squared_error(rewards, targets, known).mean.item() == pytest.approx(sum(errors) / 5 / 2, abs=1e-6)
+
+
+def test_merged_losses_have_the_mean_of_all_their_items():
+    first, second = (Loss(torch.tensor(total), torch.tensor(items)) for total, items in ((6.0, 2), (3.0, 4)))
+    assert first.merged(second).mean.item() == 1.5
 
 
 def test_position_weights_sum_to_one_over_known_tokens():

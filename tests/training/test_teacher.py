@@ -12,7 +12,7 @@ from trimtab import errors
 from trimtab.training.distil import train_from_teacher
 from trimtab.training.labels import train_from_labels
 from trimtab.training.recipe import DistilSettings
-from trimtab.training.teacher import UNKNOWN, teacher_rewards
+from trimtab.training.teacher import teacher_rewards
 
 TRAIN, HELD_OUT = good_words(160), good_words(40, seed=1)
 
@@ -52,6 +52,7 @@ def test_a_teachers_rewards_equal_those_of_separate_texts(lm, teacher, tmp_path)
     texts = [[5, 6, 7, 40], [9, 10], [35, 36, 37]]
     targets = teacher_rewards(teacher, lm, texts, 3, tmp_path / "targets", bf16=False)
     for ids, target in zip(texts, targets, strict=True):
+        assert target.places.tolist() == list(range(len(ids)))
         for place in range(1, len(ids)):
             logits = lm.model(torch.tensor([ids[:place]])).logits[0, -1]
             candidates = target.candidates[place].tolist()
@@ -81,7 +82,7 @@ def test_the_first_place_has_the_candidates_after_bos(lm, head, tmp_path):
             assert torch.allclose(found, teacher.score_ids([[token]]).values[0, -1], atol=1e-5)
         assert target.known.all()
     assert targets[2].known.tolist() == [False, True]  # a text that starts with BOS has no place before it
-    assert targets[2].candidates[0].tolist() == [UNKNOWN] * 3
+    assert targets[2].places.tolist() == [1]
 
 
 def test_a_teacher_without_bos_teaches_no_candidates_of_the_first_place(lm, tmp_path):
@@ -89,7 +90,24 @@ def test_a_teacher_without_bos_teaches_no_candidates_of_the_first_place(lm, tmp_
         teacher = tiny_reward(lm, head, bos_token_id=None)
         (target,) = teacher_rewards(teacher, lm, [[5, 6, 7]], 2, tmp_path / head, bf16=False)
         assert target.known.tolist() == [knows_first, True, True]
-        assert (target.candidates == UNKNOWN).all(1).tolist() == [True, False, False]
+        assert target.places.tolist() == [1, 2]
+
+
+def test_positions_are_drawn_from_all_places_and_scored_alike(lm, teacher, tmp_path):
+    """Each text has its own places; their candidates have the rewards that they have when all places are scored."""
+    texts = [[5, 6, 7, 40, 9, 11], [9, 10], [35, 36, 37, 38, 41]]
+    every = teacher_rewards(teacher, lm, texts, 3, tmp_path / "all", bf16=False)
+    some = teacher_rewards(teacher, lm, texts, 3, tmp_path / "some", bf16=False, positions=3)
+    for ids, target, drawn in zip(texts, every, some, strict=True):
+        places = drawn.places.tolist()
+        assert places == sorted(set(places))
+        assert len(places) == min(3, len(ids))
+        assert torch.equal(drawn.candidates, target.candidates[places])
+        assert torch.allclose(drawn.rewards, target.rewards[places], atol=1e-6)
+        assert torch.allclose(drawn.observed, target.observed, atol=1e-6)
+    assert some[0].places.tolist() != some[2].places.tolist()
+    alone = teacher_rewards(teacher, lm, texts[2:], 3, tmp_path / "alone", bf16=False, positions=3)
+    assert torch.equal(alone[0].places, some[2].places)
 
 
 def test_a_folder_of_another_layout_is_refused(lm, teacher, tmp_path):
@@ -98,7 +116,7 @@ def test_a_folder_of_another_layout_is_refused(lm, teacher, tmp_path):
     record = json.loads((folder / "targets.json").read_text())
     del record["layout"]
     (folder / "targets.json").write_text(json.dumps(record))
-    with pytest.raises(errors.InvalidData, match="layout: None there, 3 here"):
+    with pytest.raises(errors.InvalidData, match="layout: None there, 4 here"):
         teacher_rewards(teacher, lm, [[5, 6]], 0, folder, bf16=False)
 
 

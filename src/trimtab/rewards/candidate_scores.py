@@ -52,19 +52,23 @@ def score_candidates(
     network: RewardNetwork,
     ids: Int[Tensor, "rows tokens"],
     mask: Bool[Tensor, "rows tokens"],
-    candidates: Int[Tensor, "rows tokens k"],
-) -> Float[Tensor, "rows tokens k attributes"]:
+    candidates: Int[Tensor, "rows places k"],
+    slots: Int[Tensor, "rows places"] | None = None,
+) -> Float[Tensor, "rows places k attributes"]:
     """The reward of each candidate behind the tokens that precede its place.
 
-    A Q-head runs one forward of the texts. A V-head runs every candidate: tokens · (1 + k) token forwards.
+    A Q-head runs one forward of the texts. A V-head runs every candidate: tokens + places · k token forwards.
 
     Args:
         network: a trunk and a head.
         ids, mask: left-padded texts.
         candidates: the tokens to score in each place.
+        slots: the slot of each place in `ids`; default: every slot.
 
     Returns:
         Rewards, after the head's link. They are meaningless at padding, and at the first token of a text if the
         network puts no BOS before it.
     """
-    return network.head.score_candidates(network.encoder, ids, mask, candidates)
+    if slots is None:
+        slots = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
+    return network.head.score_candidates(network.encoder, ids, mask, candidates, slots)

@@ -14,7 +14,7 @@ from trimtab.checking import checked
 from trimtab.data.tables import LabelledText
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
-from trimtab.rewards.heads.base import PrefixRewards, RewardHead
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead, take_slots
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.examples import Examples, TokenizedTexts, takes_base
 from trimtab.training.fit import RunOptions, TrainingTask, fit
@@ -22,7 +22,7 @@ from trimtab.training.labels import check_labels, text_measure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, squared_error
 from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe, check_target_of
-from trimtab.training.teacher import HELD_OUT, UNKNOWN, Target, teacher_digest, teacher_rewards
+from trimtab.training.teacher import HELD_OUT, Target, teacher_digest, teacher_rewards
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 
@@ -52,8 +52,8 @@ class Distillation:
     orig: r̂(x_t | x_<t) → r(x_≤t). delta: r̂(x_t | x_<t) → r(x_≤t) − r(x_<t), from the second token on.
 
     Differs from the paper: the target "candidates" is ours. It is orig, plus the rewards of the base's k most likely
-    tokens in each place, averaged over the k + 1. In the first place these are the most likely tokens after BOS. The
-    first place is left out if the student or the teacher puts no BOS before a text.
+    tokens in the places that the teacher scored, averaged over all these tokens. In the first place these are the most
+    likely tokens after BOS. The first place is left out if the student or the teacher puts no BOS before a text.
 
     Args:
         target: one of these three.
@@ -71,8 +71,11 @@ class Distillation:
         padded = {"ids": batch.ids, "mask": batch.mask, "observed": _pad([t.observed for t in targets])}
         padded["taught"] = _pad([t.known for t in targets])
         if self.target == "candidates":
-            padded["candidates"] = _pad([target.candidates for target in targets]).long()
-            padded["rewards"] = _pad([target.rewards for target in targets])
+            width = batch.ids.shape[1]
+            padded["slots"] = _pad([t.places.long() + width - len(t.known) for t in targets])
+            padded["asked"] = _pad([torch.ones(len(t.places), dtype=torch.bool) for t in targets])
+            padded["candidates"] = _pad([t.candidates.long() for t in targets])
+            padded["rewards"] = _pad([t.rewards for t in targets])
         return padded
 
     def loss(self, scored: PrefixRewards, head: RewardHead, batch: Batch) -> Loss:
@@ -84,10 +87,10 @@ class Distillation:
             second_on = scored.known & batch["taught"] & batch["taught"].roll(1, dims=1)
             second_on[:, 0] = False
             return squared_error(scored.values, observed - observed.roll(1, dims=1), second_on)
-        known = known & (batch["candidates"] != UNKNOWN).all(-1)
-        asked = head.predict(scored.before, batch["candidates"].clamp_min(0))
-        rewards = torch.cat([scored.values[:, :, None], asked], dim=2)
-        return squared_error(rewards, torch.cat([observed[:, :, None], batch["rewards"]], dim=2), known)
+        of_tokens = squared_error(scored.values, observed, known)
+        answers = head.predict(take_slots(scored.before, batch["slots"]), batch["candidates"])
+        asked = batch["asked"] & scored.known.gather(1, batch["slots"])
+        return of_tokens.merged(squared_error(answers, batch["rewards"], asked[..., None].expand(answers.shape[:-1])))
 
 
 @takes_base
@@ -130,7 +133,8 @@ def train_from_teacher(
 
     def teacher_examples(part: TokenizedTexts, folder: Path, most: int | None = None) -> TeacherExamples:
         ids = [example["input_ids"] for example in part.examples][:most]
-        rewards = teacher_rewards(teacher, base, ids, candidates, folder, recipe.bf16, options.progress.teaching)
+        progress, positions = options.progress.teaching, settings.positions if candidates else None
+        rewards = teacher_rewards(teacher, base, ids, candidates, folder, recipe.bf16, progress, positions)
         return TeacherExamples(part, rewards)
 
     with TemporaryDirectory() as unkept:
@@ -138,6 +142,7 @@ def train_from_teacher(
         examples = teacher_examples(texts, folder)
         measured_examples = teacher_examples(measured, folder / HELD_OUT, QUICK_HELD_OUT)
     differences = settings.target == "delta"
+    at_positions = f" at {settings.positions} positions" if candidates and settings.positions else ""
     clamp = None if differences else teacher.card.clamp
     card = new_card(base, teacher.attributes, recipe, baseline=not differences, clamp=clamp)
     task = TrainingTask(
@@ -149,7 +154,7 @@ def train_from_teacher(
         facts={
             "texts": len(texts),
             "truncated": texts.truncated,
-            "objective": f"distil, {settings.target}" + (f" of {candidates}" if candidates else ""),
+            "objective": f"distil, {settings.target}" + (f" of {candidates}" if candidates else "") + at_positions,
             "teacher": teacher.name,
             "teacher_fingerprint": teacher_digest(teacher),
             "teacher_weights": teacher.fingerprint,

@@ -31,7 +31,7 @@ from trimtab.training.trainer import Measure, Objective, RewardTrainer
 from trimtab.versions import versions
 
 SCALE_EXAMPLES = 256  # of the training data; a ladder's scale is fitted to them
-LOSS_RULE = 2  # averaged over attributes, except for labels and pairs; a run of another rule does not resume
+LOSS_RULE = 3  # averaged over attributes, except for labels and pairs; a run of another rule does not resume
 
 
 @final

@@ -24,6 +24,10 @@ class Loss(NamedTuple):
         """Total over items; 0 for no items."""
         return self.total / self.items.clamp_min(1)
 
+    def merged(self, other: "Loss") -> "Loss":
+        """The mean over the items of both."""
+        return Loss(self.total + other.total, self.items + other.items)
+
 
 def weighted_squared_error(
     rewards: Float[Tensor, "rows tokens attributes"],
@@ -76,20 +80,18 @@ def prefix_bradley_terry(
 
 
 def squared_error(
-    rewards: Float[Tensor, "rows tokens *k attributes"],
-    targets: Float[Tensor, "rows tokens *k attributes"],
-    known: Bool[Tensor, "rows tokens"],
+    rewards: Float[Tensor, "*tokens attributes"],
+    targets: Float[Tensor, "*tokens attributes"],
+    known: Bool[Tensor, "*tokens"],
 ) -> Loss:
     """The loss of distillation: the mean squared error to a teacher's rewards over known tokens (2407.04615).
 
-    It is averaged over attributes too, and with k candidates at each token (ours) over them.
+    It is averaged over attributes too.
     """
-    squared = (rewards.float() - targets.float()).square().mean(-1)
-    of_tokens = squared if squared.dim() == 2 else squared.flatten(2).mean(-1)
-    return token_mean(of_tokens, known)
+    return token_mean((rewards.float() - targets.float()).square().mean(-1), known)
 
 
-def token_mean(of_tokens: Float[Tensor, "rows tokens"], known: Bool[Tensor, "rows tokens"]) -> Loss:
+def token_mean(of_tokens: Float[Tensor, "*tokens"], known: Bool[Tensor, "*tokens"]) -> Loss:
     """The mean over known tokens."""
     return Loss(of_tokens.masked_fill(~known, 0).sum(), known.sum())
 

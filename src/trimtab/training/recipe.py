@@ -135,10 +135,17 @@ class DistilSettings:
     candidates: Annotated[
         int, "Number of most likely tokens per position that the teacher scores for --target candidates."
     ] = 20
+    positions: Annotated[
+        int | None,
+        "Positions of each text, drawn at random, at which the teacher scores --candidates. Fewer positions leave time "
+        "for more texts. Default: all.",
+    ] = None
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise InvalidSetting(f"got candidates={shown(self.candidates)}, expected at least 1")
+        for name in ("candidates", "positions"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidSetting(f"got {name}={shown(value)}, expected at least 1")
 
 
 @final

@@ -1,7 +1,8 @@
 """The rewards that a teacher gives to training texts. They are computed once and kept in a folder for all students."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -28,9 +29,10 @@ SHARD_TEXTS = 256
 BATCH_CANDIDATES = 8192  # teacher forwards in one batch
 TARGETS_FILE = "targets.json"
 HELD_OUT = "held-out"
-LAYOUT = 3  # of the files in the folder
-UNKNOWN = -1
-PARTS = ("observed", "known", "candidates", "rewards")
+LAYOUT = 4  # of the files in the folder
+OF_TOKENS = ("observed", "known")
+OF_PLACES = ("places", "candidates", "rewards")
+COUNTS = "places_of_each_text"
 
 
 @final
@@ -41,15 +43,18 @@ class Target:
     Attributes:
         observed: the reward after each token of the text.
         known: False at a first token that the teacher cannot score.
-        candidates: the base's k most likely tokens in each place; k may be 0. In the first place, they are those after
-            BOS (EOS, if there is no BOS), or UNKNOWN if the teacher puts nothing before a text.
+        places: the places, counted from the text's first token, whose candidates the teacher scored; there may be
+            none. The first token is not among them if the teacher puts nothing before a text.
+        candidates: the base's k most likely tokens in each of these places. In the first place, they are those after
+            BOS.
         rewards: the reward of each candidate in that place.
     """
 
     observed: Float[Tensor, "tokens attributes"]
     known: Bool[Tensor, " tokens"]
-    candidates: Int[Tensor, "tokens k"]
-    rewards: Float[Tensor, "tokens k attributes"]
+    places: Int[Tensor, " places"]
+    candidates: Int[Tensor, "places k"]
+    rewards: Float[Tensor, "places k attributes"]
 
 
 @final
@@ -61,6 +66,7 @@ class TargetSettings:
     base: str
     texts: str
     candidates: int
+    positions: int | None
     bf16: bool
     layout: int = LAYOUT
 
@@ -73,6 +79,7 @@ def teacher_rewards(
     folder: Path,
     bf16: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    positions: int | None = None,
 ) -> list[Target]:
     """The teacher's rewards of texts, shard by shard. Shards that an earlier run finished are read from the folder.
 
@@ -84,6 +91,7 @@ def teacher_rewards(
         folder: the folder that keeps the rewards.
         bf16: compute in bfloat16.
         progress: called with the number of texts done and of all texts.
+        positions: score candidates at this many places of each text, drawn by the text itself; None for all.
 
     Raises:
         InvalidData: the folder belongs to another teacher, base or set of texts, or holds a damaged file.
@@ -91,7 +99,7 @@ def teacher_rewards(
         NonFiniteReward: the teacher gives a reward that is not finite.
     """
     settings = TargetSettings(
-        teacher_digest(teacher), base.base_weights_fingerprint, digest_of(texts), candidates, bf16
+        teacher_digest(teacher), base.base_weights_fingerprint, digest_of(texts), candidates, positions, bf16
     )
     found: list[Target] = []
     with processes().main_process_first():  # The main process scores; the others read its files.
@@ -100,7 +108,7 @@ def teacher_rewards(
             some = texts[start : start + SHARD_TEXTS]
             path = folder / f"{number:06}.safetensors"
             if not path.exists():
-                _write_shard(path, _score_shard(teacher, base, some, candidates, bf16))
+                _write_shard(path, _score_shard(teacher, base, some, candidates, positions, bf16))
             found += _read_shard(path, [len(ids) for ids in some])
             progress(len(found), len(texts))
     return found
@@ -113,22 +121,47 @@ def teacher_digest(teacher: RewardModel) -> str:
 
 
 def _score_shard(
-    teacher: RewardModel, base: FrozenLM, texts: Sequence[Sequence[int]], k: int, bf16: bool
+    teacher: RewardModel, base: FrozenLM, texts: Sequence[Sequence[int]], k: int, positions: int | None, bf16: bool
 ) -> list[Target]:
     found: list[Target | None] = [None] * len(texts)
     ordered = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
     while ordered:
-        rows = max(1, BATCH_CANDIDATES // (len(texts[ordered[0]]) * (1 + k)))
-        places, ordered = ordered[:rows], ordered[rows:]
-        batch = base.batch([texts[i] for i in places])
-        with evaluating(teacher.network, bf16):
-            scored = teacher.network(batch.ids, batch.mask)
-            observed, known = teacher.network.head.link(scored.values).float().cpu(), scored.known.cpu()
-            candidates, rewards = _score_candidates(teacher, base, batch, scored.known, k)
-        for row, i in enumerate(places):
-            parts = (part[row, -len(texts[i]) :] for part in (observed, known, candidates, rewards))
-            found[i] = _checked(Target(*parts), teacher.name)
+        longest = len(texts[ordered[0]])
+        rows = max(1, BATCH_CANDIDATES // (longest + k * min(longest, positions or longest)))
+        some, ordered = ordered[:rows], ordered[rows:]
+        for i, target in zip(
+            some, _score_texts(teacher, base, [texts[i] for i in some], k, positions, bf16), strict=True
+        ):
+            found[i] = _checked(target, teacher.name)
     return [target for target in found if target is not None]
+
+
+def _score_texts(
+    teacher: RewardModel, base: FrozenLM, texts: Sequence[Sequence[int]], k: int, positions: int | None, bf16: bool
+) -> Iterator[Target]:
+    batch = base.batch(texts)
+    places = [_draw_places(ids, positions, _opens(teacher, base, ids)) if k else [] for ids in texts]
+    with evaluating(teacher.network, bf16):
+        scored = teacher.network(batch.ids, batch.mask)
+        observed, known = teacher.network.head.link(scored.values).float().cpu(), scored.known.cpu()
+        candidates, rewards = _score_candidates(teacher, base, batch, places, k)
+    for row, ids in enumerate(texts):
+        drawn = torch.tensor(places[row], dtype=torch.int32)
+        of_places = drawn, candidates[row, : len(drawn)], rewards[row, : len(drawn)]
+        yield Target(observed[row, -len(ids) :], known[row, -len(ids) :], *of_places)
+
+
+def _opens(teacher: RewardModel, base: FrozenLM, ids: Sequence[int]) -> bool:
+    """Whether BOS is put before a text, so that its first token has candidates."""
+    bos = teacher.network.bos_token_id
+    return bos is not None and base.bos_token_id is not None and ids[0] != bos
+
+
+def _draw_places(ids: Sequence[int], positions: int | None, opened: bool) -> list[int]:
+    able = range(0 if opened else 1, len(ids))
+    if positions is None or positions >= len(able):
+        return list(able)
+    return sorted(random.Random(repr(list(ids))).sample(able, positions))
 
 
 def _checked(target: Target, teacher: str) -> Target:
@@ -138,33 +171,36 @@ def _checked(target: Target, teacher: str) -> Target:
         NonFiniteReward: a reward that is known is not finite.
     """
     observed = target.observed.masked_fill(~target.known[:, None], 0)
-    rewards = target.rewards.masked_fill((target.candidates == UNKNOWN)[..., None], 0)
-    if not (observed.isfinite().all() and rewards.isfinite().all()):
+    if not (observed.isfinite().all() and target.rewards.isfinite().all()):
         raise NonFiniteReward(
             f"the teacher {shown(teacher)} gives a reward that is not finite; choose another teacher, or train without "
             "bf16"
         )
-    return Target(observed, target.known, target.candidates, rewards)
+    return replace(target, observed=observed)
 
 
 def _score_candidates(
-    teacher: RewardModel, base: FrozenLM, batch: PromptBatch, known: Bool[Tensor, "rows tokens"], k: int
-) -> tuple[Int[Tensor, "rows tokens k"], Float[Tensor, "rows tokens k attributes"]]:
-    if not k:
-        empty = torch.zeros((*batch.ids.shape, 0), dtype=torch.int32)
+    teacher: RewardModel, base: FrozenLM, batch: PromptBatch, places: Sequence[Sequence[int]], k: int
+) -> tuple[Int[Tensor, "rows places k"], Float[Tensor, "rows places k attributes"]]:
+    most = max(map(len, places))
+    if not most:
+        empty = torch.zeros((batch.ids.shape[0], 0, k), dtype=torch.int32)
         return empty, torch.zeros((*empty.shape, teacher.network.attributes))
     found = base_candidates(base, batch, k)
-    first = batch.mask & (batch.mask.cumsum(1) == 1)
-    token_ids = torch.where((first & ~found.known)[..., None], _opening_candidates(base, k), found.token_ids)
-    rewards = score_candidates(teacher.network, batch.ids, batch.mask, token_ids)
-    can_open = known & (teacher.network.bos_token_id is not None) & (base.bos_token_id is not None)
-    token_ids = token_ids.masked_fill((first & ~can_open)[..., None], UNKNOWN)
+    token_ids = found.token_ids
+    if any(0 in row for row in places):
+        first = batch.mask & (batch.mask.cumsum(1) == 1)
+        token_ids = torch.where((first & ~found.known)[..., None], _opening_candidates(base, k), token_ids)
+    padded = torch.tensor([[*row, *[0] * (most - len(row))] for row in places], device=base.device)
+    slots = padded + batch.ids.shape[1] - batch.mask.sum(1, keepdim=True)
+    token_ids = token_ids.gather(1, slots[..., None].expand(*slots.shape, k))
+    rewards = score_candidates(teacher.network, batch.ids, batch.mask, token_ids, slots)
     return token_ids.int().cpu(), rewards.float().cpu()
 
 
 def _opening_candidates(base: FrozenLM, k: int) -> Int[Tensor, " k"]:
-    """The base's most likely tokens after BOS alone; any tokens if it has none."""
-    opening = torch.tensor([[base.bos_token_id or 0]], device=base.device)
+    """The base's most likely tokens after BOS alone."""
+    opening = torch.tensor([[base.bos_token_id]], device=base.device)
     return base.model(input_ids=opening, use_cache=False).logits[0, -1].topk(k).indices
 
 
@@ -173,7 +209,8 @@ def _write_shard(path: Path, targets: Sequence[Target]) -> None:
     partial = partial_path(path)  # another process may write the same file
     try:
         with saving(path.parent, "the teacher's rewards"):
-            save_sealed({part: torch.cat([getattr(target, part) for target in targets]) for part in PARTS}, partial)
+            parts = {n: torch.cat([getattr(target, n) for target in targets]) for n in (*OF_TOKENS, *OF_PLACES)}
+            save_sealed({**parts, COUNTS: torch.tensor([len(target.places) for target in targets])}, partial)
             set_new_mode(partial)
             partial.replace(path)
     finally:
@@ -183,7 +220,9 @@ def _write_shard(path: Path, targets: Sequence[Target]) -> None:
 def _read_shard(path: Path, lengths: Sequence[int]) -> list[Target]:
     try:
         parts = read_sealed(path)
-        split = [parts[name].split(list(lengths)) for name in PARTS]
+        counts = parts[COUNTS].tolist()
+        split = [parts[name].split(list(lengths)) for name in OF_TOKENS]
+        split += [parts[name].split(counts) for name in OF_PLACES]
     except (CorruptReward, KeyError, RuntimeError) as error:
         raise InvalidData(f"cannot read the teacher's rewards in {str(path)!r} ({error}); remove the file") from error
     return [Target(*of_text) for of_text in zip(*split, strict=True)]
@@ -209,7 +248,7 @@ def _claim(folder: Path, settings: TargetSettings) -> None:
         kept = dict(parse_json(record.read_text(encoding="utf-8")))
     except (InvalidData, ValueError, TypeError) as error:
         raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder") from error
-    serves = kept | {"candidates": settings.candidates} if not settings.candidates else kept
+    serves = kept if settings.candidates else kept | {"candidates": 0, "positions": settings.positions}
     if serves != wanted:
         differing = [f"{n}: {kept.get(n)} there, {wanted[n]} here" for n in wanted if serves.get(n) != wanted[n]]
         raise InvalidData(

@@ -80,9 +80,10 @@ class RewardHead(nn.Module, ABC):
         encoder: PrefixEncoder,
         ids: Int[Tensor, "rows tokens"],
         mask: Bool[Tensor, "rows tokens"],
-        candidates: Int[Tensor, "rows tokens k"],
-    ) -> Float[Tensor, "rows tokens k attributes"]:
-        """The rewards of other tokens in place of each token; see `candidate_scores.score_candidates`."""
+        candidates: Int[Tensor, "rows places k"],
+        slots: Int[Tensor, "rows places"],
+    ) -> Float[Tensor, "rows places k attributes"]:
+        """The rewards of other tokens in some slots; see `candidate_scores.score_candidates`."""
 
     @abstractmethod
     def score_next_tokens(
@@ -157,6 +158,13 @@ class RewardHead(nn.Module, ABC):
 def make_link(link: Link) -> nn.Module:
     """From answers to rewards: the identity, or the sigmoid for a head trained by cross-entropy."""
     return nn.Sigmoid() if link == "sigmoid" else nn.Identity()
+
+
+def take_slots(
+    states: Float[Tensor, "rows tokens hidden"], slots: Int[Tensor, "rows places"]
+) -> Float[Tensor, "rows places hidden"]:
+    """The states in some slots of each row."""
+    return states.gather(1, slots[..., None].expand(*slots.shape, states.shape[-1]))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache, Reader
 from trimtab.rewards.card import Link, RewardCard
-from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link, rescale_linear
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link, rescale_linear, take_slots
 from trimtab.rewards.trunk import EncodedTexts, PrefixEncoder
 from trimtab.steering.reward import RewardState
 
@@ -128,11 +128,12 @@ class QHead(RewardHead):
         encoder: PrefixEncoder,
         ids: Int[Tensor, "rows tokens"],
         mask: Bool[Tensor, "rows tokens"],
-        candidates: Int[Tensor, "rows tokens k"],
-    ) -> Float[Tensor, "rows tokens k attributes"]:
+        candidates: Int[Tensor, "rows places k"],
+        slots: Int[Tensor, "rows places"],
+    ) -> Float[Tensor, "rows places k attributes"]:
         """Gather the candidates' rewards from one forward of the texts."""
         before = self.score_prefixes(encoder.encode(ids, mask)).before[:, -ids.shape[1] :]
-        return self.link(self(before, candidates))
+        return self.link(self(take_slots(before, slots), candidates))
 
     def score_next_tokens(
         self, encoder: PrefixEncoder, prefixes: Iterable[PromptBatch], tokens: Int[Tensor, " tokens"]

@@ -1,6 +1,6 @@
 """RAD's head, which scores a prefix from its own hidden state, and its per-request state."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import ClassVar, final
 
 import torch
@@ -61,19 +61,21 @@ class VHead(RewardHead):
         encoder: PrefixEncoder,
         ids: Int[Tensor, "rows tokens"],
         mask: Bool[Tensor, "rows tokens"],
-        candidates: Int[Tensor, "rows tokens k"],
-    ) -> Float[Tensor, "rows tokens k attributes"]:
-        """Run each candidate once behind the cached text under a block mask: tokens · (1 + k) token forwards."""
+        candidates: Int[Tensor, "rows places k"],
+        slots: Int[Tensor, "rows places"],
+    ) -> Float[Tensor, "rows places k attributes"]:
+        """Run each candidate once behind the cached text under a block mask: tokens + places · k token forwards."""
         cache = encoder.cache()
         cache.feed(*encoder.with_bos(ids, mask))
         first = cache.slots - ids.shape[1]
-        blocks = [self._score_block(cache, candidates[:, places], places + first) for places in _places(candidates)]
-        return torch.cat(blocks, dim=1)
+        each = max(1, MAX_BLOCK_TOKENS // candidates.shape[2])
+        blocks = zip(candidates.split(each, dim=1), (slots + first).split(each, dim=1), strict=True)
+        return torch.cat([self._score_block(cache, *block) for block in blocks], dim=1)
 
     def _score_block(
-        self, cache: KVCache, candidates: Int[Tensor, "rows places k"], slots: Int[Tensor, " places"]
+        self, cache: KVCache, candidates: Int[Tensor, "rows places k"], slots: Int[Tensor, "rows places"]
     ) -> Float[Tensor, "rows places k attributes"]:
-        after = (slots - 1)[None, :, None].expand_as(candidates)
+        after = (slots - 1)[..., None].expand_as(candidates)
         hidden = cache.propose(candidates.flatten(1), after.flatten(1)).last_hidden_state
         return self.link(self(hidden)).unflatten(1, candidates.shape[1:])
 
@@ -155,8 +157,3 @@ class VState:
         assert isinstance(other, VState)
         self._cache.join(other._cache)
         self._candidates = None
-
-
-def _places(candidates: Int[Tensor, "rows tokens k"]) -> Iterator[Tensor]:
-    every = torch.arange(candidates.shape[1], device=candidates.device)
-    yield from every.split(max(1, MAX_BLOCK_TOKENS // candidates.shape[2]))
