@@ -16,8 +16,8 @@ import typer
 
 Task = Literal["sentiment", "toxicity"]
 PROMPTS: dict[Task, tuple[str, ...]] = {
-    "sentiment": ("prompts/owt_neutral", "prompts/owt_positive", "prompts/owt_negative"),
-    "toxicity": ("prompts/rtp_toxic", "prompts/rtp_nontoxic"),
+    "sentiment": ("owt_neutral", "owt_positive", "owt_negative"),
+    "toxicity": ("rtp_toxic", "rtp_nontoxic"),
 }
 FIRST_PROMPT = 1000
 DENSE_TEXTS = 1600  # of people, beside the samples
@@ -61,16 +61,16 @@ def texts(task: Task, data: Data, samples: Path, out: Path) -> None:
 
 def sentiment_texts(data: Path, draw: random.Random) -> list[str]:
     """Longer phrases of SST-2 and openings of IMDB's reviews; Rotten Tomatoes has SST-2's held-out texts."""
-    phrases = [str(row["text"]) for row in rows(data / "sentiment/sst2_train.jsonl.gz")]
-    reviews = [str(r["text"]) for r in rows(data / "sentiment/movie_reviews_train.jsonl.gz") if r["source"] == "imdb"]
+    phrases = [str(row["text"]) for row in rows(data / "sst2_train.jsonl.gz")]
+    reviews = [str(r["text"]) for r in rows(data / "movie_reviews_train.jsonl.gz") if r["source"] == "imdb"]
     long = [phrase for phrase in phrases if len(phrase.split()) >= 10]
     return [*draw.sample(long, 8000), *(opening(review, 30) for review in draw.sample(reviews, 2000))]
 
 
 def toxicity_texts(data: Path, draw: random.Random) -> list[str]:
     """Comments, as many toxic ones as others, and both sides of ParaDetox."""
-    comments = rows(data / "toxicity/jigsaw_train.jsonl.gz")
-    pairs = draw.sample(rows(data / "preferences/paradetox_train.jsonl.gz"), 1000)
+    comments = rows(data / "jigsaw_train.jsonl.gz")
+    pairs = draw.sample(rows(data / "paradetox_train.jsonl.gz"), 1000)
     sides = [draw.sample([str(row["text"]) for row in comments if row["label"] == label], 2000) for label in (0, 1)]
     return [text for side in sides for text in side] + [str(pair[side]) for pair in pairs for side in pair]
 

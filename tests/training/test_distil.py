@@ -87,6 +87,34 @@ def test_differences_sum_to_the_reward_of_a_text_and_are_refused_as_a_teacher(lm
         train_from_teacher(lm, student, TRAIN, HELD_OUT, quick(), DistilSettings("orig"))
 
 
+def test_a_student_of_two_teachers_has_the_attributes_of_both(lm, teacher, tmp_path):
+    """Its second attribute is the reverse of its first, and each agrees with its own teacher."""
+    reverse = [LabelledText(row.text, (1 - row.labels[0],)) for row in TRAIN]
+    bad = train_from_labels(lm, ["bad"], reverse, reverse[:40], quick(head="v"), options=RunOptions(name="bad teacher"))
+    bare = [LabelledText(row.text) for row in HELD_OUT]
+    settings, recipe = DistilSettings("candidates", candidates=4, positions=1), quick(regulariser=0.1, epochs=6)
+    student = train_from_teacher(lm, [teacher, bad], TRAIN, bare, recipe, settings, targets=tmp_path / "targets")
+    assert student.attributes == ("good", "bad")
+    assert student.card.provenance["teacher"] == ["teacher", "bad teacher"]
+    for attribute, own in (("good", teacher), ("bad", bad)):
+        found = torch.stack(
+            [student.score(row.text).flatten()[student.attributes.index(attribute)] for row in HELD_OUT]
+        )
+        wanted = torch.stack([own.score(row.text).flatten()[0] for row in HELD_OUT])
+        assert torch.corrcoef(torch.stack([found, wanted]))[0, 1] > 0.9
+    assert len([path for path in (tmp_path / "targets").iterdir() if path.name != "held-out"]) == 2
+
+
+def test_teachers_that_do_not_fit_together_are_refused(lm, teacher):
+    for teachers, message in (
+        ([], "got no teacher"),
+        ([teacher, teacher], "expected different attributes"),
+        ([tiny_reward(lm, "v"), tiny_reward(lm, "q", attributes=("other",), bos_token_id=None)], "bos_token_id of"),
+    ):
+        with pytest.raises(errors.InvalidSetting, match=message):
+            train_from_teacher(lm, teachers, TRAIN, HELD_OUT, quick(), DistilSettings("orig"))
+
+
 def test_more_candidates_than_tokens_are_refused(lm, teacher):
     with pytest.raises(errors.InvalidSetting, match="got candidates=65, expected at most 64"):
         train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(), DistilSettings("candidates", 65))

@@ -132,7 +132,12 @@ def distil(
     source: Source,
     recipe: Annotated[Recipe, "Training"],
     settings: Annotated[DistilSettings, "Objective"],
-    teacher: Annotated[str, typer.Option(help="Reward to learn from: a bundled reward, a folder or a Hub id.")],
+    teacher: Annotated[
+        list[str],
+        typer.Option(
+            help="Reward to learn from: a bundled reward, a folder or a Hub id. Repeat for one student of several."
+        ),
+    ],
     out: RewardFolder,
     run: Run = None,
     targets: Annotated[
@@ -154,23 +159,29 @@ def distil(
     """Train a reward from another reward, such as a Q-head (one call per token) from a V-head (one call per candidate).
 
     Example: trimtab train distil --teacher sentiment-rad --data texts.jsonl --out rewards/mine
+
+    Example: trimtab train distil --teacher sentiment-rad --teacher toxicity-rad --trunk ladder --data texts.jsonl --out
+    rewards/both
     """
     from trimtab.data.label_values import check_label_range
     from trimtab.data.tables import read_labelled, select_balanced, select_rows
     from trimtab.errors import InvalidSetting
     from trimtab.rewards.card import read_card
     from trimtab.rewards.registry import find_reward, load_reward
-    from trimtab.training.recipe import check_target_of
+    from trimtab.training.recipe import check_target_of, check_teachers
 
     if balance and not column:
         raise InvalidSetting("got --balance, expected --column with it")
     check_label_range(label_range)
-    card = read_card(find_reward(teacher))
-    check_target_of(teacher, card, recipe, settings)
-    if column and len(column) != len(card.attributes):
-        raise InvalidSetting(f"got {len(column)} label columns, expected the teacher's {len(card.attributes)}")
+    cards = {name: read_card(find_reward(name)) for name in teacher}
+    for name, card in cards.items():
+        check_target_of(name, card, recipe, settings)
+    attributes, _ = check_teachers([cards[name] for name in teacher])
+    if column and len(column) != len(attributes):
+        raise InvalidSetting(f"got {len(column)} label columns, expected the teacher's {len(attributes)}")
     with TrainCommand(out, run, source, recipe, base, targets) as command:
-        command.check_teacher(teacher, card, settings)
+        for name, card in cards.items():
+            command.check_teacher(name, card, settings)
         read = partial(read_labelled, text_column=text_column, label_range=label_range)
         columns = (column or []) if balance or not source.held_out else []
         table = command.report_faults(read(source.data, columns, split=source.split), source.data)
@@ -181,8 +192,8 @@ def distil(
         lm = command.load_model()
         from trimtab.training.distil import train_from_teacher
 
-        model = load_reward(teacher, lm)
+        models = [load_reward(name, lm) for name in teacher]
         command.show_summary([row.text for row in rows], lm, {})
         options = command.make_run_options()
-        reward = train_from_teacher(lm, model, rows, held_out_rows, recipe, settings, options, command.targets)
+        reward = train_from_teacher(lm, models, rows, held_out_rows, recipe, settings, options, command.targets)
         command.save_reward(reward, save_dtype)

@@ -21,8 +21,8 @@ from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.labels import check_labels, text_measure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, squared_error
-from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe, check_target_of
-from trimtab.training.teacher import HELD_OUT, Target, teacher_digest, teacher_rewards
+from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe, check_target_of, check_teachers
+from trimtab.training.teacher import HELD_OUT, Target, side_by_side, teacher_digest, teacher_rewards
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 
@@ -97,7 +97,7 @@ class Distillation:
 @checked
 def train_from_teacher(
     base: FrozenLM,
-    teacher: RewardModel,
+    teacher: RewardModel | Sequence[RewardModel],
     train: Sequence[LabelledText],
     held_out: Sequence[LabelledText],
     recipe: Recipe,
@@ -105,62 +105,85 @@ def train_from_teacher(
     options: RunOptions | None = None,
     targets: str | Path | None = None,
 ) -> RewardModel:
-    """Train a student on a teacher's rewards.
+    """Train a student on the rewards of a teacher, or of several at once.
 
     Args:
         base: its layers become the student's trunk, and its most likely tokens are the candidates.
-        teacher: a reward for the same tokenizer.
+        teacher: a reward for the same tokenizer; several give the student all their attributes.
         train: the texts to train on; their labels are not used.
         held_out: the texts to measure on. Labels, if there are any, serve the measure only. The held-out loss is of the
             first 256 texts, to save the teacher's work.
         recipe, settings, options: the settings of the run and of the objective, and its folder.
-        targets: the folder that keeps the teacher's rewards for later runs; default: they are not kept.
+        targets: the folder that keeps the teacher's rewards for later runs, a folder in it for each of several
+            teachers; default: they are not kept.
 
     Raises:
         RewardMismatch: the teacher's tokenizer is not the base's.
-        InvalidSetting: the student's head cannot learn the target, the teacher returns differences, or there are more
-            candidates than tokens.
+        InvalidSetting: the student's head cannot learn the target, the teacher returns differences, there are more
+            candidates than tokens, or several teachers do not fit together.
         NonFiniteReward: the teacher gives a reward that is not finite.
         InvalidData, InvalidOutput, CorruptCheckpoint, TrainingDiverged: as in `train_from_labels`; or `targets` holds
             other rewards, or cannot be written.
     """
     settings, options = settings or DistilSettings(), options or RunOptions()
-    check_student(base, teacher, recipe, settings)
+    teachers = [teacher] if isinstance(teacher, RewardModel) else list(teacher)
+    for each in teachers:
+        check_student(base, each, recipe, settings)
+    attributes, clamp = check_teachers([each.card for each in teachers])
     texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (train, held_out))
     if any(example["labels"] for example in measured.examples):
-        check_labels(measured, teacher.attributes)
-    candidates = settings.candidates if settings.target == "candidates" else 0
+        check_labels(measured, attributes)
 
     def teacher_examples(part: TokenizedTexts, folder: Path, most: int | None = None) -> TeacherExamples:
         ids = [example["input_ids"] for example in part.examples][:most]
-        progress, positions = options.progress.teaching, settings.positions if candidates else None
-        rewards = teacher_rewards(teacher, base, ids, candidates, folder, recipe.bf16, progress, positions)
-        return TeacherExamples(part, rewards)
+        return TeacherExamples(part, _rewards_of_all(teachers, base, ids, recipe, settings, options, folder))
 
     with TemporaryDirectory() as unkept:
         folder = Path(targets or unkept)
         examples = teacher_examples(texts, folder)
         measured_examples = teacher_examples(measured, folder / HELD_OUT, QUICK_HELD_OUT)
     differences = settings.target == "delta"
-    at_positions = f" at {settings.positions} positions" if candidates and settings.positions else ""
-    clamp = None if differences else teacher.card.clamp
-    card = new_card(base, teacher.attributes, recipe, baseline=not differences, clamp=clamp)
+    clamp = None if differences else clamp
+    card = new_card(base, attributes, recipe, baseline=not differences, clamp=clamp)
     task = TrainingTask(
         objective=Distillation(settings.target, base.pad_token_id),
         examples=examples,
         held_out=measured_examples,
-        measure=text_measure(base, teacher.attributes, measured, recipe.probe_beta, clamp, differences),
+        measure=text_measure(base, attributes, measured, recipe.probe_beta, clamp, differences),
         start_at=_mean_reward(examples.targets),
         facts={
             "texts": len(texts),
             "truncated": texts.truncated,
-            "objective": f"distil, {settings.target}" + (f" of {candidates}" if candidates else "") + at_positions,
-            "teacher": teacher.name,
-            "teacher_fingerprint": teacher_digest(teacher),
-            "teacher_weights": teacher.fingerprint,
+            "objective": f"distil, {settings.described}",
+            "teacher": _one_or_all([each.name for each in teachers]),
+            "teacher_fingerprint": _one_or_all([teacher_digest(each) for each in teachers]),
+            "teacher_weights": _one_or_all([each.fingerprint for each in teachers]),
         },
     )
     return fit(base, card, task, recipe, options)
+
+
+def _rewards_of_all(
+    teachers: Sequence[RewardModel],
+    base: FrozenLM,
+    texts: Sequence[Sequence[int]],
+    recipe: Recipe,
+    settings: DistilSettings,
+    options: RunOptions,
+    folder: Path,
+) -> list[Target]:
+    """The rewards of every teacher, side by side. One teacher keeps them in the folder, several in folders in it."""
+    asked = settings.candidates if settings.target == "candidates" else 0
+    found: list[list[Target]] = []
+    for each in teachers:
+        own = folder if len(teachers) == 1 else folder / teacher_digest(each)
+        progress, positions = options.progress.teaching, settings.positions if asked else None
+        found.append(teacher_rewards(each, base, texts, asked, own, recipe.bf16, progress, positions))
+    return [side_by_side(of_text) for of_text in zip(*found, strict=True)]
+
+
+def _one_or_all(facts: list[str]) -> str | list[str]:
+    return facts[0] if len(facts) == 1 else facts
 
 
 def check_student(base: FrozenLM, teacher: RewardModel, recipe: Recipe, settings: DistilSettings) -> None:

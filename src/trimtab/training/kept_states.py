@@ -19,7 +19,7 @@ from trimtab.training.examples import Examples
 from trimtab.training.saving import saving
 
 SHARD_TEXTS = 1024
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048  # larger batches leave the cache of a CPU
 STATES = "states"
 LENGTHS = "lengths"
 Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]

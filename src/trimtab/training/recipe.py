@@ -3,6 +3,7 @@
 The text beside each type is the help text of the option.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, final
 
@@ -147,6 +148,13 @@ class DistilSettings:
             if value is not None and value < 1:
                 raise InvalidSetting(f"got {name}={shown(value)}, expected at least 1")
 
+    @property
+    def described(self) -> str:
+        """The target in a few words, for the card."""
+        if self.target != "candidates":
+            return self.target
+        return f"candidates of {self.candidates}" + (f" at {self.positions} positions" if self.positions else "")
+
 
 @final
 @checked
@@ -217,3 +225,21 @@ def check_target_of(teacher: str, card: RewardCard, recipe: Recipe, settings: Di
             f"got target={settings.target!r} with head={recipe.head!r}, which cannot learn it; "
             f"expected head={' or '.join(able)}"
         )
+
+
+def check_teachers(cards: Sequence[RewardCard]) -> tuple[tuple[str, ...], tuple[float, float] | None]:
+    """Check that several teachers fit together; returns the attributes and the clamp of their student.
+
+    Raises:
+        InvalidSetting: there is none, two have an attribute of one name, or they differ in their clamp, or in whether
+            they put BOS before a text.
+    """
+    if not cards:
+        raise InvalidSetting("got no teacher, expected at least one")
+    attributes = tuple(name for card in cards for name in card.attributes)
+    if len(set(attributes)) < len(attributes):
+        raise InvalidSetting(f"got teachers of {', '.join(map(shown, attributes))}, expected different attributes")
+    for what, values in (("clamp", {c.clamp for c in cards}), ("bos_token_id", {c.bos_token_id for c in cards})):
+        if len(values) > 1:
+            raise InvalidSetting(f"got teachers with {what} of {' and '.join(map(str, values))}, expected the same")
+    return attributes, cards[0].clamp

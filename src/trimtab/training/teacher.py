@@ -26,7 +26,7 @@ from trimtab.training.distributed import evaluating, processes
 from trimtab.training.saving import saving
 
 SHARD_TEXTS = 256
-BATCH_CANDIDATES = 8192  # teacher forwards in one batch
+BATCH_CANDIDATES = 2048  # teacher forwards in one batch; larger batches leave the cache of a CPU
 TARGETS_FILE = "targets.json"
 HELD_OUT = "held-out"
 LAYOUT = 4  # of the files in the folder
@@ -55,6 +55,23 @@ class Target:
     places: Int[Tensor, " places"]
     candidates: Int[Tensor, "places k"]
     rewards: Float[Tensor, "places k attributes"]
+
+
+def side_by_side(targets: Sequence[Target]) -> Target:
+    """The rewards of several teachers of one text as those of one, whose attributes are all of theirs.
+
+    The teachers score the same candidates in the same places.
+    """
+    first = targets[0]
+    if len(targets) == 1:
+        return first
+    return Target(
+        torch.cat([each.observed for each in targets], dim=-1),
+        torch.stack([each.known for each in targets]).all(0),
+        first.places,
+        first.candidates,
+        torch.cat([each.rewards for each in targets], dim=-1),
+    )
 
 
 @final
@@ -104,11 +121,12 @@ def teacher_rewards(
     found: list[Target] = []
     with processes().main_process_first():  # The main process scores; the others read its files.
         _claim(folder, settings)
+        scorer = teacher if bf16 else teacher.merged()  # in bfloat16 merged adapters lose digits
         for number, start in enumerate(range(0, len(texts), SHARD_TEXTS)):
             some = texts[start : start + SHARD_TEXTS]
             path = folder / f"{number:06}.safetensors"
             if not path.exists():
-                _write_shard(path, _score_shard(teacher, base, some, candidates, positions, bf16))
+                _write_shard(path, _score_shard(scorer, base, some, candidates, positions, bf16))
             found += _read_shard(path, [len(ids) for ids in some])
             progress(len(found), len(texts))
     return found
