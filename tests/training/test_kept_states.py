@@ -89,6 +89,22 @@ def test_a_resumed_run_reads_the_files_and_the_base_does_not_run(tmp_path):
             torch.testing.assert_close(kept[i]["states"], expected, atol=1e-4, rtol=1e-4)
 
 
+def test_states_of_other_texts_are_refused(tmp_path):
+    """A run that was interrupted before its first step left states; the same folder then gets other texts."""
+    lm = tiny_lm("llama")
+    network = trained(tmp_path / "run", epochs=1).network
+
+    def keep(ids, digest):
+        examples = Listed([{"input_ids": ids, "length": len(ids)}])
+        examples.digest = digest
+        return KeptStates(examples, network, lm.pad_token_id, tmp_path / "states", bf16=False)
+
+    keep([10, 20], "first")
+    keep([10, 20], "first")
+    with pytest.raises(errors.InvalidData, match=r"the hidden states of texts of other settings \(texts: first there"):
+        keep([30, 40], "second")
+
+
 def test_batches_are_padded_on_the_left():
     parts = [{"states": torch.ones(2, 3, 4)}, {"states": torch.ones(1, 3, 4)}]
     batch = with_states(lambda examples: {})(parts)

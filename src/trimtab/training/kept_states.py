@@ -12,16 +12,19 @@ from torch import Tensor
 
 from trimtab.data.outputs import partial_path, remove_stale_partials
 from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.models.fingerprints import sample_fingerprint
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.rewards.network import RewardNetwork
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.examples import Examples
+from trimtab.training.kept_folder import claim
 from trimtab.training.saving import saving
 
 SHARD_TEXTS = 1024
 BATCH_TOKENS = 2048  # larger batches leave the cache of a CPU
 STATES = "states"
 LENGTHS = "lengths"
+RECORD = "states.json"
 Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]
 
 
@@ -35,13 +38,13 @@ class KeptStates(Examples):
         examples: the examples.
         network: the network to be trained, which has a ladder.
         pad_token_id: pads the batches.
-        folder: keeps the shards; one folder for one base, ladder and set of texts.
+        folder: keeps the shards, for one base, one set of taps and one set of texts.
         bf16: compute and keep in bfloat16, as training does.
         progress: called with the number of texts done and of all texts.
 
     Raises:
         InvalidSetting: the examples are pairs of texts.
-        InvalidData: a shard is damaged.
+        InvalidData: the folder holds other states, or a shard is damaged.
         InvalidOutput: the folder cannot be written.
     """
 
@@ -59,6 +62,7 @@ class KeptStates(Examples):
         self.examples = examples
         self._shards: list[Path] = []
         with processes().main_process_first():  # The main process runs the base; the others read its files.
+            claim(folder / RECORD, _settings(examples, network, bf16), "the hidden states of texts")
             for number, start in enumerate(range(0, len(examples), SHARD_TEXTS)):
                 some = [examples[i] for i in range(start, min(start + SHARD_TEXTS, len(examples)))]
                 path = folder / f"{number:06}.safetensors"
@@ -101,6 +105,14 @@ def _left_padded(parts: Sequence[Float[Tensor, "_ taps hidden"]]) -> Float[Tenso
     for row, part in zip(padded, parts, strict=True):
         row[len(row) - len(part) :] = part
     return padded
+
+
+def _settings(examples: Examples, network: RewardNetwork, bf16: bool) -> dict[str, Any]:
+    """Everything that the states depend on, as JSON holds it."""
+    assert network.ladder is not None
+    base = sample_fingerprint(dict(network.trunk.named_parameters()))
+    of_network = {"base": base, "bos_token_id": network.bos_token_id, "taps": list(network.ladder.taps)}
+    return {**of_network, "texts": examples.digest, "bf16": bf16}
 
 
 def _write(path: Path, texts: Sequence[Sequence[int]], network: RewardNetwork, pad_token_id: int, bf16: bool) -> None:

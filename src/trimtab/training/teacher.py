@@ -4,15 +4,14 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.checking import shown
-from trimtab.data.json_text import dump_json, parse_json
-from trimtab.data.outputs import partial_path, remove_stale_partials, set_new_mode, write_whole
+from trimtab.data.outputs import partial_path, remove_stale_partials, set_new_mode
 from trimtab.data.tables import digest_of
 from trimtab.errors import CorruptReward, InvalidData, NonFiniteReward
 from trimtab.models.fingerprints import fingerprint_of
@@ -23,6 +22,7 @@ from trimtab.rewards.network import reward_tensors
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewards.weights import read_sealed, save_sealed
 from trimtab.training.distributed import evaluating, processes
+from trimtab.training.kept_folder import claim
 from trimtab.training.saving import saving
 
 SHARD_TEXTS = 256
@@ -246,29 +246,11 @@ def _read_shard(path: Path, lengths: Sequence[int]) -> list[Target]:
     return [Target(*of_text) for of_text in zip(*split, strict=True)]
 
 
-def _is_other(path: Path) -> bool:
-    return path.name != HELD_OUT and path.suffix != ".partial"  # what killed runs may leave
-
-
 def _claim(folder: Path, settings: TargetSettings) -> None:
-    record = folder / TARGETS_FILE
-    wanted = asdict(settings)
-    if not record.is_file():
-        if folder.exists() and (not folder.is_dir() or any(map(_is_other, folder.iterdir()))):
-            raise InvalidData(
-                f"got {str(folder)!r} for a teacher's rewards, expected a new or empty folder, or one of these rewards"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        with saving(folder, "the settings of the teacher's rewards"):
-            write_whole(record, dump_json(wanted, indent=2) + "\n")
-        return
-    try:
-        kept = dict(parse_json(record.read_text(encoding="utf-8")))
-    except (InvalidData, ValueError, TypeError) as error:
-        raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder") from error
-    serves = kept if settings.candidates else kept | {"candidates": 0, "positions": settings.positions}
-    if serves != wanted:
-        differing = [f"{n}: {kept.get(n)} there, {wanted[n]} here" for n in wanted if serves.get(n) != wanted[n]]
-        raise InvalidData(
-            f"{str(folder)!r} holds other rewards ({'; '.join(differing)}); remove it, or choose another folder"
-        )
+    def serves(kept: dict[str, Any]) -> dict[str, Any]:
+        return kept if settings.candidates else kept | {"candidates": 0, "positions": settings.positions}
+
+    def is_ours(path: Path) -> bool:
+        return path.name == HELD_OUT or path.suffix == ".partial"
+
+    claim(folder / TARGETS_FILE, asdict(settings), "a teacher's rewards", is_ours, serves)

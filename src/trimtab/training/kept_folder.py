@@ -1,0 +1,52 @@
+"""Folders that keep what is computed once for many runs. A record in the folder says what it depends on."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trimtab.data.json_text import dump_json, parse_json
+from trimtab.data.outputs import write_whole
+from trimtab.errors import InvalidData
+from trimtab.training.saving import saving
+
+Settings = Mapping[str, Any]
+
+
+def claim(
+    record: Path,
+    settings: Settings,
+    content: str,
+    ours: Callable[[Path], bool] = lambda path: path.suffix == ".partial",
+    serves: Callable[[dict[str, Any]], Settings] = lambda kept: kept,
+) -> None:
+    """Make a folder with a record of its settings, or check that an earlier run left it with the same settings.
+
+    Args:
+        record: the record's file, in the folder.
+        settings: everything that the content depends on.
+        content: what the folder keeps, for messages.
+        ours: whether a file may be in a folder without a record; killed runs leave partial files.
+        serves: the settings that a folder with the given settings serves; default: those alone.
+
+    Raises:
+        InvalidData: the folder holds other files, or content of other settings, or a damaged record.
+        InvalidOutput: the folder cannot be written.
+    """
+    folder = record.parent
+    if not record.is_file():
+        if folder.exists() and (not folder.is_dir() or not all(map(ours, folder.iterdir()))):
+            raise InvalidData(f"got {str(folder)!r} for {content}, expected a new or empty folder, or one of the same")
+        folder.mkdir(parents=True, exist_ok=True)
+        with saving(folder, f"the settings of {content}"):
+            write_whole(record, dump_json(settings, indent=2) + "\n")
+        return
+    try:
+        kept = dict(parse_json(record.read_text(encoding="utf-8")))
+    except (InvalidData, ValueError, TypeError) as error:
+        raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder") from error
+    found = serves(kept)
+    if differing := [f"{n}: {kept.get(n)} there, {settings[n]} here" for n in settings if found.get(n) != settings[n]]:
+        raise InvalidData(
+            f"{str(folder)!r} holds {content} of other settings ({'; '.join(differing)}); remove it, or choose another "
+            "folder"
+        )
