@@ -83,12 +83,16 @@ def from_transformers(
 
 
 @checked_except("lm")
-def reward(name: str | os.PathLike[str], lm: "LanguageModel | None" = None) -> RewardModel:
+def reward(
+    name: str | os.PathLike[str], lm: "LanguageModel | None" = None, merge_adapters: bool | None = None
+) -> RewardModel:
     """Load a reward model.
 
     Args:
         name: a bundled name (`trimtab rewards list`), a folder, or a Hub id.
         lm: the language model to steer; default: the reward's own base, which is loaded.
+        merge_adapters: steer by a copy of the trunk's linear maps with its adapters added in. It is faster and takes
+            the memory of those maps. Default: in float32, where only rounding changes. See Performance in the docs.
 
     Raises:
         InvalidSetting: `lm` is no language model.
@@ -98,7 +102,7 @@ def reward(name: str | os.PathLike[str], lm: "LanguageModel | None" = None) -> R
     """
     if not isinstance(lm, LanguageModel | None):
         raise WrongType(f"got lm={shown(lm)}, expected the language model to steer: trimtab.load(…)")
-    return load_reward(os.fspath(name), lm.base if lm else None)
+    return load_reward(os.fspath(name), lm.base if lm else None, merge_adapters)
 
 
 @final

@@ -27,9 +27,16 @@ def test_a_shape_is_built_once_and_shared_by_all_methods_of_rad(subject):
     assert rewards.model(RewardShape(RAD, attributes=2)) is not rewards.model(RewardShape(RAD))
 
 
-def test_merged_rewards_have_no_adapters(subject):
-    merged = FreshRewards(subject).model(RewardShape(ARM, merged=True))
-    assert not [name for name, _ in merged.network.named_parameters() if "lora_" in name]
+def test_a_row_says_whether_the_adapters_that_run_are_merged(subject):
+    rewards = FreshRewards(subject)
+
+    def adapters(merge):
+        trunk = rewards.model(RewardShape(ARM, merge_adapters=merge)).prefix_encoder.trunk
+        return [name for name, _ in trunk.named_parameters() if "lora_" in name]
+
+    assert adapters(False)
+    assert not adapters(True)
+    assert not adapters(None), "the subject is in float32"
 
 
 def test_the_trunk_of_a_smaller_base_runs_beside_the_model(shaped):

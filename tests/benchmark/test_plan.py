@@ -34,7 +34,7 @@ def test_the_operations_are_those_of_the_tokens_that_are_read(subject, key):
     job = job_of(ROW[key], SETTING, rewards, seed=0)
     modules = {"lm": subject.lm.body}
     if ROW[key].reward:
-        modules["trunk"] = rewards.model(ROW[key].reward).network.trunk
+        modules["trunk"] = rewards.model(ROW[key].reward).prefix_encoder.trunk
     hooks = [
         module.register_forward_pre_hook(
             lambda m, a, named, name=name: read.__setitem__(name, read[name] + named["input_ids"].numel()),
@@ -84,7 +84,9 @@ def test_other_rows_without_a_place_are_left_out():
     one = SETTING._replace(batch=1)
     assert "one steer" in unfit(ROW["own-steers"], one, SIZES, NO_LIMITS)
     assert not unfit(ROW["own-steers"], SETTING, SIZES, NO_LIMITS)
-    assert "adapters" in unfit(ROW["arm-merged"], SETTING, SIZES._replace(adapters=False), NO_LIMITS)
+    for key in ("arm-merged", "arm-apart"):
+        assert "adapters" in unfit(ROW[key], SETTING, SIZES._replace(adapters=False), NO_LIMITS)
+        assert not unfit(ROW[key], SETTING, SIZES, NO_LIMITS)
     assert "1024" in unfit(ROW["rad"], SETTING._replace(top_k=1025), SIZES, NO_LIMITS)
     copies = 2 * 3 * (5 + FEWEST_TOKENS) * 10
     assert not unfit(ROW["rad-cached"], SETTING, SIZES, Limits(1e30, 1e30, copies))

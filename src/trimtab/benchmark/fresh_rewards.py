@@ -32,8 +32,7 @@ class FreshRewards:
         """The reward model of a shape; all methods of RAD share one."""
         known = replace(shape, by="block mask")
         if known not in self._built:
-            reward = self._fresh(replace(known, merged=False))
-            self._built[known] = reward.merged() if known.merged else reward
+            self._built[known] = self._fresh(known)
         return self._built[known]
 
     def steers(self, row: Row, batch: int) -> list[Steer | None]:
@@ -56,7 +55,7 @@ class FreshRewards:
         rank, rungs = min(recipe.rank, base.output_embedding.shape[1]), min(recipe.ladder_layers, base.layers)
         recipe = replace(recipe, rank=rank, ladder_layers=rungs)
         card = new_card(base, ATTRIBUTES[: shape.attributes], recipe)
-        return RewardModel(build_network(base, card), card, base)
+        return RewardModel(build_network(base, card), card, base, merge_adapters=shape.merge_adapters)
 
 
 def steer_by(reward: Reward, beta: float, away: bool = False) -> Steer:

@@ -110,7 +110,7 @@ def unfit(row: Row, setting: Setting, sizes: Sizes, limits: Limits) -> str:
     """Why a row cannot be measured in a table; empty if it can."""
     if row.own_steers and setting.batch < 2:
         return "a batch of one has one steer"
-    if row.reward is not None and row.reward.merged and not sizes.adapters:
+    if row.reward is not None and row.reward.merge_adapters is not None and not sizes.adapters:
         return "the trunk is a smaller model without adapters"
     if row.reward is not None and row.reward.runs_candidates and setting.top_k > MAX_CANDIDATES:
         return f"RAD runs at most {MAX_CANDIDATES} candidates"

@@ -20,7 +20,7 @@ from trimtab.steering.reward import Reward, RewardState
 
 def computed_by(method: RadMethod, reward: RewardModel) -> Reward:
     """The reward with a V-head, computed by one of the three methods."""
-    encoder, head = reward.network.encoder, reward.network.head
+    encoder, head = reward.prefix_encoder, reward.network.head
     if method == "cached calls":
         return OtherState(reward, lambda host: CachedCalls(head, encoder))
     if method == "re-encoding":

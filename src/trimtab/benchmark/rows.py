@@ -26,13 +26,13 @@ class RewardShape:
     Attributes:
         recipe: the trunk and the head. A lora trunk gets the number of layers of the run.
         attributes: how many attributes the reward has; the steer uses all of them.
-        merged: whether the adapters are added into the weights.
+        merge_adapters: whether the adapters are added into the weights; None: as the number format decides.
         by: how RAD computes its rewards; the other heads have one way.
     """
 
     recipe: Recipe
     attributes: int = 1
-    merged: bool = False
+    merge_adapters: bool | None = None
     by: RadMethod = "block mask"
 
     @property
@@ -71,7 +71,8 @@ ROWS = (
     Row("own-steers", "own state, a steer per row", RewardShape(OWN), own_steers=True),
     Row("ladder", "ladder", RewardShape(LADDER), quick=True),
     Row("arm", "ARM", RewardShape(ARM), quick=True),
-    Row("arm-merged", "ARM, adapters merged", RewardShape(ARM, merged=True)),
+    Row("arm-merged", "ARM, adapters merged", RewardShape(ARM, merge_adapters=True)),
+    Row("arm-apart", "ARM, adapters apart", RewardShape(ARM, merge_adapters=False)),
     Row("arm-two", "ARM, two attributes", RewardShape(ARM, attributes=2)),
     Row("arm-steers", "ARM, a steer per row", RewardShape(ARM), own_steers=True),
     Row("rad", "RAD, block mask", RewardShape(RAD), quick=True),

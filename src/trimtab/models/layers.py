@@ -37,14 +37,20 @@ def share_first_layers(body: PreTrainedModel, layers: int) -> PreTrainedModel:
 
     The modules are new, so adapters in them do not reach `body`. The weights take no new memory.
     """
-    shared = {id(tensor): tensor for tensor in [*body.parameters(), *body.buffers()]}
-    trunk: PreTrainedModel = copy.deepcopy(body, shared)
+    trunk = share_tensors(body)
     name = _layers_name(trunk)
     setattr(trunk, name, find_layers(trunk)[:layers])
     trunk.config.num_hidden_layers = layers
     if getattr(trunk.config, "layer_types", None):
         trunk.config.layer_types = trunk.config.layer_types[:layers]
     return trunk.eval()
+
+
+def share_tensors(body: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a decoder's modules that shares all tensors with it."""
+    tensors = {id(tensor): tensor for tensor in [*body.parameters(), *body.buffers()]}
+    shared: PreTrainedModel = copy.deepcopy(body, tensors)
+    return shared
 
 
 def _layers_name(body: PreTrainedModel) -> str:

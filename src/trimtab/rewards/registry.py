@@ -66,13 +66,14 @@ def _local_folder(name: str) -> Path | None:
         return None
 
 
-def load_reward(name: str | Path, lm: "FrozenLM | None" = None) -> "RewardModel":
+def load_reward(name: str | Path, lm: "FrozenLM | None" = None, merge_adapters: bool | None = None) -> "RewardModel":
     """Load a reward. Its card and its weights are checked before its base loads.
 
     Args:
         name: a bundled name, a folder, or a Hub id.
         lm: the language model to steer. If it is the reward's base, its weights are shared; otherwise the base is
             loaded to the same device and dtype.
+        merge_adapters: as `RewardModel` takes it.
 
     Raises:
         RewardNotFound: no reward of that name.
@@ -86,11 +87,12 @@ def load_reward(name: str | Path, lm: "FrozenLM | None" = None) -> "RewardModel"
     from trimtab.rewards.reward_model import RewardModel
 
     check_type("lm", lm, FrozenLM | None)
+    check_type("merge_adapters", merge_adapters, bool | None)
 
     def load_base(base: str) -> FrozenLM:
         return load_frozen_lm(base, str(lm.device) if lm else None, lm.model.dtype if lm else None)
 
-    return RewardModel.from_folder(folder, load_base, lm, os.fspath(name))
+    return RewardModel.from_folder(folder, load_base, lm, os.fspath(name), merge_adapters)
 
 
 @checked

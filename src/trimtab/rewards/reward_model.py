@@ -17,6 +17,7 @@ from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting
 from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import LAST, KVCache, Reader
+from trimtab.rewards.adapters import merge_adapters, merging_is_exact
 from trimtab.rewards.base_path import check_located, find_base, published_base
 from trimtab.rewards.card import HASHES, WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
 from trimtab.rewards.finite import check_finite
@@ -24,7 +25,7 @@ from trimtab.rewards.folder import put_own_tensors, write_reward
 from trimtab.rewards.heads import head_kind
 from trimtab.rewards.heads.base import PrefixRewards
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
-from trimtab.rewards.trunk import merge_adapters
+from trimtab.rewards.trunk import PrefixEncoder
 from trimtab.rewards.weights import read_weights
 from trimtab.steering.reward import RewardState
 from trimtab.steering.steer import Clamp, Steer, Term
@@ -41,6 +42,9 @@ class RewardModel:
         name: the reward's name in traces and messages.
         source: the name, folder or Hub id that it was loaded by; default: its name.
         fingerprint: the hash of the weights as they were saved; default: computed from the network.
+        merge_adapters: whether steering runs a copy of the linear maps with the adapters added in: faster, for their
+            memory. Default: where that changes rewards by rounding in float32 only. Scoring, saving and training keep
+            the adapters apart.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class RewardModel:
         name: str = "reward",
         source: str | None = None,
         fingerprint: str | None = None,
+        merge_adapters: bool | None = None,
     ):
         self.network = network.eval().requires_grad_(False)
         self.card = card
@@ -58,6 +63,8 @@ class RewardModel:
         self.name = name
         self.source = name if source is None else source
         self._saved_fingerprint = fingerprint
+        exact = merging_is_exact(network.trunk)
+        self._merges = card.trunk == "lora" and (exact if merge_adapters is None else merge_adapters)
 
     def __repr__(self) -> str:
         head = self.network.head.describe(self.card)
@@ -172,12 +179,18 @@ class RewardModel:
         """
         head = self.network.head
         if host is None or (reader := self.reads(host.model)) is None:
-            return head.start(self.network.encoder, host)
+            return head.start(self.prefix_encoder, host)
         below_the_top = isinstance(reader, int) and reader != LAST
         return head.start_on_host(host, reader, self.base.final_norm if below_the_top else None)
 
+    @cached_property
+    def prefix_encoder(self) -> PrefixEncoder:
+        """The trunk as steering runs it. The adapters are merged when it is first asked for."""
+        apart = self.network.encoder
+        return replace(apart, trunk=merge_adapters(apart.trunk)) if self._merges else apart
+
     def merged(self) -> "RewardModel":
-        """The same reward with its adapters added into a trunk of its own. It is faster and takes the trunk's memory.
+        """The same reward with its adapters added into a trunk of its own, for scoring and saving, too.
 
         A merged reward is saved with its whole trunk. A reward without adapters is returned unchanged.
         """
@@ -282,6 +295,7 @@ class RewardModel:
         load_base: Callable[[str], FrozenLM],
         lm: FrozenLM | None = None,
         source: str | None = None,
+        merge_adapters: bool | None = None,
     ) -> "RewardModel":
         """Read a folder written by `save_pretrained`.
 
@@ -290,6 +304,7 @@ class RewardModel:
             load_base: loads a base by the name in the card; called only if `lm` is not that base.
             lm: the language model to be steered.
             source: the name by which the reward was found; default: the folder.
+            merge_adapters: as the class takes it.
 
         Raises:
             CorruptReward: a file is missing, damaged, or holds other tensors than the card describes.
@@ -315,4 +330,4 @@ class RewardModel:
         except InvalidSetting as error:
             raise CorruptReward(f"the card of {folder.name!r} does not fit its base: {error}") from error
         put_own_tensors(network, card.trunk, tensors, folder / WEIGHTS_FILE)
-        return cls(network, card, base, folder.name, source or str(folder), fingerprint_of(tensors))
+        return cls(network, card, base, folder.name, source or str(folder), fingerprint_of(tensors), merge_adapters)

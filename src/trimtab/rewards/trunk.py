@@ -17,6 +17,7 @@ from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import LAST, KVCache, Reader
 from trimtab.models.layers import remove_final_norm, share_first_layers
 from trimtab.models.masks import causal_columns
+from trimtab.rewards.adapters import add_adapters
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.ladder import Ladder
 
@@ -149,7 +150,7 @@ def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
         remove_final_norm(trunk)  # the steered model, which has more layers, gives the bare state of this depth
     if card.trunk == "full":
         return copy.deepcopy(trunk).requires_grad_(True)
-    return _with_adapters(trunk, card) if card.trunk == "lora" else trunk
+    return add_adapters(trunk, card) if card.trunk == "lora" else trunk
 
 
 def build_ladder(base: FrozenLM, card: RewardCard) -> Ladder | None:
@@ -161,35 +162,3 @@ def build_ladder(base: FrozenLM, card: RewardCard) -> Ladder | None:
     if card.trunk != "ladder":
         return None
     return Ladder(base.output_embedding.shape[1], card.taps, card.ladder_width, card.ladder_heads)
-
-
-def merge_adapters(trunk: PreTrainedModel) -> PreTrainedModel:
-    """A copy of a trunk with its adapters added into weights of its own. It is faster, and shares only embeddings."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    embeddings = {id(weight): weight for weight in trunk.get_input_embeddings().parameters()}
-    merged = copy.deepcopy(trunk, embeddings)
-    for name, layer in list(merged.named_modules()):
-        if isinstance(layer, BaseTunerLayer):
-            layer.merge()
-            merged.set_submodule(name, layer.get_base_layer())
-    return merged
-
-
-def linear_names(trunk: PreTrainedModel) -> list[str]:
-    """The last part of the name of every linear map in the trunk's layers, GPT-2's Conv1D among them."""
-    kinds = {"Linear", "Conv1D"}
-    return sorted({name.rsplit(".", 1)[-1] for name, part in trunk.named_modules() if type(part).__name__ in kinds})
-
-
-def _with_adapters(trunk: PreTrainedModel, card: RewardCard) -> PreTrainedModel:
-    from peft import LoraConfig, inject_adapter_in_model  # a third of a second, which unsteered text does not need
-
-    kinds = {type(part).__name__ for part in trunk.modules()}
-    adapters = LoraConfig(
-        r=card.lora_rank,
-        lora_alpha=card.lora_alpha,
-        target_modules=linear_names(trunk),
-        fan_in_fan_out="Conv1D" in kinds,  # GPT-2 stores its linear maps transposed
-    )
-    return inject_adapter_in_model(adapters, trunk)

@@ -13,6 +13,7 @@ from trimtab import judges, rewards, steering, training
 SHORT = {"max_new_tokens": 3, "seed": 1}
 QUICK = trimtab.RewindSettings(max_new_tokens=2, iterations=2, fresh_iterations=1, children=2, max_children=2)
 NOTHING = {"None": "the default"}
+CHOICE = {**NOTHING, "True": "one of the two choices"}
 ONE_NONE = {**NOTHING, "[None]": "one value for the one prompt"}
 WHOLE = {"numpy int": "a whole number"}
 SEEDS = {**NOTHING, **WHOLE, "-1": "a seed is hashed", "0": "a seed"}
@@ -72,6 +73,7 @@ LOADING = [
     ),
     Argument("reward(name)", lambda w, v: trimtab.reward(v, w.lm)),
     Argument("reward(lm)", lambda w, v: trimtab.reward("rewards/q", v), NOTHING),
+    Argument("reward(merge_adapters)", lambda w, v: trimtab.reward("rewards/q", w.lm, v), CHOICE),
     Argument("LanguageModel(engine)", lambda w, v: trimtab.LanguageModel(v)),
 ]
 WRITING = [
@@ -282,6 +284,7 @@ STEERS = [
     Argument("score([texts])", lambda w, v: w.q.score(["w1", v]), {**TEXTS}),
     Argument("load_reward(name)", lambda w, v: rewards.load_reward(v)),
     Argument("load_reward(lm)", lambda w, v: rewards.load_reward("rewards/q", v), NOTHING),
+    Argument("load_reward(merge_adapters)", lambda w, v: rewards.load_reward("rewards/q", w.frozen, v), CHOICE),
     Argument("load_steers(texts)", lambda w, v: rewards.load_steers(v), {"[]": "no steer"}),
     Argument("load_steers(method)", lambda w, v: rewards.load_steers(["rewards/q=1"], v), NOTHING),
     Argument("read_card(folder)", lambda w, v: rewards.read_card(v)),

@@ -1,0 +1,69 @@
+"""LoRA adapters of a trunk: put beside its linear maps, or merged into them."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from trimtab.models.layers import share_tensors
+from trimtab.rewards.card import RewardCard
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
+
+WIDE = (torch.float32, torch.float64)
+
+
+def add_adapters(trunk: PreTrainedModel, card: RewardCard) -> PreTrainedModel:
+    """Put fresh adapters of the card's rank beside every linear map of the trunk's layers, and return the trunk."""
+    from peft import LoraConfig, inject_adapter_in_model  # a third of a second, which unsteered text does not need
+
+    kinds = {type(part).__name__ for part in trunk.modules()}
+    adapters = LoraConfig(
+        r=card.lora_rank,
+        lora_alpha=card.lora_alpha,
+        target_modules=linear_names(trunk),
+        fan_in_fan_out="Conv1D" in kinds,  # GPT-2 stores its linear maps transposed
+    )
+    return inject_adapter_in_model(adapters, trunk)
+
+
+def linear_names(trunk: PreTrainedModel) -> list[str]:
+    """The last part of the name of every linear map in the trunk's layers, GPT-2's Conv1D among them."""
+    kinds = {"Linear", "Conv1D"}
+    return sorted({name.rsplit(".", 1)[-1] for name, part in trunk.named_modules() if type(part).__name__ in kinds})
+
+
+def merging_is_exact(trunk: PreTrainedModel) -> bool:
+    """Whether merged adapters change rewards by rounding in float32 only; narrower weights lose a part of them."""
+    return all(weight.dtype in WIDE for weight in trunk.parameters())
+
+
+@torch.inference_mode(mode=False)
+@torch.no_grad()
+def merge_adapters(trunk: PreTrainedModel) -> PreTrainedModel:
+    """A trunk whose adapters are added into weights of their own; it shares all other tensors.
+
+    A token then costs what it costs in the bare layers. The merged weights take the memory of the linear maps.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    merged = share_tensors(trunk)
+    for name, layer in list(merged.named_modules()):
+        if isinstance(layer, LoraLayer):
+            linear = layer.get_base_layer()
+            linear.weight = nn.Parameter(_merged_weight(layer), requires_grad=False)
+            merged.set_submodule(name, linear)
+    return merged
+
+
+def _merged_weight(layer: "LoraLayer") -> Tensor:
+    """W + scaling · B A, summed in float32 or wider and rounded once."""
+    (adapter,) = layer.active_adapters
+    weight = layer.get_base_layer().weight
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    down, up = (part[adapter].weight.to(wide) for part in (layer.lora_A, layer.lora_B))
+    up = up * layer.scaling[adapter]
+    left, right = (down.T, up.T) if layer.fan_in_fan_out else (up, down)  # GPT-2 stores its linear maps transposed
+    return torch.addmm(weight.to(wide), left, right).to(weight.dtype)

@@ -1,0 +1,146 @@
+"""Adapters beside linear maps, and merged into them."""
+
+import copy
+
+import pytest
+import torch
+
+from tiny import tiny_lm, tiny_reward
+from trimtab import testing
+from trimtab.models.layers import share_first_layers
+from trimtab.rewards.adapters import linear_names, merge_adapters, merging_is_exact
+from trimtab.rewards.registry import load_reward
+from trimtab.rewards.reward_model import RewardModel
+
+TEXTS = ["w1 w2 w3 w4 w5 w6 w7", "w8", "w9 w10 w11"]
+PROMPT = [10, 20, 30, 40, 11, 21, 31]
+
+
+def test_adapters_are_put_into_every_linear_map_of_the_layers(llama):
+    names = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert set(linear_names(llama.body)) == names
+    weights = dict(tiny_reward(llama, "q", layers=1).network.trunk.named_parameters())
+    assert {name.split(".")[-4] for name in weights if "lora_A" in name} == names
+
+
+def test_merged_adapters_change_no_score_and_no_weight_of_the_base(frozen, head, tmp_path):
+    before = {name: weight.clone() for name, weight in frozen.model.state_dict().items()}
+    reward = tiny_reward(frozen, head)
+    merged = reward.merged()
+    assert not any("lora" in name for name in merged.network.state_dict())
+    assert merged.merged() is merged
+    for found, expected in zip(merged.score_prefixes(TEXTS), reward.score_prefixes(TEXTS), strict=True):
+        assert torch.allclose(found, expected, atol=testing.TOLERANCE)
+    testing.assert_cached_equals_recomputed(merged, PROMPT, [5, 44, 29, 6], [5, 17, 29, 41, 53])
+    testing.assert_save_load_identical(merged, frozen, PROMPT, tmp_path / "merged")
+    assert all(torch.equal(weight, before[name]) for name, weight in frozen.model.state_dict().items())
+
+
+def in_double(trunk):
+    """A copy of a trunk in float64."""
+    return copy.deepcopy(trunk).double()
+
+
+def hidden(reward, trunk):
+    """The states of TEXTS in a trunk, without padding."""
+    batch = reward.base.batch([reward.encode(text) for text in TEXTS])
+    encoder = reward.network.encoder
+    ids, mask = encoder.with_bos(batch.ids, batch.mask)
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    return trunk(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state[mask]
+
+
+def first_rewards(reward):
+    """The rewards of some candidates behind PROMPT, as steering computes them."""
+    state = reward.start()
+    state.prefill(torch.tensor([PROMPT]), torch.ones(1, len(PROMPT), dtype=torch.bool))
+    return state.rewards(torch.tensor([[5, 17, 29]]))
+
+
+@torch.no_grad()
+def test_merged_adapters_equal_those_of_peft_to_the_rounding_of_float64(frozen):
+    """peft's own forward, which adds the adapters' output to the layer's, is the reference."""
+    reward = tiny_reward(frozen, "q")
+    trunk = in_double(reward.network.trunk)
+    found, expected = hidden(reward, merge_adapters(trunk)), hidden(reward, trunk)
+    assert expected.dtype == torch.float64
+    assert (found - expected).abs().max() < 1e-12 * expected.abs().max()
+    bare = hidden(reward, in_double(share_first_layers(frozen.body, reward.card.layers)))
+    assert (bare - expected).abs().max() > 1e-2 * expected.abs().max(), "the adapters do something"
+
+
+@torch.no_grad()
+def test_a_merged_trunk_in_float32_is_as_near_to_float64_as_one_with_adapters(frozen):
+    reward = tiny_reward(frozen, "q")
+    expected = hidden(reward, in_double(reward.network.trunk))
+    for trunk in (reward.network.trunk, merge_adapters(reward.network.trunk)):
+        assert (hidden(reward, trunk) - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_steering_runs_merged_adapters_and_scoring_those_apart(frozen, head):
+    reward = tiny_reward(frozen, head)
+    before = {name: weight.clone() for name, weight in reward.network.state_dict().items()}
+    state = reward.start()
+    state.prefill(torch.tensor([PROMPT]), torch.ones(1, len(PROMPT), dtype=torch.bool))
+    assert state._encoder is reward.prefix_encoder is reward.prefix_encoder
+    assert not any("lora_" in name for name, _ in reward.prefix_encoder.trunk.named_parameters())
+    after = reward.network.state_dict()
+    assert any("lora_" in name for name in after)
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+
+
+def test_merging_copies_the_linear_maps_of_the_layers_alone(frozen):
+    reward = tiny_reward(frozen, "q")
+    shared = {weight.data_ptr() for weight in frozen.model.parameters()}
+    merged = reward.prefix_encoder.trunk.named_parameters()
+    own = {name.split(".")[-2] for name, weight in merged if weight.data_ptr() not in shared}
+    assert own == set(linear_names(reward.prefix_encoder.trunk))
+
+
+def test_merging_can_be_refused_or_asked_for():
+    half = tiny_lm("llama")
+    half.model.bfloat16()
+    for lm, exact in ((tiny_lm("llama"), True), (half, False)):
+        reward = tiny_reward(lm, "q")
+        assert merging_is_exact(reward.network.trunk) is exact
+        for choice, merges in ((None, exact), (True, True), (False, False)):
+            chosen = RewardModel(reward.network, reward.card, lm, merge_adapters=choice)
+            assert (chosen.prefix_encoder.trunk is not reward.network.trunk) is merges
+
+
+@pytest.mark.parametrize("trunk", ["frozen", "full"])
+def test_a_trunk_without_adapters_runs_as_it_is(frozen, trunk):
+    reward = tiny_reward(frozen, "q", trunk)
+    assert reward.prefix_encoder.trunk is reward.network.trunk
+
+
+def test_merged_weights_in_16_bits_are_rounded_once():
+    """The reference: the sum in float64, rounded."""
+    lm = tiny_lm("llama")
+    lm.model.bfloat16()
+    trunk = tiny_reward(lm, "q").network.trunk
+    layer = trunk.layers[0].self_attn.q_proj
+    down, up = layer.lora_A["default"].weight.double(), layer.lora_B["default"].weight.double()
+    expected = layer.base_layer.weight.double() + layer.scaling["default"] * up @ down
+    found = merge_adapters(trunk).layers[0].self_attn.q_proj.weight
+    assert found.dtype == torch.bfloat16
+    assert (found.double() - expected).abs().le(2**-8 * expected.abs() + 1e-12).all()
+
+
+def test_merging_in_inference_mode_gives_ordinary_tensors(llama):
+    reward = tiny_reward(llama, "q")
+    with torch.inference_mode():
+        trunk = reward.prefix_encoder.trunk
+    assert not any(weight.is_inference() for weight in trunk.parameters())
+
+
+@torch.no_grad()
+def test_a_loaded_reward_steers_by_the_bits_of_the_saved_one(frozen, head, tmp_path):
+    reward = tiny_reward(frozen, head)
+    reward.save_pretrained(tmp_path / "reward")
+    for choice in (None, False):
+        loaded = load_reward(tmp_path / "reward", frozen, choice)
+        assert (loaded.prefix_encoder.trunk is loaded.network.trunk) is (choice is False)
+        assert loaded.fingerprint == reward.fingerprint
+    found, expected = (first_rewards(each) for each in (load_reward(tmp_path / "reward", frozen), reward))
+    assert torch.equal(found, expected)
