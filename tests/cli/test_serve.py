@@ -22,7 +22,7 @@ SECONDS = 120
         (["--port", "70000"], "--port 70000"),
         (["--port", "-1"], "--port -1"),
         (["--host", ""], "--host ''"),
-        (["--host", "no.such.host.invalid"], "--host"),
+        (["--host", "192.0.2.1"], "--host"),
         (["--max-rows", "0"], "--max-rows 0"),
         (["--max-body", "0"], "--max-body 0"),
         (["--cors-origin", "example.org"], "--cors-origin"),

@@ -1,19 +1,17 @@
-"""Servers on free ports, over an engine without a model and over a tiny random one."""
+"""Servers on free ports over a tiny random model. Without the web packages these tests are not collected."""
 
-import contextlib
-import importlib.util
-import socket
-import threading
-import time
+from importlib.util import find_spec
 
-import httpx
 import pytest
 
-if importlib.util.find_spec("fastapi") is None:
+NEEDED = ("fastapi", "uvicorn", "prometheus_client", "httpx", "openai")
+
+if not all(map(find_spec, NEEDED)):
     collect_ignore_glob = ["test_*.py"]
 else:
-    import uvicorn
+    import httpx
 
+    from running_server import running
     from tiny import tiny_reward
     from tiny_chat import chat_lm
     from trimtab.engines.torch.engine import TorchEngine
@@ -21,38 +19,6 @@ else:
     from trimtab.server.app import create_app
     from trimtab.server.reward_shelf import RegisteredReward
     from trimtab.server.server_settings import ServerSettings
-
-STARTUP_SECONDS = 20
-KEY = "open-sesame"
-
-
-@contextlib.contextmanager
-def running(app):
-    """Serve an application from a thread; yields its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=5)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        until = time.monotonic() + STARTUP_SECONDS
-        while not server.started:
-            assert time.monotonic() < until, "the server did not start"
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(STARTUP_SECONDS)
-            assert not thread.is_alive(), "the server did not end"
-
-
-def wait_until(true, seconds=10.0):
-    """Wait for a condition, for a bounded time."""
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "the condition did not come true"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import math
 import httpx
 import pytest
 
-from server.conftest import running, wait_until
+from running_server import running, wait_until
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.server.app import create_app
 from trimtab.server.server_settings import ServerSettings
@@ -101,6 +101,15 @@ def test_a_search_finds_the_librarys_text_and_tells_its_progress(http, chatting,
     assert 0 < counts[-1] <= expected.iterations
     assert states[-1]["last_commit"]["branches"]
     assert "".join(choice["text"] for event in found for choice in event["choices"]) == expected.text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_model_that_cannot_judge_itself_is_told(http, stream):
+    """The tiny tokenizer has no letters to answer with."""
+    done = http.post("/v1/completions", json={"prompt": "w1", "rewind": {}, "stream": stream})
+    assert done.status_code == (200 if stream else 400)  # a stream has begun when the search starts
+    assert "self-judge" in done.text
+    assert '"code": "unsupported"' in done.text
 
 
 def test_searches_are_limited_and_end_when_their_client_leaves(chatting, shelf):

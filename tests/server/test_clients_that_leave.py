@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from server.conftest import running, wait_until
+from running_server import running, wait_until
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.language_model import LanguageModel
 from trimtab.server.app import create_app
@@ -81,3 +81,26 @@ def test_many_clients_get_the_texts_that_the_library_writes(http, chatting, shel
     expected = [chatting.generate(prompt, steers[i % 4], params[i]).text for i, prompt in enumerate(prompts)]
     assert found == expected
     assert app.state.trimtab.scheduler.rows == 0
+
+
+def test_clients_that_leave_change_no_text_of_the_others(address, http, chatting, shelf, app):
+    """A third of the clients leaves at some token; the others get their texts, and no row stays."""
+    reward = shelf[0].reward
+
+    def ask(i):
+        beta = (-1) ** i * i
+        asked = {"prompt": f"w{i} w{i + 1}", "seed": i, "max_tokens": 30, "steer": {"mood": beta}}
+        if i % 3:
+            return http.post("/v1/completions", json=asked).json()["choices"][0]["text"]
+        with httpx.stream("POST", f"{address}/v1/completions", json={**asked, "stream": True}, timeout=30) as answer:
+            lines = answer.iter_lines()
+            for _ in range(1 + i):
+                next(lines, None)  # a text may end before
+        return None
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        found = list(pool.map(ask, range(1, CLIENTS)))
+    for i, text in enumerate(found, start=1):
+        steer = reward.away(i) if i % 2 else reward.toward(i)
+        assert text in (None, chatting.generate(f"w{i} w{i + 1}", steer, seed=i, max_new_tokens=30).text)
+    wait_until(lambda: app.state.trimtab.scheduler.rows == 0)

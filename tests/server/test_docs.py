@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.conftest import running
+from running_server import running
 from trimtab.server.app import create_app
 from trimtab.server.reward_shelf import RegisteredReward
 from trimtab.server.schemas import ChatRequest, CompletionRequest, RewindFields

@@ -6,7 +6,7 @@ import math
 import httpx
 import pytest
 
-from server.conftest import KEY, running
+from running_server import KEY, running
 from trimtab.language_model import LanguageModel
 from trimtab.server.api_errors import as_api_error
 from trimtab.server.app import create_app

@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from server.conftest import KEY, running
+from running_server import KEY, running
 from trimtab.server.app import create_app
 
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}

@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.checking import shown
-from trimtab.errors import InvalidPrompt, InvalidSetting, TrimtabError, out_of_memory
+from trimtab.errors import (
+    InvalidPrompt,
+    InvalidSetting,
+    TrimtabError,
+    UnsupportedByEngine,
+    UnsupportedModel,
+    out_of_memory,
+)
 
 RETRY_AFTER = 1  # seconds
 SETTING = re.compile(r"got (\w+)=")  # how messages about a setting start
@@ -84,6 +91,8 @@ def as_api_error(error: BaseException, prompt_field: str | None = None) -> APIEr
         return no_memory()
     if isinstance(error, InvalidPrompt):
         return APIError(400, str(error), prompt_field, "invalid_prompt")
+    if isinstance(error, UnsupportedByEngine | UnsupportedModel):
+        return APIError(400, str(error), None, "unsupported")
     if isinstance(error, InvalidSetting):
         named = SETTING.match(str(error))
         return APIError(400, str(error), named[1] if named else None, "invalid_value")

@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from trimtab.errors import TrimtabError
+from trimtab.server.api_errors import as_api_error
 from trimtab.server.call import Call
 from trimtab.server.flows import Step, ranked, sampled, searched, whole_texts
 from trimtab.server.http import event_stream, json_response, watch
@@ -43,9 +45,11 @@ async def answer(state: ServerState, call: Call, request: Request, stream: bool)
     end = partial(finish, state, call, ticket, request, watcher)
     steps = steps_of(state, call, ticket)
     if stream:
-        return event_stream(events(state, call, ticket, steps, end))
+        return event_stream(events(state, call, ticket, steps, end), call.prompt_field)
     try:
         found = await whole_texts(steps)
+    except TrimtabError as error:
+        raise as_api_error(error, call.prompt_field) from error
     finally:
         end()
     return json_response(state.responses.whole(call, found, ticket.tokens))

@@ -28,15 +28,20 @@ def event_text(value: Any) -> str:
     return f"data: {dump_json(value)}\n\n"
 
 
-def event_stream(events: AsyncIterator[Any]) -> Response:
-    """A response that sends events; a fault becomes an event with an error, and the stream ends."""
+def event_stream(events: AsyncIterator[Any], prompt_field: str) -> Response:
+    """A response that sends events; a fault becomes an event with an error, and the stream ends.
+
+    Args:
+        events: values for JSON.
+        prompt_field: the name of the request's field with the prompt, which faults of the prompt name.
+    """
 
     async def lines() -> AsyncIterator[str]:
         try:
             async for event in events:
                 yield event_text(event)
         except Exception as error:
-            yield event_text(as_api_error(error).body())
+            yield event_text(as_api_error(error, prompt_field).body())
         yield DONE
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers=NO_BUFFERING)
