@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RECIPES := sentiment-rad sentiment-labels sentiment sentiment-own sentiment-ladder toxicity-rad toxicity-labels toxicity toxicity-own
 
-.PHONY: demo test check docs picture torture coverage package bench rewards format clean
+.PHONY: demo test test-clients check docs picture torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
 
 test: $(READY) check docs  ## style, types, docs and tests: what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+test-clients: $(READY)  ## install the larger clients of the server, and run them against it
+	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/server/test_clients.py
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

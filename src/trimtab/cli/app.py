@@ -19,6 +19,7 @@ from trimtab.cli import (
     rewards,
     rewind,
     score,
+    serve,
     spectrum,
     train,
 )
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command("generate")(generate.generate)
 app.command("score")(score.score)
+app.command("serve")(serve.serve)
 app.command("replay")(replay.replay)
 app.add_typer(rewind.app, name="rewind")
 rewards.app.command("calibrate")(calibrate_reward.calibrate)

@@ -108,8 +108,12 @@ class TorchEngine:
         """The same continuations, token by token. Errors as in `sample`, before the first token."""
         return self._chunks(requests, self.limits(requests), 1)
 
+    def start_batch(self) -> RunningBatch:
+        """An empty batch whose requests may come and go; `limits` gives what its `add` needs."""
+        return RunningBatch(self.base, self.prefix_cache, self._usage, self.batch_invariant)
+
     def _chunks(self, requests: Sequence[Request], limits: Sequence[int], poll: int) -> Iterator[list[Chunk]]:
-        batch = RunningBatch(self.base, self.prefix_cache, self._usage, self.batch_invariant)
+        batch = self.start_batch()
         batch.add(requests, limits)
         while batch.active:
             chunks = batch.step(poll)

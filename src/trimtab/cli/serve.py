@@ -1,0 +1,115 @@
+"""`trimtab serve`: an OpenAI-compatible server whose texts are steered."""
+
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.dataclass_options import expands
+from trimtab.cli.options import BatchInvariant, DtypeOption, Model, load_language_model
+from trimtab.errors import InvalidSetting
+from trimtab.server.public_names import RewardPlace, check_places, parse_places, public_name
+from trimtab.server.server_settings import ServerSettings
+
+if TYPE_CHECKING:
+    from trimtab.language_model import LanguageModel
+
+KEY_VARIABLE = "TRIMTAB_API_KEY"
+NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@expands
+def serve(
+    settings: Annotated[ServerSettings, "Server"],
+    model: Model = "smollm2",
+    dtype: DtypeOption = "auto",
+    batch_invariant: BatchInvariant = False,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=SOURCE]",
+            help="Let requests steer by this reward: a bundled name, or NAME=FOLDER or NAME=HUB-ID. Repeat for "
+            "several. Default: the bundled rewards that fit the model.",
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help=f"Key that every request but /health must bring. Default: the variable {KEY_VARIABLE}."),
+    ] = None,
+    served_name: Annotated[
+        str | None, typer.Option(help="The model's name in requests. Default: the last part of --model.")
+    ] = None,
+) -> None:
+    """Serve a steered model to every OpenAI client: completions, chats, streams.
+
+    A request steers by the field "steer", as {"toxicity": -30}, or by its model's name, as smollm2+toxicity=-30.
+
+    Example: trimtab serve --model smollm2 --reward toxicity --reward sentiment
+
+    Example: trimtab serve --host 0.0.0.0 --port 8080 --max-rows 64 --reward kind=rewards/kind
+    """
+    check_extra()
+    places = parse_places(reward) if reward else None
+    check_places(places or [])
+    served, key = public_name(model, served_name), key_of(api_key)
+
+    from trimtab.server.listening import bind, log_to_stderr, serve_on
+
+    with bind(settings.host, settings.port) as listener:
+        host, port = listener.getsockname()[:2]
+        lm = load_language_model(model, dtype, batch_invariant)
+        with loading("rewards"):
+            app = build(lm, served, places, settings, key)
+        log_to_stderr()
+        announce(host, port, guarded=key is not None)
+        serve_on(listener, app)
+
+
+def check_extra() -> None:
+    """Refuse to start without the web packages.
+
+    Raises:
+        InvalidSetting: one is not installed.
+    """
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise InvalidSetting(
+            f"got no package {missing[0]}, expected the extra of the server: pip install 'trimtab[server]'"
+        )
+
+
+def key_of(option: str | None) -> str | None:
+    """The API key of the option or of the variable; None for none.
+
+    Raises:
+        InvalidSetting: it is empty, or cannot be sent in a header.
+    """
+    key = os.environ.get(KEY_VARIABLE) if option is None else option
+    if key is not None and not (key and key.isascii() and key.isprintable() and key.strip() == key):
+        raise InvalidSetting("got an API key that is empty or has other characters, expected printable ASCII")
+    return key
+
+
+def build(
+    lm: "LanguageModel",
+    served: str,
+    places: list[RewardPlace] | None,
+    settings: ServerSettings,
+    key: str | None,
+) -> object:
+    """The application, with its rewards loaded."""
+    from trimtab.server.app import create_app
+    from trimtab.server.loading import load_registered
+
+    return create_app(lm, served, load_registered(places, lm.base), settings, key)
+
+
+def announce(host: str, port: int, guarded: bool) -> None:
+    """Print where the server listens, and a warning if anybody may call it."""
+    console = error_console()
+    shown = f"[{host}]" if ":" in host else host
+    console.print(legible(f"Serving on http://{shown}:{port}/v1 (Ctrl-C ends)"), markup=False)
+    if host not in LOCAL and not guarded:
+        console.print(f"warning: no --api-key, so everybody who reaches {legible(host)} may use it", style="yellow")

@@ -1,0 +1,230 @@
+"""A checked request: what the engine is asked for, and what the response repeats."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, final
+
+from trimtab.checking import shown
+from trimtab.engines.base import Engine, Request
+from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
+from trimtab.errors import InvalidPrompt, TrimtabError
+from trimtab.models.codec import Prompt, TextCodec
+from trimtab.rewind.rewind_settings import RewindSettings
+from trimtab.server.api_errors import APIError, as_api_error
+from trimtab.server.batches import check_request
+from trimtab.server.model_alias import alias_terms
+from trimtab.server.reward_shelf import RewardShelf
+from trimtab.server.schemas import ChatRequest, CompletionRequest, RewindFields, SamplingFields
+from trimtab.server.search_settings import search_settings
+from trimtab.server.server_settings import ServerSettings
+from trimtab.steering.steer import Steer
+
+SEED_BITS = 53  # a number that JavaScript reads exactly
+Kind = Literal["text_completion", "chat.completion"]
+Given = Prompt | list[int]
+
+
+@final
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request that passed all checks.
+
+    Attributes:
+        kind: of the response's objects.
+        model: the name that the client gave.
+        requests: one for each prompt.
+        prompts: as the client gave them.
+        kept: how many samples of each prompt are returned; fewer than are written if they are ranked.
+        ranking: the rewards that rank drafts; None for no ranking.
+        search: how the text is searched; None if it is sampled.
+        search_settings: of such a search.
+        judge: the rewards that judge a search; None if the model does.
+        steer: the sum of the alias and the field `steer`.
+        logprobs: candidates per token whose log-probabilities are returned; None for no log-probabilities.
+        trace: whether each token's candidates are returned.
+        include_usage: whether a stream ends with the usage.
+        id: of the response.
+        created: seconds since 1970.
+    """
+
+    kind: Kind
+    model: str
+    prompts: tuple[Given, ...]
+    requests: tuple[Request, ...]
+    kept: int
+    ranking: Steer | None
+    search: RewindFields | None
+    search_settings: RewindSettings | None
+    judge: Steer | None
+    steer: Steer | None
+    logprobs: int | None
+    trace: bool
+    include_usage: bool
+    id: str
+    created: int
+
+    @property
+    def params(self) -> SamplingParams:
+        """How every prompt is sampled."""
+        return self.requests[0].params
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts."""
+        return sum(len(request.prefix) for request in self.requests)
+
+    @property
+    def prompt_field(self) -> str:
+        """The request's field that holds the prompt."""
+        return "prompt" if self.kind == "text_completion" else "messages"
+
+
+@final
+@dataclass(frozen=True)
+class Intake:
+    """Turns bodies into calls. Nothing here waits or changes.
+
+    Attributes:
+        engine: encodes prompts and knows its limits.
+        shelf: the registered rewards.
+        settings: the server's limits.
+        served: the model's public name.
+    """
+
+    engine: Engine
+    shelf: RewardShelf
+    settings: ServerSettings
+    served: str
+
+    def completion(self, body: CompletionRequest) -> Call:
+        """The call of `POST /v1/completions`.
+
+        Raises:
+            APIError: 400 or 404; it names the field.
+        """
+        limit = self._limit(body.max_tokens, "max_tokens", default=min(16, self.settings.max_tokens))
+        return self._call("text_completion", body, body.prompt, limit, body.logprobs)
+
+    def chat(self, body: ChatRequest) -> Call:
+        """The call of `POST /v1/chat/completions`. Errors as in `completion`."""
+        field = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+        limit = self._limit(getattr(body, field), field, default=self.settings.max_tokens)
+        if body.top_logprobs is not None and not body.logprobs:
+            raise APIError(400, "got top_logprobs without logprobs, expected logprobs: true", "top_logprobs")
+        logprobs = (body.top_logprobs or 0) if body.logprobs else None
+        return self._call("chat.completion", body, [body.conversation()], limit, logprobs)
+
+    def _limit(self, given: int | None, field: str, default: int) -> int:
+        if given is not None and given > self.settings.max_tokens:
+            raise APIError(
+                400, f"got {field}={given}, expected at most {self.settings.max_tokens}", field, "invalid_value"
+            )
+        return given or default
+
+    def _call(
+        self, kind: Kind, body: SamplingFields, prompts: Sequence[Given], limit: int, logprobs: int | None
+    ) -> Call:
+        steer = self._steer(body)
+        params = sampling_of(body, limit)
+        ranking = self._ranking(body, params)
+        judge = self._judge(body, prompts)
+        if ranking is not None:
+            params = replace(params, n=body.best_of or max(1, self.settings.max_rows // len(prompts)))
+        rows = params.n * len(prompts)
+        if rows > self.settings.max_rows:
+            field = ("n" if ranking is None else "best_of") if params.n > 1 else "prompt"
+            raise APIError(
+                400,
+                f"got {len(prompts)} prompts with n={params.n}, expected at most {self.settings.max_rows} texts in all",
+                field,
+                "invalid_value",
+            )
+        field = "prompt" if kind == "text_completion" else "messages"
+        try:
+            requests = tuple(
+                Request(prefix_of(self.engine.codec, prompt, self.engine.vocabulary_size), params, steer)
+                for prompt in prompts
+            )
+            for request in requests:
+                check_request(self.engine, request)
+        except TrimtabError as error:
+            raise as_api_error(error, field) from error
+        options = body.stream_options
+        return Call(
+            kind=kind,
+            model=body.model or self.served,
+            prompts=tuple(prompts),
+            requests=requests,
+            kept=body.n or 1,
+            ranking=ranking,
+            search=body.rewind,
+            search_settings=search_settings(body, limit),
+            judge=judge,
+            steer=steer,
+            logprobs=logprobs,
+            trace=body.trimtab.trace,
+            include_usage=options is not None and options.include_usage,
+            id=f"{'cmpl' if kind == 'text_completion' else 'chatcmpl'}-{secrets.token_hex(12)}",
+            created=int(time.time()),
+        )
+
+    def _ranking(self, body: SamplingFields, params: SamplingParams) -> Steer | None:
+        if not body.best_of_reward:
+            if body.best_of not in (None, 1, params.n):
+                raise APIError(400, "got best_of without best_of_reward, expected a reward to rank by", "best_of")
+            return None
+        if body.best_of is not None and body.best_of < params.n:
+            raise APIError(400, f"got best_of={body.best_of}, expected at least n={params.n}", "best_of")
+        return self.shelf.steer(body.best_of_reward, "best_of_reward")
+
+    def _judge(self, body: SamplingFields, prompts: Sequence[Given]) -> Steer | None:
+        if body.rewind is None:
+            return None
+        if body.best_of_reward or (body.n or 1) > 1 or len(prompts) > 1 or token_ids(prompts[0]):
+            raise APIError(
+                400, "got rewind, expected with it one prompt of text, n of 1 and no best_of_reward", "rewind"
+            )
+        return self.shelf.steer(body.rewind.judge_rewards or {}, "rewind.judge_rewards")
+
+    def _steer(self, body: SamplingFields) -> Steer | None:
+        named = [self.shelf.steer({name: term}, "model") for name, term in alias_terms(body.model, self.served)]
+        steers = [steer for steer in (*named, self.shelf.steer(body.steer or {})) if steer is not None]
+        return Steer(tuple(term for steer in steers for term in steer.terms)) if steers else None
+
+
+def sampling_of(body: SamplingFields, limit: int) -> SamplingParams:
+    """A body's fields as the library's settings. `top_p` of 1 is no limit; null means the default."""
+    return SamplingParams(
+        n=body.n or 1,
+        top_k=DEFAULT_TOP_K if body.top_k is None else body.top_k,
+        top_p=None if body.top_p == 1 else body.top_p,
+        temperature=1.0 if body.temperature is None else float(body.temperature),
+        max_new_tokens=limit,
+        stop=body.stop or (),
+        seed=secrets.randbits(SEED_BITS) if body.seed is None else body.seed,
+        max_kl=body.max_kl,
+        repetition_penalty=body.repetition_penalty,
+    )
+
+
+def prefix_of(codec: TextCodec, prompt: Given, vocabulary_size: int) -> list[int]:
+    """The token ids of a prompt.
+
+    Raises:
+        InvalidPrompt: it is empty or too long, or has a token id that the model does not know.
+    """
+    ids = token_ids(prompt)
+    if not ids:
+        return codec.encode_prompt(prompt)  # type: ignore[arg-type]
+    if wrong := [token for token in ids if token >= vocabulary_size]:
+        raise InvalidPrompt(f"got the token id {shown(wrong[0])}, expected one below {vocabulary_size}")
+    if len(ids) >= codec.context_length:
+        raise InvalidPrompt(f"got a prompt of {len(ids)} tokens, expected 1 to {codec.context_length - 1}")
+    return ids
+
+
+def token_ids(prompt: Given) -> list[int]:
+    """A prompt that is token ids; empty if it is a text or a conversation."""
+    return [each for each in prompt if isinstance(each, int)] if isinstance(prompt, list) else []

@@ -1,0 +1,118 @@
+"""What every request passes first: a request id, the API key, the limit of bytes, the log and the counter."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, final
+
+from starlette.exceptions import HTTPException
+
+from trimtab.server.api_errors import APIError, as_api_error
+from trimtab.server.http import error_response
+from trimtab.server.logs import LOG, log_request
+from trimtab.server.metrics import Metrics
+
+OPEN_ROUTES = ("/health",)
+ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/v1/rewards", "/health", "/metrics")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@final
+class Gate:
+    """ASGI middleware.
+
+    Args:
+        app: what stands behind it.
+        api_key: guards every route but /health; None for no key.
+        max_body: bytes.
+        metrics: counts responses.
+    """
+
+    def __init__(self, app: App, api_key: str | None, max_body: int, metrics: Metrics):
+        self._app, self._max_body, self._metrics = app, max_body, metrics
+        self._key = None if api_key is None else digest(api_key)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, answer = time.perf_counter(), Answer(send, secrets.token_hex(8))
+        about: dict[str, Any] = {}
+        scope.setdefault("state", {})["about"] = about
+        try:
+            self._check(scope)
+            await self._app(scope, self._limited(receive), answer.send)
+        except Exception as error:
+            told = as_api_error(error)
+            if told.status == 500:
+                LOG.error("request %s failed", answer.id, exc_info=error)
+            if not answer.started:
+                await error_response(told)(scope, receive, answer.send)
+        finally:
+            route = scope["path"] if scope["path"] in ROUTES else "other"
+            self._metrics.answered(route, answer.status)
+            log_request(answer.id, scope["method"], scope["path"], answer.status, time.perf_counter() - started, about)
+
+    def _check(self, scope: Scope) -> None:
+        """Check the key and the announced size.
+
+        Raises:
+            APIError: 401 or 413.
+        """
+        headers = dict(scope["headers"])
+        if self._key is not None and scope["path"] not in OPEN_ROUTES:
+            scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+            if not hmac.compare_digest(digest(key), self._key) or scheme.lower() != b"bearer":
+                raise APIError(
+                    401,
+                    "got no API key or a wrong one, expected the header 'Authorization: Bearer KEY'",
+                    code="invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._max_body:
+            raise APIError(
+                413, f"got a body of {int(length)} bytes, expected at most {self._max_body}", code="body_too_large"
+            )
+
+    def _limited(self, receive: Receive) -> Receive:
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._max_body:
+                raise HTTPException(413, f"expected at most {self._max_body} bytes")
+            return message
+
+        return limited
+
+
+@final
+class Answer:
+    """The response on its way out: adds the request id, and remembers the status."""
+
+    def __init__(self, send: Send, request_id: str):
+        self._send, self.id = send, request_id
+        self.status, self.started = 499, False  # nginx's number for a client that left
+
+    async def send(self, message: Message) -> None:
+        """Pass on a part of the response."""
+        if message["type"] == "http.response.start":
+            self.status, self.started = message["status"], True
+            message = {**message, "headers": [*message["headers"], (b"x-request-id", self.id.encode())]}
+        await self._send(message)
+
+
+def digest(key: str | bytes) -> bytes:
+    """A hash of a key, so that comparing two takes the same time whatever their lengths."""
+    return hashlib.sha256(key.encode() if isinstance(key, str) else key).digest()

@@ -1,0 +1,64 @@
+"""The socket of a server, bound before weights load, and the server that runs on it."""
+
+import errno
+import logging
+import socket
+import sys
+from typing import Any
+
+from trimtab.errors import InvalidSetting
+
+IN_USE = (errno.EADDRINUSE, errno.EACCES)
+GRACE_SECONDS = 5
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on an address.
+
+    Raises:
+        InvalidSetting: the port is taken, or the address is none of this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return _bound(family, address)
+    except OSError as error:
+        if error.errno in IN_USE:
+            raise InvalidSetting(f"got port={port}, expected a free port: {error.strerror}") from error
+        raise InvalidSetting(f"got host={host!r}, expected an address of this machine: {error.strerror}") from error
+
+
+def _bound(family: int, address: Any) -> socket.socket:
+    """A socket on an address; it is closed if the address cannot be had."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def log_to_stderr() -> None:
+    """Send the server's log, one line for each request, to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("trimtab.server")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def serve_on(listener: socket.socket, app: Any) -> None:
+    """Serve an application until Ctrl-C."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,37 @@
+"""Model names: the served model, and aliases such as `smollm2+toxicity=-30` for gateways that drop unknown fields."""
+
+import re
+
+from trimtab.checking import shown
+from trimtab.errors import InvalidSetting
+from trimtab.server.api_errors import APIError
+from trimtab.server.schemas import SteerTerm
+from trimtab.steering.notation import parse_steer
+
+JOINT = re.compile(r"\+(?=[^+=]+=)")  # the + before a NAME=; not the one of =+30
+
+
+def alias_terms(model: str | None, served: str) -> list[tuple[str, SteerTerm]]:
+    """The rewards that a model name steers by; none for the served model's own name, or for no name.
+
+    Raises:
+        APIError: 404, another model; 400, a steer of another form.
+    """
+    if model is None or model == served:
+        return []
+    if not model.startswith(f"{served}+"):
+        raise APIError(
+            404,
+            f"got the model {shown(model)}, expected {served}, or {served}+REWARD=BETA",
+            "model",
+            "model_not_found",
+        )
+    return [_term(text) for text in JOINT.split(model[len(served) + 1 :])]
+
+
+def _term(text: str) -> tuple[str, SteerTerm]:
+    try:
+        typed = parse_steer(text)
+    except InvalidSetting as error:
+        raise APIError(400, str(error), "model", "invalid_value") from error
+    return typed.reward, SteerTerm.model_validate({"beta": typed.beta, "attribute": typed.attribute})

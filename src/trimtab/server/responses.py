@@ -1,0 +1,131 @@
+"""Responses and events in OpenAI's shape, with what steered them under `trimtab`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+from trimtab.engines.base import Engine, FinishReason
+from trimtab.engines.provenance import provenance
+from trimtab.models.codec import TextCodec
+from trimtab.server.call import Call
+from trimtab.server.logprobs import chat_logprobs, text_logprobs
+from trimtab.server.pieces import Piece
+
+FINISH = {"eos": "stop", "stop": "stop", "length": "length", "budget": "length", "interrupted": "length"}
+
+
+@final
+class Responses:
+    """Builds the responses of one server.
+
+    Args:
+        engine: is described once, because hashing weights takes time.
+        served: the model's public name; it replaces the name that the model was loaded by, which may be a folder.
+    """
+
+    def __init__(self, engine: Engine, served: str):
+        self._codec: TextCodec = engine.codec
+        self._described, self._served = provenance(engine), served
+
+    def provenance(self, call: Call) -> dict[str, Any]:
+        """What writes a call's texts, without the name of any folder."""
+        own = {"steer": call.steer.describe() if call.steer else [], "sampling": sampling_record(call)}
+        return public({**self._described, **own}, self._described["model"], self._served)
+
+    def about(self, call: Call) -> dict[str, Any]:
+        """The field `trimtab` of a response."""
+        record = self.provenance(call)
+        ranking = {} if call.ranking is None else {"best_of_reward": call.ranking.describe()}
+        return {"steer": record["steer"], "seed": call.params.seed, **ranking, "provenance": record}
+
+    def whole(self, call: Call, pieces: Sequence[Piece], tokens: int) -> dict[str, Any]:
+        """The response that is not streamed: one piece for each choice, and how many tokens were written in all."""
+        return {
+            **self._head(call, call.kind),
+            "choices": [self._choice(call, index, piece, whole=True) for index, piece in enumerate(pieces)],
+            "usage": usage(call, tokens),
+            "trimtab": self.about(call),
+        }
+
+    def opening(self, call: Call) -> dict[str, Any]:
+        """The first event of a stream: what steers it and, in a chat, the role of every choice."""
+        chat = call.kind == "chat.completion"
+        choices: list[dict[str, Any]] = [
+            {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+            for index in range(call.kept if chat else 0)
+        ]
+        if not chat:
+            choices = [{"index": 0, "text": "", "logprobs": None, "finish_reason": None}]
+        return {**self._event(call), "choices": choices, "trimtab": self.about(call)}
+
+    def event(self, call: Call, index: int, piece: Piece) -> dict[str, Any]:
+        """One event of a stream: new text of one choice."""
+        return {**self._event(call), "choices": [self._choice(call, index, piece, whole=False)]}
+
+    def progress(self, call: Call, state: Mapping[str, Any]) -> dict[str, Any]:
+        """An event without choices that says how far drafts or a search are."""
+        return {**self._event(call), "choices": [], "trimtab": {"progress": dict(state)}}
+
+    def closing(self, call: Call, tokens: int) -> dict[str, Any]:
+        """The event with the usage, which has no choices."""
+        return {**self._event(call), "choices": [], "usage": usage(call, tokens)}
+
+    def _head(self, call: Call, kind: str) -> dict[str, Any]:
+        return {"id": call.id, "object": kind, "created": call.created, "model": call.model}
+
+    def _event(self, call: Call) -> dict[str, Any]:
+        kind = "chat.completion.chunk" if call.kind == "chat.completion" else call.kind
+        return self._head(call, kind) | ({"usage": None} if call.include_usage else {})
+
+    def _choice(self, call: Call, index: int, piece: Piece, whole: bool) -> dict[str, Any]:
+        chat = call.kind == "chat.completion"
+        text: dict[str, Any] = {"text": piece.text}
+        if chat and whole:
+            text = {"message": {"role": "assistant", "content": piece.text}}
+        elif chat:
+            text = {"delta": {"content": piece.text} if piece.text or not piece.finish_reason else {}}
+        about = dict(piece.about) | ({"trace": [token.as_dict() for token in piece.tokens]} if call.trace else {})
+        return {
+            "index": index,
+            **text,
+            "logprobs": self._logprobs(call, piece),
+            "finish_reason": finish_reason(piece.finish_reason),
+            **({"trimtab": about} if about else {}),
+        }
+
+    def _logprobs(self, call: Call, piece: Piece) -> dict[str, Any] | None:
+        if call.logprobs is None:
+            return None
+        shape = chat_logprobs if call.kind == "chat.completion" else text_logprobs
+        return shape(piece, call.logprobs, call.steer is not None, self._codec)
+
+
+def finish_reason(reason: FinishReason | None) -> str | None:
+    """Why a text ends, in OpenAI's words."""
+    return None if reason is None else FINISH[reason]
+
+
+def usage(call: Call, tokens: int) -> dict[str, int]:
+    """Tokens of the prompts and of the texts; an EOS counts."""
+    return {
+        "prompt_tokens": call.prompt_tokens,
+        "completion_tokens": tokens,
+        "total_tokens": call.prompt_tokens + tokens,
+    }
+
+
+def sampling_record(call: Call) -> dict[str, Any]:
+    """The sampling settings, ready for JSON."""
+    return {name: getattr(call.params, name) for name in call.params.__dataclass_fields__}
+
+
+def public(record: Mapping[str, Any], private_name: str, public_name: str) -> dict[str, Any]:
+    """A record in which the model has its public name."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: shown(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [shown(each) for each in value]
+        return public_name if value == private_name else value
+
+    return {key: shown(value) for key, value in record.items()}

@@ -1,0 +1,243 @@
+"""One thread owns the engine and one running batch: requests wait in a bounded queue and join between steps."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import final
+
+from trimtab.engines.base import Chunk, Engine, Request
+from trimtab.errors import TrimtabError, out_of_memory
+from trimtab.server.api_errors import internal, no_memory, queue_full, stopping
+from trimtab.server.batches import start_batch
+from trimtab.server.members import Member, NotReplayed, rows_of
+from trimtab.server.memory import release_memory
+from trimtab.server.metrics import Metrics
+from trimtab.server.ticket import Event, Ticket
+
+LOG = logging.getLogger("trimtab.server")
+STOP_SECONDS = 30.0
+
+
+@final
+class Scheduler:
+    """Writes the requests of all clients in one batch.
+
+    Requests are served in the order in which they came. A request joins when all its rows have room.
+
+    Args:
+        engine: writes the texts.
+        max_rows: rows that are written together.
+        max_queue: requests that may wait.
+        metrics: counts tokens and times.
+    """
+
+    def __init__(self, engine: Engine, max_rows: int, max_queue: int, metrics: Metrics):
+        self._engine, self._max_rows, self._max_queue, self._metrics = engine, max_rows, max_queue, metrics
+        self._batch = start_batch(engine)
+        self._members: dict[int, Member] = {}
+        self._waiting: deque[Ticket] = deque()
+        self._cancelled: set[Ticket] = set()
+        self._outgoing: list[tuple[Ticket, Event]] = []
+        self._wake = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="trimtab-scheduler", daemon=True)
+        metrics.watch(queued=lambda: len(self._waiting), rows=lambda: self.rows)
+
+    @property
+    def rows(self) -> int:
+        """Rows that are being written."""
+        return rows_of(list(self._members.values()))
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait."""
+        return len(self._waiting)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive() and not self._stopped
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all requests and the thread."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify()
+        self._thread.join(STOP_SECONDS)
+
+    def submit(self, requests: Sequence[Request]) -> Ticket:
+        """Queue the prompts of one HTTP request; called in the event loop.
+
+        Raises:
+            APIError: 429, the queue is full; 503, the server stops.
+        """
+        ticket = Ticket(requests, self._cancel)
+        with self._wake:
+            if self._stopped:
+                raise stopping()
+            if len(self._waiting) >= self._max_queue:
+                raise queue_full(len(self._waiting))
+            self._waiting.append(ticket)
+            self._wake.notify()
+        return ticket
+
+    def _cancel(self, ticket: Ticket) -> None:
+        with self._wake:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+            else:
+                self._cancelled.add(ticket)
+                self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._cancelled or self._members or self._stopped)
+                if self._stopped:
+                    break
+                cancelled, self._cancelled = self._cancelled, set()
+                joining = self._admitted(sum(rows_of(self._of(ticket)) for ticket in cancelled))
+            self._turn(cancelled, joining)
+        self._end_all()
+
+    def _admitted(self, leaving: int) -> list[Ticket]:
+        """Take the first requests of the queue that have room together."""
+        joining: list[Ticket] = []
+        free = self._max_rows - self.rows + leaving
+        while self._waiting and self._waiting[0].rows <= free:
+            joining.append(self._waiting.popleft())
+            free -= joining[-1].rows
+        return joining
+
+    def _turn(self, cancelled: Iterable[Ticket], joining: Sequence[Ticket]) -> None:
+        """Drop and add requests, and write a token of every row. Whatever happens, the thread lives."""
+        new = [member for ticket in joining for member in Member.of(ticket)]
+        for ticket in joining:
+            ticket.joined = time.perf_counter()
+        try:
+            for ticket in cancelled:
+                self._drop(ticket)
+            if new:
+                self._add(new)
+            if self._members:
+                self._step()
+        except Exception as error:
+            self._recover(error, new)
+        self._deliver()
+
+    def _add(self, members: Sequence[Member]) -> None:
+        """Add requests together; if the engine refuses one, one by one."""
+        try:
+            numbers = self._batch.add([member.request for member in members])
+        except TrimtabError as error:
+            if len(members) == 1:
+                self._fail(members[0].ticket, error)
+                return
+            for member in members:
+                self._add([member])
+        else:
+            self._members |= dict(zip(numbers, members, strict=True))
+
+    def _step(self) -> None:
+        news: dict[Ticket, list[Chunk]] = {}
+        for chunk in self._batch.step():
+            if (member := self._members.get(chunk.request)) is not None:
+                self._take(chunk, member, news)
+        now = time.perf_counter()
+        for ticket, chunks in news.items():
+            self._count(ticket, chunks, now)
+            self._outgoing.append((ticket, chunks))
+            if any(chunk.finish_reason for chunk in chunks):
+                self._end_if_written(ticket, now)
+
+    def _take(self, chunk: Chunk, member: Member, news: dict[Ticket, list[Chunk]]) -> None:
+        try:
+            if chunk.fault is not None:
+                raise chunk.fault
+            if (new := member.take(chunk)) is not None:
+                news.setdefault(member.ticket, []).append(new)
+        except TrimtabError as fault:
+            news.pop(member.ticket, None)
+            self._fail(member.ticket, no_memory() if isinstance(fault, NotReplayed) else fault)
+
+    def _count(self, ticket: Ticket, chunks: Sequence[Chunk], now: float) -> None:
+        if ticket.first_token is None:
+            ticket.first_token = now
+            self._metrics.first_token(now - ticket.submitted)
+        ticket.tokens += sum(len(chunk.choices) for chunk in chunks)
+
+    def _end_if_written(self, ticket: Ticket, now: float) -> None:
+        if rows_of(self._of(ticket)) == 0:
+            self._members = {number: each for number, each in self._members.items() if each.ticket is not ticket}
+            ticket.ended = now
+            self._outgoing.append((ticket, None))
+
+    def _of(self, ticket: Ticket) -> list[Member]:
+        return [member for member in self._members.values() if member.ticket is ticket]
+
+    def _fail(self, ticket: Ticket, error: Exception) -> None:
+        self._drop(ticket)
+        self._outgoing.append((ticket, error))
+
+    def _drop(self, ticket: Ticket) -> None:
+        """Free the rows of a ticket."""
+        for number in [number for number, member in self._members.items() if member.ticket is ticket]:
+            del self._members[number]
+            self._batch.cancel(number)
+
+    def _recover(self, error: Exception | None, new: Sequence[Member]) -> None:
+        """Build the batch anew, and start its requests again; what they wrote before is dropped.
+
+        Without memory, the newest request ends. After a bug, the requests end that were being added, or else all.
+        """
+        members = list(self._members.values()) + [member for member in new if member not in self._members.values()]
+        adding = [member.ticket for member in new if member not in self._members.values()]
+        while error is not None:
+            tickets = list(dict.fromkeys(member.ticket for member in members))
+            if out_of_memory(error):
+                release_memory()
+                ended, fault = tickets[-1:], no_memory()
+            else:
+                LOG.error("the engine failed", exc_info=error)
+                ended, fault = adding or tickets, internal()
+            self._outgoing += [(ticket, fault) for ticket in dict.fromkeys(ended)]
+            members, adding = [member for member in members if member.ticket not in ended], []
+            error = self._rebuild(members)
+
+    def _rebuild(self, members: Sequence[Member]) -> Exception | None:
+        """Start requests again in a new batch; returns what went wrong."""
+        self._members, self._batch = {}, start_batch(self._engine)
+        try:
+            for member in members:
+                member.restart()
+                self._add([member])
+        except Exception as error:
+            return error
+        return None
+
+    def _end_all(self) -> None:
+        """Tell every client that the server stops."""
+        with self._wake:
+            tickets = [*(member.ticket for member in self._members.values()), *self._waiting]
+            self._members, self._waiting = {}, deque()
+        self._outgoing += [(ticket, stopping()) for ticket in dict.fromkeys(tickets)]
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Hand all events to their event loops: one call for each loop."""
+        outgoing, self._outgoing = self._outgoing, []
+        for loop in {ticket.loop for ticket, _ in outgoing}:
+            events = [(ticket, event) for ticket, event in outgoing if ticket.loop is loop]
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_put_all, events)
+
+
+def _put_all(events: Sequence[tuple[Ticket, Event]]) -> None:
+    for ticket, event in events:
+        ticket.put(event)

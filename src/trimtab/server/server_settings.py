@@ -1,0 +1,45 @@
+"""Settings of a server. No torch and no web framework here, so that the command line starts fast."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, final
+
+from trimtab.checking import checked, shown
+from trimtab.errors import InvalidSetting
+
+MAX_PORT = 65_535
+MAX_LIMIT = 10**9
+COUNTS = ("max_rows", "max_queue", "max_tokens", "max_body", "max_searches")
+
+
+@final
+@checked
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where a server listens, and its limits.
+
+    Raises:
+        InvalidSetting: a value is out of range, or of another type.
+    """
+
+    host: Annotated[str, "Address to listen on; 0.0.0.0 lets other machines connect."] = "127.0.0.1"
+    port: Annotated[int, "Port to listen on."] = 8000
+    max_rows: Annotated[int, "Texts that are written together; each sample of each prompt is one."] = 32
+    max_queue: Annotated[int, "Requests that may wait for a row; further ones get status 429."] = 128
+    max_tokens: Annotated[int, "Most new tokens that a request may ask for."] = 1024
+    max_body: Annotated[int, "Most bytes of a request's body."] = 1_048_576
+    max_searches: Annotated[int, "Rewind searches that run or wait; further ones get status 429."] = 4
+    cors_origin: Annotated[
+        Sequence[str], "Let pages of this origin call the server, as https://example.org. Repeat for several."
+    ] = ()
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            raise InvalidSetting("got host='', expected an address, such as 127.0.0.1")
+        if not 0 <= self.port <= MAX_PORT:
+            raise InvalidSetting(f"got port={shown(self.port)}, expected 1 to {MAX_PORT}, or 0 for any free port")
+        for name in COUNTS:
+            if not 1 <= getattr(self, name) <= MAX_LIMIT:
+                raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {MAX_LIMIT}")
+        if wrong := [origin for origin in self.cors_origin if not origin.startswith(("http://", "https://"))]:
+            raise InvalidSetting(f"got cors_origin={shown(wrong[0])}, expected an origin, such as https://example.org")

@@ -1,0 +1,107 @@
+"""`trimtab serve`: what it refuses before weights load, and a server from the command line."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+SECONDS = 120
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--port", "70000"], "--port 70000"),
+        (["--port", "-1"], "--port -1"),
+        (["--host", ""], "--host ''"),
+        (["--host", "192.0.2.1"], "--host"),
+        (["--max-rows", "0"], "--max-rows 0"),
+        (["--max-body", "0"], "--max-body 0"),
+        (["--cors-origin", "example.org"], "--cors-origin"),
+        (["--reward", "=folder"], "NAME=SOURCE"),
+        (["--reward", "a/b"], "NAME=SOURCE"),
+        (["--reward", "nonsense"], "toxicity"),
+        (["--reward", "kind=no/such/folder"], "no such folder"),
+        (["--reward", "a=x", "--reward", "a=y"], "twice"),
+        (["--api-key", ""], "API key"),
+        (["--api-key", "two\nlines"], "API key"),
+        (["--served-name", "a+b"], "--served-name"),
+    ],
+)
+def test_misfits_are_refused_before_weights_load(trimtab, words, expected, monkeypatch):
+    monkeypatch.setattr("trimtab.cli.serve.load_language_model", None)
+    done = trimtab("serve", *words, check=False)
+    assert done.status == 1
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_is_named(trimtab, monkeypatch):
+    monkeypatch.setattr("trimtab.cli.serve.load_language_model", None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = trimtab("serve", "--port", port, check=False)
+    assert f"got --port {port}, expected a free port" in done.stderr
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(trimtab, monkeypatch):
+    monkeypatch.setattr("trimtab.cli.serve.find_spec", lambda name: None)
+    done = trimtab("serve", check=False)
+    assert "pip install 'trimtab[server]'" in done.stderr
+
+
+def test_a_key_may_come_from_the_environment(monkeypatch):
+    from trimtab.cli.serve import KEY_VARIABLE, key_of
+
+    monkeypatch.setenv(KEY_VARIABLE, "from-the-environment")
+    assert key_of(None) == "from-the-environment"
+    assert key_of("from-the-option") == "from-the-option"
+    monkeypatch.delenv(KEY_VARIABLE)
+    assert key_of(None) is None
+
+
+def test_nothing_of_the_web_is_imported_for_help():
+    code = (
+        "import sys, trimtab; from trimtab.cli import app; print({'fastapi', 'uvicorn', 'pydantic'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.slow
+def test_the_command_serves_and_ends_by_ctrl_c(place):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "trimtab", "serve", "--model", str(place / "lm"), "--port", str(port)]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TRIMTAB_API_KEY": "k"})
+    try:
+        assert health(port, server) == b'{"status": "ok"}'
+        server.send_signal(signal.SIGINT)
+        _, printed = server.communicate(timeout=SECONDS)
+    finally:
+        server.kill()
+    assert f"Serving on http://127.0.0.1:{port}/v1" in printed
+    assert '"path": "/health"' in printed
+    assert "Traceback" not in printed
+
+
+def health(port, server):
+    """What /health says, as soon as there is a server."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+                return answer.read()
+        except urllib.error.URLError:
+            time.sleep(0.2)
+    raise AssertionError("the server did not start")

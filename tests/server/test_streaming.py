@@ -1,0 +1,55 @@
+"""Server-sent events: their texts joined are the text that is not streamed."""
+
+import json
+
+import pytest
+
+PROMPT = "w1 w2 w3"
+MESSAGES = [{"role": "user", "content": "w1 w2"}]
+
+
+def events(http, path, **fields):
+    """The events of a stream, without the closing [DONE]."""
+    with http.stream("POST", path, json={"stream": True, **fields}) as done:
+        assert done.status_code == 200
+        assert done.headers["content-type"].startswith("text/event-stream")
+        lines = [line.removeprefix("data: ") for line in done.iter_lines() if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+@pytest.mark.parametrize("stop", [None, "w9", ["w4 w4", "w3"]])
+def test_a_stream_gives_every_samples_text(http, stop):
+    fields = {"prompt": [PROMPT, "w9"], "n": 2, "seed": 4, "max_tokens": 12, "stop": stop}
+    whole = http.post("/v1/completions", json=fields).json()
+    texts, reasons = [""] * 4, [None] * 4
+    for event in events(http, "/v1/completions", **fields):
+        for choice in event["choices"]:
+            assert reasons[choice["index"]] is None
+            texts[choice["index"]] += choice["text"]
+            reasons[choice["index"]] = choice["finish_reason"]
+    assert texts == [choice["text"] for choice in whole["choices"]]
+    assert reasons == [choice["finish_reason"] for choice in whole["choices"]]
+
+
+def test_a_chat_streams_deltas(http, chatting):
+    found = events(http, "/v1/chat/completions", messages=MESSAGES, seed=2, max_tokens=8)
+    assert {event["object"] for event in found} == {"chat.completion.chunk"}
+    assert found[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    text = "".join(choice["delta"].get("content", "") for event in found for choice in event["choices"])
+    assert text == chatting.chat(MESSAGES, seed=2, max_new_tokens=8).text
+    assert "usage" not in found[0]
+
+
+def test_usage_comes_last_if_it_is_asked_for(http):
+    *others, last = events(http, "/v1/completions", prompt=PROMPT, seed=1, stream_options={"include_usage": True})
+    assert all(event["usage"] is None for event in others)
+    assert last["choices"] == []
+    assert last["usage"] == http.post("/v1/completions", json={"prompt": PROMPT, "seed": 1}).json()["usage"]
+
+
+def test_the_first_event_says_what_steers(http):
+    first, *_ = events(http, "/v1/completions", prompt=PROMPT, seed=1, steer={"mood": -3})
+    (term,) = first["trimtab"]["steer"]
+    assert (term["reward"], term["direction"], term["beta"]) == ("mood", "away", 3.0)
+    assert first["trimtab"]["seed"] == 1
