@@ -19,7 +19,12 @@ IN_THE_WHEEL = [
     "trimtab/judges/questions/harmlessness.toml",
     *(
         f"trimtab/rewards/bundled/{name}/{file}"
-        for name in ("sentiment", "sentiment-rad", "sentiment-own", "toxicity", "toxicity-rad", "toxicity-own")
+        for name in (
+            *(f"sentiment{kind}" for kind in ("", "-ladder", "-rad", "-own")),
+            "toxicity",
+            "toxicity-rad",
+            "toxicity-own",
+        )
         for file in ("config.json", "reward.safetensors", "README.md")
     ),
 ]
