@@ -13,7 +13,7 @@ from trimtab.cli.app import app
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.sh"))
 SCRIPTS = sorted((ROOT / "bench").glob("*.py"))
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 
 def options_of(command) -> set[str]:

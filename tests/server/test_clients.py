@@ -31,9 +31,9 @@ def steered(chatting, shelf):
     return chatting.chat(MESSAGES, shelf[0].reward.away(6), seed=2, max_new_tokens=8).text
 
 
-def needs(package):
-    absent = importlib.util.find_spec(package) is None
-    return pytest.mark.skipif(absent, reason=f"{package} is not installed: make test-clients")
+def needs(*packages):
+    absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    return pytest.mark.skipif(bool(absent), reason=f"{', '.join(absent)} is not installed: make test-clients")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_curl(base, steered):
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == steered
 
 
-@needs("lm_eval")
+@needs("lm_eval", "tenacity")
 def test_lm_eval_local_completions(base, chatting):
     from lm_eval.api.instance import Instance
     from lm_eval.models.openai_completions import LocalCompletionsAPI

@@ -36,7 +36,7 @@ def test_steering_by_the_models_own_hidden_state_adds_no_forward_call(llama, lm,
 def test_a_reward_trunk_runs_once_per_token(llama, lm, head, calls):
     """An ARM runs on the prompt and on each token but the last; RAD also on the first candidates."""
     reward = tiny_reward(llama, head)
-    with ForwardCounter(reward.network.trunk) as trunk:
+    with ForwardCounter(reward.prefix_encoder.trunk) as trunk:
         lm.generate(PROMPTS, reward.toward(5.0), max_new_tokens=6, top_k=5, seed=0)
     assert trunk.calls == calls
 
