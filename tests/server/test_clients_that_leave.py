@@ -51,7 +51,7 @@ def test_a_client_that_leaves_frees_its_rows(slow, stream):
                 assert next(answer.iter_lines()).startswith("data: ")
         else:
             with pytest.raises(httpx.ReadTimeout):
-                client.post("/v1/completions", json=fields, timeout=0.5)
+                client.post("/v1/completions", json=fields, timeout=httpx.Timeout(30, read=2))
     wait_until(lambda: words.written == 4)
     words.turns.release(20)  # the step that is running ends, and sees that the client left
     wait_until(lambda: scheduler.rows == 0)

@@ -26,7 +26,8 @@ from trimtab.server.searches import Searches
 from trimtab.server.server_settings import ServerSettings
 from trimtab.server.state import ServerState
 
-NO_TELEMETRY = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+TELEMETRY = ("tracing", "metrics", "logs", "operation_spans", "auto_configure")
+NO_TELEMETRY: dict[str, Any] = {"telemetry": dict.fromkeys(TELEMETRY, False)}  # an option of newer versions
 BODIES: dict[str, type[BaseModel]] = {"/v1/completions": CompletionRequest, "/v1/chat/completions": ChatRequest}
 STATUS_WORDS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -72,7 +73,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        telemetry=NO_TELEMETRY,  # newer versions would record faults with their messages, which quote requests
+        **NO_TELEMETRY,  # it would record faults with their messages, which quote requests
     )
     add_generation_routes(app, state)
     add_list_routes(app, state, served, shelf)

@@ -164,7 +164,7 @@ class Intake:
             judge=judge,
             steer=steer,
             logprobs=logprobs,
-            trace=body.trimtab.trace,
+            trace=body.trimtab is not None and body.trimtab.trace,
             include_usage=options is not None and options.include_usage,
             id=f"{'cmpl' if kind == 'text_completion' else 'chatcmpl'}-{secrets.token_hex(12)}",
             created=int(time.time()),

@@ -14,6 +14,7 @@ from trimtab.server.http import error_response
 from trimtab.server.logs import LOG, log_request
 from trimtab.server.metrics import Metrics
 
+LENGTH_DIGITS = 20  # of a header that says how long a body is; that many are beyond any limit
 OPEN_ROUTES = ("/health",)
 ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/v1/rewards", "/health", "/metrics")
 
@@ -77,11 +78,9 @@ class Gate:
                     code="invalid_api_key",
                     headers={"WWW-Authenticate": "Bearer"},
                 )
-        length = headers.get(b"content-length", b"0")
+        length = headers.get(b"content-length", b"0")[:LENGTH_DIGITS]
         if length.isdigit() and int(length) > self._max_body:
-            raise APIError(
-                413, f"got a body of {int(length)} bytes, expected at most {self._max_body}", code="body_too_large"
-            )
+            raise APIError(413, f"got a larger body, expected at most {self._max_body} bytes", code="body_too_large")
 
     def _limited(self, receive: Receive) -> Receive:
         read = 0
@@ -91,7 +90,7 @@ class Gate:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._max_body:
-                raise HTTPException(413, f"expected at most {self._max_body} bytes")
+                raise HTTPException(413, f"got a larger body, expected at most {self._max_body} bytes")
             return message
 
         return limited

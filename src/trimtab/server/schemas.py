@@ -138,7 +138,7 @@ class SamplingFields(Closed):
 
     model: str | None = Field(None, max_length=4 * MAX_NAME, description="The served model, or NAME+REWARD=BETA.")
     steer: Terms | None = Field(None, description="Registered rewards: a number β each, or an object.")
-    trimtab: TrimtabOptions = Field(default=TrimtabOptions(), description="What the response has besides.")
+    trimtab: TrimtabOptions | None = Field(None, description="What the response has besides.")
     best_of: int | None = Field(None, ge=1, le=MAX_COUNT, description="Drafts per prompt; needs best_of_reward.")
     best_of_reward: RankingTerms | None = Field(None, description="Return the drafts that these rewards rank best.")
     rewind: RewindFields | None = Field(None, description="Search the text; one prompt, n of 1.")
@@ -164,6 +164,7 @@ class CompletionRequest(SamplingFields):
     prompt: Prompts = Field(description="A text, token ids, or a list of either.")
     max_tokens: int | None = Field(16, ge=1, le=MAX_COUNT, description="Maximum number of new tokens.")
     logprobs: int | None = Field(None, ge=0, le=TEXT_LOGPROBS, description="Log-probabilities of so many candidates.")
+    echo: Literal[False] | None = Field(None, description="false only.")
     suffix: None = None
 
 
