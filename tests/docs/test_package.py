@@ -19,12 +19,7 @@ IN_THE_WHEEL = [
     "trimtab/judges/questions/harmlessness.toml",
     *(
         f"trimtab/rewards/bundled/{name}/{file}"
-        for name in (
-            *(f"sentiment{kind}" for kind in ("", "-ladder", "-rad", "-own")),
-            "toxicity",
-            "toxicity-rad",
-            "toxicity-own",
-        )
+        for name in (f"{task}{kind}" for task in ("sentiment", "toxicity") for kind in ("", "-ladder", "-rad", "-own"))
         for file in ("config.json", "reward.safetensors", "README.md")
     ),
 ]
