@@ -27,6 +27,23 @@ def test_the_cards_of_the_bundled_rewards_are_read_and_written_unchanged():
         assert json.loads(card.to_json()) == json.loads(text)
 
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def test_the_cards_of_the_bundled_rewards_have_hashes_of_their_data_and_say_when_they_were_taken():
+    hashes: dict[str, set[object]] = {}
+    for card in bundled_rewards().values():
+        for role in ("data", "held_out"):
+            digest = card.provenance[f"{role}_sha256"]
+            assert SHA256.fullmatch(str(digest))
+            hashes.setdefault(str(card.provenance[role]), set()).add(digest)
+        note = str(card.provenance["data_hashes"])
+        assert "taken after training" in note
+        assert f"{card.provenance['texts']} texts" in note
+        assert f"{card.quality['texts']} held-out texts" in note
+    assert {name: len(found) for name, found in hashes.items()} == dict.fromkeys(hashes, 1)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

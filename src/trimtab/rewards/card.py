@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from trimtab.checking import checked, shown
 from trimtab.data.files import shown_path
@@ -10,8 +10,11 @@ from trimtab.data.hub import reason_of
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import is_file
 from trimtab.data.visible import legible
-from trimtab.errors import CorruptReward, InvalidData, InvalidSetting, RewardMismatch, UnknownAttribute
-from trimtab.rewards.heads import head_kind
+from trimtab.errors import CorruptReward, InvalidData, InvalidPrompt, InvalidSetting, RewardMismatch, UnknownAttribute
+from trimtab.rewards.heads import head_class, head_kind
+
+if TYPE_CHECKING:
+    from trimtab.models.codec import TextCodec
 
 CARD_FILE = "config.json"
 WEIGHTS_FILE = "reward.safetensors"
@@ -163,6 +166,40 @@ class RewardCard:
                 f"the language model has {fingerprint}; train a reward for that model: "
                 "trimtab train labels --base MODEL"
             )
+
+    def check_candidates(self, name: str, k: int | None) -> None:
+        """Check that the head can score that many candidates per step. This imports torch.
+
+        Args:
+            name: the reward's name, for the message.
+            k: how many; None for the whole vocabulary.
+
+        Raises:
+            InvalidSetting: k is more than the head's limit.
+        """
+        limit = head_class(self.head).max_candidates
+        if limit is not None and (k is None or k > limit):
+            raise InvalidSetting(f"got top_k={shown(k)}, expected 1 to {limit}: {name!r} runs every candidate")
+
+    def encode(self, codec: "TextCodec", text: str) -> list[int]:
+        """Token ids of a text to score, without special tokens; the network adds BOS.
+
+        Args:
+            codec: of the base.
+            text: the text.
+
+        Raises:
+            InvalidPrompt: the text is empty or longer than the context.
+        """
+        ids, room = codec.encode_text(text), codec.context_length - self.extra_tokens
+        if not 1 <= len(ids) <= room:
+            raise InvalidPrompt(f"got a text of {len(ids)} tokens, expected 1 to {room}: {shown(text)}")
+        return ids
+
+    @property
+    def extra_tokens(self) -> int:
+        """1 if BOS is put before a text, else 0."""
+        return int(self.bos_token_id is not None)
 
     def as_dict(self) -> dict[str, object]:
         """The fields of config.json; what only a ladder has is left out of the others."""
