@@ -7,18 +7,23 @@ from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import LAST, KVCache, Reader
-from trimtab.models.layers import remove_final_norm, share_first_layers
+from trimtab.models.layers import find_layers, remove_final_norm, share_first_layers
 from trimtab.models.masks import causal_columns
+from trimtab.models.quantized import is_quantized
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.ladder import Ladder
+
+ROUTER = "router"
+UNTRAINED_TRUNKS = "ladder or frozen"  # what takes a base as it is
 
 
 class EncodedTexts(NamedTuple):
@@ -138,7 +143,8 @@ def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
     A trunk that is not trained shares the base's tensors.
 
     Raises:
-        InvalidSetting: more layers than the base has, or a rank above its hidden size.
+        InvalidSetting: more layers than the base has, a rank above its hidden size, or a base that is quantized and
+            takes no adapters.
     """
     if card.layers > base.layers:
         raise InvalidSetting(f"got layers={card.layers}, expected at most the {base.layers} of {base.name}")
@@ -148,7 +154,7 @@ def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
     if card.trunk == "ladder" and card.layers < base.layers:
         remove_final_norm(trunk)  # the steered model, which has more layers, gives the bare state of this depth
     if card.trunk == "full":
-        return copy.deepcopy(trunk).requires_grad_(True)
+        return _trainable_copy(trunk)
     return _with_adapters(trunk, card) if card.trunk == "lora" else trunk
 
 
@@ -177,19 +183,37 @@ def merge_adapters(trunk: PreTrainedModel) -> PreTrainedModel:
 
 
 def linear_names(trunk: PreTrainedModel) -> list[str]:
-    """The last part of the name of every linear map in the trunk's layers, GPT-2's Conv1D among them."""
-    kinds = {"Linear", "Conv1D"}
-    return sorted({name.rsplit(".", 1)[-1] for name, part in trunk.named_modules() if type(part).__name__ in kinds})
+    """The last part of the name of every linear map in the trunk's layers, GPT-2's Conv1D among them.
+
+    Routers of experts are left out: some are linear maps that return more than a tensor.
+    """
+    parts = find_layers(trunk).named_modules()
+    found = [name for name, part in parts if isinstance(part, nn.Linear | Conv1D)]
+    return sorted({name.rsplit(".", 1)[-1] for name in found} - {ROUTER})
+
+
+def _trainable_copy(trunk: PreTrainedModel) -> PreTrainedModel:
+    if is_quantized(trunk):
+        raise InvalidSetting(
+            f"got a trunk to train whole, but {type(trunk).__name__} is quantized; use another: {UNTRAINED_TRUNKS}"
+        )
+    return copy.deepcopy(trunk).requires_grad_(True)
 
 
 def _with_adapters(trunk: PreTrainedModel, card: RewardCard) -> PreTrainedModel:
     from peft import LoraConfig, inject_adapter_in_model  # a third of a second, which unsteered text does not need
 
-    kinds = {type(part).__name__ for part in trunk.modules()}
+    names = linear_names(trunk)
+    if not names:
+        raise InvalidSetting(
+            f"got a LoRA on {type(trunk).__name__}, which has no linear map that an adapter can change (is it "
+            f"quantized?); use another trunk: {UNTRAINED_TRUNKS}"
+        )
     adapters = LoraConfig(
         r=card.lora_rank,
         lora_alpha=card.lora_alpha,
-        target_modules=linear_names(trunk),
-        fan_in_fan_out="Conv1D" in kinds,  # GPT-2 stores its linear maps transposed
+        target_modules=names,
+        fan_in_fan_out=any(isinstance(part, Conv1D) for part in trunk.modules()),  # GPT-2 stores its maps transposed
     )
-    return inject_adapter_in_model(adapters, trunk)
+    inject_adapter_in_model(adapters, find_layers(trunk))  # given a whole model, peft moves adapters into experts
+    return trunk
