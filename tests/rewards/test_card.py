@@ -27,6 +27,29 @@ def test_the_cards_of_the_bundled_rewards_are_read_and_written_unchanged():
         assert json.loads(card.to_json()) == json.loads(text)
 
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
+HASHED_LATER = ("sentiment", "sentiment-own", "sentiment-rad", "toxicity", "toxicity-own", "toxicity-rad")
+
+
+def test_the_cards_of_the_bundled_rewards_have_hashes_of_their_data():
+    hashes: dict[str, set[object]] = {}
+    for card in bundled_rewards().values():
+        for role in ("data", "held_out"):
+            digest = card.provenance[f"{role}_sha256"]
+            assert SHA256.fullmatch(str(digest))
+            hashes.setdefault(str(card.provenance[role]).rpartition("/")[2], set()).add(digest)
+    assert {name: len(found) for name, found in hashes.items()} == dict.fromkeys(hashes, 1)
+
+
+@pytest.mark.parametrize("name", HASHED_LATER)
+def test_a_card_whose_hashes_were_taken_later_says_so_and_what_agreed(name):
+    card = bundled_rewards()[name]
+    note = str(card.provenance["data_hashes"])
+    assert "taken after training" in note
+    assert f"{card.provenance['texts']} texts" in note
+    assert f"{card.quality['texts']} held-out texts" in note
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
