@@ -167,6 +167,18 @@ def test_a_checkpoint_with_an_infinite_norm_of_a_gradient_is_whole(finished):
     path.write_text(whole, encoding="utf-8")
 
 
+@pytest.mark.parametrize("step", [4, "x", None])
+def test_a_checkpoint_whose_state_is_of_another_step_is_damaged(finished, step):
+    path = finished.checkpoints / "checkpoint-8" / "trainer_state.json"
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(json.dumps({**json.loads(whole), "global_step": step}), encoding="utf-8")
+    try:
+        with pytest.raises(errors.CorruptCheckpoint, match=r"checkpoint-8.*is of step .*; remove it"):
+            finished.resume()
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
 def test_final_metrics_of_a_run_killed_behind_them_are_removed(finished):
     finished.resume()
     before = finished.metrics.read_text(encoding="utf-8")

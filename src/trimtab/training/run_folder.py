@@ -9,7 +9,7 @@ from typing import final
 
 from filelock import FileLock, Timeout
 
-from trimtab.checking import checked
+from trimtab.checking import checked, shown
 from trimtab.data.differences import differences
 from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
@@ -158,7 +158,9 @@ class RunFolder:
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Read every file of a checkpoint. Weights are checked by their hash, pickles by the sums of their archive alone.
+    """Read every file of a checkpoint.
+
+    Weights are checked by their hash, pickles by the sums of their archive alone, the Trainer's state by its step.
 
     Raises:
         CorruptCheckpoint: a file is missing or damaged.
@@ -171,7 +173,11 @@ def check_checkpoint(folder: Path) -> None:
         read_sealed(folder / WEIGHTS_FILE)
         for path in (folder / "optimizer.pt", folder / "scheduler.pt", *folder.glob("rng_state*.pth")):
             _check_archive(path)
-        TrainerState.load_from_json(str(folder / STATE_FILE))  # its JSON may hold an infinite norm of a gradient
+        state = TrainerState.load_from_json(
+            str(folder / STATE_FILE)
+        )  # its JSON may hold an infinite norm of a gradient
+        if state.global_step != _step(folder):
+            raise ValueError(f"its {STATE_FILE} is of step {shown(state.global_step)}")
     except (OSError, CorruptReward, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise CorruptCheckpoint(
             f"cannot read the checkpoint {str(folder)!r} ({reason_of(error)}); remove it to resume from the one before"
