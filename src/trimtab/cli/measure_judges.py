@@ -6,9 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from trimtab.cli.console import legible, report_faults
+from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import TextColumn
 
 
+@expands
 def judges(
     data: Annotated[str, typer.Option(help="Table or Hub data set of texts with scores or labels from 0 to 1.")],
     judge: Annotated[

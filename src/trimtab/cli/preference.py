@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import Force
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 TEMPLATE = "{prompt}\n\n{answer}"
 
 
+@expands
 def preference(
     data: Annotated[
         list[str],
