@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Bool, Int
@@ -13,12 +13,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.errors import UnsupportedModel
+from trimtab.models.architecture import check_architecture
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.fingerprints import exact_fingerprint, rounded_fingerprint, sample_fingerprint
 from trimtab.models.layers import find_final_norm, find_layers
 from trimtab.models.text_fingerprint import text_fingerprint
 
-REWINDABLE_ATTENTION = {"full_attention", "sliding_attention"}
 FINGERPRINT_ROWS = 64
 NO_SETTINGS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}  # of a config
 NOISE = 1e-3  # of the largest logit: more than kernels and experts differ by in float32, less than attention does
@@ -178,21 +178,10 @@ class FrozenLM:
 
 
 def check_rewindable(model: PreTrainedModel) -> None:
-    """Refuse an architecture whose KV cache cannot be cropped and re-ordered."""
-    config: Any = model.config
-    if config.is_encoder_decoder:
-        raise UnsupportedModel(
-            f"got {type(model).__name__}, an encoder-decoder; expected a decoder-only language model"
-        )
+    """Refuse a model whose KV cache cannot be cropped and re-ordered, or that has no language-model head."""
+    check_architecture(type(model), model.config)
     if model.get_output_embeddings() is None:
         raise UnsupportedModel(f"got {type(model).__name__}, expected a model with a language-model head")
-    kinds = set(getattr(config, "layer_types", None) or ()) - REWINDABLE_ATTENTION
-    if kinds or getattr(model, "_is_stateful", False):
-        found = ", ".join(sorted(kinds)) or "a recurrent state"
-        raise UnsupportedModel(
-            f"got {type(model).__name__} with {found}; expected only {', '.join(sorted(REWINDABLE_ATTENTION))}, "
-            "because a state that cannot be cropped cannot be steered back"
-        )
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab.checking import shown
 from trimtab.data.hub import HubFault, fetch, reason_of, suggestion
 from trimtab.data.json_text import parse_json
-from trimtab.errors import InvalidData, InvalidSetting, ModelNotFound, out_of_memory
+from trimtab.errors import InvalidData, InvalidSetting, ModelNotFound, UnsupportedModel, out_of_memory
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.gguf_file import converted
 
@@ -69,7 +69,7 @@ def load_frozen_lm(
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
-        UnsupportedModel: it loads, but its KV cache cannot be rewound.
+        UnsupportedModel: its KV cache cannot be rewound, as its config tells, or it is an encoder.
         InvalidSetting: torch cannot use the device, or cannot compute in the dtype there.
     """
     name = os.fspath(name)
@@ -77,9 +77,13 @@ def load_frozen_lm(
     place = check_device(device, dtype)
     folder = find_model(name, weights=True)
 
+    from trimtab.models.architecture import check_folder_architecture
     from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.models.weight_files import check_weight_files
 
     with quiet_transformers(), faults_of(name):
+        check_folder_architecture(folder)
+        check_weight_files(folder)
         model = _load_weights(folder, place, dtype)
     return FrozenLM(model, codec.tokenizer, name)
 
@@ -138,7 +142,7 @@ def faults_of(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except ModelNotFound:
+    except (ModelNotFound, UnsupportedModel):
         raise
     except Exception as error:
         if out_of_memory(error):
