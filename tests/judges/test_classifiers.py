@@ -1,5 +1,6 @@
 """Classifiers of other libraries as judges, each against its library asked directly."""
 
+import json
 import shutil
 
 import pytest
@@ -126,9 +127,12 @@ def test_damaged_weights_are_refused_without_a_foreign_error(classifier, tmp_pat
 
 
 def test_a_language_model_is_no_classifier(llama, tmp_path, capfd):
-    """Its classification head would be random."""
+    """Its classification head would be random. Its config names no class here, so that the loader must find it."""
     llama.model.save_pretrained(tmp_path)
     llama.tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del config["architectures"]
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     capfd.readouterr()
     with pytest.raises(InvalidSetting, match="it is no classifier: 1 of the weights are missing"):
         load_judge(str(tmp_path))

@@ -12,6 +12,7 @@ from trimtab.data.files import shown_path
 from trimtab.data.hub import fetch, reason_of
 from trimtab.data.visible import legible
 from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.judges.classifier_config import check_classifier_config
 from trimtab.judges.text_judges import TextJudge
 
 BATCH_SIZE = 32
@@ -70,7 +71,9 @@ def text_classification(spec: str, model: str, label: str | None, words: Sequenc
     """
     try:
         with quiet_loading():
-            classifier = _pipeline(model if Path(model).is_dir() else str(fetch(model, FILES)))
+            folder = Path(model) if Path(model).is_dir() else fetch(model, FILES)
+            check_classifier_config(folder)
+            classifier = _pipeline(str(folder))
     except Exception as error:  # a damaged folder may raise any error of transformers or of safetensors
         raise InvalidSetting(
             f"got the judge {shown_path(spec)}, expected vader, profanity, onnx:FOLDER, reward:NAME, or a "

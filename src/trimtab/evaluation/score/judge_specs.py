@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from trimtab.errors import InvalidSetting
+from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.judges.classifier_config import check_classifier_config
 from trimtab.rewards import registry
 from trimtab.rewards.card import RewardCard, read_card
 from trimtab.steering.notation import parse_reward
@@ -13,7 +14,6 @@ from trimtab.steering.notation import parse_reward
 LIBRARIES = {"vader": "vaderSentiment", "profanity": "profanity_check"}  # by the judge that needs it
 EXTRA = "pip install 'trimtab[judges]'"
 EXPECTED = "expected vader, profanity, onnx:FOLDER, reward:NAME, or a text-classification model's folder or Hub id"
-MODEL_FILE = "config.json"
 
 
 def check_judges(specs: Sequence[str]) -> None:
@@ -78,10 +78,14 @@ def _check_onnx(spec: str, folder: Path) -> None:
 
 
 def _check_classifier(spec: str, model: str) -> None:
-    """A folder has a config.json; anything else must be the form of a Hub id."""
+    """A folder has a classifier's config; anything else must be the form of a Hub id."""
     folder = Path(model)
-    if folder.is_dir() and not (folder / MODEL_FILE).is_file():
-        raise InvalidSetting(f"got the judge {spec!r}, {EXPECTED}; the folder has no {MODEL_FILE}")
+    if folder.is_dir():
+        try:
+            check_classifier_config(folder)
+        except InvalidData as error:
+            raise InvalidSetting(f"got the judge {spec!r}, {EXPECTED} ({error})") from error
+        return
     is_hub_id = bool(model) and model.count("/") <= 1 and all(c.isalnum() or c in "-_./" for c in model)
-    if not folder.is_dir() and (folder.exists() or not is_hub_id or model.startswith((".", "/"))):
+    if folder.exists() or not is_hub_id or model.startswith((".", "/")):
         raise InvalidSetting(f"got the judge {spec!r}, {EXPECTED}; there is no such folder")
