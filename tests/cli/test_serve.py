@@ -44,6 +44,12 @@ def test_misfits_are_refused_before_weights_load(trimtab, words, expected, monke
     assert done.stderr.count("\n") == 1
 
 
+def test_a_reward_of_another_tokenizer_is_refused_before_weights_load(trimtab, place, monkeypatch):
+    monkeypatch.setattr("trimtab.cli.serve.load_language_model", None)
+    done = trimtab("serve", "--model", place / "lm", "--reward", "sentiment", check=False)
+    assert (done.status, "trained for the tokenizer" in done.stderr) == (1, True)
+
+
 def test_a_port_in_use_is_named(trimtab, monkeypatch):
     monkeypatch.setattr("trimtab.cli.serve.load_language_model", None)
     with socket.socket() as taken:

@@ -55,6 +55,8 @@ def serve(
     places = parse_places(reward) if reward else None
     check_places(places or [])
     served, key = public_name(model, served_name), key_of(api_key)
+    if places:
+        check_rewards(model, places)
 
     from trimtab.server.listening import bind, log_to_stderr, serve_on
 
@@ -78,6 +80,22 @@ def check_extra() -> None:
         raise InvalidSetting(
             f"got no package {missing[0]}, expected the extra of the server: pip install 'trimtab[server]'"
         )
+
+
+def check_rewards(model: str, places: list[RewardPlace]) -> None:
+    """Refuse rewards that are damaged, or made for another tokenizer, before the model's weights load.
+
+    Raises:
+        ModelNotFound: there is no such model.
+        RewardMismatch, CorruptReward: of a reward.
+    """
+    from trimtab.models.loading import load_codec
+    from trimtab.rewards.registry import check_reward
+
+    with loading(model):
+        fingerprint = load_codec(model).fingerprint
+        for place in places:
+            check_reward(place.source, fingerprint)
 
 
 def key_of(option: str | None) -> str | None:

@@ -18,6 +18,8 @@ CASES: list[Case] = [
     *refused_values(SERVE, "--served-name", ("", "a+b")),
     *refused_values(SERVE, "--cors-origin", ("", "*", "example.org", "ftp://example.org")),
     *refused_values(SERVE, "--dtype", ("", "float16", "int8")),
-    refused(*SERVE, "--reward", "kind=rewards/v"),
+    refused(*SERVE, "--reward", "kind=rewards/v"),  # twice the same name
+    refused(*SERVE, "--reward", "sentiment"),  # of another tokenizer
+    refused(*SERVE, "--reward", "damaged=broken_rewards/one_flipped"),
     *refused_tails(SERVE, ("--nonsense",), ("extra",)),
 ]
