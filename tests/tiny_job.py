@@ -36,7 +36,7 @@ def json_rows(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def run_job(lm, source, target, job=JOB, batch_size=2, reward=None, **options):
+def run_job(lm, source, target, job=JOB, batch_size=2, reward=None, replace=False, **options):
     """Continue a file of prompts, steered by a tiny reward; returns the faults."""
     steer = (reward or tiny_reward(lm.base, "q")).toward(2.0)
     about = provenance(lm.engine, steer)
@@ -44,7 +44,9 @@ def run_job(lm, source, target, job=JOB, batch_size=2, reward=None, **options):
     def write(batch):
         return jobs.write_prompts(lm, batch, steer, job)
 
-    return jobs.run_file(lm, source, FileTarget(target, source), write, job, batch_size, about=about, **options)
+    return jobs.run_file(
+        lm, source, FileTarget(target, source, replace), write, job, batch_size, about=about, **options
+    )
 
 
 def rewind_job(**changes):

@@ -1,5 +1,6 @@
 """`trimtab evaluate` on a tiny language model in a folder."""
 
+import contextlib
 import json
 import shutil
 
@@ -209,6 +210,9 @@ BAD = [
     (["--max-new-tokens", "-3"], "--max-new-tokens -3"),
     (["--format", "gif"], "expected one of png, svg, pdf"),
     (["--iterations", "0"], "--iterations 0"),
+    (["--top-k", "65"], "--top-k 65, expected at most the vocabulary size, 64"),
+    (["--rewind", "q", "--search-top-k", "65"], "--search-top-k 65, expected at most the vocabulary size, 64"),
+    (["--judge", "lm"], "no classifier, but a language model"),
     (["--judge", "vader"], "'vader' twice"),
     (["--judge", "onnx:/nowhere"], "one .onnx file"),
     (["--judge", "./nowhere"], "no such folder"),
@@ -232,7 +236,7 @@ def without_weights(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("words", "match"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_bad_values_are_refused_before_weights_load(place, tmp_path, without_weights, words, match):
-    with pytest.raises(TrimtabError, match=match):
+    with contextlib.chdir(place), pytest.raises(TrimtabError, match=match):
         sentiment(place, tmp_path / "run", *words)
     assert not (tmp_path / "run").exists()
 
@@ -284,7 +288,7 @@ def test_preference_replaces_no_file_and_no_input(place, tmp_path, without_weigh
     [
         (["--template", "{prompt}"], "answer"),
         (["--template", "{x}{answer}"], "template"),
-        (["--limit", "0"], "limit=0"),
+        (["--limit", "0"], "got --limit 0"),
         (["--reward", "nowhere/at-all"], "nowhere"),
     ],
 )
@@ -296,7 +300,7 @@ def test_bad_values_of_preference_are_refused_before_weights_load(place, without
 def test_bad_values_of_judges_are_refused(place, tmp_path):
     words = ["judges", "--data", place / "labelled.jsonl", "--judge"]
     for more, match in (
-        (["vader", "--limit", "0"], "limit=0"),
+        (["vader", "--limit", "0"], "got --limit 0"),
         (["vadr"], "mean 'vader'"),
         (["vader", "--task", "x"], "task"),
     ):

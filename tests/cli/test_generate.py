@@ -82,6 +82,21 @@ def test_an_interrupted_file_resumes_and_bad_lines_are_named(generate, tmp_path)
     assert target.read_text(encoding="utf-8") == whole
 
 
+def test_an_output_of_another_origin_or_of_other_settings_is_replaced_by_force_only(generate, tmp_path):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"prompt": "w1 w2"}\n', encoding="utf-8")
+    target.write_text("mine\n", encoding="utf-8")
+    files = ["--input", source, "--output", target]
+    done = generate(*files, check=False)
+    assert (done.status, "--force" in done.stderr, target.read_text(encoding="utf-8")) == (1, True, "mine\n")
+    generate(*files, "--force")
+    done = generate(*files, "--top-k", 3, check=False)
+    assert (done.status, "other settings" in done.stderr, "--force" in done.stderr) == (1, True, True)
+    generate(*files, "--top-k", 3, "--force")
+    (row,) = json_lines(target.read_text(encoding="utf-8"))
+    assert row["text"] == json_lines(generate("w1 w2", "--top-k", 3, "--json").stdout)[0]["text"]
+
+
 def test_an_output_that_cannot_be_written_is_named(generate, tmp_path):
     source = tmp_path / "in.jsonl"
     source.write_text('{"prompt": "w1"}\n', encoding="utf-8")
@@ -172,6 +187,7 @@ def test_the_trace_is_printed_as_a_table(generate):
         (["w1", "--steer", "{teacher}:nothing=+2"], "nothing"),
         (["w1", "--steer", "{teacher}=+2", "--method", "arm"], "expected 'rad'"),
         (["w1", "--top-k", "65"], "vocabulary"),
+        (["w1", "--steer", "{teacher}=+2", "--top-k", "0"], "runs every candidate"),
         (["w1", "--chat"], "no chat template"),
         (["w1 " * 70], "tokens"),
         ([""], "empty prompt"),
@@ -193,6 +209,29 @@ def test_what_cannot_be_written_is_refused_before_the_weights_load(generate, tea
     assert message in done.stderr
     assert done.stderr.startswith("trimtab: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "prompts", "message"),
+    [
+        ('{"line": true, "sample": 0}\n', '{"prompt": "w1"}\n', "is damaged: line 1: 'line' is True"),
+        ("", '{"prompt": "w2"}\n', "answers other prompts"),
+    ],
+)
+def test_rows_that_cannot_be_resumed_are_refused_before_the_weights_load(
+    generate, tmp_path, monkeypatch, rows, prompts, message
+):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"prompt": "w1"}\n', encoding="utf-8")
+    files = ["--input", source, "--output", target]
+    generate(*files)
+    whole = rows + target.read_text(encoding="utf-8") + '{"line": '  # and a torn line, which is no fault
+    target.write_text(whole, encoding="utf-8")
+    source.write_text(prompts, encoding="utf-8")
+    monkeypatch.setattr("trimtab.models.loading._load_weights", lambda *given: pytest.fail("the weights were loaded"))
+    done = generate(*files, check=False)
+    assert (done.status, target.read_text(encoding="utf-8")) == (1, whole)
+    assert message in done.stderr
 
 
 def test_only_the_first_bad_lines_are_printed(generate, tmp_path):

@@ -90,6 +90,8 @@ def test_an_interrupted_file_resumes_with_the_same_rows(rewind, tmp_path):
     assert rows() == whole
     done = rewind(*files, "--top-k", 9, check=False)
     assert (done.status, "other settings" in done.stderr) == (1, True)
+    rewind(*files, "--top-k", 9, "--force", check=False)
+    assert {row["provenance"]["job"]["settings"]["top_k"] for row in rows()} == {9}
 
 
 def test_the_text_of_a_search_is_shown_though_the_page_cannot_be_written(rewind, tmp_path, monkeypatch):
@@ -201,6 +203,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_weights(rewind, no_weig
     ("words", "expected"),
     [
         (["w1", "--iterations", 0], "iterations"),
+        (["w1", "--top-k", 65], "--top-k 65, expected at most the vocabulary size, 64"),
         (["w1", "--min-value", "nan"], "--min-value nan"),
         (["w1", "--max-seconds", "nan"], "--max-seconds nan"),
         (["w1", "--judge", "nonsense"], "judge"),

@@ -100,6 +100,7 @@ def test_odd_rows_are_named_faults(score, tmp_path):
         (["--input", "nowhere.jsonl"], "no such file"),
         (["--text", "w1", "--method", "nonsense"], "method"),
         (["--text", "w1", "--method", "arm"], "expected 'rad'"),
+        (["--text", "w1 " * 70], "got a text of 70 tokens"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_weights(score, monkeypatch, words, expected):

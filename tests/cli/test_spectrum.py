@@ -36,6 +36,7 @@ def test_ranks_are_printed_and_written(trimtab, place, words):
         (["--prefixes", 0], "--prefixes 0"),
         (["--prefixes", 10_000], "10000 prefixes"),
         (["--tokens", -3], "--tokens -3"),
+        (["--prefixes", 4, "--tokens", 65], "the vocabulary's 64"),
         (["--seed", -1], "--seed -1"),
         (["--attribute", "nothing"], "nothing"),
         (["--format", "gif"], "png, svg, pdf"),

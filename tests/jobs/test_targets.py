@@ -102,6 +102,38 @@ def test_a_file_of_another_origin_is_refused_and_stays(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["notes.jsonl"]
 
 
+@pytest.mark.parametrize("settings", [None, "my notes", '{"job": {"kind": "generate", "model": "other"}}'])
+def test_a_file_of_any_origin_is_written_again_if_it_may_be_replaced(lm, source, tmp_path, settings):
+    target, fresh = tmp_path / "out.jsonl", tmp_path / "fresh.jsonl"
+    target.write_text("mine\n", encoding="utf-8")
+    if settings is not None:
+        settings_path(target).write_text(settings, encoding="utf-8")
+    run_job(lm, source, target, replace=True)
+    run_job(lm, source, fresh)
+    assert json_rows(target) == json_rows(fresh)
+    assert settings_path(target).read_bytes() == settings_path(fresh).read_bytes()
+
+
+def test_a_file_that_may_be_replaced_stays_until_it_is_claimed_and_resumes_nothing(lm, source, tmp_path):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    before = target.read_bytes()
+    forced = FileTarget(target, source, replace=True)
+    forced.check_job(replace(JOB, trace=True))
+    assert target.read_bytes() == before
+    with forced.claimed(SETTINGS):
+        assert forced.finished(2, {1: {}, 2: {}}) == set()
+
+
+@pytest.mark.parametrize("name", ["/dev/full", "folder", "in.jsonl"])
+def test_devices_folders_and_the_input_are_never_replaced(source, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    before = source.read_bytes()
+    with pytest.raises(errors.InvalidOutput, match=r"got --output .*, expected"):
+        FileTarget(tmp_path / name, source, replace=True)
+    assert source.read_bytes() == before
+
+
 def test_a_pipe_receives_the_rows(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -35,10 +35,11 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The command line, printable and cut."""
+        """The command line and what it reads, printable and cut."""
         text = shlex.join(word if len(word) <= 60 else f"{word[:20]}…({len(word)})" for word in self.words)
         before = "".join(f"{name}={value} " for name, value in self.env.items())
-        shown = (before + text).encode("unicode_escape").decode()
+        after = f" < {self.stdin[:20]}" if self.stdin else ""
+        shown = (before + text + after).encode("unicode_escape").decode()
         return shown if len(shown) <= SHOWN * 2 else shown[: SHOWN * 2] + "…"
 
 

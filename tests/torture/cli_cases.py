@@ -27,8 +27,6 @@ TABLES = {
     "top": top,
     "edited": edited,
 }
-PROMPT = ("generate", "edited")  # tables whose refusals come before weights, or say why not; the others are counted
-
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a copy of the world is made faster in memory
 
 
@@ -99,8 +97,8 @@ def run_case(table: str, case: Case, folder: Path, before: dict[str, str], serve
         ended = run_alone(list(case.words), folder, case.env, case.limit, case.stdin)
     else:
         ended = server.run(folder, case.limit, argv=list(case.words), stdin=case.stdin)
-    late = late_faults(case, ended) if table in PROMPT else []
-    return Result(case.name, table, case.why, ended, [*faults_of(case, ended, folder, before), *late])
+    faults = [*faults_of(case, ended, folder, before), *late_faults(case, ended)]
+    return Result(case.name, table, case.why, ended, faults)
 
 
 def show(result: Result) -> None:

@@ -12,6 +12,7 @@ from trimtab.cli.options import (
     BatchInvariant,
     Chat,
     DtypeOption,
+    Force,
     Method,
     Model,
     PrintJson,
@@ -59,6 +60,7 @@ def generate(
     as_json: PrintJson = False,
     source: Source = None,
     target: Target = None,
+    force: Force = False,
     batch_size: Annotated[int, typer.Option(help="Prompts of --input in one batch.")] = 16,
 ) -> None:
     """Continue prompts with a frozen language model, steered by rewards.
@@ -77,26 +79,28 @@ def generate(
         head_of_method(method)
     for text in steer or []:
         parse_steer(text)
-    check_sources(prompts, source, target, batch_size)
+    check_sources(prompts, source, target, batch_size, force)
     with loading(model):
         codec = check_prompts(prompts, chat, system, model, steer or [], method, source)
         sampling.check_vocabulary(len(codec.tokenizer))
 
         from trimtab.jobs import Job, write_prompts
-        from trimtab.rewards.registry import load_steers
+        from trimtab.rewards.registry import check_candidates, load_steers
+
+        check_candidates(steer or [], method, sampling.top_k)
 
     job = Job(
         model=model,
         dtype=dtype,
         steer=tuple(steer or ()),
         method=method,
-        sampling=replace(sampling, seed=resolve_seed(sampling.seed, target)),
+        sampling=replace(sampling, seed=resolve_seed(sampling.seed, None if force else target)),
         chat=chat,
         system=system,
         batch_invariant=batch_invariant,
         trace=trace,
     )
-    check_resume(target, job)
+    check_resume(source, target, codec, job, force)
     lm = load_language_model(model, dtype, batch_invariant)
     steering = None
     if steer:
@@ -104,7 +108,7 @@ def generate(
             steering = load_steers(steer, method, lm.base)
     if source is not None and target is not None:
         write = partial(write_prompts, lm, steer=steering, job=job)
-        run_with_progress(lm, source, target, write, job, batch_size, steering)
+        run_with_progress(lm, source, target, write, job, batch_size, steering, force=force)
     elif stream:
         print_stream(lm, prompts or [], steering, job)
     else:

@@ -39,7 +39,10 @@ Source = Annotated[
 ]
 Target = Annotated[
     Path | None,
-    typer.Option("--output", help="Write JSON lines to this file, or to - (standard output). Runs into a file resume."),
+    typer.Option(
+        "--output",
+        help="Write JSON lines to this file, or to - (standard output). Runs into a file resume, without --force.",
+    ),
 ]
 Stop = Annotated[list[str] | None, typer.Option(help="End a text at this string. Repeat for several.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text. Default: a new one.")]

@@ -8,6 +8,7 @@ from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeGuard
 
     from trimtab.jobs import Job, NumberedPrompt, RewindJob
     from trimtab.judges.base import Judge
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
     from trimtab.steering.steer import Steer
 
 
-def check_sources(prompts: list[str] | None, source: Path | None, target: Path | None, batch_size: int = 1) -> None:
+def check_sources(
+    prompts: list[str] | None, source: Path | None, target: Path | None, batch_size: int = 1, force: bool = False
+) -> None:
     """Refuse what cannot be continued before any model is loaded.
+
+    Args:
+        prompts, source, target, batch_size: as typed.
+        force: whether what --output holds is replaced.
 
     Raises:
         InvalidSetting: neither or both of prompts and --input, one of --input and --output, or a batch below 1.
@@ -38,17 +45,17 @@ def check_sources(prompts: list[str] | None, source: Path | None, target: Path |
     if "" in (prompts or []):
         raise InvalidPrompt("got an empty prompt, expected text to continue")
     if source is not None and target is not None:
-        check_files(source, target)
+        check_files(source, target, force)
 
 
-def check_files(source: Path, target: Path) -> None:
+def check_files(source: Path, target: Path, force: bool) -> None:
     """Refuse an input that is not there, and an output that cannot be written. Errors as in `check_sources`."""
     from trimtab.data.jsonlines import STANDARD_STREAM, check_input
     from trimtab.jobs.target_path import check_target_path, is_pipe
 
     check_input(source)
     if str(target) != STANDARD_STREAM and not is_pipe(target):
-        check_target_path(target, source)
+        check_target_path(target, source, force)
 
 
 def check_prompts(
@@ -81,18 +88,37 @@ def check_prompts(
     return codec
 
 
-def check_resume(target: Path | None, job: "Job | RewindJob") -> None:
-    """Refuse an --output that other settings wrote, before any weights load.
+def check_resume(
+    source: Path | None, target: Path | None, codec: "TokenizerCodec", job: "Job | RewindJob", force: bool
+) -> None:
+    """Refuse an --output that cannot be resumed, before any weights load; not with --force.
+
+    Standard input and pipes are not compared with it, because they can be read only once.
 
     Raises:
-        InvalidData: it was written with other settings; the message says which.
+        InvalidData: it was written with other settings, is damaged, or answers other prompts than --input has.
     """
-    from trimtab.data.jsonlines import STANDARD_STREAM
-    from trimtab.jobs.target_path import is_pipe
+    from trimtab.jobs.prompts import usable_prompts
     from trimtab.jobs.targets import FileTarget
 
-    if target is not None and str(target) != STANDARD_STREAM and not is_pipe(target):
-        FileTarget(target).check_job(job)
+    if not resumes(target, force):
+        return
+    file, prompts = FileTarget(target), None
+    file.check_job(job)
+    if source is not None and source.is_file():
+        found, _ = usable_prompts(source, codec, job.chat, job.system)
+        prompts = {each.line: each.given for each in found}
+    file.check_rows(prompts)
+
+
+def resumes(target: Path | None, force: bool) -> "TypeGuard[Path]":
+    """Whether a run into a target resumes: it is a file with content, and there is no --force."""
+    from trimtab.data.jsonlines import STANDARD_STREAM
+    from trimtab.jobs.target_path import has_content, is_pipe
+
+    if target is None or force or str(target) == STANDARD_STREAM or is_pipe(target):
+        return False
+    return has_content(target)
 
 
 def resolve_seed(typed: int | None, target: Path | None) -> int:
@@ -111,6 +137,7 @@ def run_with_progress(
     batch_size: int,
     steer: "Steer | None",
     judge: "Judge | None" = None,
+    force: bool = False,
 ) -> None:
     """Continue a file of prompts. Bad lines are named at the end and make the exit status 1."""
     from trimtab.cli.console import error_console, first_faults
@@ -127,7 +154,7 @@ def run_with_progress(
     about = provenance(lm.engine, steer)
     if judge is not None:
         about["judge"] = description_of(judge)
-    with open_target(target, source) as rows, counting("prompts", error_console()) as progress:
+    with open_target(target, source, force) as rows, counting("prompts", error_console()) as progress:
         faults = run_file(lm, source, rows, write, job, batch_size, progress, check, about)
     if faults:
         named = first_faults(faults)

@@ -92,15 +92,16 @@ def search(
     A model with less than a few billion parameters judges itself poorly: measure it with `trimtab rewind calibrate`,
     or let a reward judge. Ctrl-C ends a search with the best draft so far.
     """
-    check_sources(prompts, source, target, batch_size)
+    check_sources(prompts, source, target, batch_size, outputs.force)
     outputs = outputs.checked(source)
     options.check(judging.name)
     with loading(options.model):
-        job = options.job(settings, budget, judging, target)
-    check_resume(target, job)
-    models = load(job, prompts or [], source, judging.judge is None)
+        job = options.job(settings, budget, judging, None if outputs.force else target)
+    codec = check_names(job, prompts or [], source)
+    check_resume(source, target, codec, job, outputs.force)
+    models = load(job, prompts or [], codec, judging.judge is None)
     if source is not None and target is not None:
-        search_file(source, target, job, batch_size, models)
+        search_file(source, target, job, batch_size, models, outputs.force)
     else:
         search_now(prompts or [], job, outputs, models)
 
@@ -121,7 +122,7 @@ def search_now(prompts: list[str], job: "RewindJob", outputs: Outputs, models: "
         write_page(results, outputs.html)
 
 
-def search_file(source: Path, target: Path, job: "RewindJob", batch_size: int, models: "Models") -> None:
+def search_file(source: Path, target: Path, job: "RewindJob", batch_size: int, models: "Models", force: bool) -> None:
     """Search a file of prompts."""
     from trimtab.jobs import describe_search, search_prompts
 
@@ -131,25 +132,43 @@ def search_file(source: Path, target: Path, job: "RewindJob", batch_size: int, m
         results = search_prompts(lm, batch, judge, steering, job)
         return [describe_search(prompt, result, job) for prompt, result in zip(batch, results, strict=True)]
 
-    run_with_progress(lm, source, target, write, job, batch_size, steering, judge)
+    run_with_progress(lm, source, target, write, job, batch_size, steering, judge, force)
 
 
-def load(job: "RewindJob", prompts: list[str], source: Path | None, unchosen: bool) -> "Models":
-    """Check what can be checked by the tokenizer and the cards, then load the models that a job names.
+def check_names(job: "RewindJob", prompts: list[str], source: Path | None) -> "TokenizerCodec":
+    """Check what the tokenizer and the cards of the rewards tell; returns the tokenizer.
 
     Args:
         job: the settings.
         prompts: from the command line.
         source: the file of prompts.
-        unchosen: whether the judge is the default, which is warned of.
+
+    Raises:
+        TrimtabError: something is wrong.
     """
-    from trimtab.judges.notation import early_judge
-    from trimtab.rewards.registry import load_steers
+    from trimtab.rewards.registry import check_candidates
     from trimtab.rewind.similarity import check_similarity
 
     with loading(job.model):
         check_similarity(job.similarity)
         codec = check_prompts(prompts, job.chat, job.system, job.model, job.steer, job.method, source)
+        job.settings.check_vocabulary(len(codec.tokenizer))
+        check_candidates(job.steer, job.method, job.settings.widest)
+    return codec
+
+
+def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen: bool) -> "Models":
+    """Check the judge, then load the models that a job names.
+
+    Args:
+        job: the settings.
+        prompts: from the command line.
+        codec: of the language model.
+        unchosen: whether the judge is the default, which is warned of.
+    """
+    from trimtab.judges.notation import early_judge
+    from trimtab.rewards.registry import load_steers
+
     with loading(f"the judge {job.judge}"):
         judge = early_judge(job.judge, codec, job.judge_chat, job.judge_soft)
     check_rooms(prompts, job, codec, judge)

@@ -1,6 +1,7 @@
 """`trimtab score`: print the rewards of texts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from trimtab.rewards.reward_model import RewardModel
 
 Candidate = tuple[str, Any, str | None]  # place, text, fault
+Encode = Callable[[str], list[int]]
 
 
 def score(
@@ -47,18 +49,16 @@ def score(
     Example: trimtab score --reward sentiment --text "What a day!" --text "What a mess."
     """
     check_texts(text, source)
-    columns = check_columns(reward, method)
+    name, columns = check_columns(reward, method)
     faults: list[str] = []
-    texts = usable_texts(numbered_texts(text or [], source), faults)
+    with loading(f"the reward {reward}"):
+        encode = encoder_of(name)
+    texts = usable_texts(numbered_texts(text or [], source), encode, faults)
     with loading(f"the reward {reward}"):
         model = load_scorer(reward, method)
     record = provenance_of(model) if as_json else {}
-    for place, given in texts:
-        try:
-            row = score_text(model, given, columns, prefixes)
-        except InvalidPrompt as error:
-            faults.append(f"{place}: {error}")
-            continue
+    for given in texts:
+        row = score_text(model, given, columns, prefixes)
         if as_json:
             print_json(row | {"provenance": record})
         else:
@@ -80,8 +80,8 @@ def check_texts(texts: list[str] | None, source: Path | None) -> None:
         check_input(source)
 
 
-def check_columns(reward: str, method: str | None) -> tuple[str, ...]:
-    """Return the attributes that were asked for, from the card of the reward alone.
+def check_columns(reward: str, method: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return the name of the reward and the attributes that were asked for, from its card alone.
 
     Raises:
         InvalidSetting, RewardNotFound, UnknownAttribute, CorruptReward: as in `trimtab.rewards.registry`.
@@ -89,9 +89,25 @@ def check_columns(reward: str, method: str | None) -> tuple[str, ...]:
     from trimtab.rewards.card import read_card
     from trimtab.rewards.registry import find_reward, name_by_method
 
-    name, attribute = parse_reward(reward)
-    card = read_card(find_reward(name_by_method(name, method)))
-    return card.attributes if attribute is None else (card.attributes[card.attribute_index(attribute)],)
+    typed, attribute = parse_reward(reward)
+    name = name_by_method(typed, method)
+    card = read_card(find_reward(name))
+    return name, card.attributes if attribute is None else (card.attributes[card.attribute_index(attribute)],)
+
+
+def encoder_of(reward: str) -> Encode:
+    """Return what gives the token ids of a text for a reward, by the tokenizer of its base; no weights are loaded.
+
+    Raises:
+        ModelNotFound: there is no such base.
+        RewardMismatch: the card does not say where it is.
+    """
+    from trimtab.models.loading import load_codec
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.registry import base_of, find_reward
+    from trimtab.rewards.scored_texts import encode_scored
+
+    return partial(encode_scored, read_card(find_reward(reward)), load_codec(base_of(reward)))
 
 
 def load_scorer(reward: str, method: str | None) -> "RewardModel":
@@ -119,23 +135,24 @@ def numbered_texts(texts: list[str], source: Path | None) -> Iterator[Candidate]
             yield f"line {line.number}", (line.row or {}).get("text"), fault
 
 
-def usable_texts(candidates: Iterator[Candidate], faults: list[str]) -> Iterator[tuple[str, str]]:
+def usable_texts(candidates: Iterator[Candidate], encode: Encode, faults: list[str]) -> Iterator[str]:
     """Return the texts that can be scored, read one by one. At least one is there: it is read now.
 
     Args:
         candidates: as `numbered_texts` yields them.
+        encode: as `encoder_of` returns it.
         faults: gets the faults of the others.
 
     Raises:
         InvalidData: there is none.
     """
 
-    def read() -> Iterator[tuple[str, str]]:
+    def read() -> Iterator[str]:
         for place, text, fault in candidates:
-            if fault := fault or fault_of(text):
+            if fault := fault or fault_of(text, encode):
                 faults.append(f"{place}: {fault}")
             else:
-                yield place, text
+                yield text
 
     texts = read()
     for first in texts:
@@ -143,13 +160,15 @@ def usable_texts(candidates: Iterator[Candidate], faults: list[str]) -> Iterator
     raise skipped(faults) if faults else InvalidData('got --input without a line, expected a text under "text"')
 
 
-def fault_of(text: Any) -> str | None:
-    """Return what is wrong with a text before it is tokenized; None if nothing is."""
+def fault_of(text: Any, encode: Encode) -> str | None:
+    """Return what is wrong with a text; None if nothing is."""
     if not isinstance(text, str):
         return f'got {shown(text)}, expected a JSON object with a text under "text"'
     try:
         check_text(text, "text")
-    except ValueError as error:
+        if text:
+            encode(text)
+    except (ValueError, InvalidPrompt) as error:
         return str(error)
     return None if text else "got an empty text, expected text to score"
 
@@ -160,11 +179,7 @@ def skipped(faults: list[str]) -> InvalidData:
 
 
 def score_text(model: "RewardModel", text: str, columns: tuple[str, ...], prefixes: bool) -> dict[str, Any]:
-    """Return the rewards of one text as a JSON object.
-
-    Raises:
-        InvalidPrompt: it has no token, or more than the reward's context.
-    """
+    """Return the rewards of one text as a JSON object."""
     (rewards,) = model.score_prefixes([text])
     indices = [model.attributes.index(column) for column in columns]
     row: dict[str, Any] = {"text": text, "rewards": dict(zip(columns, rewards[-1, indices].tolist(), strict=True))}

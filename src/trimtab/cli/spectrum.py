@@ -13,6 +13,7 @@ from trimtab.evaluation.run.sweep_settings import PlotOptions
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from trimtab.models.codec import TokenizerCodec
     from trimtab.models.frozen_lm import FrozenLM
     from trimtab.rewards.reward_model import RewardModel
     from trimtab.rewards.spectrum import Spectrum
@@ -53,14 +54,14 @@ def spectrum(
 
     if out is not None:
         check_target(out, plots, force)
-    texts = check_spectrum(rewards, data, text_column, prefixes, tokens, attribute, seed)
-    lm = load_base(rewards[0])
+    texts, codec = check_spectrum(rewards, data, text_column, prefixes, tokens, attribute, seed)
 
     from trimtab.rewards.spectrum import draw_cells
     from trimtab.training.examples import encode_all
 
-    ids = [of_text for of_text in encode_all(lm, texts) if of_text]
-    rows, columns = draw_cells(ids, len(lm.tokenizer), prefixes, tokens or None, seed)
+    ids = [of_text for of_text in encode_all(codec, texts) if of_text]
+    rows, columns = draw_cells(ids, len(codec.tokenizer), prefixes, tokens or None, seed)
+    lm = load_base(rewards[0], codec)
     loaded = load_rewards(rewards, lm)
     found = {
         label: measure_spectra(label, reward, rows, columns, attribute, counts_up_to(prefixes))
@@ -78,8 +79,8 @@ def spectrum(
 
 def check_spectrum(
     rewards: list[str], data: str, text_column: str, prefixes: int, tokens: int, attribute: str | None, seed: int
-) -> list[str]:
-    """Check numbers, rewards and data without weights; returns the texts.
+) -> "tuple[list[str], TokenizerCodec]":
+    """Check numbers, rewards and data without weights; returns the texts and the base's tokenizer.
 
     Raises:
         TrimtabError: something is wrong.
@@ -104,9 +105,9 @@ def check_spectrum(
         raise InvalidSetting(f"got {prefixes} prefixes, expected 1 to {len(texts)}, one for each text")
 
     from trimtab.models.loading import load_codec
+    from trimtab.rewards.registry import base_of
 
-    load_codec(base_of(rewards[0]))
-    return texts
+    return texts, load_codec(base_of(rewards[0]))
 
 
 def check_target(out: Path, plots: PlotOptions, force: bool) -> None:
@@ -135,27 +136,17 @@ def counts_up_to(prefixes: int) -> list[int]:
     return [count for count in (FEWEST_PREFIXES << i for i in range(20)) if count < prefixes] + [prefixes]
 
 
-def base_of(reward: str) -> str:
-    """Return the name of a reward's base; a path is relative to the reward's folder."""
-    from trimtab.rewards.base_path import check_located, find_base
-    from trimtab.rewards.card import read_card
-    from trimtab.rewards.registry import find_reward
+def load_base(reward: str, codec: "TokenizerCodec") -> "FrozenLM":
+    """Load the base of a reward, whose tokenizer is loaded, in float32."""
+    from trimtab.rewards.registry import base_of
 
-    folder = find_reward(reward)
-    base = find_base(read_card(folder).base, folder)
-    check_located(base, reward)
-    return base
-
-
-def load_base(reward: str) -> "FrozenLM":
-    """Load the base of a reward in float32."""
     base = base_of(reward)
     with loading(base):
         import torch
 
         from trimtab.models.loading import load_frozen_lm
 
-        return load_frozen_lm(base, dtype=torch.float32)
+        return load_frozen_lm(base, dtype=torch.float32, codec=codec)
 
 
 def load_rewards(names: list[str], lm: "FrozenLM") -> "dict[str, RewardModel]":

@@ -8,6 +8,7 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.options import load_language_model
+from trimtab.cli.sweep_candidates import check_candidates
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.run.search_settings import SearchSettings
 from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOptions, SweepSettings
@@ -96,8 +97,8 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     from trimtab.models.loading import load_codec
 
     codec = load_codec(asked.settings.model)
-    for spec in rewards:
-        check_reward(spec, codec.fingerprint)
+    cards = {spec: check_reward(spec, codec.fingerprint) for spec in rewards}
+    check_candidates(asked.grid, asked.settings, asked.search, cards, len(codec.tokenizer))
     sets = [
         read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split)
         for source, way in asked.sources

@@ -30,10 +30,14 @@ class Line(NamedTuple):
     fault: str | None
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path, torn: bool = True) -> Iterator[Line]:
     r"""Yield the lines of a JSON-lines file (.gz allowed) or of a pipe that are not blank.
 
     Only "\\n" ends a line: a text may contain U+2028 and other separators.
+
+    Args:
+        path: the file.
+        torn: yield a last line that no "\\n" ends, too.
 
     Raises:
         InvalidData: there is no such file, it cannot be read, or it is a damaged gzip file.
@@ -43,7 +47,7 @@ def read_lines(path: Path) -> Iterator[Line]:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            yield from parse_lines(file)
+            yield from parse_lines(line for line in file if torn or line.endswith(b"\n"))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InvalidData(f"{shown_path(path)} is not a complete gzip file: {error}") from error
     except OSError as error:

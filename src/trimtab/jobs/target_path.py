@@ -9,27 +9,31 @@ from trimtab.errors import InvalidData
 SETTINGS_SUFFIX = ".settings.json"
 
 
-def check_target_path(path: Path, source: Path | None = None) -> Path:
+def check_target_path(path: Path, source: Path | None = None, replace: bool = False) -> Path:
     """Return the file that a target means, symbolic links followed, if rows can be written to it.
 
     Args:
         path: as the user gave it.
         source: the input, which must be another file.
+        replace: whether what the file holds may be replaced, whoever wrote it.
 
     Raises:
         InvalidOutput: it, or the file with its settings, cannot be written, or is the input.
-        InvalidData: it is to be compressed, or one of the two holds something that is not ours.
+        InvalidData: it is to be compressed, or one of the two holds something that is not ours and may not be
+            replaced.
     """
     if path.suffix == ".gz":
         raise InvalidData(f"got {str(path)!r} to write, expected a plain .jsonl file: a compressed one cannot resume")
     inputs = [source] if source else []
     real = check_output(path, "--output", inputs, replace=True)
     settings = check_output(settings_path(real), "--output with its settings in", inputs, replace=True)
+    if replace:
+        return real
     if settings.exists():
         check_settings(settings)
     elif has_content(real):
         raise InvalidData(
-            f"{str(path)!r} exists and has no {settings_path(real).name} beside it; remove it or choose another path"
+            f"{str(path)!r} exists and has no {settings_path(real).name} beside it; choose another path, or add --force"
         )
     return real
 
@@ -43,9 +47,11 @@ def check_settings(path: Path) -> None:
     try:
         job = read_record(path).get("job")
     except InvalidData as error:
-        raise InvalidData(f"{str(path)!r} holds no settings of ours ({error}); choose another --output") from error
+        raise InvalidData(
+            f"{str(path)!r} holds no settings of ours ({error}); choose another --output, or add --force"
+        ) from error
     if not isinstance(job, dict) or "kind" not in job:
-        raise InvalidData(f"{str(path)!r} holds no settings of ours; choose another --output")
+        raise InvalidData(f"{str(path)!r} holds no settings of ours; choose another --output, or add --force")
 
 
 def settings_path(target: Path) -> Path:

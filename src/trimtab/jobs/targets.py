@@ -47,14 +47,16 @@ class FileTarget:
     Args:
         path: the file, which may be a symbolic link.
         source: the input, which must be another file.
+        replace: start again: what the file holds is removed when it is claimed, whoever wrote it.
 
     Raises:
         InvalidOutput: the path cannot be written, or is the input.
-        InvalidData: it is to be compressed, or holds something that is not ours.
+        InvalidData: it is to be compressed, or holds something that is not ours and may not be replaced.
     """
 
-    def __init__(self, path: Path, source: Path | None = None):
-        self.path = check_target_path(path, source)
+    def __init__(self, path: Path, source: Path | None = None, replace: bool = False):
+        self.path = check_target_path(path, source, replace)
+        self.replace = replace
         self.settings = settings_path(self.path).resolve()
 
     @contextmanager
@@ -73,6 +75,8 @@ class FileTarget:
         except Timeout as error:
             raise InvalidOutput(f"another process writes {str(self.path)!r}; wait, or choose another path") from error
         try:
+            if self.replace:
+                self.path.unlink(missing_ok=True)
             self._check(settings)
             if not has_content(self.path):
                 write_whole(self.settings, dump_json(settings, indent=2) + "\n")
@@ -86,18 +90,42 @@ class FileTarget:
         Raises:
             InvalidData: the message says which setting differs.
         """
-        recorded = read_record(self.settings).get("job") if has_content(self.path) else None
+        recorded = read_record(self.settings).get("job") if self._resumes() else None
         if recorded is not None:
             self._refuse({"job": recorded}, {"job": parse_json(dump_json(job.record()))})
+
+    def check_rows(self, prompts: Mapping[int, Mapping[str, Any]] | None) -> None:
+        """Refuse rows that cannot be resumed; an unfinished last line is none.
+
+        Args:
+            prompts: what each line of the input gives; None if it is not known yet.
+
+        Raises:
+            InvalidData: a row does not answer the prompt of its line, or a line is no row.
+        """
+        rows = self._rows() if self._resumes() else []
+        if prompts is not None:
+            self._check_answers(rows, prompts)
+
+    def _check_answers(self, rows: Sequence[Mapping[str, Any]], prompts: Mapping[int, Mapping[str, Any]]) -> None:
+        for row in rows:
+            given = prompts.get(row["line"])
+            if given is None or any(row.get(key) != value for key, value in given.items()):
+                raise InvalidData(
+                    f"{str(self.path)!r} answers other prompts than the input has; choose another path, or add --force"
+                )
 
     def _refuse(self, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         if differing := differences(completed(recorded), settings, MACHINE):
             raise InvalidData(
-                f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another path"
+                f"{str(self.path)!r} was written with other settings ({differing}); choose another path, or add --force"
             )
 
+    def _resumes(self) -> bool:
+        return not self.replace and has_content(self.path)
+
     def _check(self, settings: Mapping[str, Any]) -> None:
-        if has_content(self.path):
+        if self._resumes():
             self._refuse(read_record(self.settings), settings)
 
     def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
@@ -110,11 +138,9 @@ class FileTarget:
         if not self.path.exists():
             return set()
         rows = self._rows()
+        self._check_answers(rows, prompts)
         written: dict[int, list[int]] = {}
         for row in rows:
-            given = prompts.get(row["line"])
-            if given is None or any(row.get(key) != value for key, value in given.items()):
-                raise InvalidData(f"{str(self.path)!r} answers other prompts than the input has; choose another path")
             written.setdefault(row["line"], []).append(row["sample"])
         finished = {line for line, found in written.items() if sorted(found) == list(range(samples))}
         if len(finished) < len(written):
@@ -123,7 +149,7 @@ class FileTarget:
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
-        for line in read_lines(self.path):
+        for line in read_lines(self.path, torn=False):
             if line.row is None or (fault := row_fault(line.row)):
                 fault = str(line.fault) if line.row is None else f"line {line.number}: {fault}"
                 raise InvalidData(f"{str(self.path)!r} is damaged: {fault}; remove the line, or choose another path")
@@ -164,15 +190,18 @@ class StreamTarget:
 
 
 @contextmanager
-def open_target(path: Path, source: Path | None = None) -> Iterator[Target]:
-    """The target of a path: standard output for `-`, a pipe that is read, or a file. Errors as in `FileTarget`."""
+def open_target(path: Path, source: Path | None = None, replace: bool = False) -> Iterator[Target]:
+    """The target of a path: standard output for `-`, a pipe that is read, or a file.
+
+    Arguments and errors as in `FileTarget`; a stream has nothing to replace.
+    """
     if str(path) == STANDARD_STREAM:
         yield StreamTarget(cast(TextIOBase, sys.stdout))
     elif is_pipe(path):
         with open(open_pipe(path), "w", encoding="utf-8") as pipe:
             yield StreamTarget(pipe)
     else:
-        yield FileTarget(path, source)
+        yield FileTarget(path, source, replace)
 
 
 def open_pipe(path: Path) -> int:
@@ -209,4 +238,4 @@ def drawn_seed(target: Path | None) -> int:
         job = read_record(record)["job"]
         return int(job.get("sampling", job)["seed"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidData(f"cannot read {str(record)!r}; choose another path") from error
+        raise InvalidData(f"cannot read {str(record)!r}; choose another path, or add --force") from error

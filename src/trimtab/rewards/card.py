@@ -11,7 +11,7 @@ from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import is_file
 from trimtab.data.visible import legible
 from trimtab.errors import CorruptReward, InvalidData, InvalidSetting, RewardMismatch, UnknownAttribute
-from trimtab.rewards.heads import head_kind
+from trimtab.rewards.heads import head_class, head_kind
 
 CARD_FILE = "config.json"
 WEIGHTS_FILE = "reward.safetensors"
@@ -163,6 +163,25 @@ class RewardCard:
                 f"the language model has {fingerprint}; train a reward for that model: "
                 "trimtab train labels --base MODEL"
             )
+
+    def check_candidates(self, name: str, k: int | None) -> None:
+        """Check that the head can score that many candidates per step. This imports torch.
+
+        Args:
+            name: the reward's name, for the message.
+            k: how many; None for the whole vocabulary.
+
+        Raises:
+            InvalidSetting: k is more than the head's limit.
+        """
+        limit = head_class(self.head).max_candidates
+        if limit is not None and (k is None or k > limit):
+            raise InvalidSetting(f"got top_k={shown(k)}, expected 1 to {limit}: {name!r} runs every candidate")
+
+    @property
+    def extra_tokens(self) -> int:
+        """1 if BOS is put before a text, else 0."""
+        return int(self.bos_token_id is not None)
 
     def as_dict(self) -> dict[str, object]:
         """The fields of config.json; what only a ladder has is left out of the others."""

@@ -11,6 +11,7 @@ from trimtab.checking import check_type, checked, shown
 from trimtab.data.files import shown_path
 from trimtab.data.hub import HubFault, fetch, suggestion
 from trimtab.errors import InvalidSetting, RewardNotFound, WrongType
+from trimtab.rewards.base_path import check_located, find_base
 from trimtab.rewards.card import CARD_FILE, WEIGHTS_FILE, RewardCard, read_card
 from trimtab.rewards.heads import HEADS, head_of_method
 from trimtab.steering.notation import SteerText, parse_steer
@@ -95,6 +96,19 @@ def load_reward(name: str | Path, lm: "FrozenLM | None" = None, merge_adapters: 
     return RewardModel.from_folder(folder, load_base, lm, os.fspath(name), merge_adapters)
 
 
+def base_of(name: str) -> str:
+    """The name by which the base of a reward loads; a path in its card is relative to the reward's folder.
+
+    Raises:
+        RewardNotFound, CorruptReward: as in `load_reward`.
+        RewardMismatch: the card does not say where the base is.
+    """
+    folder = find_reward(name)
+    base = find_base(read_card(folder).base, folder)
+    check_located(base, name)
+    return base
+
+
 @checked
 def check_reward(name: str | Path, tokenizer_fingerprint: str | None = None) -> RewardCard:
     """Check a reward as far as that goes without its base: its card, its tokenizer, and every byte of its weights.
@@ -169,6 +183,22 @@ def check_steers(texts: Sequence[str], method: str | None = None, tokenizer_fing
             card.check_tokenizer(names[-1], tokenizer_fingerprint)
     for name in dict.fromkeys(names) if tokenizer_fingerprint is not None else ():
         check_reward(name, tokenizer_fingerprint)
+
+
+def check_candidates(texts: Sequence[str], method: str | None, k: int | None) -> None:
+    """Refuse more candidates than a steer's reward can score, before the language model loads.
+
+    Args:
+        texts, method: as in `load_steers`.
+        k: the candidates per token; None for the whole vocabulary.
+
+    Raises:
+        InvalidSetting: there are more.
+        RewardNotFound, CorruptReward: as in `load_steers`.
+    """
+    for typed in _parse_steers(texts):
+        folder = find_reward(name_by_method(typed.reward, method))
+        read_card(folder).check_candidates(folder.name, k)
 
 
 def _parse_steers(texts: object) -> list[SteerText]:

@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from jaxtyping import Float
 from torch import Tensor
 
-from trimtab.checking import checked, shown, warn_caller
+from trimtab.checking import checked, warn_caller
 from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting
 from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
@@ -25,6 +25,7 @@ from trimtab.rewards.folder import put_own_tensors, write_reward
 from trimtab.rewards.heads import head_kind
 from trimtab.rewards.heads.base import PrefixRewards
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
+from trimtab.rewards.scored_texts import encode_scored
 from trimtab.rewards.trunk import PrefixEncoder
 from trimtab.rewards.weights import read_weights
 from trimtab.steering.reward import RewardState
@@ -98,7 +99,7 @@ class RewardModel:
     @property
     def extra_tokens(self) -> int:
         """1 if BOS is put before a prompt, else 0."""
-        return int(self.card.bos_token_id is not None)
+        return self.card.extra_tokens
 
     @property
     def pad_token_id(self) -> int:
@@ -157,9 +158,7 @@ class RewardModel:
         Raises:
             InvalidSetting: k is more than the head's limit.
         """
-        limit = self.network.head.max_candidates
-        if limit is not None and (k is None or k > limit):
-            raise InvalidSetting(f"got top_k={shown(k)}, expected 1 to {limit}: {self.name!r} runs every candidate")
+        self.card.check_candidates(self.name, k)
 
     def reads(self, model: object) -> Reader | None:
         """What to read from the cache of `model`: a depth, or a ladder; None if the reward runs its own trunk."""
@@ -207,11 +206,7 @@ class RewardModel:
         Raises:
             InvalidPrompt: the text is empty or longer than the context.
         """
-        ids = self.base.codec.encode_text(text)
-        room = self.context_length - self.extra_tokens
-        if not 1 <= len(ids) <= room:
-            raise InvalidPrompt(f"got a text of {len(ids)} tokens, expected 1 to {room}: {shown(text)}")
-        return ids
+        return encode_scored(self.card, self.base.codec, text)
 
     @torch.inference_mode()
     def score_ids(self, texts: Sequence[Sequence[int]]) -> PrefixRewards:

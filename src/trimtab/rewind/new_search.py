@@ -31,11 +31,7 @@ def check_arguments(
         raise WrongType(f"got budget={shown(budget)}, expected Budget(…)")
     if not isinstance(steer, Steer | None):
         raise WrongType(f"got steer={shown(steer)}, expected one Steer for all prompts: reward.toward(beta)")
-    if settings.widest > engine.vocabulary_size:
-        raise InvalidSetting(
-            f"got top_k={settings.top_k}, max_children={settings.max_children}, expected at most the vocabulary size, "
-            f"{engine.vocabulary_size}"
-        )
+    settings.check_vocabulary(engine.vocabulary_size)
 
 
 def search_seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:

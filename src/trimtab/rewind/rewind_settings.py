@@ -85,6 +85,16 @@ class RewindSettings:
         """Return the number of candidates for branches of one token: at least one for each possible branch."""
         return max(self.max_children, self.top_k)
 
+    def check_vocabulary(self, size: int) -> None:
+        """Refuse more candidates than there are tokens.
+
+        Raises:
+            InvalidSetting: there are more.
+        """
+        for name in ("top_k", "max_children"):
+            if getattr(self, name) > size:
+                raise InvalidSetting(f"got {name}={getattr(self, name)}, expected at most the vocabulary size, {size}")
+
     def length(self, depth: int) -> int:
         """Return the number of tokens in a branch below a node of this depth. The first root has depth 0."""
         return self.lengths[min(depth, len(self.lengths) - 1)]

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from trimtab.checking import shown
 from trimtab.data.tables import LabelledText, TextPair, digest_of
 from trimtab.errors import InvalidData, InvalidSetting, WrongType
+from trimtab.models.codec import TokenizerCodec
 from trimtab.models.frozen_lm import FrozenLM
 
 Train = TypeVar("Train", bound=Callable[..., Any])
@@ -131,6 +132,6 @@ def _require(examples: Sequence[object]) -> None:
         raise InvalidData("got no texts to train on, or none held out, expected at least one of each")
 
 
-def encode_all(lm: FrozenLM, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of texts, without special tokens; the network adds BOS."""
+def encode_all(lm: FrozenLM | TokenizerCodec, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts by a model's tokenizer, without special tokens; the network adds BOS."""
     return lm.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []

@@ -32,5 +32,9 @@ def test_help_texts_are_those_of_a_search():
 def test_values_out_of_range_are_refused_by_their_option():
     with pytest.raises(InvalidSetting, match="got iterations=0"):
         SearchSettings(iterations=0)
+    with pytest.raises(InvalidSetting, match="got search_top_k=0"):
+        SearchSettings(search_top_k=0)
+    with pytest.raises(InvalidSetting, match="got search_max_kl=-1"):
+        SearchSettings(search_max_kl=-1.0)
     with pytest.raises(WrongType, match="children"):
         SearchSettings(children="many")

@@ -6,7 +6,6 @@ from torture.tables.values import GENERATE_FILE, without
 
 RESUME = (*without(GENERATE_FILE, "--output"), "--steer", "rewards/q=5", "--output")
 COMPARED = {"tells": "stdout", "loads": "the texts are written again and compared"}
-STARTED = {"loads": "the fingerprints come first", "leaves": "the lock of a run that got as far as the file"}
 UNCHECKED = ("escape_in_a_name",)  # a version, which is noted
 REPLAYED: list[Case] = [
     *(refused("replay", f"edited/{name}.jsonl", **COMPARED) for name in ROW_EDITS if name not in UNCHECKED),
@@ -15,7 +14,7 @@ REPLAYED: list[Case] = [
     refused("replay", "resumed/line_deep.jsonl", **COMPARED),
 ]
 RESUMED: list[Case] = [
-    *(refused(*RESUME, f"resumed/{name}.jsonl", **STARTED) for name in RESUME_EDITS),
+    *(refused(*RESUME, f"resumed/{name}.jsonl") for name in RESUME_EDITS),
     accepted("it is finished", *RESUME, "made.jsonl"),
 ]
 DRAWN: list[Case] = [refused("evaluate", "draw", f"drawn/{name}") for name in RECORD_EDITS]

@@ -55,6 +55,9 @@ SETTINGS: list[Case] = [
         for option in ("--samples", "--max-new-tokens", "--top-k", "--batch-size")
         for value in ("0", "-1", "abc", "1.5")
     ),
+    refused(*EVALUATE, "--top-k", "100000"),  # more than tokens
+    *refused_values((*EVALUATE, "--rewind", "rewards/q"), "--search-top-k", ("0", "-1", "abc", "100000")),
+    refused(*without(STEERED, "--reward"), "--reward", "rewards/v", "--beta", "5", "--top-k", "100000"),
     *refused_values(EVALUATE, "--limit", ("0", "-1", "abc")),
     *refused_values(EVALUATE, "--temperature", (*NO_NUMBER, *NOT_FINITE, "-1")),
     *refused_values((*STEERED, "--beta", "5"), "--max-kl", (*NO_NUMBER, *NOT_FINITE, "0", "-1")),

@@ -24,6 +24,7 @@ NUMBERS: list[Case] = [
     *refused_values(REWIND, "--temperature", (*NO_NUMBER, *NOT_FINITE, "0", "-1")),
     *refused_values(REWIND, "--min-value", NOT_FINITE),
     *refused_values(REWIND, "--similarity-threshold", ("nan", "abc")),
+    *(refused(*REWIND, option, "100000") for option in ("--top-k", "--max-children")),  # more than tokens
     refused(*REWIND, "--max-children", "1"),
     refused(*REWIND, "--lengths", "1", "2", "3"),
     refused(*REWIND, "--lengths", "1", "2", "3", "0"),

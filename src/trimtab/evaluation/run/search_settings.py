@@ -1,12 +1,19 @@
 """Settings of the searches of a comparison. No torch here, so that the command line starts fast."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Annotated, final, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, final, get_args, get_type_hints
 
 from trimtab.checking import checked
+from trimtab.errors import InvalidSetting
 from trimtab.rewind.rewind_settings import RewindSettings
 
+if TYPE_CHECKING:
+    from trimtab.rewards.card import RewardCard
+
 PAPER = RewindSettings()
+OWN_NAMES = ("top_k", "max_kl")  # the rows of a comparison have settings of these names, too
 HELP = {name: get_args(hint)[1] for name, hint in get_type_hints(RewindSettings, include_extras=True).items()}
 
 
@@ -40,13 +47,40 @@ class SearchSettings:
     lookahead: Annotated[int, HELP["lookahead"]] = PAPER.lookahead
 
     def __post_init__(self) -> None:
-        self.settings()
+        with _own_names():
+            self.settings()
+
+    def check_vocabulary(self, size: int) -> None:
+        """Refuse more candidates than there are tokens.
+
+        Raises:
+            InvalidSetting: there are more.
+        """
+        with _own_names():
+            self.settings().check_vocabulary(size)
+
+    def check_candidates(self, card: "RewardCard", name: str) -> None:
+        """Refuse more candidates than a reward that steers the search can score. Errors as in the card's method."""
+        with _own_names():
+            card.check_candidates(name, self.settings().widest)
 
     def settings(self, max_new_tokens: int = PAPER.max_new_tokens, temperature: float = 1.0) -> RewindSettings:
         """The settings of a search of that length and temperature."""
         own = asdict(self)
-        own |= {name: own.pop(f"search_{name}") for name in ("top_k", "max_kl")}
+        own |= {name: own.pop(f"search_{name}") for name in OWN_NAMES}
         return RewindSettings(max_new_tokens=max_new_tokens, temperature=temperature, **own)
+
+
+@contextmanager
+def _own_names() -> Iterator[None]:
+    """Turn an error about a field of `RewindSettings` into one about the field here."""
+    try:
+        yield
+    except InvalidSetting as error:
+        message = str(error)
+        for name in OWN_NAMES:
+            message = message.replace(f"got {name}=", f"got search_{name}=", 1)
+        raise type(error)(message) from error
 
 
 PAPER_SEARCH = SearchSettings()
