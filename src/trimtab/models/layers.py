@@ -1,11 +1,15 @@
 """Find the layers and the final norm of a `transformers` decoder; copy its first layers without copying weights."""
 
 import copy
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from trimtab.errors import UnsupportedModel
+
+Part = TypeVar("Part", bound=nn.Module)
 
 FINAL_NORM_NAMES = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
 
@@ -46,11 +50,16 @@ def share_first_layers(body: PreTrainedModel, layers: int) -> PreTrainedModel:
     return trunk.eval()
 
 
-def share_tensors(body: PreTrainedModel) -> PreTrainedModel:
-    """A copy of a decoder's modules that shares all tensors with it."""
-    tensors = {id(tensor): tensor for tensor in [*body.parameters(), *body.buffers()]}
-    shared: PreTrainedModel = copy.deepcopy(body, tensors)
-    return shared
+def share_tensors(body: Part, replaced: Mapping[Any, Any] | None = None) -> Part:
+    """A copy of a decoder's modules that shares all tensors with it.
+
+    Args:
+        body: the decoder, or a part of one.
+        replaced: modules and tensors of it, and what the copy has in their place.
+    """
+    known = {id(tensor): tensor for tensor in [*body.parameters(), *body.buffers()]}
+    known |= {id(old): new for old, new in (replaced or {}).items()}
+    return copy.deepcopy(body, known)
 
 
 def _layers_name(body: PreTrainedModel) -> str:

@@ -1,11 +1,13 @@
 """LoRA adapters of a trunk: put beside its linear maps, or merged into them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from trimtab.models.huge_pages import empty_in_huge_pages
 from trimtab.models.layers import share_tensors
 from trimtab.rewards.card import RewardCard
 
@@ -49,21 +51,32 @@ def merge_adapters(trunk: PreTrainedModel) -> PreTrainedModel:
     """
     from peft.tuners.lora import LoraLayer
 
-    merged = share_tensors(trunk)
-    for name, layer in list(merged.named_modules()):
-        if isinstance(layer, LoraLayer):
-            linear = layer.get_base_layer()
-            linear.weight = nn.Parameter(_merged_weight(layer), requires_grad=False)
-            merged.set_submodule(name, linear)
-    return merged
+    layers = [part for part in trunk.modules() if isinstance(part, LoraLayer)]
+    linears = [layer.get_base_layer() for layer in layers]
+    rooms = _rooms([linear.weight for linear in linears])
+    for layer, room in zip(layers, rooms, strict=True):
+        _add_adapter(layer, room)
+    weights = [nn.Parameter(room, requires_grad=False) for room in rooms]
+    merged = [share_tensors(linear, {linear.weight: weight}) for linear, weight in zip(linears, weights, strict=True)]
+    return share_tensors(trunk, dict(zip(layers, merged, strict=True)))
 
 
-def _merged_weight(layer: "LoraLayer") -> Tensor:
-    """W + scaling · B A, summed in float32 or wider and rounded once."""
+def _rooms(weights: Sequence[Tensor]) -> list[Tensor]:
+    """Uninitialised tensors of the shapes of some weights, one behind the other in one piece of memory."""
+    sizes = [weight.numel() for weight in weights]
+    memory = empty_in_huge_pages(sum(sizes), weights[0].dtype, weights[0].device)
+    return [room.view_as(weight) for room, weight in zip(memory.split(sizes), weights, strict=True)]
+
+
+def _add_adapter(layer: "LoraLayer", room: Tensor) -> None:
+    """Write W + scaling · B A to `room`, summed in float32 or wider and rounded once."""
     (adapter,) = layer.active_adapters
     weight = layer.get_base_layer().weight
     wide = torch.promote_types(weight.dtype, torch.float32)
     down, up = (part[adapter].weight.to(wide) for part in (layer.lora_A, layer.lora_B))
     up = up * layer.scaling[adapter]
     left, right = (down.T, up.T) if layer.fan_in_fan_out else (up, down)  # GPT-2 stores its linear maps transposed
-    return torch.addmm(weight.to(wide), left, right).to(weight.dtype)
+    if weight.dtype == wide:
+        torch.addmm(weight, left, right, out=room)
+    else:
+        room.copy_(torch.addmm(weight.to(wide), left, right))
