@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from trimtab.benchmark.fresh_rewards import FreshRewards
 from trimtab.benchmark.rows import ARM, OWN, RAD, ROWS, RewardShape
+from trimtab.rewards.adapters import QuickAdapter
 
 ROW = {row.key: row for row in ROWS}
 
@@ -32,7 +33,7 @@ def test_a_row_says_whether_the_adapters_that_run_are_merged(subject):
 
     def adapters(merge):
         trunk = rewards.model(RewardShape(ARM, merge_adapters=merge)).prefix_encoder.trunk
-        return [name for name, _ in trunk.named_parameters() if "lora_" in name]
+        return [part for part in trunk.modules() if isinstance(part, QuickAdapter)]
 
     assert adapters(False)
     assert not adapters(True)

@@ -8,12 +8,13 @@ import torch
 from tiny import tiny_lm, tiny_reward
 from trimtab import testing
 from trimtab.models.layers import share_first_layers
-from trimtab.rewards.adapters import linear_names, merge_adapters, merging_is_exact
+from trimtab.rewards.adapters import QuickAdapter, linear_names, merge_adapters, merging_is_exact, quick_adapters
 from trimtab.rewards.registry import load_reward
 from trimtab.rewards.reward_model import RewardModel
 
 TEXTS = ["w1 w2 w3 w4 w5 w6 w7", "w8", "w9 w10 w11"]
 PROMPT = [10, 20, 30, 40, 11, 21, 31]
+CANDIDATES = [5, 17, 29, 41, 53]
 
 
 def test_adapters_are_put_into_every_linear_map_of_the_layers(llama):
@@ -31,7 +32,7 @@ def test_merged_adapters_change_no_score_and_no_weight_of_the_base(frozen, head,
     assert merged.merged() is merged
     for found, expected in zip(merged.score_prefixes(TEXTS), reward.score_prefixes(TEXTS), strict=True):
         assert torch.allclose(found, expected, atol=testing.TOLERANCE)
-    testing.assert_cached_equals_recomputed(merged, PROMPT, [5, 44, 29, 6], [5, 17, 29, 41, 53])
+    testing.assert_cached_equals_recomputed(merged, PROMPT, [5, 44, 29, 6], CANDIDATES)
     testing.assert_save_load_identical(merged, frozen, PROMPT, tmp_path / "merged")
     assert all(torch.equal(weight, before[name]) for name, weight in frozen.model.state_dict().items())
 
@@ -58,22 +59,24 @@ def first_rewards(reward):
 
 
 @torch.no_grad()
-def test_merged_adapters_equal_those_of_peft_to_the_rounding_of_float64(frozen):
+def test_merged_and_quick_adapters_equal_those_of_peft_to_the_rounding_of_float64(frozen):
     """peft's own forward, which adds the adapters' output to the layer's, is the reference."""
     reward = tiny_reward(frozen, "q")
     trunk = in_double(reward.network.trunk)
-    found, expected = hidden(reward, merge_adapters(trunk)), hidden(reward, trunk)
+    expected = hidden(reward, trunk)
     assert expected.dtype == torch.float64
-    assert (found - expected).abs().max() < 1e-12 * expected.abs().max()
+    for found in (hidden(reward, merge_adapters(trunk)), hidden(reward, quick_adapters(trunk))):
+        assert (found - expected).abs().max() < 1e-12 * expected.abs().max()
     bare = hidden(reward, in_double(share_first_layers(frozen.body, reward.card.layers)))
     assert (bare - expected).abs().max() > 1e-2 * expected.abs().max(), "the adapters do something"
 
 
 @torch.no_grad()
-def test_a_merged_trunk_in_float32_is_as_near_to_float64_as_one_with_adapters(frozen):
+def test_all_adapters_in_float32_are_as_near_to_float64(frozen):
     reward = tiny_reward(frozen, "q")
     expected = hidden(reward, in_double(reward.network.trunk))
-    for trunk in (reward.network.trunk, merge_adapters(reward.network.trunk)):
+    trained = reward.network.trunk
+    for trunk in (trained, merge_adapters(trained), quick_adapters(trained)):
         assert (hidden(reward, trunk) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
@@ -105,7 +108,8 @@ def test_merging_can_be_refused_or_asked_for():
         assert merging_is_exact(reward.network.trunk) is exact
         for choice, merges in ((None, exact), (True, True), (False, False)):
             chosen = RewardModel(reward.network, reward.card, lm, merge_adapters=choice)
-            assert (chosen.prefix_encoder.trunk is not reward.network.trunk) is merges
+            quick = [part for part in chosen.prefix_encoder.trunk.modules() if isinstance(part, QuickAdapter)]
+            assert (not quick) is merges
 
 
 @pytest.mark.parametrize("trunk", ["frozen", "full"])
@@ -138,9 +142,18 @@ def test_merging_in_inference_mode_gives_ordinary_tensors(llama):
 def test_a_loaded_reward_steers_by_the_bits_of_the_saved_one(frozen, head, tmp_path):
     reward = tiny_reward(frozen, head)
     reward.save_pretrained(tmp_path / "reward")
-    for choice in (None, False):
+    for choice in (True, False):
         loaded = load_reward(tmp_path / "reward", frozen, choice)
-        assert (loaded.prefix_encoder.trunk is loaded.network.trunk) is (choice is False)
-        assert loaded.fingerprint == reward.fingerprint
-    found, expected = (first_rewards(each) for each in (load_reward(tmp_path / "reward", frozen), reward))
-    assert torch.equal(found, expected)
+        saved = RewardModel(reward.network, reward.card, frozen, merge_adapters=choice)
+        assert loaded.fingerprint == saved.fingerprint
+        assert torch.equal(first_rewards(loaded), first_rewards(saved))
+
+
+def test_quick_adapters_share_every_tensor_and_keep_the_laws(frozen, head):
+    trained = tiny_reward(frozen, head)
+    reward = RewardModel(trained.network, trained.card, frozen, merge_adapters=False)
+    shared = {weight.data_ptr() for weight in reward.network.trunk.parameters()}
+    assert {weight.data_ptr() for weight in reward.prefix_encoder.trunk.parameters()} <= shared
+    testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29, 6], CANDIDATES)
+    testing.assert_rollback_replays(reward, PROMPT, [5, 44], [9, 8], CANDIDATES)
+    testing.assert_batched_equals_single(reward, [PROMPT, PROMPT[:2]], CANDIDATES)

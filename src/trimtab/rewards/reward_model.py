@@ -17,7 +17,7 @@ from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting
 from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import LAST, KVCache, Reader
-from trimtab.rewards.adapters import merge_adapters, merging_is_exact
+from trimtab.rewards.adapters import merge_adapters, merging_is_exact, quick_adapters
 from trimtab.rewards.base_path import check_located, find_base, published_base
 from trimtab.rewards.card import HASHES, WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
 from trimtab.rewards.finite import check_finite
@@ -44,8 +44,8 @@ class RewardModel:
         source: the name, folder or Hub id that it was loaded by; default: its name.
         fingerprint: the hash of the weights as they were saved; default: computed from the network.
         merge_adapters: whether steering runs a copy of the linear maps with the adapters added in: faster, for their
-            memory. Default: where that changes rewards by rounding in float32 only. Scoring, saving and training keep
-            the adapters apart.
+            memory. Default: where that changes rewards by rounding in float32 only. Scoring, saving and training never
+            do.
     """
 
     def __init__(
@@ -64,8 +64,7 @@ class RewardModel:
         self.name = name
         self.source = name if source is None else source
         self._saved_fingerprint = fingerprint
-        exact = merging_is_exact(network.trunk)
-        self._merges = card.trunk == "lora" and (exact if merge_adapters is None else merge_adapters)
+        self._merges = merging_is_exact(network.trunk) if merge_adapters is None else merge_adapters
 
     def __repr__(self) -> str:
         head = self.network.head.describe(self.card)
@@ -185,8 +184,10 @@ class RewardModel:
     @cached_property
     def prefix_encoder(self) -> PrefixEncoder:
         """The trunk as steering runs it. The adapters are merged when it is first asked for."""
-        apart = self.network.encoder
-        return replace(apart, trunk=merge_adapters(apart.trunk)) if self._merges else apart
+        trained = self.network.encoder
+        if self.card.trunk != "lora":
+            return trained
+        return replace(trained, trunk=(merge_adapters if self._merges else quick_adapters)(trained.trunk))
 
     def merged(self) -> "RewardModel":
         """The same reward with its adapters added into a trunk of its own, for scoring and saving, too.
