@@ -47,6 +47,7 @@ SPECIAL = [
     *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
 ]
 NAMED = ["<tool_response>", "</tool_response>"]  # added tokens that are not special, and that a template may name
+THINK = ["<think>", "</think>"]  # likewise
 ORDINARY = ["<b>"]  # an added token that no template names
 
 
@@ -57,7 +58,31 @@ def byte_tokenizer(template: str | None) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(text, special=True) for text in SPECIAL])
-    tokenizer.add_tokens([AddedToken(text, special=False) for text in (*NAMED, *ORDINARY)])
+    tokenizer.add_tokens([AddedToken(text, special=False) for text in (*NAMED, *THINK, *ORDINARY)])
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token="<|im_end|>")
     wrapped.chat_template = template
     return wrapped
+
+
+THINKING = {  # how two families let a caller switch thinking off
+    "qwen3": (
+        "{%- for message in messages %}{%- set content = message.content %}"
+        "{%- if message.role == 'assistant' and '</think>' in content %}"
+        "{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
+        "{{- '<|im_start|>' + message.role + '\n' + content + '<|im_end|>' + '\n' }}{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
+        "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}"
+        "{%- endif %}"
+    ),
+    "smollm3": (
+        "{%- if enable_thinking is not defined %}{%- set enable_thinking = true %}{%- endif %}"
+        "{%- set mode = '/think' if enable_thinking else '/no_think' %}"
+        "{%- if messages[0].role == 'system' %}{%- set instructions = messages[0].content %}"
+        "{%- set turns = messages[1:] %}{%- else %}{%- set instructions = 'Answer.' %}{%- set turns = messages %}"
+        "{%- endif %}{{- '<|im_start|>system\nReasoning Mode: ' + mode + '\n' + instructions + '<|im_end|>\n' }}"
+        "{%- for message in turns %}"
+        "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
+        "{%- if not enable_thinking %}{{- '<think>\n\n</think>\n' }}{%- endif %}{%- endif %}"
+    ),
+}

@@ -2,7 +2,7 @@
 
     TrimtabError
     ├── ModelNotFound           no language model under that name
-    ├── UnsupportedModel        the architecture cannot be decoded with a rewindable KV cache
+    ├── UnsupportedModel        the model cannot be steered
     ├── UnsupportedByEngine     the engine lacks a capability that the call needs
     ├── RewardNotFound          no reward under that name
     ├── RewardMismatch          the reward does not belong to this language model
@@ -38,7 +38,7 @@ class ModelNotFound(TrimtabError):
 
 
 class UnsupportedModel(TrimtabError):
-    """The architecture cannot be decoded with a rewindable KV cache."""
+    """The model cannot be steered: the architecture, the attention, or the weights do not allow it."""
 
 
 class UnsupportedByEngine(TrimtabError):

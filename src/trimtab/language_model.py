@@ -1,24 +1,26 @@
 """The public face: load a frozen language model, steer it, read the result."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Unpack, cast, final, overload
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trimtab.best_of import RankedDrafts, check_ranking, rank
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Engine, Request, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
-from trimtab.engines.provenance import place_of, provenance
+from trimtab.engines.provenance import place_of, provenance, template_options
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
 from trimtab.judges.load import JudgeLike
-from trimtab.models.codec import Conversation, Prompt, check_conversation
+from trimtab.models.chat_template import TemplateOption
+from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
@@ -40,6 +42,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | Dtype | None = None,
     batch_invariant: bool = False,
+    chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
 ) -> "LanguageModel":
     """Load a language model.
 
@@ -49,37 +52,54 @@ def load(
         dtype: a torch dtype or its name; default: float32 on a CPU, else the dtype of the saved weights.
         batch_invariant: write each row alone, so that in bfloat16, too, no text depends on its batch. Slower: see Speed
             in the docs.
+        chat_template_kwargs: variables of the model's chat template, for every conversation, such as
+            `{"enable_thinking": False}`.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
-        UnsupportedModel: it loads, but its KV cache cannot be rewound.
-        InvalidSetting: torch cannot use the device.
+        UnsupportedModel: it cannot be steered: an encoder, a state that cannot be rewound, no language-model head.
+        InvalidSetting: torch cannot use the device, or the chat template has no such variable.
     """
     wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
-    base = load_frozen_lm(os.fspath(name), device, wanted)
+    base = load_frozen_lm(os.fspath(name), device, wanted, chat_template_kwargs=chat_template_kwargs)
     return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
 
 
-@checked
+@checked_except("model")
 def from_transformers(
-    model: PreTrainedModel,
+    model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     name: str | None = None,
     batch_invariant: bool = False,
+    chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
 ) -> "LanguageModel":
     """Steer a model that is already loaded.
 
     Args:
-        model: a decoder-only transformers model; it is put into eval mode, and its weights stop requiring gradients.
+        model: a decoder-only transformers model, also on a `device_map`, quantized, or under `torch.compile`, of which
+            the uncompiled module runs. It is put into eval mode, and its weights stop requiring gradients.
         tokenizer: its tokenizer.
         name: recorded as the base of rewards that are trained on it; default: the name it was loaded by.
-        batch_invariant: as in `load`.
+        batch_invariant, chat_template_kwargs: as in `load`.
 
     Raises:
-        UnsupportedModel: its KV cache cannot be rewound.
+        UnsupportedModel: it cannot be steered: an encoder, a state that cannot be rewound, no language-model head.
+        InvalidSetting: the chat template has no such variable.
     """
-    base = FrozenLM(model, tokenizer, name or str(model.config._name_or_path))
+    whole = _uncompiled(model)
+    base = FrozenLM(whole, tokenizer, name or str(whole.config._name_or_path), chat_template_kwargs)
     return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
+
+
+def _uncompiled(model: object) -> PreTrainedModel:
+    """The transformers model, taken out of `torch.compile`: a cache that grows would compile it again and again."""
+    whole = getattr(model, "_orig_mod", model)
+    if not isinstance(whole, PreTrainedModel):
+        raise WrongType(
+            f"got model={shown(model)}, expected a transformers model; take it out of other wrappers first, such as "
+            "peft's: merge_and_unload()"
+        )
+    return whole
 
 
 @checked_except("lm")
@@ -187,6 +207,7 @@ class LanguageModel:
         messages: Conversation,
         steer: Steer | None = None,
         params: SamplingParams | None = None,
+        chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
         **options: Unpack[SamplingOptions],
     ) -> Generation:
         """Answer one conversation, in the model's chat template.
@@ -194,13 +215,20 @@ class LanguageModel:
         Args:
             messages: `{"role": "system" | "user" | "assistant", "content": …}`, the last one to be answered.
             steer, params, options: as in `generate`, which takes lists of conversations.
+            chat_template_kwargs: variables of the chat template, such as `{"enable_thinking": False}`, which replace
+                those that the model was loaded with.
 
         Raises:
             InvalidPrompt: not a list of messages.
-            InvalidSetting: the model has no chat template.
+            InvalidSetting: the model has no chat template, or the template has no such variable.
         """
         check_conversation(messages)
-        return self._write([messages], steer, params, options)[0]
+        codec = self.engine.codec
+        if chat_template_kwargs and isinstance(codec, TokenizerCodec):
+            codec = codec.with_template_options(chat_template_kwargs)
+        elif chat_template_kwargs:
+            raise InvalidSetting(f"got chat_template_kwargs, but {codec.name} has no chat template")
+        return self._write([messages], steer, params, options, codec)[0]
 
     @checked_except("prompt", "steer", "params")
     def stream(
@@ -330,12 +358,19 @@ class LanguageModel:
         return found[0] if isinstance(prompts, str) else found
 
     def _write(
-        self, prompts: Sequence[Prompt], steer: Steering, params: Params, options: SamplingOptions
+        self,
+        prompts: Sequence[Prompt],
+        steer: Steering,
+        params: Params,
+        options: SamplingOptions,
+        codec: TextCodec | None = None,
     ) -> list[Generation]:
-        return self._generations(prompts, self._requests(prompts, steer, params, options))
+        return self._generations(prompts, self._requests(prompts, steer, params, options, codec), codec)
 
-    def _generations(self, prompts: Sequence[Prompt], requests: Sequence[Request]) -> list[Generation]:
-        place = place_of(self.engine)
+    def _generations(
+        self, prompts: Sequence[Prompt], requests: Sequence[Request], codec: TextCodec | None = None
+    ) -> list[Generation]:
+        place = place_of(self.engine) | template_options(codec or self.engine.codec)
         written = self.engine.sample(requests)
         return [
             Generation(
@@ -349,10 +384,16 @@ class LanguageModel:
         ]
 
     def _requests(
-        self, prompts: Sequence[Prompt], steer: Steering, params: Params, options: SamplingOptions | DraftOptions
+        self,
+        prompts: Sequence[Prompt],
+        steer: Steering,
+        params: Params,
+        options: SamplingOptions | DraftOptions,
+        codec: TextCodec | None = None,
     ) -> list[Request]:
         steers = per_prompt(steer, Steer, prompts, "steer", "a Steer: trimtab.reward(NAME, lm).toward(beta)")
         given = per_prompt(params, SamplingParams, prompts, "params", "SamplingParams(…)")
         resolved = [SamplingParams.of(each, options) for each in given]
-        ids = [self.engine.codec.encode_prompt(prompt) for prompt in prompts]
+        encode = (codec or self.engine.codec).encode_prompt
+        ids = [encode(prompt) for prompt in prompts]
         return [Request(*each) for each in zip(ids, resolved, steers, strict=True)]

@@ -1,31 +1,9 @@
 import copy
 
-import pytest
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    BertConfig,
-    BertLMHeadModel,
-    MambaConfig,
-    T5Config,
-    T5ForConditionalGeneration,
-)
 
-from tiny import VOCABULARY, tiny_lm, tiny_tokenizer
-from trimtab import errors
-from trimtab.models.frozen_lm import FrozenLM, PromptBatch, check_causal
-
-
-@pytest.mark.parametrize("kind", ["recurrent", "encoder-decoder"])
-def test_a_model_that_cannot_be_rewound_is_refused(llama, kind):
-    if kind == "recurrent":
-        config = MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=64, state_size=4)
-        model = AutoModelForCausalLM.from_config(config)
-    else:
-        config = T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=64)
-        model = T5ForConditionalGeneration(config)
-    with pytest.raises(errors.UnsupportedModel, match="expected"):
-        FrozenLM(model, llama.tokenizer, "unsteerable")
+from tiny import tiny_lm
+from trimtab.models.frozen_lm import PromptBatch
 
 
 def test_the_weights_are_frozen_and_dropout_is_off(llama):
@@ -49,46 +27,6 @@ def test_a_tiny_model_describes_itself(frozen):
     assert (frozen.layers, frozen.context_length, frozen.vocabulary_size) == (3, 64, 64)
     assert frozen.output_embedding.shape == (64, 32)
     assert (frozen.pad_token_id, frozen.bos_token_id, frozen.prepends_bos) == (0, 1, False)
-
-
-def encoder(**options):
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-    return BertLMHeadModel(BertConfig(vocab_size=VOCABULARY, **sizes, **options))
-
-
-def test_an_encoder_with_a_language_model_head_is_refused():
-    with pytest.raises(errors.UnsupportedModel, match="later tokens"):
-        FrozenLM(encoder(), tiny_tokenizer(), "bert")
-
-
-def test_a_model_that_gives_nan_is_refused():
-    broken = tiny_lm("llama").model
-    broken.model.layers[1].mlp.up_proj.weight.data[0, 0] = torch.nan
-    with pytest.raises(errors.UnsupportedModel, match="logits are NaN or infinite"):
-        FrozenLM(broken, tiny_tokenizer(), "broken")
-
-
-def test_a_model_that_excludes_tokens_by_infinite_logits_is_causal():
-    model = tiny_lm("llama").model
-    model.lm_head.register_forward_hook(
-        lambda module, given, logits: logits.index_fill(-1, torch.tensor([9]), -torch.inf)
-    )
-    check_causal(model)
-
-
-def test_the_same_weights_as_a_decoder_are_causal():
-    check_causal(encoder(is_decoder=True).eval())
-
-
-def test_a_model_without_a_language_model_head_is_refused(llama):
-    with pytest.raises(errors.UnsupportedModel, match="head"):
-        FrozenLM(llama.model.base_model, llama.tokenizer, "headless")
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_decoders_are_causal_in_every_dtype(frozen, dtype):
-    check_causal(copy.deepcopy(frozen.model).to(dtype))
 
 
 def test_the_fingerprint_of_all_weights_changes_with_any_weight_and_with_the_dtype():

@@ -5,6 +5,7 @@ import time
 
 import pytest
 import torch
+from transformers import BertConfig, BertLMHeadModel
 
 import trimtab
 from trimtab import errors
@@ -161,6 +162,14 @@ def test_a_folder_without_weights_is_refused_before_anything_is_read(damaged, mo
     monkeypatch.setattr("trimtab.models.loading._load_weights", lambda *_: pytest.fail("torch was asked"))
     with pytest.raises(errors.ModelNotFound, match="no weights"):
         load_frozen_lm(str(damaged))
+
+
+def test_an_encoder_is_not_a_language_model(llama, tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    BertLMHeadModel(BertConfig(vocab_size=64, **sizes)).save_pretrained(tmp_path)
+    llama.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(errors.UnsupportedModel, match="an encoder, which cannot write"):
+        load_frozen_lm(str(tmp_path))
 
 
 def test_a_folder_wins_over_the_hub(saved):

@@ -82,7 +82,7 @@ def sizes_of(subject: Subject) -> Sizes:
 
 def cache_bytes(lm: FrozenLM) -> int:
     """The bytes of a token's keys and values in one layer."""
-    config = lm.model.config
+    config = lm.body.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2 * heads * size * lm.model.dtype.itemsize

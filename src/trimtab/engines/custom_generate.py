@@ -24,8 +24,9 @@ from trimtab.engines.processor import check_same_vocabulary
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
 from trimtab.engines.torch.guide import Guide
 from trimtab.models.codec import TokenizerCodec
-from trimtab.models.frozen_lm import PromptBatch, check_rewindable
+from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
+from trimtab.models.steerable import check_architecture
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.rule import scatter_candidates, top_candidates
 from trimtab.steering.steer import Steer, distinct_rewards
@@ -104,7 +105,7 @@ class SteeredLoop:
         **model_kwargs: Any,
     ) -> Int[Tensor, "rows tokens"] | GenerateDecoderOnlyOutput:
         """Continue prompts, as `generate` calls it; returns what `generate` returns."""
-        check_rewindable(model)
+        check_architecture(model)
         mask = check_arguments(input_ids, generation_config, model_kwargs)
         processors, outputs = split_processors(logits_processor), Outputs(generation_config)
         with torch.inference_mode():

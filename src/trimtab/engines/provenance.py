@@ -5,6 +5,7 @@ from typing import Any
 
 from trimtab.engines.base import Engine
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.models.codec import TextCodec, TokenizerCodec
 from trimtab.steering.steer import Steer
 from trimtab.versions import PACKAGES, versions
 
@@ -18,6 +19,12 @@ def place_of(engine: Engine) -> dict[str, str]:
     """
     base = engine.base
     return {} if base is None else {"dtype": base.dtype, "device": str(base.device)}
+
+
+def template_options(codec: TextCodec) -> dict[str, Any]:
+    """Return the variables of the chat template that prompts are rendered with; empty if there are none."""
+    options = codec.chat_template_kwargs if isinstance(codec, TokenizerCodec) else {}
+    return {"chat_template_kwargs": options} if options else {}
 
 
 def provenance(

@@ -1,10 +1,13 @@
 """Conversations in a model's chat template: an empty system message means no system turn, and users' text is text."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
 
 from transformers import PreTrainedTokenizerBase
 
+from trimtab.checking import shown
 from trimtab.data.hub import reason_of
 from trimtab.errors import InvalidPrompt, InvalidSetting
 from trimtab.models.control_tokens import ControlTokens
@@ -12,86 +15,129 @@ from trimtab.models.control_tokens import ControlTokens
 ROLES = ("system", "user", "assistant", "tool")
 SYSTEM_MARK, PLAIN_MARK = "\U00100000", "x"
 
+COMMON_OPTIONS = ("enable_thinking", "thinking", "reasoning_effort", "custom_instructions", "date_string")
+SET_BY_CALLS = ("messages", "add_generation_prompt", "tools", "documents", "bos_token", "eos_token")
+
 Turn = dict[str, str]
+TemplateOption = bool | int | float | str
 
 
-def render_turns(
-    tokenizer: PreTrainedTokenizerBase, control: ControlTokens, turns: Sequence[Turn], open_turn: bool, name: str
-) -> str:
-    """A conversation in a chat template. A first system message without text leaves the system turn out.
+@final
+@dataclass(frozen=True)
+class ChatTemplate:
+    """The chat template of a model.
 
-    Args:
+    Attributes:
         tokenizer: has the template.
         control: its control tokens.
-        turns: the messages.
-        open_turn: open the assistant's turn behind them.
         name: the model's name, for messages.
-
-    Raises:
-        InvalidPrompt: the template refuses the conversation.
-        InvalidSetting: there is no template, or it always has a system turn.
+        options: variables of the template, such as `enable_thinking`.
     """
-    if not tokenizer.chat_template:
-        raise InvalidSetting(f"got a conversation, but {name} has no chat template; pass a text instead")
 
-    def render(turns: Sequence[Turn]) -> str:
+    tokenizer: PreTrainedTokenizerBase
+    control: ControlTokens
+    name: str
+    options: Mapping[str, TemplateOption]
+
+    def render(self, turns: Sequence[Turn], open_turn: bool) -> str:
+        """A conversation in the chat template. A first system message without text leaves the system turn out.
+
+        Args:
+            turns: the messages.
+            open_turn: open the assistant's turn behind them.
+
+        Raises:
+            InvalidPrompt: the template refuses the conversation.
+            InvalidSetting: there is no template, or it always has a system turn.
+        """
+        if not self.tokenizer.chat_template:
+            raise InvalidSetting(f"got a conversation, but {self.name} has no chat template; pass a text instead")
+        if turns[0] != {"role": "system", "content": ""}:
+            return self._rendered(turns, open_turn)
+        without = self._rendered(turns[1:], open_turn)
+        marked = [{"role": "system", "content": SYSTEM_MARK}, *turns[1:]]
         try:
-            return str(tokenizer.apply_chat_template(list(turns), add_generation_prompt=open_turn, tokenize=False))
+            before, _, behind = self._rendered(marked, open_turn).partition(SYSTEM_MARK)
+        except InvalidPrompt:  # it knows no system messages
+            return without
+        fills_in = without.startswith(before) and without.endswith(behind) and len(without) > len(before) + len(behind)
+        return _without_system_turn(before, behind, self.control, self.name) if fills_in else without
+
+    def encode(self, turns: Sequence[Turn]) -> list[int]:
+        """Token ids of a conversation with the assistant's turn open. Control tokens in the messages are text.
+
+        A conversation without any has the ids that transformers' own `apply_chat_template` gives it.
+
+        Raises:
+            InvalidPrompt, InvalidSetting: as in `render`; or messages form a control token together.
+        """
+        control, contents = self.control, [turn["content"] for turn in turns]
+        hidden, marks = control.hide(contents, [turn["role"] == "assistant" for turn in turns])
+        safe = [{**turn, "content": content} for turn, content in zip(turns, hidden, strict=True)]
+        rendered = self.render(safe, True)
+        if any(map(control.begins, hidden)) and control.sequence(rendered) != control.sequence(
+            self._with_plain(turns, ROLES)
+        ):
+            raise InvalidPrompt("got messages that form a control token together; separate them by a word or a line")
+        literal = control.encode_rendered(rendered, marks, self._encode_literally) if marks else None
+        ids = self._encode(rendered) if literal is None else literal
+        if control.may_normalize:
+            self._check_same_controls(ids, safe)
+        return ids
+
+    def _rendered(self, turns: Sequence[Turn], open_turn: bool) -> str:
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    list(turns), add_generation_prompt=open_turn, tokenize=False, **self.options
+                )
+            )
         except Exception as error:  # a template is a program that comes with the model
             reason = reason_of(error)
-            raise InvalidPrompt(f"got a conversation that the chat template of {name} refuses: {reason}") from error
+            raise InvalidPrompt(
+                f"got a conversation that the chat template of {self.name} refuses: {reason}"
+            ) from error
 
-    if turns[0] != {"role": "system", "content": ""}:
-        return render(turns)
-    without = render(turns[1:])
-    try:
-        before, _, behind = render([{"role": "system", "content": SYSTEM_MARK}, *turns[1:]]).partition(SYSTEM_MARK)
-    except InvalidPrompt:  # it knows no system messages
-        return without
-    fills_in = without.startswith(before) and without.endswith(behind) and len(without) > len(before) + len(behind)
-    return _without_system_turn(before, behind, control, name) if fills_in else without
-
-
-def encode_turns(
-    tokenizer: PreTrainedTokenizerBase, control: ControlTokens, turns: Sequence[Turn], name: str
-) -> list[int]:
-    """Token ids of a conversation with the assistant's turn open. Control tokens in the messages are text.
-
-    A conversation without any has the ids that transformers' own `apply_chat_template` gives it.
-
-    Raises:
-        InvalidPrompt, InvalidSetting: as in `render_turns`; or messages form a control token together.
-    """
-    contents = [turn["content"] for turn in turns]
-    hidden, marks = control.hide(contents, [turn["role"] == "assistant" for turn in turns])
-    safe = [{**turn, "content": content} for turn, content in zip(turns, hidden, strict=True)]
-    rendered = render_turns(tokenizer, control, safe, True, name)
-    if any(map(control.begins, hidden)):
-        plain = [{**turn, "content": turn["content"] and PLAIN_MARK} for turn in turns]
-        if control.sequence(rendered) != control.sequence(render_turns(tokenizer, control, plain, True, name)):
-            raise InvalidPrompt("got messages that form a control token together; separate them by a word or a line")
-
-    def encode(text: str, literal: bool) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=literal)["input_ids"])
-
-    def encode_plain(replaced: Sequence[str]) -> list[int]:
-        """Token ids of the conversation with a plain word for each message of these roles."""
+    def _with_plain(self, turns: Sequence[Turn], replaced: Sequence[str]) -> str:
+        """The conversation with a plain word for each message of these roles."""
         plain = [
-            {**turn, "content": turn["content"] and PLAIN_MARK} if turn["role"] in replaced else turn for turn in safe
+            {**turn, "content": turn["content"] and PLAIN_MARK} if turn["role"] in replaced else turn for turn in turns
         ]
-        return encode(render_turns(tokenizer, control, plain, True, name), literal=False)
+        return self.render(plain, True)
 
-    literal = control.encode_rendered(rendered, marks, lambda text: encode(text, literal=True)) if marks else None
-    ids = encode(rendered, literal=False) if literal is None else literal
-    if control.may_normalize:
+    def _check_same_controls(self, ids: Sequence[int], safe: Sequence[Turn]) -> None:
+        """Refuse a message that the tokenizer's normalizer turns into a control token."""
         others = [role for role in ROLES if role != "assistant"]
-        if control.ids_in(ids, special_only=True) != control.ids_in(encode_plain(ROLES), special_only=True) or (
-            control.ids_in(ids) != control.ids_in(encode_plain(others))
-        ):
+        everything, theirs = (self._encode(self._with_plain(safe, roles)) for roles in (ROLES, others))
+        find = self.control.ids_in
+        if find(ids, special_only=True) != find(everything, special_only=True) or find(ids) != find(theirs):
             raise InvalidPrompt(
                 "got a message that this tokenizer reads as a control token in other characters; leave these out"
             )
-    return ids
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _encode_literally(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
+def check_template_options(
+    tokenizer: PreTrainedTokenizerBase, options: Mapping[str, TemplateOption], name: str
+) -> None:
+    """Refuse options that the chat template of a model does not use.
+
+    Raises:
+        InvalidSetting: there is no template, it does not name an option, or an option is set by each call.
+    """
+    template = str(tokenizer.chat_template or "")
+    for option in options:
+        used = re.search(rf"\b{re.escape(option)}\b", template)
+        if not used or option in SET_BY_CALLS:
+            known = ", ".join(each for each in COMMON_OPTIONS if each in template) or "none of the usual ones"
+            raise InvalidSetting(
+                f"got the option {shown(option)}, expected one that the chat template of {name} uses; it has {known}"
+            )
 
 
 def rendered_plainly(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -1,5 +1,6 @@
 """From prompts to token ids and from token ids to text. A prompt is a text or a conversation."""
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from threading import Lock
@@ -10,7 +11,13 @@ from transformers import PreTrainedTokenizerBase
 from trimtab.checking import shown
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidPrompt
-from trimtab.models.chat_template import ROLES, encode_turns, render_turns, rendered_plainly
+from trimtab.models.chat_template import (
+    ROLES,
+    ChatTemplate,
+    TemplateOption,
+    check_template_options,
+    rendered_plainly,
+)
 from trimtab.models.control_tokens import ControlTokens
 from trimtab.models.text_fingerprint import text_fingerprint
 
@@ -99,10 +106,14 @@ class TokenizerCodec:
         context_length: the longest sequence that the model reads, in tokens.
         eos_token_ids: every token that ends a text.
         vocabulary_size: how many tokens the model knows, which may be fewer than the tokenizer has; None if unknown.
+        chat_template_kwargs: variables of the chat template, such as `enable_thinking`.
 
     Attributes:
         fingerprint: a hash of the vocabulary.
-        chat_template_fingerprint: a hash of the chat template.
+        chat_template_fingerprint: a hash of the chat template and its variables.
+
+    Raises:
+        InvalidSetting: the chat template has no such variable.
     """
 
     def __init__(
@@ -112,13 +123,14 @@ class TokenizerCodec:
         context_length: int,
         eos_token_ids: Collection[int],
         vocabulary_size: int | None = None,
+        chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
     ):
         self.tokenizer, self.name = tokenizer, name
         self.context_length, self.eos_token_ids = context_length, frozenset(eos_token_ids)
         first = tokenizer.bos_token_id
         self.bos_token_id: int | None = tokenizer.eos_token_id if first is None else first
         self.fingerprint = vocabulary_fingerprint(tokenizer)
-        self.chat_template_fingerprint = text_fingerprint(str(tokenizer.chat_template or ""))
+        self._set_template_options(chat_template_kwargs or {})
         self._vocabulary_size = vocabulary_size
         self._lock = Lock()  # a fast tokenizer cannot encode in two threads at once
 
@@ -130,7 +142,7 @@ class TokenizerCodec:
         else:
             check_conversation(prompt)
             with self._lock:
-                ids = encode_turns(self.tokenizer, self._control, [dict(message) for message in prompt], self.name)
+                ids = self._template.encode([dict(message) for message in prompt])
         if not ids:
             raise InvalidPrompt("got an empty prompt, expected at least one token of text to continue")
         self._check_known(ids)
@@ -168,7 +180,27 @@ class TokenizerCodec:
         """A conversation in the tokenizer's chat template."""
         check_conversation(conversation)
         turns = [dict(message) for message in conversation]
-        return render_turns(self.tokenizer, self._control, turns, open_turn, self.name)
+        return self._template.render(turns, open_turn)
+
+    def with_template_options(self, chat_template_kwargs: Mapping[str, TemplateOption]) -> "TokenizerCodec":
+        """The same codec with further variables of the chat template.
+
+        Raises:
+            InvalidSetting: the template has no such variable.
+        """
+        codec = copy.copy(self)  # it shares the lock, because it shares the tokenizer
+        codec._set_template_options({**self.chat_template_kwargs, **chat_template_kwargs})
+        return codec
+
+    def _set_template_options(self, options: Mapping[str, TemplateOption]) -> None:
+        check_template_options(self.tokenizer, options, self.name)
+        self.chat_template_kwargs = dict(options)
+        settings = dump_json(self.chat_template_kwargs, ascii_only=True) if options else ""
+        self.chat_template_fingerprint = text_fingerprint(str(self.tokenizer.chat_template or "") + settings)
+
+    @property
+    def _template(self) -> ChatTemplate:
+        return ChatTemplate(self.tokenizer, self._control, self.name, self.chat_template_kwargs)
 
     @cached_property
     def _control(self) -> ControlTokens:

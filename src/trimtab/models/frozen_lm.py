@@ -1,6 +1,6 @@
 """A frozen causal language model and its tokenizer: one immutable object that all threads share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trimtab.data.json_text import dump_json, parse_json
-from trimtab.errors import UnsupportedModel
-from trimtab.models.architecture import check_architecture
+from trimtab.models.chat_template import TemplateOption, check_template_options
 from trimtab.models.codec import TokenizerCodec
+from trimtab.models.context_length import context_length
 from trimtab.models.fingerprints import exact_fingerprint, rounded_fingerprint, sample_fingerprint
-from trimtab.models.layers import find_final_norm, find_layers
+from trimtab.models.layers import find_decoder, find_final_norm, find_layers
+from trimtab.models.quantized import is_quantized, stored_tensors
+from trimtab.models.steerable import check_architecture, check_decoding
 from trimtab.models.text_fingerprint import text_fingerprint
 
 FINGERPRINT_ROWS = 64
 NO_SETTINGS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}  # of a config
-NOISE = 1e-3  # of the largest logit: more than kernels and experts differ by in float32, less than attention does
-PROBE = ((1, 2, 3, 4), (1, 5, 6, 7))  # two texts with the same first token
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,31 @@ class FrozenLM:
         model: a decoder-only `transformers` model; put into eval mode, its parameters stop requiring gradients.
         tokenizer: its tokenizer.
         name: the name that `trimtab.load` was given; reward cards record it as their base.
+        chat_template_kwargs: variables of the chat template, such as `enable_thinking`.
 
     Attributes:
         lock: held for each step of a decode loop, so that threads take turns.
 
     Raises:
-        UnsupportedModel: the model keeps a state that cannot be rewound (recurrent layers, chunked attention,
-            an encoder).
+        UnsupportedModel: the model cannot be steered: an encoder, a state that cannot be rewound, no language-model
+            head.
+        InvalidSetting: the chat template has no such variable.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str):
-        check_rewindable(model)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
+    ):
+        check_template_options(tokenizer, chat_template_kwargs or {}, name)
+        check_architecture(model)
         self.model = model.eval().requires_grad_(False)
-        check_causal(self.model)
+        check_decoding(self.model)
         self.tokenizer = tokenizer
         self.name = name
+        self._chat_template_kwargs = dict(chat_template_kwargs or {})
         self.lock = RLock()
 
     def __repr__(self) -> str:
@@ -86,8 +96,8 @@ class FrozenLM:
 
     @property
     def body(self) -> PreTrainedModel:
-        """The transformer without its language-model head."""
-        return self.model.base_model
+        """The text decoder without its language-model head."""
+        return find_decoder(self.model)
 
     @property
     def layers(self) -> int:
@@ -112,7 +122,7 @@ class FrozenLM:
     @property
     def context_length(self) -> int:
         """The longest sequence that the model's positions allow, in tokens."""
-        return int(self.model.config.max_position_embeddings)
+        return context_length(self.model.config, self.tokenizer)
 
     @property
     def pad_token_id(self) -> int:
@@ -136,7 +146,8 @@ class FrozenLM:
         configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
         ids = configured if isinstance(configured, list) else [configured]
         eos = [token for token in [*ids, self.tokenizer.eos_token_id] if token is not None]
-        return TokenizerCodec(self.tokenizer, self.name, self.context_length, eos, self.vocabulary_size)
+        options = self._chat_template_kwargs
+        return TokenizerCodec(self.tokenizer, self.name, self.context_length, eos, self.vocabulary_size, options)
 
     @cached_property
     def base_fingerprint(self) -> str:
@@ -170,39 +181,8 @@ class FrozenLM:
 
     @property
     def _weights(self) -> dict[str, Tensor]:
-        return dict(self.model.named_parameters())
+        return stored_tensors(self.model) if is_quantized(self.model) else dict(self.model.named_parameters())
 
     def batch(self, prompts: Sequence[Sequence[int]]) -> PromptBatch:
         """Left-padded token ids of several prompts, on the model's device."""
         return PromptBatch.pad(prompts, self.pad_token_id, self.device)
-
-
-def check_rewindable(model: PreTrainedModel) -> None:
-    """Refuse a model whose KV cache cannot be cropped and re-ordered, or that has no language-model head."""
-    check_architecture(type(model), model.config)
-    if model.get_output_embeddings() is None:
-        raise UnsupportedModel(f"got {type(model).__name__}, expected a model with a language-model head")
-
-
-@torch.inference_mode()
-def check_causal(model: PreTrainedModel) -> None:
-    """Check that a model reads from left to right, by one forward call of two texts that start with the same token.
-
-    Raises:
-        UnsupportedModel: the first token's logits differ, as in an encoder, or a logit is NaN or infinite.
-    """
-    rows = model.get_input_embeddings().weight.shape[0]
-    ids = torch.tensor(PROBE, device=model.device) % rows
-    logits = model(input_ids=ids, use_cache=False).logits.float()
-    if not bool(logits.amax(-1).isfinite().all()):  # −inf is for tokens that the model never writes
-        raise UnsupportedModel(
-            f"got {type(model).__name__}, whose logits are NaN or infinite, expected finite numbers; load it in "
-            "float32, or fetch it again"
-        )
-    first = logits[:, 0].masked_fill(logits[:, 0].isneginf(), 0)
-    tolerance = max(NOISE, 8 * torch.finfo(model.dtype).eps) * first.abs().max()
-    if bool((first[0] - first[1]).abs().max() > tolerance):
-        raise UnsupportedModel(
-            f"got {type(model).__name__}, whose logits depend on later tokens; expected a decoder, which reads from "
-            "left to right (an encoder such as BERT cannot write)"
-        )

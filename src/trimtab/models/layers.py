@@ -1,4 +1,4 @@
-"""Find the layers and the final norm of a `transformers` decoder; copy its first layers without copying weights."""
+"""Find the decoder of a `transformers` model, its layers and its final norm; copy layers without copying weights."""
 
 import copy
 from collections.abc import Mapping
@@ -11,12 +11,29 @@ from trimtab.errors import UnsupportedModel
 
 Part = TypeVar("Part", bound=nn.Module)
 
-FINAL_NORM_NAMES = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
+FINAL_NORM_NAMES = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "final_norm", "norm_f", "layer_norm")
+
+
+def find_decoder(model: PreTrainedModel) -> PreTrainedModel:
+    """The text decoder of a model: the part with the layers, without language-model head and encoders of images.
+
+    Raises:
+        UnsupportedModel: no part of the model is one.
+    """
+    kind = type(model.config.get_text_config())
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel) and type(part.config) is kind and _layers_name(part):
+            return part
+    raise UnsupportedModel(f"got {type(model).__name__}, expected one list of its transformer layers")
 
 
 def find_layers(body: PreTrainedModel) -> nn.ModuleList:
     """The transformer layers of a decoder without its language-model head."""
-    return body.get_submodule(_layers_name(body))
+    name = _layers_name(body)
+    if name is None:
+        depth = body.config.num_hidden_layers
+        raise UnsupportedModel(f"got {type(body).__name__}, expected one list of its {depth} transformer layers")
+    return body.get_submodule(name)
 
 
 def find_final_norm(body: PreTrainedModel) -> nn.Module:
@@ -42,8 +59,7 @@ def share_first_layers(body: PreTrainedModel, layers: int) -> PreTrainedModel:
     The modules are new, so adapters in them do not reach `body`. The weights take no new memory.
     """
     trunk = share_tensors(body)
-    name = _layers_name(trunk)
-    setattr(trunk, name, find_layers(trunk)[:layers])
+    setattr(trunk, str(_layers_name(trunk)), find_layers(trunk)[:layers])
     trunk.config.num_hidden_layers = layers
     if getattr(trunk.config, "layer_types", None):
         trunk.config.layer_types = trunk.config.layer_types[:layers]
@@ -62,9 +78,7 @@ def share_tensors(body: Part, replaced: Mapping[Any, Any] | None = None) -> Part
     return copy.deepcopy(body, known)
 
 
-def _layers_name(body: PreTrainedModel) -> str:
-    depth = body.config.num_hidden_layers
-    for name, child in body.named_children():
-        if isinstance(child, nn.ModuleList) and len(child) == depth:
-            return name
-    raise UnsupportedModel(f"got {type(body).__name__}, expected one list of its {depth} transformer layers")
+def _layers_name(body: PreTrainedModel) -> str | None:
+    depth = getattr(body.config, "num_hidden_layers", None)
+    lists = (name for name, child in body.named_children() if isinstance(child, nn.ModuleList) and len(child) == depth)
+    return next(lists, None)

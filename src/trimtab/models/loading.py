@@ -3,20 +3,22 @@
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.checking import shown
 from trimtab.data.hub import HubFault, fetch, reason_of, suggestion
-from trimtab.data.json_text import parse_json
+from trimtab.data.json_text import dump_json, parse_json
 from trimtab.errors import InvalidData, InvalidSetting, ModelNotFound, UnsupportedModel, out_of_memory
+from trimtab.models.chat_template import TemplateOption, check_template_options
 from trimtab.models.codec import TokenizerCodec
+from trimtab.models.context_length import LENGTH_DEPENDENT, context_length
 from trimtab.models.gguf_file import converted
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
     from trimtab.models.frozen_lm import FrozenLM
 
@@ -47,10 +49,10 @@ def load_codec(name: str | Path) -> TokenizerCodec:
     folder = find_model(name, weights=False)
     with quiet_transformers(), faults_of(name):
         tokenizer = _load_tokenizer(folder)
-        context_length, eos = _limits(folder)
+        longest, eos = _limits(folder, tokenizer)
         size = _record(folder / "config.json").get("vocab_size")
     ends = [token for token in [*eos, tokenizer.eos_token_id] if token is not None]
-    return TokenizerCodec(tokenizer, name, context_length, ends, size if isinstance(size, int) else None)
+    return TokenizerCodec(tokenizer, name, longest, ends, size if isinstance(size, int) else None)
 
 
 def load_frozen_lm(
@@ -58,6 +60,7 @@ def load_frozen_lm(
     device: "torch.device | str | None" = None,
     dtype: "torch.dtype | None" = None,
     codec: TokenizerCodec | None = None,
+    chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
 ) -> "FrozenLM":
     """Load a causal language model and its tokenizer.
 
@@ -66,26 +69,31 @@ def load_frozen_lm(
         device: a torch device; default: the GPU if there is one, else the CPU.
         dtype: default: float32 on a CPU, else the dtype of the saved weights.
         codec: what `load_codec` returned for this name; default: it is loaded.
+        chat_template_kwargs: variables of the chat template, such as `enable_thinking`.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
-        UnsupportedModel: its KV cache cannot be rewound, as its config tells, or it is an encoder.
-        InvalidSetting: torch cannot use the device, or cannot compute in the dtype there.
+        UnsupportedModel: the model cannot be steered. Most such models are refused before their weights are read.
+        InvalidSetting: torch cannot use the device, or cannot compute in the dtype there, or the chat template has no
+            such variable.
     """
     name = os.fspath(name)
     codec = codec or load_codec(name)  # before torch is imported: a wrong name is refused at once
+    check_template_options(codec.tokenizer, chat_template_kwargs or {}, name)
     place = check_device(device, dtype)
-    folder = find_model(name, weights=True)
 
-    from trimtab.models.architecture import check_folder_architecture
     from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.models.steerable import check_config
     from trimtab.models.weight_files import check_weight_files
 
     with quiet_transformers(), faults_of(name):
-        check_folder_architecture(folder)
+        config = _load_config(find_model(name, weights=False))
+    check_config(config)
+    folder = find_model(name, weights=True)
+    with quiet_transformers(), faults_of(name):
         check_weight_files(folder)
         model = _load_weights(folder, place, dtype)
-    return FrozenLM(model, codec.tokenizer, name)
+    return FrozenLM(model, codec.tokenizer, name, chat_template_kwargs)
 
 
 def find_model(name: str, weights: bool) -> Path:
@@ -138,7 +146,8 @@ def check_device(device: "torch.device | str | None", dtype: "torch.dtype | None
 def faults_of(name: str) -> Iterator[None]:
     """Turn every fault of a model's files into ModelNotFound.
 
-    The files are foreign, and each library that reads them raises exceptions of its own. A lack of memory passes.
+    The files are foreign, and each library that reads them raises exceptions of its own. A lack of memory passes, and
+    so does UnsupportedModel.
     """
     try:
         yield
@@ -206,18 +215,25 @@ def _load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def _limits(folder: Path) -> tuple[int, list[int | None]]:
+def _limits(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, list[int | None]]:
     """The context length and the EOS tokens, from the files alone if they say both."""
     config, generation = _record(folder / "config.json"), _record(folder / "generation_config.json")
     context = config.get("max_position_embeddings")
     eos = generation.get("eos_token_id") if generation else config.get("eos_token_id")
-    if not isinstance(context, int) or not (generation or "eos_token_id" in config):
-        from transformers import AutoConfig, GenerationConfig
+    changing = any(kind in dump_json(config) for kind in LENGTH_DEPENDENT)
+    if changing or not isinstance(context, int) or not (generation or "eos_token_id" in config):
+        from transformers import GenerationConfig
 
-        known = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        context = known.max_position_embeddings
+        known = _load_config(folder)
+        context = context_length(known, tokenizer)
         eos = eos if generation else GenerationConfig.from_model_config(known).eos_token_id
-    return int(context), list(eos) if isinstance(eos, list) else [eos]
+    return context, list(eos) if isinstance(eos, list) else [eos]
+
+
+def _load_config(folder: Path) -> "PretrainedConfig":
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _load_weights(folder: Path, device: "torch.device", dtype: "torch.dtype | None") -> Any:
@@ -227,12 +243,16 @@ def _load_weights(folder: Path, device: "torch.device", dtype: "torch.dtype | No
     model, report = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype or (torch.float32 if device.type == "cpu" else "auto"),
-        attn_implementation="sdpa",
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
     )
     if missing := sorted(report["missing_keys"]):
+        if any(model.get_submodule(name.rpartition(".")[0]) is model.get_output_embeddings() for name in missing):
+            raise UnsupportedModel(
+                f"got a model without a language-model head: its weights lack {missing[0]}; expected the weights of a "
+                f"{type(model).__name__}"
+            )
         raise InvalidData(f"{len(missing)} of its weights are missing, such as {missing[0]}")
     return model.to(device)
 

@@ -14,7 +14,10 @@ def attention_masks(
     column_positions: Int[Tensor, "rows columns"],
     positions: Int[Tensor, "rows tokens"],
 ) -> Additive | dict[str, Additive]:
-    """The mask for a model's forward call. Layers with a sliding window see only the near columns.
+    """The mask for a model's forward call, or one for each kind of layers, where the kinds see different columns.
+
+    Layers with a sliding window see only the near columns. Layers with chunked attention see only the columns of their
+    chunk; chunks start at the first token of a text.
 
     Args:
         model: a decoder.
@@ -22,15 +25,16 @@ def attention_masks(
         column_positions: the position of each column in its text.
         positions: the position of each token in its text.
     """
-    whole = _additive(visible, model.dtype)
-    window = getattr(model.config, "sliding_window", None)
-    if not window:
-        return whole
-    recent = column_positions[:, None] > positions[..., None] - window
-    windowed = _additive(visible & recent, model.dtype)
-    if getattr(model.config, "layer_types", None) is None:
-        return windowed
-    return {"full_attention": whole, "sliding_attention": windowed}
+    config = model.config.get_text_config()
+    columns, tokens = column_positions[:, None], positions[..., None]
+    masks = {"full_attention": _additive(visible, model.dtype)}
+    if window := getattr(config, "sliding_window", None):
+        masks["sliding_attention"] = _additive(visible & (columns > tokens - window), model.dtype)
+    if chunk := getattr(config, "attention_chunk_size", None):
+        masks["chunked_attention"] = _additive(visible & (columns // chunk == tokens // chunk), model.dtype)
+    if len(masks) > 1 and getattr(config, "layer_types", None):
+        return masks
+    return list(masks.values())[-1]  # all layers are of one kind
 
 
 def causal_columns(mask: Bool[Tensor, "rows slots"], new: int) -> Bool[Tensor, "rows new slots"]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from trimtab.models.layers import find_decoder
 from trimtab.models.masks import attention_masks
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
@@ -80,7 +81,7 @@ class PackedTexts:
         found: list[Tensor] = []
         for group in self._groups():
             pack = self._pack(group)
-            output = self._forward(self._model.base_model, pack, output_hidden_states=True)
+            output = self._forward(find_decoder(self._model), pack, output_hidden_states=True)
             states = output.hidden_states[depth][0].float()
             for place, number in enumerate(group):
                 asked = pack.columns[place][-self._last[number] :]

@@ -8,40 +8,57 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
+from trimtab.errors import InvalidSetting
 from trimtab.models.huge_pages import empty_in_huge_pages
-from trimtab.models.layers import share_tensors
+from trimtab.models.layers import find_layers, share_tensors
+from trimtab.models.quantized import is_plain_matrix
 from trimtab.rewards.card import RewardCard
 
 if TYPE_CHECKING:
     from peft.tuners.lora import LoraLayer
 
 WIDE = (torch.float32, torch.float64)
+ROUTER = "router"  # of experts: some are linear maps that return more than a tensor
+UNTRAINED_TRUNKS = "ladder or frozen"  # what takes a base as it is
 
 
 def add_adapters(trunk: PreTrainedModel, card: RewardCard) -> PreTrainedModel:
-    """Put fresh adapters of the card's rank beside every linear map of the trunk's layers, and return the trunk."""
+    """Put fresh adapters of the card's rank beside every linear map of the trunk's layers, and return the trunk.
+
+    Raises:
+        InvalidSetting: no linear map takes an adapter, as in some quantized models.
+    """
     from peft import LoraConfig, inject_adapter_in_model  # a third of a second, which unsteered text does not need
 
-    kinds = {type(part).__name__ for part in trunk.modules()}
+    names = linear_names(trunk)
+    if not names:
+        raise InvalidSetting(
+            f"got a LoRA on {type(trunk).__name__}, which has no linear map that an adapter can change (is it "
+            f"quantized?); use another trunk: {UNTRAINED_TRUNKS}"
+        )
     adapters = LoraConfig(
         r=card.lora_rank,
         lora_alpha=card.lora_alpha,
-        target_modules=linear_names(trunk),
-        fan_in_fan_out="Conv1D" in kinds,  # GPT-2 stores its linear maps transposed
+        target_modules=names,
+        fan_in_fan_out=any(isinstance(part, Conv1D) for part in trunk.modules()),  # GPT-2 stores its maps transposed
     )
-    return inject_adapter_in_model(adapters, trunk)
+    inject_adapter_in_model(adapters, find_layers(trunk))  # given a whole model, peft moves adapters into experts
+    return trunk
 
 
 def linear_names(trunk: PreTrainedModel) -> list[str]:
-    """The last part of the name of every linear map in the trunk's layers, GPT-2's Conv1D among them."""
-    kinds = {"Linear", "Conv1D"}
-    return sorted({name.rsplit(".", 1)[-1] for name, part in trunk.named_modules() if type(part).__name__ in kinds})
+    """The last part of the name of every linear map in the trunk's layers, without the routers of experts."""
+    parts = find_layers(trunk).named_modules()
+    found = [name for name, part in parts if isinstance(part, nn.Linear | Conv1D)]
+    return sorted({name.rsplit(".", 1)[-1] for name in found} - {ROUTER})
 
 
 def merging_is_exact(trunk: PreTrainedModel) -> bool:
     """Whether merged adapters change rewards by rounding in float32 only; narrower weights lose a part of them."""
-    return all(weight.dtype in WIDE for weight in trunk.parameters())
+    layers = [layer.get_base_layer().weight for layer in _adapted(trunk)]
+    return all(is_plain_matrix(weight) and weight.dtype in WIDE for weight in layers)
 
 
 @torch.inference_mode(mode=False)

@@ -17,7 +17,8 @@ from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import LAST, KVCache, Reader
 from trimtab.models.layers import remove_final_norm, share_first_layers
 from trimtab.models.masks import causal_columns
-from trimtab.rewards.adapters import add_adapters
+from trimtab.models.quantized import is_quantized
+from trimtab.rewards.adapters import UNTRAINED_TRUNKS, add_adapters
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.ladder import Ladder
 
@@ -139,7 +140,8 @@ def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
     A trunk that is not trained shares the base's tensors.
 
     Raises:
-        InvalidSetting: more layers than the base has, or a rank above its hidden size.
+        InvalidSetting: more layers than the base has, a rank above its hidden size, or a base that is quantized and
+            takes no adapters.
     """
     if card.layers > base.layers:
         raise InvalidSetting(f"got layers={card.layers}, expected at most the {base.layers} of {base.name}")
@@ -149,7 +151,7 @@ def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:
     if card.trunk == "ladder" and card.layers < base.layers:
         remove_final_norm(trunk)  # the steered model, which has more layers, gives the bare state of this depth
     if card.trunk == "full":
-        return copy.deepcopy(trunk).requires_grad_(True)
+        return _trainable_copy(trunk)
     return add_adapters(trunk, card) if card.trunk == "lora" else trunk
 
 
@@ -162,3 +164,11 @@ def build_ladder(base: FrozenLM, card: RewardCard) -> Ladder | None:
     if card.trunk != "ladder":
         return None
     return Ladder(base.output_embedding.shape[1], card.taps, card.ladder_width, card.ladder_heads)
+
+
+def _trainable_copy(trunk: PreTrainedModel) -> PreTrainedModel:
+    if is_quantized(trunk):
+        raise InvalidSetting(
+            f"got a trunk to train whole, but {type(trunk).__name__} is quantized; use another: {UNTRAINED_TRUNKS}"
+        )
+    return copy.deepcopy(trunk).requires_grad_(True)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
+from trimtab.models.kv_cache import KVCache
 from trimtab.rewards.candidate_scores import score_candidates
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.reward import RewardState
@@ -157,6 +158,44 @@ def assert_joined_states_equal_separate(
             assert_close(row, separate_rewards(reward, text, candidates), tolerance)
         state.advance(torch.tensor([candidates[1]] * len(texts)))
         texts = [[*text, candidates[1]] for text in texts]
+
+
+@torch.inference_mode()
+def assert_hosted_equals_separate(
+    reward: RewardModel, prompts: Sequence[Ids], continuation: Ids, candidates: Ids, tolerance: float = TOLERANCE
+) -> None:
+    """A reward that reads the steered model's hidden states scores like forward calls of its own over whole texts.
+
+    The prompts are one padded batch. The last row is then dropped, and the last token taken back.
+    """
+    model = reward.base.model
+    reader = reward.reads(model)
+    assert reader is not None, f"{reward.name!r} runs a trunk of its own"
+    host = KVCache(model, [reader])
+    batch = reward.base.batch(prompts)
+    host.feed(batch.ids, batch.mask)
+    state = reward.start(host)
+    state.prefill(batch.ids, batch.mask)
+    texts = [list(prompt) for prompt in prompts]
+
+    def assert_scores() -> None:
+        scored = state.rewards(torch.tensor([list(candidates)] * len(texts)))
+        for row, text in zip(scored, texts, strict=True):
+            assert_close(row, separate_rewards(reward, text, candidates), tolerance)
+
+    assert_scores()
+    for token in continuation:
+        tokens = torch.tensor([token] * len(texts))
+        state.advance(tokens)
+        host.feed(tokens[:, None])
+        texts = [[*text, token] for text in texts]
+    assert_scores()
+    kept = torch.arange(len(texts) - 1)
+    for holder in (host, state):
+        holder.select(kept)
+        holder.rollback(1)
+    texts = [text[:-1] for text in texts[:-1]]
+    assert_scores()
 
 
 def _prefilled(reward: RewardModel, prompts: Sequence[Ids]) -> RewardState:

@@ -71,6 +71,11 @@ LOADING = [
             "surrogate": "a text; written escaped",
         },
     ),
+    Argument(
+        "from_transformers(chat_template_kwargs)",
+        lambda w, v: trimtab.from_transformers(w.lm.model, w.lm.tokenizer, chat_template_kwargs=v),
+        {**NOTHING, "{}": "no variables"},
+    ),
     Argument("reward(name)", lambda w, v: trimtab.reward(v, w.lm)),
     Argument("reward(lm)", lambda w, v: trimtab.reward("rewards/q", v), NOTHING),
     Argument("reward(merge_adapters)", lambda w, v: trimtab.reward("rewards/q", w.lm, v), CHOICE),
@@ -103,6 +108,11 @@ WRITING = [
     Argument("chat([message])", lambda w, v: w.chat.chat([v], **SHORT), {"dict": "a message"}),
     Argument("chat(role)", lambda w, v: w.chat.chat([{"role": v, "content": "w1"}], **SHORT)),
     Argument("chat(content)", lambda w, v: w.chat.chat([{"role": "user", "content": v}], **SHORT), TEXTS),
+    Argument(
+        "chat(chat_template_kwargs)",
+        lambda w, v: w.chat.chat([{"role": "user", "content": "w1"}], chat_template_kwargs=v, **SHORT),
+        {**NOTHING, "{}": "no variables", "dict": "the template has both words"},
+    ),
     Argument("stream(prompt)", lambda w, v: w.lm.stream(v, **SHORT), TEXTS),
     Argument("stream(steer)", lambda w, v: w.lm.stream("w1", v, **SHORT), ONE_NONE),
     Argument(
