@@ -85,6 +85,9 @@ class FakeEngine:
         ]
         return [Scored(each, torch.zeros(len(each), dtype=torch.bool)) for each in found]
 
+    def read(self, texts, steer=None, top_k=None, max_kl=None):
+        raise NotImplementedError
+
     def rewards(self, reward, texts):
         raise NotImplementedError
 

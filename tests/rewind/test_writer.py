@@ -36,7 +36,7 @@ class ListedEngine:
     def session(self):
         raise NotImplementedError
 
-    stream = score = rewards = states = session
+    stream = score = read = rewards = states = session
 
 
 def chosen(token, probability):

@@ -111,6 +111,26 @@ def test_lm_eval_local_completions(base, chatting):
     assert found == chatting.generate("w1 w2", temperature=0, max_new_tokens=8, stop=["w9"], seed=1234).text
 
 
+@needs("lm_eval", "tenacity")
+@pytest.mark.parametrize("beta", [0, 6])
+def test_lm_eval_compares_likelihoods(base, chatting, shelf, beta, tmp_path):
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    chatting.base.tokenizer.save_pretrained(tmp_path)
+    name = f"tiny+mood={beta}" if beta else "tiny"
+    client = LocalCompletionsAPI(
+        model=name, base_url=f"{base}/completions", tokenizer=str(tmp_path), tokenized_requests=True, batch_size=2
+    )
+    codec, steer = chatting.engine.codec, shelf[0].reward.toward(beta) if beta else None
+    pairs = [("w1 w2", " w3"), ("w4", " w5 w6 w7"), ("w9 w8", " w1 w1")]
+    ids = [(codec.encode_text(context), codec.encode_text(answer)) for context, answer in pairs]
+    asked = [(pair, context, answer) for pair, (context, answer) in zip(pairs, ids, strict=True)]
+    found = client._loglikelihood_tokens(asked, disable_tqdm=True)
+    scored = [chatting.engine.score([context], [[answer]], steer, 20)[0] for context, answer in ids]
+    assert [logprob for logprob, _ in found] == pytest.approx([each.logprobs.item() for each in scored], abs=1e-4)
+    assert [greedy for _, greedy in found] == [bool(each.greedy) for each in scored]
+
+
 @pytest.mark.slow
 @needs("litellm")
 @pytest.mark.filterwarnings("ignore")

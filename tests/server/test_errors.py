@@ -59,7 +59,7 @@ MISFITS = [
     ({"frequency_penalty": 0.5}, "frequency_penalty"),
     ({"logit_bias": {"4": -100}}, "logit_bias"),
     ({"suffix": "end"}, "suffix"),
-    ({"echo": True}, "echo"),
+    ({"echo": 1}, "echo"),
     ({"steering": {"mood": 1}}, "steering"),
     ({"trimtab": {"traces": True}}, "trimtab.traces"),
     ({"trimtab": {"trace": 1}}, "trimtab.trace"),

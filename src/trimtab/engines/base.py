@@ -16,7 +16,7 @@ from trimtab.models.usage import Usage
 from trimtab.steering.reward import Reward
 from trimtab.steering.steer import Steer
 
-Capability = Literal["score", "rewards", "states"]
+Capability = Literal["score", "read", "rewards", "states"]
 FinishReason = Literal["eos", "stop", "until", "length", "budget", "interrupted"]
 
 
@@ -156,7 +156,7 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """The optional methods that it has: `score`, `rewards`, `states`."""
+        """The optional methods that it has: `score`, `read`, `rewards`, `states`."""
 
     @property
     def base(self) -> FrozenLM | None:
@@ -202,6 +202,23 @@ class Engine(Protocol):
             continuations: for each prefix its continuations, one or more tokens each.
             steer: None for the model's own probabilities.
             top_k: with a steer, the candidates per step; a continuation's token that is not among them is added.
+            max_kl: the steer's budget, in nats per token; None for no budget.
+        """
+
+    def read(
+        self,
+        texts: Sequence[Sequence[int]],
+        steer: Steer | None = None,
+        top_k: int | None = None,
+        max_kl: float | None = None,
+    ) -> list[tuple[Choice, ...]]:
+        """The choice of each token of each text but the first: what a step would have recorded that wrote it.
+
+        Args:
+            texts: one or more token ids each.
+            steer: None for the model's own probabilities.
+            top_k: the candidates of each choice; a token that is not among them is added. None for the whole
+                vocabulary.
             max_kl: the steer's budget, in nats per token; None for no budget.
         """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, final
 
 from trimtab.checking import shown
-from trimtab.engines.base import Engine, Request
+from trimtab.engines.base import Engine, Request, require
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
 from trimtab.errors import InvalidPrompt, TrimtabError
 from trimtab.models.codec import Prompt, TextCodec
@@ -44,6 +44,7 @@ class Call:
         steer: the sum of the alias and the field `steer`.
         logprobs: candidates per token whose log-probabilities are returned; None for no log-probabilities.
         trace: whether each token's candidates are returned.
+        echo: whether the prompt is returned in front of the text.
         include_usage: whether a stream ends with the usage.
         id: of the response.
         created: seconds since 1970.
@@ -61,6 +62,7 @@ class Call:
     steer: Steer | None
     logprobs: int | None
     trace: bool
+    echo: bool
     include_usage: bool
     id: str
     created: int
@@ -142,6 +144,8 @@ class Intake:
                 "invalid_value",
             )
         field = "prompt" if kind == "text_completion" else "messages"
+        trace = body.trimtab is not None and body.trimtab.trace
+        echo = isinstance(body, CompletionRequest) and bool(body.echo)
         try:
             requests = tuple(
                 Request(prefix_of(self.engine.codec, prompt, self.engine.vocabulary_size), params, steer)
@@ -149,6 +153,8 @@ class Intake:
             )
             for request in requests:
                 check_request(self.engine, request)
+            if echo and (logprobs is not None or trace):
+                require(self.engine, ["read"], "echo with logprobs or a trace")
         except TrimtabError as error:
             raise as_api_error(error, field) from error
         options = body.stream_options
@@ -164,7 +170,8 @@ class Intake:
             judge=judge,
             steer=steer,
             logprobs=logprobs,
-            trace=body.trimtab is not None and body.trimtab.trace,
+            trace=trace,
+            echo=echo,
             include_usage=options is not None and options.include_usage,
             id=f"{'cmpl' if kind == 'text_completion' else 'chatcmpl'}-{secrets.token_hex(12)}",
             created=int(time.time()),

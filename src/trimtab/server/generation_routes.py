@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from trimtab.errors import TrimtabError
 from trimtab.server.api_errors import as_api_error
 from trimtab.server.call import Call
+from trimtab.server.echo import echoed
 from trimtab.server.flows import Step, ranked, sampled, searched, whole_texts
 from trimtab.server.http import event_stream, json_response, watch
 from trimtab.server.logs import about_ticket
@@ -57,6 +58,12 @@ async def answer(state: ServerState, call: Call, request: Request, stream: bool)
 
 def steps_of(state: ServerState, call: Call, ticket: AnyTicket) -> AsyncIterator[Step]:
     """The texts of a call as they come."""
+    steps = written_steps(state, call, ticket)
+    return echoed(call, state.lm.engine, steps) if call.echo else steps
+
+
+def written_steps(state: ServerState, call: Call, ticket: AnyTicket) -> AsyncIterator[Step]:
+    """The same, without the prompts."""
     if isinstance(ticket, SearchTicket):
         return searched(ticket)
     if call.ranking is not None:

@@ -1,7 +1,8 @@
 """Log-probabilities in OpenAI's two formats.
 
 They are those of the distribution that was sampled, at temperature 1: of a steered text, after steering over the
-candidates; of an unsteered one, the model's own over the whole vocabulary. EOS is no token of a text.
+candidates; of an unsteered one, the model's own over the whole vocabulary. EOS is no token of a text,
+unless the prompt is echoed: then every token is shown.
 """
 
 from collections.abc import Sequence
@@ -19,22 +20,27 @@ class TopToken(NamedTuple):
     logprob: float
 
 
-def text_logprobs(piece: Piece, top: int, steered: bool, codec: TextCodec) -> dict[str, Any]:
-    """The `logprobs` of a completion: parallel lists."""
-    tokens = without_eos(piece.tokens, codec)
-    texts = [token.text for token in tokens]
-    offsets = [piece.offset + sum(map(len, texts[:place])) for place in range(len(texts))]
+def text_logprobs(tokens: Sequence[Token], piece: Piece, top: int, steered: bool) -> dict[str, Any]:
+    """The `logprobs` of a completion: parallel lists. A prompt's first token has none.
+
+    Args:
+        tokens: those of the piece that are shown.
+        piece: tells where they begin.
+        top: candidates per token.
+        steered: whether the text is.
+    """
+    first = [] if piece.first is None else [piece.first]
+    texts = [*first, *(token.text for token in tokens)]
+    none: list[Any] = [None] * len(first)
     return {
         "tokens": texts,
-        "token_logprobs": [logprob_of(token, steered) for token in tokens],
-        "top_logprobs": [
-            {each.text: each.logprob for each in top_tokens(token, top, steered)} if top else None for token in tokens
-        ],
-        "text_offset": offsets,
+        "token_logprobs": [*none, *(logprob_of(token, steered) for token in tokens)],
+        "top_logprobs": [*none, *(_by_text(top_tokens(token, top, steered)) for token in tokens)],
+        "text_offset": [piece.offset + sum(map(len, texts[:place])) for place in range(len(texts))],
     }
 
 
-def chat_logprobs(piece: Piece, top: int, steered: bool, codec: TextCodec) -> dict[str, Any]:
+def chat_logprobs(tokens: Sequence[Token], top: int, steered: bool) -> dict[str, Any]:
     """The `logprobs` of a chat: one object for each token."""
     return {
         "content": [
@@ -42,7 +48,7 @@ def chat_logprobs(piece: Piece, top: int, steered: bool, codec: TextCodec) -> di
                 **_entry(token.text, logprob_of(token, steered)),
                 "top_logprobs": [_entry(*each) for each in top_tokens(token, top, steered)],
             }
-            for token in without_eos(piece.tokens, codec)
+            for token in tokens
         ],
         "refusal": None,
     }
@@ -66,6 +72,11 @@ def top_tokens(token: Token, top: int, steered: bool) -> list[TopToken]:
 def without_eos(tokens: Sequence[Token], codec: TextCodec) -> list[Token]:
     """The tokens that are text."""
     return [token for token in tokens if token.token_id not in codec.eos_token_ids]
+
+
+def _by_text(tokens: Sequence[TopToken]) -> dict[str, float] | None:
+    """The log-probabilities by text; the best one of a text that several tokens have. None if nobody asks for them."""
+    return {each.text: each.logprob for each in reversed(tokens)} or None
 
 
 def _entry(text: str, logprob: float) -> dict[str, Any]:

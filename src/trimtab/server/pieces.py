@@ -21,6 +21,7 @@ class Piece:
         finish_reason: why the sample ends behind them; None while it continues.
         offset: characters of the sample's tokens before these.
         about: more for the choice's field `trimtab`, such as the score of a ranked draft.
+        first: the text of a prompt's first token, which no choice stands for; None behind a prompt.
     """
 
     text: str
@@ -28,6 +29,16 @@ class Piece:
     finish_reason: FinishReason | None
     offset: int
     about: Mapping[str, Any] = field(default_factory=dict)
+    first: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Characters of its tokens."""
+        return len(self.first or "") + sum(len(token.text) for token in self.tokens)
+
+    def moved(self, characters: int) -> "Piece":
+        """The same piece behind so many more characters."""
+        return replace(self, offset=self.offset + characters)
 
     def with_score(self, score: float) -> "Piece":
         """The same piece with the score that ranked it."""
@@ -61,4 +72,5 @@ class SampleText:
 def joined(pieces: Sequence[Piece]) -> Piece:
     """All pieces of one sample as one."""
     tokens = tuple(token for piece in pieces for token in piece.tokens)
-    return Piece("".join(piece.text for piece in pieces), tokens, pieces[-1].finish_reason, 0, pieces[-1].about)
+    text, last = "".join(piece.text for piece in pieces), pieces[-1]
+    return Piece(text, tokens, last.finish_reason, 0, last.about, pieces[0].first)

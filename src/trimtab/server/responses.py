@@ -7,7 +7,7 @@ from trimtab.engines.base import Engine, FinishReason
 from trimtab.engines.provenance import provenance
 from trimtab.models.codec import TextCodec
 from trimtab.server.call import Call
-from trimtab.server.logprobs import chat_logprobs, text_logprobs
+from trimtab.server.logprobs import chat_logprobs, text_logprobs, without_eos
 from trimtab.server.pieces import Piece
 
 FINISH = {"eos": "stop", "stop": "stop", "length": "length", "budget": "length", "interrupted": "length"}
@@ -95,8 +95,11 @@ class Responses:
     def _logprobs(self, call: Call, piece: Piece) -> dict[str, Any] | None:
         if call.logprobs is None:
             return None
-        shape = chat_logprobs if call.kind == "chat.completion" else text_logprobs
-        return shape(piece, call.logprobs, call.steer is not None, self._codec)
+        steered = call.steer is not None
+        tokens = piece.tokens if call.echo else without_eos(piece.tokens, self._codec)
+        if call.kind == "chat.completion":
+            return chat_logprobs(tokens, call.logprobs, steered)
+        return text_logprobs(tokens, piece, call.logprobs, steered)
 
 
 def finish_reason(reason: FinishReason | None) -> str | None:

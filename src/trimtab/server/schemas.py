@@ -164,7 +164,7 @@ class CompletionRequest(SamplingFields):
     prompt: Prompts = Field(description="A text, token ids, or a list of either.")
     max_tokens: int | None = Field(16, ge=1, le=MAX_COUNT, description="Maximum number of new tokens.")
     logprobs: int | None = Field(None, ge=0, le=TEXT_LOGPROBS, description="Log-probabilities of so many candidates.")
-    echo: Literal[False] | None = Field(None, description="false only.")
+    echo: bool | None = Field(False, description="Return the prompt in front of the text, with its log-probabilities.")
     suffix: None = None
 
 

@@ -107,7 +107,7 @@ class ScriptedEngine:
         self,
         codec: WordCodec,
         next_words: NextWords,
-        capabilities: frozenset[Capability] = frozenset({"score", "rewards"}),
+        capabilities: frozenset[Capability] = frozenset({"score", "read", "rewards"}),
     ):
         self.codec, self.capabilities = codec, capabilities
         self._next_words, self._usage = next_words, Usage()
@@ -204,6 +204,26 @@ class ScriptedEngine:
         logprobs = [sum(float(logits[token]) for logits, token in of_text) for of_text in steps]
         greedy = [all(int(logits.argmax()) == token for logits, token in of_text) for of_text in steps]
         return Scored(torch.tensor(logprobs), torch.tensor(greedy))
+
+    def read(
+        self,
+        texts: Sequence[Sequence[int]],
+        steer: Steer | None = None,
+        top_k: int | None = None,
+        max_kl: float | None = None,
+    ) -> list[tuple[Choice, ...]]:
+        """The choice of each word but the first, among all words, unsteered.
+
+        Raises:
+            InvalidSetting: a steer.
+        """
+        if steer is not None:
+            raise InvalidSetting("got a steer, expected None: the scripted engine reads unsteered text")
+        return [tuple(self._read(ids[:place], ids[place]) for place in range(1, len(ids))) for ids in texts]
+
+    def _read(self, ids: Sequence[int], token: int) -> Choice:
+        logprobs = self._logits(ids).log_softmax(-1)
+        return Choice(token, token, torch.arange(len(logprobs)), logprobs, logprobs, {})
 
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
         """The rewards of whole texts, unclamped."""

@@ -60,7 +60,7 @@ def test_steering_leaves_the_models_weights_unchanged(llama, lm):
 
 def test_the_torch_engine_keeps_the_protocol(lm):
     assert isinstance(lm.engine, Engine)
-    assert lm.engine.capabilities == {"score", "rewards", "states"}
+    assert lm.engine.capabilities == {"score", "read", "rewards", "states"}
 
 
 def test_the_context_limits_the_length_of_a_text(llama, lm):

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.checking import checked
-from trimtab.engines.base import Capability, Chunk, Continuation, Request, Scored, collect, raise_fault
+from trimtab.engines.base import Capability, Choice, Chunk, Continuation, Request, Scored, collect, raise_fault
+from trimtab.engines.torch.reading import read_texts
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.engines.torch.scoring import reward_texts, score_continuations, score_packed
 from trimtab.errors import InvalidPrompt, InvalidSetting, NonFiniteLogits
@@ -42,7 +43,7 @@ class TorchEngine:
             texts.
     """
 
-    capabilities: frozenset[Capability] = frozenset({"score", "rewards", "states"})
+    capabilities: frozenset[Capability] = frozenset({"score", "read", "rewards", "states"})
 
     def __init__(
         self,
@@ -195,6 +196,23 @@ class TorchEngine:
                 for each in continuations
             ]
         return Scored(torch.cat([each.logprobs for each in alone]), torch.cat([each.greedy for each in alone]))
+
+    def read(
+        self,
+        texts: Sequence[Sequence[int]],
+        steer: Steer | None = None,
+        top_k: int | None = None,
+        max_kl: float | None = None,
+    ) -> list[tuple[Choice, ...]]:
+        """The choice of each token of each text but the first; see `Engine.read` and `read_texts`.
+
+        Raises:
+            NonFiniteReward, NonFiniteLogits: with a steer; a reward or a logit is NaN or infinite.
+        """
+        groups = [[text] for text in texts] if self.batch_invariant else [texts]
+        with self.base.lock:
+            found = [read_texts(self.base, each, steer, top_k, self._usage, max_kl) for each in groups]
+        return [choices for of_group in found for choices in of_group]
 
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
         """The rewards of whole texts, unclamped."""

@@ -1,6 +1,6 @@
 """The likelihood of given continuations, unsteered or steered; the rewards of whole texts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trimtab.engines.base import Scored
 from trimtab.engines.torch.guide import Guide
+from trimtab.engines.torch.loop import Step
 from trimtab.errors import InvalidPrompt
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
@@ -150,7 +151,29 @@ def _steered(
     usage: Usage | None,
     max_kl: float | None,
 ) -> tuple[Tensor, Tensor]:
-    """One step per token, as generation would have written them."""
+    """One step per token."""
+    steps = list(forced_steps(lm, prefixes, rows, tokens, steer, top_k, usage, max_kl))
+    logprobs = [step.steered.log_softmax(-1).gather(1, step.columns[:, None]).squeeze(1) for step in steps]
+    return torch.stack(logprobs, 1), torch.stack([step.steered.argmax(-1) == step.columns for step in steps], 1)
+
+
+def forced_steps(
+    lm: FrozenLM,
+    prefixes: Sequence[Sequence[int]],
+    rows: Int[Tensor, " texts"],
+    tokens: Int[Tensor, "texts width"],
+    steer: Steer,
+    top_k: int | None,
+    usage: Usage | None = None,
+    max_kl: float | None = None,
+) -> Iterator[Step]:
+    """The steps that write given tokens behind their prefixes, one for each column of the tokens.
+
+    Args:
+        lm, prefixes, steer, top_k, usage, max_kl: as in `score_continuations`.
+        rows: the prefix that each text follows.
+        tokens: what is written; the last candidate of a row that does not have its token among the top_k is the token.
+    """
     readers = {reader for reward in distinct_rewards([steer]) if (reader := reward.reads(lm.model)) is not None}
     host, batch = KVCache(lm.model, readers, usage=usage), lm.batch(prefixes)
     guide = Guide([steer] * len(prefixes), lm.device, host)
@@ -160,22 +183,20 @@ def _steered(
     guide.select(rows)
     logits = logits[rows]
     budget = None if max_kl is None else logits.new_full(logits.shape[:1], max_kl)
-    logprobs, greedy = [], []
     for place, target in enumerate(tokens.unbind(1)):
-        candidates, column = _with_target(logits, target, top_k)
-        steered = guide.steer(candidates, logits, budget)[0]
-        logprobs.append(steered.log_softmax(-1).gather(1, column[:, None]).squeeze(1))
-        greedy.append(steered.argmax(-1) == column)
+        candidates, column = with_target(logits, target, top_k)
+        steered, rewards = guide.steer(candidates, logits, budget)
+        base = logits.gather(1, candidates.ids) - logits.logsumexp(-1, keepdim=True)
+        yield Step(target, column, candidates, base, steered, rewards, guide.finite, guide.scale)
         if place + 1 < tokens.shape[1]:
             guide.advance(target, column)
             logits = host.feed(target[:, None]).logits[:, -1].float()
-    return torch.stack(logprobs, 1), torch.stack(greedy, 1)
 
 
-def _with_target(
+def with_target(
     logits: Float[Tensor, "texts vocabulary"], target: Int[Tensor, " texts"], top_k: int | None
 ) -> tuple[Candidates, Int[Tensor, " texts"]]:
-    """The candidates, the target among them, and its column."""
+    """The candidates, the target among them, and its column: the last one if it is not among the top_k."""
     found = top_candidates(logits, top_k, None)
     if found.whole:
         return found, target

@@ -1,0 +1,111 @@
+"""What the model, steered or not, thinks of each token of given texts, as the choices that writing them would leave."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from trimtab.engines.base import Choice
+from trimtab.engines.torch.loop import Step
+from trimtab.engines.torch.scoring import forced_steps, with_target
+from trimtab.engines.torch.trace import trace_step
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.usage import Usage
+from trimtab.steering.steer import Steer
+
+MAX_LOGITS = 1 << 26  # numbers of one forward call; a quarter of a gigabyte in float32
+
+
+@torch.inference_mode()
+def read_texts(
+    lm: FrozenLM,
+    texts: Sequence[Sequence[int]],
+    steer: Steer | None = None,
+    top_k: int | None = None,
+    usage: Usage | None = None,
+    max_kl: float | None = None,
+) -> list[tuple[Choice, ...]]:
+    """The choice of each token of each text but the first, which nothing stands before.
+
+    Without a steer, one forward call reads many texts; with one, a step per token, as generation would have written
+    them.
+
+    Args:
+        lm: the language model.
+        texts: one or more token ids each.
+        steer: None for the model's own probabilities.
+        top_k: the candidates of each choice; None for the whole vocabulary. A token that is not among them is added.
+        usage: counts what goes through the models.
+        max_kl: the steer's budget, in nats per token; None for no budget.
+
+    Raises:
+        NonFiniteReward, NonFiniteLogits: with a steer; a reward or a logit is NaN or infinite.
+    """
+    read: list[tuple[Choice, ...]] = []
+    for group in _groups(texts, lm.output_embedding.shape[0]):
+        choices: list[list[Choice]] = [[] for _ in group]
+        steps = _steered_steps(lm, group, steer, top_k, usage, max_kl) if steer else _steps(lm, group, top_k, usage)
+        for step, owners in steps:
+            for owner, choice in zip(owners, trace_step(step, _widths(step, top_k)), strict=True):
+                choices[owner].append(choice)
+        read += [tuple(of_text[: len(text) - 1]) for of_text, text in zip(choices, group, strict=True)]
+    return read
+
+
+def _groups(texts: Sequence[Sequence[int]], vocabulary: int) -> Iterator[list[Sequence[int]]]:
+    """The texts in groups whose logits fit into memory; a long text may be a group of its own."""
+    group: list[Sequence[int]] = []
+    for text in texts:
+        widest = max(map(len, [*group, text]))
+        if group and widest * (len(group) + 1) * vocabulary > MAX_LOGITS:
+            yield group
+            group = []
+        group.append(text)
+    yield group
+
+
+def _padded(lm: FrozenLM, texts: Sequence[Sequence[int]]) -> Tensor:
+    """Texts padded on the right, where no token of theirs looks."""
+    width = max(map(len, texts))
+    return torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in texts], device=lm.device)
+
+
+def _steps(
+    lm: FrozenLM, texts: Sequence[Sequence[int]], top_k: int | None, usage: Usage | None
+) -> Iterator[tuple[Step, list[int]]]:
+    """One step that has every token of every text as a row, and the text of each row."""
+    ids = _padded(lm, texts)
+    if ids.shape[1] == 1:
+        return
+    logits = KVCache(lm.model, usage=usage).feed(ids, logits=ids.shape[1]).logits[:, :-1].float()
+    lengths = torch.tensor([len(text) for text in texts], device=lm.device)
+    owners, places = (torch.arange(1, ids.shape[1], device=lm.device) < lengths[:, None]).nonzero(as_tuple=True)
+    rows, targets = logits[owners, places], ids[:, 1:][owners, places]
+    candidates, columns = with_target(rows, targets, top_k)
+    base = rows.gather(1, candidates.ids) - rows.logsumexp(-1, keepdim=True)
+    yield Step(targets, columns, candidates, base, candidates.logits, {}), owners.tolist()
+
+
+def _steered_steps(
+    lm: FrozenLM,
+    texts: Sequence[Sequence[int]],
+    steer: Steer,
+    top_k: int | None,
+    usage: Usage | None,
+    max_kl: float | None,
+) -> Iterator[tuple[Step, list[int]]]:
+    """A step for each column of the texts, which has every text as a row."""
+    ids, owners = _padded(lm, texts), list(range(len(texts)))
+    if ids.shape[1] == 1:
+        return
+    first, rows = [text[:1] for text in texts], torch.arange(len(texts), device=lm.device)
+    for step in forced_steps(lm, first, rows, ids[:, 1:], steer, top_k, usage, max_kl):
+        yield step, owners
+
+
+def _widths(step: Step, top_k: int | None) -> list[int | None]:
+    """How many candidates each row has: the top_k, and its token if it is not among them."""
+    if top_k is None:
+        return [None] * len(step.tokens)
+    return [max(top_k, column + 1) for column in step.columns.tolist()]

@@ -1,0 +1,56 @@
+"""Prompts in front of their texts, as the field `echo` asks for them."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from starlette.concurrency import run_in_threadpool
+
+from trimtab.engines.base import Choice, Engine
+from trimtab.generation import Token
+from trimtab.models.codec import TextCodec
+from trimtab.models.detokenizer import Detokenizer
+from trimtab.server.call import Call, Given
+from trimtab.server.flows import Step
+from trimtab.server.pieces import Piece
+
+
+async def echoed(call: Call, engine: Engine, steps: AsyncIterator[Step]) -> AsyncIterator[Step]:
+    """The prompt of every choice, and then its text.
+
+    With log-probabilities or a trace, the model reads the prompts, steered as the texts are.
+    """
+    prompts = await run_in_threadpool(prompt_pieces, engine, call)
+    opened = [piece for piece in prompts for _ in range(call.kept)]
+    for index, piece in enumerate(opened):
+        yield index, piece
+    async for step in steps:
+        yield step if isinstance(step, dict) else (step[0], step[1].moved(opened[step[0]].length))
+
+
+def prompt_pieces(engine: Engine, call: Call) -> list[Piece]:
+    """Each prompt as the first piece of its choices. It may run the model, so it takes a while."""
+    prefixes = [list(request.prefix) for request in call.requests]
+    params = call.params
+    read: Sequence[Sequence[Choice]] = [()] * len(prefixes)
+    if call.trace or call.logprobs is not None:
+        read = engine.read(prefixes, call.steer, params.top_k, params.max_kl)
+    return [
+        prompt_piece(engine.codec, prompt, prefix, choices)
+        for prompt, prefix, choices in zip(call.prompts, prefixes, read, strict=True)
+    ]
+
+
+def prompt_piece(codec: TextCodec, prompt: Given, ids: Sequence[int], choices: Sequence[Choice]) -> Piece:
+    """One prompt.
+
+    Args:
+        codec: decodes it.
+        prompt: as the client gave it.
+        ids: its tokens.
+        choices: of all tokens but the first; none if nobody asks for them.
+    """
+    detokenizer = Detokenizer(codec)
+    first, *texts = [detokenizer.push(token, place == len(ids)) for place, token in enumerate(ids, start=1)]
+    tokens = [Token(codec, choice, text, None) for choice, text in zip(choices, texts, strict=False)]
+    whole = prompt if isinstance(prompt, str) else "".join([first, *texts])
+    return replace(Piece(whole, tuple(tokens), None, 0), first=first)
