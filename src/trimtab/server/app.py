@@ -17,6 +17,7 @@ from trimtab.server.call import Intake
 from trimtab.server.gate import Gate
 from trimtab.server.generation_routes import add_generation_routes
 from trimtab.server.http import error_response, json_response
+from trimtab.server.loading import with_prefix_cache
 from trimtab.server.metrics import Metrics
 from trimtab.server.responses import Responses
 from trimtab.server.reward_shelf import RegisteredReward, RewardShelf
@@ -49,6 +50,7 @@ def create_app(
         api_key: guards every route but /health; None for no key.
     """
     chosen = settings or ServerSettings()
+    lm = with_prefix_cache(lm, chosen.prefix_cache)
     metrics = Metrics()
     shelf = RewardShelf(rewards)
     state = ServerState(

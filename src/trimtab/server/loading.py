@@ -1,12 +1,28 @@
-"""Load the rewards that a server registers: bundled ones that fit, or those that were named."""
+"""Load what a server runs: its model with a prefix cache, and its rewards, bundled ones that fit or those named."""
 
 from collections.abc import Sequence
 
+from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import RewardMismatch
+from trimtab.language_model import LanguageModel
 from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.prefix_cache import PrefixCache
 from trimtab.rewards.registry import bundled_rewards, load_reward
 from trimtab.server.public_names import RewardPlace
 from trimtab.server.reward_shelf import RegisteredReward
+
+
+def with_prefix_cache(lm: LanguageModel, gigabytes: float) -> LanguageModel:
+    """The same model, which keeps what requests encode; unchanged if it may keep nothing, or runs elsewhere.
+
+    Args:
+        lm: the model.
+        gigabytes: the most to keep of it, and of each reward's own layers.
+    """
+    engine = lm.engine
+    if not gigabytes or not isinstance(engine, TorchEngine):
+        return lm
+    return LanguageModel(TorchEngine(engine.base, PrefixCache(gigabytes), batch_invariant=engine.batch_invariant))
 
 
 def load_registered(places: Sequence[RewardPlace] | None, lm: FrozenLM) -> list[RegisteredReward]:

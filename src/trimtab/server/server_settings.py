@@ -9,6 +9,7 @@ from trimtab.errors import InvalidSetting
 
 MAX_PORT = 65_535
 MAX_LIMIT = 10**9
+MAX_GIGABYTES = 10**4
 COUNTS = ("max_rows", "max_queue", "max_tokens", "max_body", "max_searches")
 
 
@@ -29,6 +30,11 @@ class ServerSettings:
     max_tokens: Annotated[int, "Most new tokens that a request may ask for."] = 1024
     max_body: Annotated[int, "Most bytes of a request's body."] = 1_048_576
     max_searches: Annotated[int, "Rewind searches that run or wait; further ones get status 429."] = 4
+    prefix_cache: Annotated[
+        float,
+        "Gigabytes of keys and values kept of the model, and of each reward's layers, for later prompts that "
+        "begin alike, as the turns of a chat do. 0 keeps none.",
+    ] = 1.0
     cors_origin: Annotated[
         Sequence[str], "Let pages of this origin call the server, as https://example.org. Repeat for several."
     ] = ()
@@ -41,5 +47,9 @@ class ServerSettings:
         for name in COUNTS:
             if not 1 <= getattr(self, name) <= MAX_LIMIT:
                 raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {MAX_LIMIT}")
+        if not 0 <= self.prefix_cache <= MAX_GIGABYTES:
+            raise InvalidSetting(
+                f"got prefix_cache={shown(self.prefix_cache)}, expected 0 to {MAX_GIGABYTES} gigabytes"
+            )
         if wrong := [origin for origin in self.cors_origin if not origin.startswith(("http://", "https://"))]:
             raise InvalidSetting(f"got cors_origin={shown(wrong[0])}, expected an origin, such as https://example.org")

@@ -14,6 +14,7 @@ CASES: list[Case] = [
     *refused_values(SERVE, "--port", ("-1", "70000", HUGE, *NO_WHOLE)),
     *refused_values(SERVE, "--host", NOT_OURS),
     *refused_values(SERVE, "--reward", ("", "=", "=rewards/q", "kind=", "kind=nonsense", "a/b", "a b", ESCAPE, LONG)),
+    *refused_values(SERVE, "--prefix-cache", ("-1", "nan", "inf", HUGE, "much")),
     *refused_values(SERVE, "--api-key", ("", " ", " key", "a\nb", "\x7f")),
     *refused_values(SERVE, "--served-name", ("", "a+b")),
     *refused_values(SERVE, "--cors-origin", ("", "*", "example.org", "ftp://example.org")),
