@@ -18,6 +18,7 @@ from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe, Source
 
 WIDTH = 200  # columns
+DEFAULTS = {"rewind": "rewind search", "bench": "bench tokens"}  # the command that a group runs where none is named
 SETTINGS = {
     "generate": (SamplingParams,),
     "rewind search": (RewindSettings, Budget),
@@ -80,7 +81,7 @@ def test_help_shows_the_whole_text_of_every_option_and_argument(name):
 def test_help_shows_the_whole_description(name):
     """Rich must not read a part of it as markup."""
     command = COMMANDS[name]
-    texts = [] if name == "rewind" else [command.help, command.epilog]  # `rewind --help` is that of `rewind search`
+    texts = [] if name in DEFAULTS else [command.help, command.epilog]  # its help is that of its default command
     for text in texts:
         assert in_one_line([text or ""]) in in_one_line(rendered(name))
 
@@ -102,7 +103,7 @@ def test_each_example_is_a_line_of_its_own_with_options_of_the_command(name):
     for line in lines:
         assert line.startswith("Example: trimtab ")
         words = shlex.split(line)[2:]
-        called = name.split()[:1] if name == "rewind search" else name.split()  # `rewind` alone searches
+        called = name.split()[:1] if name in DEFAULTS.values() else name.split()
         assert words[: len(called)] == called
         options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options

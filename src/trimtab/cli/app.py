@@ -52,7 +52,7 @@ app.add_typer(rewards.app, name="rewards", cls=CommandGroup)
 app.add_typer(train.app, name="train", cls=CommandGroup)
 app.add_typer(evaluate.app, name="evaluate", cls=CommandGroup)
 app.command("spectrum")(spectrum.spectrum)
-app.command("bench")(bench.bench)
+app.add_typer(bench.app, name="bench")
 app.add_typer(imports.app, name="import", cls=CommandGroup)
 hide_flag_types(app)
 

@@ -1,4 +1,4 @@
-"""`trimtab bench`: measure the time and memory of a token, plain and steered."""
+"""`trimtab bench`: measure the time and memory of a token, plain and steered; `bench serve` measures the server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trimtab.benchmark.bench_settings import BenchSettings
+from trimtab.cli.bench_serve import serve
 from trimtab.cli.console import error_console, legible, loading
 from trimtab.cli.dataclass_options import expands
+from trimtab.cli.help import DefaultCommandGroup
 from trimtab.cli.options import DtypeOption, Force, Model
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData, InvalidOutput, InvalidSetting
@@ -23,10 +25,29 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 SUFFIX = ".json"
 WIDE = 132  # columns of a terminal that shows a whole table
+TOKENS = "tokens"
 
 
+class TokensByDefault(DefaultCommandGroup):
+    """`trimtab bench --quick` is `trimtab bench tokens --quick`."""
+
+    default = TOKENS
+
+
+app = typer.Typer(cls=TokensByDefault)
+
+
+@app.callback()
+def group() -> None:
+    """Measure the time of a token, plain and steered, and what the server adds."""
+
+
+app.command("serve")(serve)
+
+
+@app.command(TOKENS, epilog="What does the server add? trimtab bench serve --help")
 @expands
-def bench(
+def tokens(
     settings: Annotated[BenchSettings, "Measurements"],
     model: Model = "smollm2",
     shapes: Annotated[

@@ -1,4 +1,4 @@
-"""How help is shown: no type beside a flag, which takes no value; and the options that every command has."""
+"""How help is shown: no type beside a flag, which takes no value; options that all commands have; default commands."""
 
 from typing import Any
 
@@ -30,6 +30,21 @@ class CommandGroup(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, `--help` included."""
         return [without_flag_type(parameter) for parameter in super().get_params(ctx)]
+
+
+class DefaultCommandGroup(TyperGroup):
+    """A group that runs one of its commands where none is named: `trimtab bench` is `trimtab bench tokens`.
+
+    Attributes:
+        default: the name of that command.
+    """
+
+    default = ""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the default command before anything that is not a command."""
+        named = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if named else [self.default, *args])
 
 
 def hide_flag_types(app: typer.Typer) -> None:

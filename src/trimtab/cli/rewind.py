@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from trimtab.checking import shown
 from trimtab.cli.calibrate import calibrate
 from trimtab.cli.console import error_console, loading
 from trimtab.cli.dataclass_options import expands
+from trimtab.cli.help import DefaultCommandGroup
 from trimtab.cli.judges import JudgeSettings, load_search_judge, warn_of_self_judge
 from trimtab.cli.options import Prompts, Source, Target, load_language_model
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, run_with_progress
@@ -32,8 +32,10 @@ SEARCH = "search"
 SIMILAR = 0.75  # of a first word to the name of a sub-command, from 0 to 1
 
 
-class SearchByDefault(TyperGroup):
+class SearchByDefault(DefaultCommandGroup):
     """`trimtab rewind PROMPT` is `trimtab rewind search PROMPT`."""
+
+    default = SEARCH
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the name of the search before anything that is not a command.
@@ -41,11 +43,9 @@ class SearchByDefault(TyperGroup):
         Raises:
             InvalidSetting: the first word is nearly the name of a command, and no other prompt follows.
         """
-        if args and args[0] in self.commands:
-            return super().parse_args(ctx, args)
-        if args and not (args[1:] and not args[1].startswith("-")):
+        if args and args[0] not in self.commands and not (args[1:] and not args[1].startswith("-")):
             refuse_mistyped(args[0], list(self.commands))
-        return super().parse_args(ctx, [SEARCH, *args])
+        return super().parse_args(ctx, args)
 
 
 def refuse_mistyped(word: str, commands: list[str]) -> None:
