@@ -1,0 +1,48 @@
+// The page as one HTML file: its texts with their traces, its style and its scripts. Sliders work in it; the model is
+// not there.
+
+const MODULES = [
+  "steering", "visible", "client", "examples", "link", "requests", "writing", "column", "inspector", "sliders",
+  "search", "save", "main",
+]; // each after those that it imports
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+
+async function read(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`The server did not give ${path}.`);
+  return response.text();
+}
+
+// Modules as one: without their imports and exports. Their top-level names are all different.
+function joinModules(sources) {
+  const plain = sources.map((text) => text.replace(/^import .*;\n/gm, "").replace(/^export /gm, ""));
+  return plain.join("\n").replaceAll("</script", "<\\/script");
+}
+
+// The file's text. snapshot: what main.js shows in place of the server's answers.
+export async function savedPage(snapshot) {
+  const [page, style, ...sources] = await Promise.all([
+    read("./"), read("page/style.css"), ...MODULES.map((name) => read(`page/${name}.js`)),
+  ]);
+  const saved = new DOMParser().parseFromString(page, "text/html");
+  saved.querySelectorAll("head link, script").forEach((each) => each.remove());
+  const add = (parent, tag, text, attributes = {}) => {
+    const made = saved.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.textContent = text;
+    parent.append(made);
+  };
+  add(saved.head, "meta", "", { "http-equiv": "Content-Security-Policy", content: POLICY });
+  add(saved.head, "style", style);
+  add(saved.body, "script", JSON.stringify(snapshot).replaceAll("<", "\\u003c"), { type: "application/json", id: "snapshot" });
+  add(saved.body, "script", joinModules(sources), { type: "module" });
+  return `<!doctype html>\n${saved.documentElement.outerHTML}\n`;
+}
+
+export function download(name, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/html" }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
