@@ -5,11 +5,11 @@ from importlib.util import find_spec
 
 import pytest
 
+from page_helpers import START, WIDE, written
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NEEDED = ("fastapi", "uvicorn", "prometheus_client", "playwright")
 MISSING = [name for name in NEEDED if find_spec(name) is None] + ([] if BROWSER else ["chromium"])
-WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
-START = "mode=text&prompt=w1+w2+w3&nudge=w9+&seed=3&max_tokens=12&measured=mood&beta.mood:kind=4&colour=mood:kind"
 
 
 def pytest_collection_modifyitems(items):
@@ -20,21 +20,35 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def site():
-    """The address of a server with two rewards over a tiny model."""
-    from running_server import running
-    from tiny import tiny_reward
+def chatting():
+    """A tiny random model with a chat template."""
     from tiny_chat import chat_lm
     from trimtab.engines.torch.engine import TorchEngine
     from trimtab.language_model import LanguageModel
+
+    return LanguageModel(TorchEngine(chat_lm()))
+
+
+@pytest.fixture(scope="session")
+def mood(chatting):
+    """A registered reward with two attributes."""
+    from tiny import tiny_reward
+    from trimtab.server.reward_shelf import RegisteredReward
+
+    return RegisteredReward.of("mood", tiny_reward(chatting.base, "q", seed=1))
+
+
+@pytest.fixture(scope="session")
+def site(chatting, mood):
+    """The address of a server with two rewards."""
+    from running_server import running
+    from tiny import tiny_reward
     from trimtab.server.app import create_app
     from trimtab.server.reward_shelf import RegisteredReward
     from trimtab.server.server_settings import ServerSettings
 
-    lm = LanguageModel(TorchEngine(chat_lm()))
-    arm, rad = tiny_reward(lm.base, "q", seed=1), tiny_reward(lm.base, "v", seed=2)
-    rewards = [RegisteredReward.of("mood", arm), RegisteredReward.of("mood-rad", rad)]
-    with running(create_app(lm, "tiny", rewards, ServerSettings(max_rows=16, max_tokens=40))) as url:
+    other = RegisteredReward.of("mood-rad", tiny_reward(chatting.base, "v", seed=2))
+    with running(create_app(chatting, "tiny", [mood, other], ServerSettings(max_rows=16, max_tokens=40))) as url:
         yield url
 
 
@@ -71,9 +85,3 @@ def open_page(browser, site):
     for context in contexts:
         context.close()
     assert not faults
-
-
-def written(page):
-    """Wait until all texts of a page are written."""
-    page.wait_for_function("document.querySelectorAll('.column[aria-busy=false] .token').length > 0")
-    page.wait_for_function("document.querySelectorAll('.column[aria-busy=false]').length === 3")

@@ -16,7 +16,7 @@ async function read(path) {
 // Modules as one: without their imports and exports. Their top-level names are all different.
 function joinModules(sources) {
   const plain = sources.map((text) => text.replace(/^import .*;\n/gm, "").replace(/^export /gm, ""));
-  return plain.join("\n").replaceAll("</script", "<\\/script");
+  return plain.join("\n").replaceAll("</", "<\\/");
 }
 
 // The file's text. snapshot: what main.js shows in place of the server's answers.
@@ -24,19 +24,16 @@ export async function savedPage(snapshot) {
   const [page, style, ...sources] = await Promise.all([
     read("./"), read("page/style.css"), ...MODULES.map((name) => read(`page/${name}.js`)),
   ]);
-  const saved = new DOMParser().parseFromString(page, "text/html");
-  saved.querySelectorAll("head link, script").forEach((each) => each.remove());
-  const add = (parent, tag, text, attributes = {}) => {
-    const made = saved.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.textContent = text;
-    parent.append(made);
-  };
-  add(saved.head, "meta", "", { "http-equiv": "Content-Security-Policy", content: POLICY });
-  add(saved.head, "style", style);
-  add(saved.body, "script", JSON.stringify(snapshot).replaceAll("<", "\\u003c"), { type: "application/json", id: "snapshot" });
-  add(saved.body, "script", joinModules(sources), { type: "module" });
-  return `<!doctype html>\n${saved.documentElement.outerHTML}\n`;
+  const data = JSON.stringify(snapshot).replaceAll("<", "\\u003c");
+  const head = `<meta http-equiv="Content-Security-Policy" content="${POLICY}">\n<style>\n${style}</style>\n</head>`;
+  const script = joinModules(sources);
+  const tail =
+    `<script type="application/json" id="snapshot">${data}</script>\n<script type="module">\n${script}</script>\n</body>`;
+  return page
+    .replace(/<link [^>]*>\n/g, "")
+    .replace(/<script [^>]*><\/script>\n/, "")
+    .replace("</head>", () => head)
+    .replace("</body>", () => tail);
 }
 
 export function download(name, text) {
