@@ -234,8 +234,9 @@ def test_a_phone_shows_everything_in_its_width(open_page):
     column(page, "steered").nth(1).tap()
     assert page.locator("#inspector tbody tr").count() > 0
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    boxes = [page.locator(f"#{kind}").bounding_box() for kind in ("unsteered", "prompted", "steered")]
+    boxes = [page.locator(f"#{kind}").bounding_box() for kind in ("steered", "unsteered", "prompted")]
     assert boxes[0]["y"] < boxes[1]["y"] < boxes[2]["y"]
+    assert {box["x"] for box in boxes} == {boxes[0]["x"]}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -244,11 +245,11 @@ def test_text_is_readable_on_every_colour_in_both_schemes(open_page, scheme):
     page.evaluate(
         "document.querySelectorAll('.token').forEach((each, i) => {"
         " each.className = i % 2 ? 'token low' : 'token high'; each.style.setProperty('--share', '100%');"
-        " each.style.transition = 'none'; })"
+        " each.firstElementChild.style.transition = 'none'; })"
     )
     paper = luminance(page, "body", "backgroundColor")
     assert (paper > 0.5) == (scheme == "light")
-    for selector in (".token.low", ".token.high"):
+    for selector in (".token.low .ink", ".token.high .ink"):
         ink, ground = luminance(page, selector, "color"), luminance(page, selector, "backgroundColor")
         assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 4.5
 
@@ -257,8 +258,8 @@ def test_low_and_high_rewards_have_different_colours(open_page):
     page = open_page()
     assert page.locator(".token.low").count() > 0
     assert page.locator(".token.high").count() > 0
-    low = luminance(page, ".token.low", "backgroundColor")
-    assert low != luminance(page, ".token.high", "backgroundColor")
+    low = luminance(page, ".token.low .ink", "backgroundColor")
+    assert low != luminance(page, ".token.high .ink", "backgroundColor")
 
 
 def test_a_search_grows_as_a_tree(open_page):

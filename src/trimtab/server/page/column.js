@@ -4,6 +4,8 @@ import { reweigh, shade, summary, unmeasured } from "./steering.js";
 import { element, inOneLine, paint } from "./visible.js";
 import { Writing } from "./writing.js";
 
+const MAX_PROMPT = 240; // characters
+
 export class Column {
   // root: its article. context: gives the page's state, terms and clamps, and takes what readers do.
   constructor(root, kind, context) {
@@ -14,6 +16,7 @@ export class Column {
     this.error = null;
     this.foretold = null;
     this.writing = new Writing(this);
+    this.prompt = root.querySelector(".prompt");
     this.text = root.querySelector(".text");
     this.status = root.querySelector(".status");
     this.numbers = root.querySelector(".numbers");
@@ -62,6 +65,7 @@ export class Column {
   }
 
   changed() {
+    this.prompt.textContent = this.#promptShown();
     this.#tell();
     this.context.changed(this);
   }
@@ -110,11 +114,22 @@ export class Column {
     if (this.kind !== "steered" || !measured) this.weighed[position].choice = this.weighed[position].written;
   }
 
+  // What the text continues, or answers; of a long prompt the end.
+  #promptShown() {
+    const { prompt, messages } = this.writing.request?.given ?? {};
+    const given = messages ? `${messages.map(({ content }) => content).join("\n")}\n` : (prompt ?? "");
+    const whole = given.replace(/\n{2,}/g, "\n");
+    return whole.length > MAX_PROMPT ? `…${whole.slice(-MAX_PROMPT)}` : whole;
+  }
+
+  // A token: spaces and line breaks around it are not coloured.
   #span(token, position) {
     const span = element("span", { className: "token", role: "button", tabindex: position ? "-1" : "0" });
-    if (token.ends) span.append(element("span", { className: "mark" }, "end"));
-    else if (token.text.includes("\n")) span.append(element("span", { className: "mark" }, "↵"), token.text);
-    else span.append(token.text || element("span", { className: "mark" }, "·"));
+    const [, before, word, after] = token.text.match(/^(\s*)(.*?)(\s*)$/s);
+    const mark = token.ends ? "end" : token.text.includes("\n") && word === "" ? "↵" : "·";
+    const ink = word || element("span", { className: "mark" }, mark);
+    span.append(before.includes("\n") && word === "" ? "" : before, element("span", { className: "ink" }, ink), after);
+    if (word === "" && before.includes("\n")) span.append(before);
     this.#dress(span, position);
     return span;
   }

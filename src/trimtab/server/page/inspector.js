@@ -58,6 +58,7 @@ export class Inspector {
     this.root.classList.toggle("pinned", this.pinned);
     this.close.hidden = !this.pinned;
     const token = this.column?.tokens[this.position];
+    this.root.classList.toggle("shown", token !== undefined);
     if (!token) {
       this.title.textContent = "Candidates";
       this.hint.textContent = "Point at a token, or move to it with Tab and the arrow keys, to see what else could stand there.";

@@ -84,7 +84,8 @@ class Page {
     const at = column.diverges;
     const { token_id: foretold } = column.tokens[at].candidates[column.weighed[at].choice];
     await this.attempt(column, (writing) => writing.rewrite(at, this.steer(column.kind)));
-    const agreed = column.tokens[at]?.token_id === foretold;
+    if (at >= column.tokens.length) return; // stopped before it came that far
+    const agreed = column.tokens[at].token_id === foretold;
     column.foretold = agreed
       ? `${column.tokens.length} tokens; the model chose token ${at + 1} as the page foretold`
       : `${column.tokens.length} tokens; the model chose another token ${at + 1} than the page foretold`;
