@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RECIPES := sentiment-rad sentiment-labels sentiment sentiment-own sentiment-ladder toxicity-rad toxicity-labels toxicity toxicity-own toxicity-ladder
 
-.PHONY: demo test test-clients check docs picture torture coverage package bench rewards format clean
+.PHONY: demo test test-clients test-browser check docs picture torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
@@ -17,6 +17,11 @@ test: $(READY) check docs  ## style, types, docs and tests: what CI runs
 test-clients: $(READY)  ## install the larger clients of the server, and run them against it
 	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/server/test_clients.py
+
+test-browser: $(READY)  ## install playwright and, if there is none, Debian's chromium; test the page in it
+	$(BIN)/pip install -q -c constraints.txt -e '.[browser]'
+	command -v chromium || command -v chromium-browser || command -v google-chrome || apt-get install -y chromium
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -83,20 +83,47 @@ def test_nothing_of_the_web_is_imported_for_help():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80/"),
+        ("0.0.0.0", "http://127.0.0.1:80/"),
+        ("::", "http://[::1]:80/"),
+        ("::1", "http://[::1]:80/"),
+        ("example.org", "http://example.org:80/"),
+    ],
+)
+def test_the_page_has_an_address_that_a_browser_can_open(host, expected):
+    from trimtab.cli.serve import address_of
+
+    assert address_of(host, 80) == expected
+
+
+def test_a_browser_opens_the_page_only_once_the_server_answers(monkeypatch):
+    from trimtab.server.listening import open_page
+
+    seen, answers = [], iter([False, False, True])
+    monkeypatch.setattr("webbrowser.open", seen.append)
+    monkeypatch.setattr("time.sleep", lambda seconds: seen.append("waited"))
+    open_page("http://127.0.0.1:80/", lambda: next(answers))
+    assert seen == ["waited", "waited", "http://127.0.0.1:80/"]
+
+
 @pytest.mark.slow
 def test_the_command_serves_and_ends_by_ctrl_c(place):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "trimtab", "serve", "--model", str(place / "lm"), "--port", str(port)]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TRIMTAB_API_KEY": "k"})
+    command = [sys.executable, "-m", "trimtab", "serve", "--model", str(place / "lm"), "--port", str(port), "--demo"]
+    own = {"TRIMTAB_API_KEY": "k", "BROWSER": "true"}  # a command that opens nothing
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **own})
     try:
         assert health(port, server) == b'{"status": "ok"}'
         server.send_signal(signal.SIGINT)
         _, printed = server.communicate(timeout=SECONDS)
     finally:
         server.kill()
-    assert f"Serving on http://127.0.0.1:{port}/v1" in printed
+    assert f"Serving on http://127.0.0.1:{port}/v1, with a page at http://127.0.0.1:{port}/" in printed
     assert '"path": "/health"' in printed
     assert "Traceback" not in printed
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import httpx
 import pytest
@@ -99,7 +100,11 @@ def test_a_search_finds_the_librarys_text_and_tells_its_progress(http, chatting,
     counts = [state["iterations"] for state in states]
     assert counts == sorted(counts)
     assert 0 < counts[-1] <= expected.iterations
-    assert states[-1]["last_commit"]["branches"]
+    (last,) = (each["trimtab"]["rewind"] for event in found for each in event["choices"] if "trimtab" in each)
+    assert last["commits"] == json.loads(json.dumps([asdict(commit) for commit in expected.commits]))
+    told = [commit for state in states for commit in state["commits"]]
+    assert told == last["commits"][: len(told)]
+    assert any(state["branches"] for state in states)
     assert "".join(choice["text"] for event in found for choice in event["choices"]) == expected.text
 
 

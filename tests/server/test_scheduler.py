@@ -255,6 +255,7 @@ def test_a_text_that_comes_out_differently_the_second_time_is_a_503(scheduler, s
     again = []
 
     def before_step(batch):
+        assert script.gate.wait(SECONDS)  # both are there
         if not again and any(count == 2 for _, written in batch.rows.values() for count in written):
             again.append(True)
             raise MemoryError
@@ -265,6 +266,7 @@ def test_a_text_that_comes_out_differently_the_second_time_is_a_503(scheduler, s
     async def main():
         script.gate.clear()
         tickets = [scheduler.submit([request(10, tokens=5)]), scheduler.submit([request(20, tokens=5)])]
+        script.gate.set()
         faults = await asyncio.gather(*map(fault_of, tickets))
         assert [fault.status for fault in faults] == [503, 503]
 

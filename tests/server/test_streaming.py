@@ -1,8 +1,11 @@
 """Server-sent events: their texts joined are the text that is not streamed."""
 
 import json
+import math
 
 import pytest
+
+from tiny_chat import EOS
 
 PROMPT = "w1 w2 w3"
 MESSAGES = [{"role": "user", "content": "w1 w2"}]
@@ -53,3 +56,35 @@ def test_the_first_event_says_what_steers(http):
     (term,) = first["trimtab"]["steer"]
     assert (term["reward"], term["direction"], term["beta"]) == ("mood", "away", 3.0)
     assert first["trimtab"]["seed"] == 1
+
+
+def test_a_trace_comes_with_what_repeats_its_choices(http, chatting):
+    """The prompt's tokens, the tokens that end a text, and one key per sample, which draws the sample's noise."""
+    asked = {"prompt": PROMPT, "n": 2, "seed": 4, "max_tokens": 6, "trimtab": {"trace": True}}
+    first, *others = events(http, "/v1/completions", **asked)
+    about, codec = first["trimtab"], chatting.engine.codec
+    assert about["prompt_token_ids"] == [codec.encode_prompt(PROMPT)]
+    assert about["eos_token_ids"] == [EOS]
+    assert len(set(about["noise_keys"])) == 2
+    tokens = [[], []]
+    for choice in (choice for event in others for choice in event["choices"]):
+        tokens[choice["index"]] += choice["trimtab"]["trace"]
+    for key, written in zip(about["noise_keys"], tokens, strict=True):
+        assert [token["token_id"] for token in written] == [
+            max(token["candidates"], key=lambda each: each["base_logprob"] + noise(int(key), step, each["token_id"]))[
+                "token_id"
+            ]
+            for step, token in enumerate(written)
+        ]
+
+
+def noise(key, step, token):
+    """Gumbel noise from SplitMix64, in whole numbers of Python."""
+    bits = splitmix((splitmix((key + (step + 1) * 0x9E3779B97F4A7C15) % 2**64) + token) % 2**64)
+    return -math.log(-math.log(((bits >> 11) + 0.5) / 2**53))
+
+
+def splitmix(state):
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+    return state ^ (state >> 31)

@@ -42,10 +42,15 @@ def serve(
     served_name: Annotated[
         str | None, typer.Option(help="The model's name in requests. Default: the last part of --model.")
     ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Open the page of the server in a browser.")] = False,
 ) -> None:
     """Serve a steered model to every OpenAI client: completions, chats, streams.
 
     A request steers by the field "steer", as {"toxicity": -30}, or by its model's name, as smollm2+toxicity=-30.
+
+    At / there is a page to try it: sliders, and every token's candidates.
+
+    Example: trimtab serve --demo
 
     Example: trimtab serve --model smollm2 --reward toxicity --reward sentiment
 
@@ -66,8 +71,9 @@ def serve(
         with loading("rewards"):
             app = build(lm, served, places, settings, key)
         log_to_stderr()
-        announce(host, port, guarded=key is not None)
-        serve_on(listener, app)
+        address = address_of(host, port)
+        announce(host, address, guarded=key is not None)
+        serve_on(listener, app, address if demo else None)
 
 
 def check_extra() -> None:
@@ -124,10 +130,17 @@ def build(
     return create_app(lm, served, load_registered(places, lm.base), settings, key)
 
 
-def announce(host: str, port: int, guarded: bool) -> None:
+def address_of(host: str, port: int) -> str:
+    """The address of the page, for this machine's browser."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}/" if ":" in reachable else f"http://{reachable}:{port}/"
+
+
+def announce(host: str, address: str, guarded: bool) -> None:
     """Print where the server listens, and a warning if anybody may call it."""
     console = error_console()
-    shown = f"[{host}]" if ":" in host else host
-    console.print(legible(f"Serving on http://{shown}:{port}/v1 (Ctrl-C ends)"), markup=False)
+    console.print(
+        legible(f"Serving on {address}v1, with a page at {address} (Ctrl-C ends)"), markup=False, soft_wrap=True
+    )
     if host not in LOCAL and not guarded:
         console.print(f"warning: no --api-key, so everybody who reaches {legible(host)} may use it", style="yellow")

@@ -76,6 +76,38 @@ class Commit:
         return sum(map(count_discarded, self.branches))
 
 
+def record_branches(
+    tree: Tree, judged: Mapping[Node, JudgedDraft], decode: Callable[[Sequence[int]], str], kept: Node | None = None
+) -> tuple[Branch, ...]:
+    """Record the visited children of the root, most visited first, with all that is visited below them.
+
+    Args:
+        tree: the tree.
+        judged: the judged draft of each node.
+        decode: turns token ids into text.
+        kept: a node that is about to be committed; None while nothing is decided.
+    """
+    path = [] if kept is None else kept.path()
+
+    def branch(node: Node) -> Branch:
+        known = judged.get(node) if node.real_visits else None
+        return Branch(
+            text=decode(node.tokens),
+            prior=round(tree.prior(node), DIGITS),
+            visits=node.real_visits,
+            value=round(node.value, DIGITS),
+            draft=known.rollout_text if known else None,
+            score=round(known.score, DIGITS) if known else None,
+            kept=node in path,
+            children=tuple(branch(child) for child in ranked(node) if child.real_visits),
+        )
+
+    def ranked(node: Node) -> list[Node]:
+        return sorted(node.children, key=lambda child: (-child.real_visits, -child.value))
+
+    return tuple(branch(child) for child in ranked(tree.root) if child.real_visits or child is kept)
+
+
 def record_commit(
     tree: Tree, judged: Mapping[Node, JudgedDraft], decode: Callable[[Sequence[int]], str], kept: Node, final: bool
 ) -> Commit:
@@ -88,33 +120,14 @@ def record_commit(
         kept: the child of the root that is committed or, if `final`, the node whose draft ends the text.
         final: whether the search ends early with the draft of `kept`.
     """
-    path = kept.path()
-
-    def branch(node: Node) -> Branch:
-        known = judged.get(node)
-        visited = node.real_visits > 0
-        return Branch(
-            text=decode(node.tokens),
-            prior=round(tree.prior(node), DIGITS),
-            visits=node.real_visits,
-            value=round(node.value, DIGITS),
-            draft=known.rollout_text if known and visited else None,
-            score=round(known.score, DIGITS) if known and visited else None,
-            kept=node in path,
-            children=tuple(branch(child) for child in ranked(node) if child.real_visits),
-        )
-
-    def ranked(node: Node) -> list[Node]:
-        return sorted(node.children, key=lambda child: (-child.real_visits, -child.value))
-
     root = tree.root
     first = judged.get(root) if root.real_visits else None
-    text = decode([token for node in path[1:] for token in node.tokens])
+    text = decode([token for node in kept.path()[1:] for token in node.tokens])
     return Commit(
         text=text + judged[kept].rollout_text if final else text,
         visits=root.real_visits,
         value=round(root.value, DIGITS),
-        branches=tuple(branch(child) for child in ranked(root) if child.real_visits or child is kept),
+        branches=record_branches(tree, judged, decode, kept),
         draft=first.rollout_text if first else None,
         score=round(first.score, DIGITS) if first else None,
         final=final,

@@ -10,7 +10,7 @@ from typing import Literal, final
 
 from trimtab.engines.base import Choice, FinishReason
 from trimtab.rewind.judged_draft import JudgedDraft
-from trimtab.rewind.record import Commit, record_commit
+from trimtab.rewind.record import Branch, Commit, record_branches, record_commit
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.rewind.tree import Node, Tree
 
@@ -111,6 +111,11 @@ class Search:
     def token_ids(self) -> tuple[int, ...]:
         """Return the committed token ids."""
         return tuple(choice.token_id for choice in self.choices)
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """Return the branches that were tried since the last commit."""
+        return record_branches(self.tree, self.judged, self._decode)
 
     @property
     def _budget_left(self) -> float:

@@ -19,6 +19,7 @@ from trimtab.server.generation_routes import add_generation_routes
 from trimtab.server.http import error_response, json_response
 from trimtab.server.loading import with_prefix_cache
 from trimtab.server.metrics import Metrics
+from trimtab.server.page_files import add_page_routes
 from trimtab.server.responses import Responses
 from trimtab.server.reward_shelf import RegisteredReward, RewardShelf
 from trimtab.server.scheduler import Scheduler
@@ -47,7 +48,7 @@ def create_app(
         served: its public name.
         rewards: what requests may steer by.
         settings: limits; host and port are the caller's business.
-        api_key: guards every route but /health; None for no key.
+        api_key: guards every route but /health and the page's files; None for no key.
     """
     chosen = settings or ServerSettings()
     lm = with_prefix_cache(lm, chosen.prefix_cache)
@@ -79,6 +80,7 @@ def create_app(
     )
     add_generation_routes(app, state)
     add_list_routes(app, state, served, shelf)
+    add_page_routes(app)
     add_error_handlers(app)
     app.add_middleware(Gate, api_key=api_key, max_body=chosen.max_body, metrics=metrics)
     if chosen.cors_origin:

@@ -13,10 +13,11 @@ from trimtab.server.api_errors import APIError, as_api_error
 from trimtab.server.http import error_response
 from trimtab.server.logs import LOG, log_request
 from trimtab.server.metrics import Metrics
+from trimtab.server.page_files import PAGE_FOLDER
 
 LENGTH_DIGITS = 20  # of a header that says how long a body is; that many are beyond any limit
-OPEN_ROUTES = ("/health",)
-ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/v1/rewards", "/health", "/metrics")
+ROUTES = ("/", "/v1/completions", "/v1/chat/completions", "/v1/models", "/v1/rewards", "/health", "/metrics")
+
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -31,7 +32,7 @@ class Gate:
 
     Args:
         app: what stands behind it.
-        api_key: guards every route but /health; None for no key.
+        api_key: guards every route but /health and the page's files; None for no key.
         max_body: bytes.
         metrics: counts responses.
     """
@@ -69,7 +70,7 @@ class Gate:
             APIError: 401 or 413.
         """
         headers = dict(scope["headers"])
-        if self._key is not None and scope["path"] not in OPEN_ROUTES:
+        if self._key is not None and not is_open(scope["path"]):
             scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
             if not hmac.compare_digest(digest(key), self._key) or scheme.lower() != b"bearer":
                 raise APIError(
@@ -110,6 +111,11 @@ class Answer:
             self.status, self.started = message["status"], True
             message = {**message, "headers": [*message["headers"], (b"x-request-id", self.id.encode())]}
         await self._send(message)
+
+
+def is_open(path: str) -> bool:
+    """Whether a path needs no key: the health, and the page, which has no data and asks for the key itself."""
+    return path in ("/health", "/") or path.startswith(PAGE_FOLDER)
 
 
 def digest(key: str | bytes) -> bytes:

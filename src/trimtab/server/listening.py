@@ -4,12 +4,17 @@ import errno
 import logging
 import socket
 import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
 from typing import Any
 
 from trimtab.errors import InvalidSetting
 
 IN_USE = (errno.EADDRINUSE, errno.EACCES)
 GRACE_SECONDS = 5
+POLL_SECONDS = 0.05
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -49,8 +54,14 @@ def log_to_stderr() -> None:
     log.propagate = False
 
 
-def serve_on(listener: socket.socket, app: Any) -> None:
-    """Serve an application until Ctrl-C."""
+def serve_on(listener: socket.socket, app: Any, page: str | None = None) -> None:
+    """Serve an application until Ctrl-C.
+
+    Args:
+        listener: a bound socket.
+        app: the application.
+        page: an address that a browser opens once the server answers; None for none.
+    """
     import uvicorn
 
     config = uvicorn.Config(
@@ -61,4 +72,14 @@ def serve_on(listener: socket.socket, app: Any) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    if page is not None:
+        threading.Thread(target=open_page, args=(page, lambda: server.started), daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def open_page(address: str, started: Callable[[], bool]) -> None:
+    """Open an address in a browser once a server has started. Where there is no browser, nothing happens."""
+    while not started():
+        time.sleep(POLL_SECONDS)
+    webbrowser.open(address)

@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
-from trimtab.engines.base import Engine, FinishReason
+import torch
+
+from trimtab.engines.base import Engine, FinishReason, Request
 from trimtab.engines.provenance import provenance
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.engines.torch.sampling import row_keys
 from trimtab.models.codec import TextCodec
 from trimtab.server.call import Call
 from trimtab.server.logprobs import chat_logprobs, text_logprobs, without_eos
@@ -24,6 +28,7 @@ class Responses:
 
     def __init__(self, engine: Engine, served: str):
         self._codec: TextCodec = engine.codec
+        self._keyed = isinstance(engine, TorchEngine)
         self._described, self._served = provenance(engine), served
 
     def provenance(self, call: Call) -> dict[str, Any]:
@@ -35,7 +40,17 @@ class Responses:
         """The field `trimtab` of a response."""
         record = self.provenance(call)
         ranking = {} if call.ranking is None else {"best_of_reward": call.ranking.describe()}
-        return {"steer": record["steer"], "seed": call.params.seed, **ranking, "provenance": record}
+        traced = self._traced(call) if call.trace else {}
+        return {"steer": record["steer"], "seed": call.params.seed, **ranking, **traced, "provenance": record}
+
+    def _traced(self, call: Call) -> dict[str, Any]:
+        """What a client needs to repeat the choices of a trace: the tokens around it, and the keys of the noise."""
+        sampled = self._keyed and call.ranking is None and call.search is None
+        return {
+            "prompt_token_ids": [list(request.prefix) for request in call.requests],
+            "eos_token_ids": sorted(self._codec.eos_token_ids),
+            **({"noise_keys": noise_keys(call.requests)} if sampled else {}),
+        }
 
     def whole(self, call: Call, pieces: Sequence[Piece], tokens: int) -> dict[str, Any]:
         """The response that is not streamed: one piece for each choice, and how many tokens were written in all."""
@@ -114,6 +129,11 @@ def usage(call: Call, tokens: int) -> dict[str, int]:
         "completion_tokens": tokens,
         "total_tokens": call.prompt_tokens + tokens,
     }
+
+
+def noise_keys(requests: Sequence[Request]) -> list[str]:
+    """The key of each sample's Gumbel noise, as text: JavaScript's numbers do not hold 63 bits."""
+    return [str(key) for key in row_keys(requests, torch.device("cpu")).tolist()]
 
 
 def sampling_record(call: Call) -> dict[str, Any]:

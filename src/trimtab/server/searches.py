@@ -87,6 +87,7 @@ class SearchTicket:
         self.first_token: float | None = None
         self.ended: float | None = None
         self._loop, self._left = loop, Event()
+        self._told = 0  # commits
         self._events: asyncio.Queue[SearchResult | BaseException | dict[str, Any]] = asyncio.Queue()
 
     def put(self, event: SearchResult | BaseException | dict[str, Any]) -> None:
@@ -101,7 +102,9 @@ class SearchTicket:
         """
         if self._left.is_set():
             raise Left("the client left")
-        self._loop.call_soon_threadsafe(self.put, progress_record(progress))
+        record = progress_record(progress, self._told)
+        self._told += len(record["commits"])
+        self._loop.call_soon_threadsafe(self.put, record)
 
     async def events(self) -> AsyncIterator[SearchResult | dict[str, Any]]:
         """The progress after each turn, and then the result.
@@ -142,14 +145,19 @@ def search(lm: LanguageModel, call: Call, ticket: SearchTicket) -> SearchResult:
     return found
 
 
-def progress_record(progress: SearchProgress) -> dict[str, Any]:
-    """The state of a search, ready for JSON: what is committed, and the newest commit with its branches."""
+def progress_record(progress: SearchProgress, told: int = 0) -> dict[str, Any]:
+    """The state of a search, ready for JSON: its new commits, and the branches that were tried since the last one.
+
+    Args:
+        progress: the state.
+        told: how many commits earlier records had.
+    """
     (running,) = progress.searches
     return {
         "iterations": running.iterations,
-        "commits": len(running.commits),
         "text": "".join(commit.text for commit in running.commits),
-        "last_commit": asdict(running.commits[-1]) if running.commits else None,
+        "commits": [asdict(commit) for commit in running.commits[told:]],
+        "branches": [asdict(branch) for branch in running.branches],
         "seconds": round(progress.seconds, 3),
         "encoded_tokens": progress.usage.tokens,
     }
@@ -162,6 +170,7 @@ def search_record(found: SearchResult) -> dict[str, Any]:
         "taken_back": found.taken_back,
         "seconds": round(found.seconds, 3),
         "encoded_tokens": found.usage.tokens,
+        "commits": [asdict(commit) for commit in found.commits],
     }
 
 
