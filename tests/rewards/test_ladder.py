@@ -9,7 +9,7 @@ from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.models.kv_cache import LAST, KVCache
 from trimtab.models.prefix_cache import PrefixCache
-from trimtab.rewards.ladder import Ladder
+from trimtab.rewards.ladder import Ladder, by_columns
 
 TEXT = [10, 20, 30, 40, 11, 21, 31]
 TEXTS = [TEXT, [50, 51], [12, 13, 14, 15]]
@@ -148,3 +148,15 @@ def test_a_head_that_runs_its_candidates_takes_no_ladder(llama):
 def test_a_width_that_does_not_split_is_refused():
     with pytest.raises(errors.InvalidSetting, match="got ladder_width=18, expected a multiple of ladder_heads=4"):
         Ladder(32, [1], 18, 4)
+
+
+def test_weights_are_stored_by_columns_with_the_same_values_and_stay_so_when_loaded():
+    """The layout in memory is what a token's product reads in order."""
+    made, loaded = (Ladder(16, (1, 2), 8, 2) for _ in range(2))
+    loaded.load_state_dict({name: tensor.contiguous() for name, tensor in made.state_dict().items()})
+    assert torch.equal(made.rungs, loaded.rungs)
+    for ladder in (made, loaded, loaded.to(torch.bfloat16)):
+        assert ladder.rungs.mT.is_contiguous()
+        assert all(layer.gate_and_up.weight.mT.is_contiguous() for layer in ladder.layers)
+    weights = torch.randn(3, 5, 7)
+    assert torch.equal(by_columns(weights), weights)
