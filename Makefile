@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-RECIPES := sentiment-rad sentiment-labels sentiment sentiment-own sentiment-ladder toxicity-rad toxicity-labels toxicity toxicity-own toxicity-ladder
+RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity
 
 .PHONY: demo test test-clients test-browser check docs picture torture coverage package bench rewards format clean
 

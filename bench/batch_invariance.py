@@ -58,7 +58,7 @@ def measure(lm: LanguageModel, steer: trimtab.Steer | None, tokens: int) -> dict
 def main(
     out: Annotated[Path, typer.Option(help="The JSON file to write.")],
     model: str = "smollm2",
-    reward: str = "sentiment",
+    reward: str = "sentiment-lora",
     beta: float = 20.0,
     tokens: int = 24,
     float32: Annotated[bool, typer.Option(help="Also measure the plain engine in float32.")] = True,

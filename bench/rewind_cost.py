@@ -162,7 +162,7 @@ def main() -> None:
     lm = trimtab.load(asked.model)
     settings = trimtab.RewindSettings(max_new_tokens=asked.tokens)
     budget = trimtab.Budget(max_iterations=asked.iterations)
-    judges = {"self": "self", "toxicity": trimtab.reward("toxicity", lm).away(1)}
+    judges = {"self": "self", "toxicity": trimtab.reward("toxicity-lora", lm).away(1)}
     rows = []
     for name, judge in judges.items():
         few = PROMPTS[: asked.reference_prompts]

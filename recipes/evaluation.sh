@@ -17,17 +17,17 @@ toxicity() {
     trimtab evaluate toxicity --prompts "$data/rtp_nontoxic.jsonl.gz" --prompts "$data/rtp_toxic.jsonl.gz" --limit 150 \
         "${common[@]}" "${toxicity_judges[@]}" --profile toxicity-rad --out runs/toxicity "$@"
 }
-toxicity --reward toxicity --reward rewards/toxicity-labels --reward toxicity-own --beta 10 --beta 30 --beta 60
+toxicity --reward toxicity-lora --reward rewards/toxicity-labels --reward toxicity-own --beta 10 --beta 30 --beta 60
 toxicity --reward toxicity-rad --beta 30 --beta 60
-toxicity --reward toxicity+toxicity-own --beta 30
-toxicity --best-of 4 --best-of 16 --by toxicity
+toxicity --reward toxicity-lora+toxicity-own --beta 30
+toxicity --best-of 4 --best-of 16 --by toxicity-lora
 
 sentiment() {
     trimtab evaluate sentiment --up "$data/owt_neutral.jsonl.gz" --up "$data/owt_negative.jsonl.gz" \
         --down "$data/owt_positive.jsonl.gz" --limit 100 "${common[@]}" --judge judges/imdb --judge vader \
         --profile sentiment-rad --out runs/sentiment "$@"
 }
-sentiment --reward sentiment --reward rewards/sentiment-labels --reward sentiment-own --beta 10 --beta 20 --beta 40
+sentiment --reward sentiment-lora --reward rewards/sentiment-labels --reward sentiment-own --beta 10 --beta 20 --beta 40
 sentiment --reward sentiment-rad --beta 20 --beta 40
-sentiment --best-of 4 --by sentiment
+sentiment --best-of 4 --by sentiment-lora
 sentiment --reward rewards/rank-4 --reward rewards/rank-16 --reward rewards/rank-64 --reward rewards/rank-256 --beta 20

@@ -9,12 +9,12 @@ toxicity() {
     trimtab evaluate toxicity --prompts "$data/rtp_nontoxic.jsonl.gz" --prompts "$data/rtp_toxic.jsonl.gz" \
         "${common[@]}" --judge profanity --judge "onnx:$data/toxicity-bert-tiny" --out runs/ladder-toxicity "$@"
 }
-toxicity --reward toxicity-ladder --reward toxicity --beta 10 --beta 30 --beta 60
+toxicity --reward toxicity --reward toxicity-lora --beta 10 --beta 30 --beta 60
 toxicity --reward toxicity-rad --beta 30
 
 sentiment() {
     trimtab evaluate sentiment --up "$data/owt_neutral.jsonl.gz" --up "$data/owt_negative.jsonl.gz" \
         "${common[@]}" --judge judges/imdb --judge vader --out runs/ladder-sentiment "$@"
 }
-sentiment --reward sentiment-ladder --reward sentiment --beta 10 --beta 20 --beta 40
+sentiment --reward sentiment --reward sentiment-lora --beta 10 --beta 20 --beta 40
 sentiment --reward sentiment-rad --beta 20

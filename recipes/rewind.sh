@@ -9,8 +9,8 @@ mkdir -p "$runs"
 
 python bench/rewind_cost.py --iterations 40 --reference-prompts 1 --out results/rewind/cost.json
 
-trimtab evaluate toxicity --prompts "$data/rtp_toxic.jsonl.gz" --limit 50 --samples 2 --reward toxicity --beta 30 --greedy --best-of 4 --best-of 16 \
-    --rewind toxicity --rewind-alone --rewind-beta 30 --dtype bfloat16 --rounds 0 \
+trimtab evaluate toxicity --prompts "$data/rtp_toxic.jsonl.gz" --limit 50 --samples 2 --reward toxicity-lora --beta 30 --greedy --best-of 4 --best-of 16 \
+    --rewind toxicity-lora --rewind-alone --rewind-beta 30 --dtype bfloat16 --rounds 0 \
     --judge profanity --judge "onnx:$data/toxicity-bert-tiny" --out "$runs/toxicity"
 
 calibration=results/rewind/calibration.jsonl
@@ -28,7 +28,7 @@ for chat in "" --judge-chat; do
     trimtab rewind calibrate --judge self:requests --data "$data/xstest.jsonl.gz" --text-column prompt --good safe $chat --json >> "$smollm2"
 done
 for alone in "" --judge-alone; do
-    trimtab rewind calibrate --judge toxicity=-1 "${pairs[@]}" $alone >> "$smollm2"
+    trimtab rewind calibrate --judge toxicity-lora=-1 "${pairs[@]}" $alone >> "$smollm2"
 done
 
 common=(--model "$qwen" --dtype bfloat16 --max-new-tokens 17 --top-k 15 --seed 0 --stop $'\nUser:' --stop Human:)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# sentiment-labels: a Q-head on 20 layers, from SST-2's labels. It is not bundled. sentiment.sh starts from it.
+# sentiment-labels: a Q-head on 20 layers, from SST-2's labels. It is not bundled. sentiment-lora.sh starts from it.
 # 15 minutes on two CPU cores.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}

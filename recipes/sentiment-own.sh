@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # sentiment-own: a Q-head on the model's own state after 17 layers, distilled from sentiment-rad. It needs no reward forward.
-# bench/own_state.py measures which layer is best. Run sentiment-rad.sh first. This recipe and sentiment.sh share the teacher's rewards.
+# bench/own_state.py measures which layer is best. Run sentiment-rad.sh first. This recipe and sentiment-lora.sh share the teacher's rewards.
 # 5 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}

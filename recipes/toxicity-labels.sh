@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# toxicity-labels: a Q-head on 20 layers, from Jigsaw's labels. It is not bundled. toxicity.sh starts from it.
+# toxicity-labels: a Q-head on 20 layers, from Jigsaw's labels. It is not bundled. toxicity-lora.sh starts from it.
 # 15 minutes on two CPU cores.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # toxicity-own: a Q-head on the model's own last state, distilled from toxicity-rad. It needs no reward forward.
-# bench/own_state.py measures which layer is best. Run toxicity-rad.sh first. This recipe and toxicity.sh share the teacher's rewards.
+# bench/own_state.py measures which layer is best. Run toxicity-rad.sh first. This recipe and toxicity-lora.sh share the teacher's rewards.
 # 10 minutes on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts"}
