@@ -17,7 +17,7 @@ from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 import trimtab
 from trimtab.cli.reward_text import coloured_text
 
-PROMPT = "After ten years in this city, I feel"
+PROMPT = "The food at the hotel was"
 BETAS = [-20, 0, 20]
 WIDTH = 84
 # Rich's own template loads a font from another host.

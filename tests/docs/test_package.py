@@ -20,7 +20,7 @@ IN_THE_WHEEL = [
     "trimtab/judges/questions/harmlessness.toml",
     *(
         f"trimtab/rewards/bundled/{name}/{file}"
-        for name in (f"{task}{kind}" for task in ("sentiment", "toxicity") for kind in ("", "-ladder", "-rad", "-own"))
+        for name in (f"{task}{kind}" for task in ("sentiment", "toxicity") for kind in ("", "-lora", "-rad", "-own"))
         for file in ("config.json", "reward.safetensors", "README.md")
     ),
 ]

@@ -28,7 +28,7 @@ def test_the_cards_of_the_bundled_rewards_are_read_and_written_unchanged():
 
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-HASHED_LATER = ("sentiment", "sentiment-own", "sentiment-rad", "toxicity", "toxicity-own", "toxicity-rad")
+HASHED_LATER = ("sentiment-lora", "sentiment-own", "sentiment-rad", "toxicity-lora", "toxicity-own", "toxicity-rad")
 
 
 def test_the_cards_of_the_bundled_rewards_have_hashes_of_their_data():
