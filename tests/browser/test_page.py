@@ -48,7 +48,7 @@ def steer(kind=0.0):
 def test_the_page_starts_with_texts_and_not_blank(open_page, site):
     page = open_page("")
     assert column(page, "unsteered").count() > 0
-    assert page.locator("#prompt").input_value() == "After ten years in this city, I feel"
+    assert page.locator("#prompt").input_value() == "The weather today makes me"
     assert fragment(page)["measured"] == "mood"
 
 
