@@ -278,23 +278,28 @@ def test_low_and_high_rewards_have_different_colours(start_page):
     assert low != luminance(page, ".token.high .ink", "backgroundColor")
 
 
-def test_a_search_grows_as_a_tree(open_page):
+def test_a_search_grows_as_a_tree(open_page, site):
     page = open_page(START.replace("max_tokens=8", "max_tokens=3"))
     page.evaluate(
         "window.grown = []; new MutationObserver(() => window.grown.push(document.querySelectorAll('#search .branch')"
         ".length)).observe(document.querySelector('#search-steps'), { childList: true, subtree: true });"
     )
-    page.get_by_label("Judge").select_option("-mood")
-    page.get_by_label("Drafts per step").fill("4")
+    page.get_by_label("Judge").select_option("+mood")
+    page.get_by_label("Drafts per step").fill("8")
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator("#search-status", has_text="taken back").wait_for()
     grown = page.evaluate("window.grown")
-    assert len(set(grown)) > 2
+    assert grown[0] < grown[-1]
     steps = page.locator("#search-steps .step")
     assert steps.count() > 0
     assert page.locator("#search .branch.kept").count() >= steps.count()
     assert page.locator("#search .branch.taken").count() > 0
-    assert page.locator("#search-text").inner_text().strip()
+    asked = {
+        "rewind": {"judge_rewards": {"mood": 1}, "similarity": "off", "iterations": 8, "fresh_iterations": 4},
+        "max_tokens": 3,
+        "temperature": 1,
+    }
+    assert page.locator("#search-text").inner_text().strip() == tail_of(site, **asked)["choices"][0]["text"].strip()
 
 
 def test_a_fault_of_the_server_is_told_in_its_column(open_page):

@@ -121,6 +121,8 @@ def address_of(host: str, port: int) -> str:
 def announce(host: str, address: str, guarded: bool) -> None:
     """Print where the server listens, and a warning if anybody may call it."""
     console = error_console()
-    console.print(legible(f"Serving on {address}v1, with a page at {address} (Ctrl-C ends)"), markup=False, soft_wrap=True)
+    console.print(
+        legible(f"Serving on {address}v1, with a page at {address} (Ctrl-C ends)"), markup=False, soft_wrap=True
+    )
     if host not in LOCAL and not guarded:
         console.print(f"warning: no --api-key, so everybody who reaches {legible(host)} may use it", style="yellow")
