@@ -72,7 +72,7 @@ def open_page(browser, site):
         context = browser.new_context(**{"viewport": WIDE, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)  # a ceiling for a busy machine
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda line: line.type == "error" and faults.append(line.text))
         page.goto(f"{address}/#{fragment}" if fragment else address)

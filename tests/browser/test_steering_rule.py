@@ -29,7 +29,7 @@ def traced(site, betas, **fields):
     asked = {
         "prompt": "w1 w2 w3",
         "seed": 3,
-        "max_tokens": 16,
+        "max_tokens": 12,
         "trimtab": {"trace": True},
         "steer": {"mood": {"beta": kind, "attribute": "kind"}},
         "model": f"tiny+mood:calm={calm}",
@@ -78,8 +78,9 @@ def test_probabilities_and_kl_are_those_of_the_rule(page, site, mood, after):
         assert weighed["kl"] == pytest.approx(kl, abs=1e-6)
 
 
-@pytest.mark.parametrize("temperature", [0, 0.5, 1, 2])
-@pytest.mark.parametrize("steer", STEERS)
+@pytest.mark.parametrize(
+    ("steer", "temperature"), [("toward", 0), ("toward", 1), ("away", 0.7), ("both", 2), ("none", 1), ("none", 0)]
+)
 def test_the_same_steer_gives_the_engines_own_choices(page, site, steer, temperature):
     tokens, key = traced(site, STEERS[steer], temperature=temperature)
     found = page.evaluate(WEIGH, [tokens, terms_of(STEERS[steer]), temperature, key])

@@ -1,6 +1,7 @@
 // Prompts to start from. The plain ones are those of results/showcase.md.
 
 export const EXAMPLES = [
+  { mode: "text", prompt: "The weather today makes me" },
   { mode: "text", prompt: "After ten years in this city, I feel" },
   { mode: "text", prompt: "My first day at work was" },
   { mode: "text", prompt: "The food at the hotel was" },
@@ -13,7 +14,6 @@ export const EXAMPLES = [
   { mode: "text", prompt: "The customer called again, and" },
   { mode: "text", prompt: "This phone is" },
   { mode: "text", prompt: "Dear team, the results of this quarter are" },
-  { mode: "text", prompt: "The weather today makes me" },
   { mode: "text", prompt: "I asked the waiter about the soup, and he" },
   { mode: "text", prompt: "The book I just finished was" },
   { mode: "text", prompt: "Last weekend my brother and I" },

@@ -48,7 +48,9 @@ export function fromFragment(fragment) {
 
 function readForks(text) {
   try {
-    return JSON.parse(text).filter((fork) => Number.isInteger(fork.at) && Number.isInteger(fork.token));
+    const forks = JSON.parse(text).filter(({ at, token }) => Number.isInteger(at) && at >= 0 && Number.isInteger(token));
+    // a link chooses the steer of a request and nothing else of it
+    return forks.map(({ at, token, steer }) => ({ at, token, steer: { steer: steer?.steer, model: steer?.model } }));
   } catch {
     return [];
   }

@@ -38,7 +38,7 @@ export class SearchView {
       for await (const event of events(path, body, this.stopper.signal)) {
         if (event.trimtab?.progress) this.#grow(event.trimtab.progress);
         const found = event.choices[0]?.trimtab?.rewind;
-        if (found) this.show(found);
+        if (found) this.show({ ...found, text: event.choices[0].text ?? event.choices[0].delta.content ?? "" });
       }
     } finally {
       const stopped = this.stopper.signal.aborted;
@@ -52,6 +52,7 @@ export class SearchView {
   show(found) {
     this.found = found;
     this.#draw(found.commits, []);
+    this.text.replaceChildren(...committedTexts(found).map((text, i) => committed(text, i)));
     this.status.textContent =
       `${found.iterations} drafts judged, ${found.taken_back} taken back, ` +
       `${found.encoded_tokens.toLocaleString("en")} tokens encoded, ${found.seconds.toFixed(1)} s`;
@@ -88,7 +89,7 @@ export class SearchView {
   }
 
   #draw(commits, branches) {
-    this.text.replaceChildren(...commits.map((commit, i) => committed(commit, i)));
+    this.text.replaceChildren(...commits.map(({ text }, i) => committed(text, i)));
     const done = commits.map((commit, i) => this.steps.children[i]?.commit === commit ? this.steps.children[i] : step(commit, i));
     this.live.replaceChildren(...branches.map((each) => branchItem(each, "open")));
     const now = element("li", { className: "step" }, element("h3", {}, `Step ${commits.length + 1}: trying`), this.live);
@@ -96,8 +97,21 @@ export class SearchView {
   }
 }
 
-function committed(commit, i) {
-  const part = element("a", { href: `#step-${i + 1}` }, commit.text);
+// The part of a text that each commit added. A commit's own text may lack a space, and a stop string may cut the last.
+function committedTexts({ commits, text }) {
+  let rest = text;
+  const parts = commits.slice(0, -1).map((commit) => {
+    const start = rest.indexOf(commit.text);
+    const spaces = start > 0 && rest.slice(0, start).trim() === "" ? start : 0;
+    const part = rest.slice(0, spaces + commit.text.length);
+    rest = rest.slice(part.length);
+    return part;
+  });
+  return commits.length ? [...parts, rest] : [];
+}
+
+function committed(text, i) {
+  const part = element("a", { href: `#step-${i + 1}` }, text);
   part.addEventListener("click", (event) => {
     event.preventDefault(); // the fragment belongs to the page's state
     byId(`step-${i + 1}`).scrollIntoView({ block: "start" });
