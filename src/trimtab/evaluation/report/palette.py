@@ -10,7 +10,7 @@ COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#009E73", "#8
 MARKERS = "osD^vPd<h>"
 SIZE = 5.5  # points: of a marker
 DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
-SALT = 36286  # the first number with which the methods of each figure in results/ have different colours
+SALT = 152229  # the first number with which the methods of each figure in results/ have different colours
 PLAIN: dict[str, dict[str, Any]] = {
     "unsteered": {"color": "#999999", "marker": "*", "ms": 10},
     "top-k": {"color": "#000000", "marker": "X", "ms": 7, "zorder": 9},
