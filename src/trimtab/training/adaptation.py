@@ -19,7 +19,7 @@ from trimtab.training.fit import RunOptions
 from trimtab.training.own_texts import BATCH, write_own_texts
 from trimtab.training.recipe import Recipe
 from trimtab.training.run_folder import OWN_TEXTS, TARGETS, RunFolder
-from trimtab.training.text_teacher import TextTeacher, as_teacher, load_teacher
+from trimtab.training.text_teacher import AnyTeacher, as_teacher, load_teacher
 
 HELD_OUT_SHARE = 10  # one text in ten
 FEWEST_TEXTS = 4
@@ -29,7 +29,7 @@ FEWEST_TEXTS = 4
 @checked
 def adapt(
     base: FrozenLM,
-    teacher: str | RewardModel | TextTeacher | Sequence[RewardModel | TextTeacher],
+    teacher: str | AnyTeacher | Sequence[AnyTeacher],
     texts: Sequence[str] | None = None,
     settings: AdaptSettings | None = None,
     options: RunOptions | None = None,
@@ -73,10 +73,10 @@ def adapt(
             raise InvalidData(f"got {len(rows)} texts, expected at least {FEWEST_TEXTS}")
         if options.run is None or not (options.run.checkpoints.exists() or options.run.final.exists()):
             estimate.show([row.text for row in rows])
-        share = max(1, len(rows) // HELD_OUT_SHARE)
+        held_out = max(1, len(rows) // HELD_OUT_SHARE)
         targets = options.run.path / TARGETS if options.run else None
-        train, held_out = rows[share:], rows[:share]
-        return train_from_teacher(base, several, train, held_out, recipe, settings.distillation, options, targets)
+        parts = rows[held_out:], rows[:held_out]
+        return train_from_teacher(base, several, *parts, recipe, settings.distillation, options, targets)
 
 
 def _own_texts(
@@ -92,7 +92,7 @@ class _Estimate:
     def __init__(
         self,
         base: FrozenLM,
-        teachers: Sequence[RewardModel | TextTeacher],
+        teachers: Sequence[AnyTeacher],
         recipe: Recipe,
         settings: AdaptSettings,
         progress: TrainingProgress,
@@ -114,11 +114,5 @@ class _Estimate:
         ids = [each[: self._settings.tokens] for each in encode_all(self._base, texts) if each]
         if not ids:
             return
-        found: dict[str, float] = {}
-        for teacher in self._teachers:
-            of_one = estimate_seconds(self._base, teacher, ids, self._recipe, self._settings.distillation)
-            found = {
-                name: max(found.get(name, 0.0), s) if name == "training" else found.get(name, 0.0) + s
-                for name, s in of_one.items()
-            }
+        found = estimate_seconds(self._base, self._teachers, ids, self._recipe, self._settings.distillation)
         self._progress.estimated(found)

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from trimtab.checking import checked
 from trimtab.data.tables import LabelledText
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
-from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead, take_slots
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.agreement import TaughtMeasure
-from trimtab.training.examples import Examples, TokenizedTexts, encode_all, takes_base
+from trimtab.training.examples import Examples, TokenizedTexts, takes_base
 from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.labels import check_labels, text_measure
 from trimtab.training.new_card import new_card
@@ -27,17 +26,15 @@ from trimtab.training.recipe import (
     DistilSettings,
     DistilTarget,
     Recipe,
-    TaughtText,
     check_head_learns,
     check_target_of,
     check_teachers,
 )
-from trimtab.training.target import Target, left_out, side_by_side
+from trimtab.training.target import Target, side_by_side
 from trimtab.training.teacher import HELD_OUT, teacher_digest, teacher_rewards
-from trimtab.training.text_teacher import TextTeacher, as_teacher
+from trimtab.training.teacher_facts import facts_of, shape_of
+from trimtab.training.text_teacher import AnyTeacher, as_teacher, read_unchanged
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch
-
-AnyTeacher = RewardModel | TextTeacher
 
 
 @final
@@ -141,16 +138,12 @@ def train_from_teacher(
             and decoded.
     """
     settings, options = settings or DistilSettings(), options or RunOptions()
-    given = list(teacher) if isinstance(teacher, Sequence) else [teacher]
-    teachers = [as_teacher(each, base) for each in given]
+    teachers = [as_teacher(each, base) for each in (teacher if isinstance(teacher, Sequence) else [teacher])]
     for each in teachers:
         check_student(base, each, recipe, settings)
-    attributes, clamp = check_teachers([_shape(each, base) for each in teachers])
-    changed = 0
-    if not all(isinstance(each, RewardModel) for each in teachers):
-        (train, lost), (held_out, _) = (unchanged_rows(rows, base) for rows in (train, held_out))
-        changed = lost
-    texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (train, held_out))
+    attributes, clamp = check_teachers([shape_of(each, base) for each in teachers])
+    kept, kept_held_out = (read_unchanged(rows, base, teachers) for rows in (train, held_out))
+    texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (kept, kept_held_out))
     if any(example["labels"] for example in measured.examples):
         check_labels(measured, attributes)
 
@@ -177,10 +170,7 @@ def train_from_teacher(
             "texts": len(texts),
             "truncated": texts.truncated,
             "objective": f"distil, {settings.described}",
-            "teacher": _one_or_all([each.name for each in teachers]),
-            "teacher_fingerprint": _one_or_all([teacher_digest(each) for each in teachers]),
-            "teacher_weights": _one_or_all([_weights(each) for each in teachers]),
-            **_of_text_teachers(teachers, examples.targets, changed),
+            **facts_of(teachers, examples.targets, len(train) - len(kept)),
         },
     )
     return fit(base, card, task, recipe, options)
@@ -205,10 +195,6 @@ def _rewards_of_all(
     return [side_by_side(of_text) for of_text in zip(*found, strict=True)]
 
 
-def _one_or_all(facts: list[str]) -> str | list[str]:
-    return facts[0] if len(facts) == 1 else facts
-
-
 def check_student(base: FrozenLM, teacher: AnyTeacher, recipe: Recipe, settings: DistilSettings) -> None:
     """Check that a student can learn from a teacher.
 
@@ -220,47 +206,6 @@ def check_student(base: FrozenLM, teacher: AnyTeacher, recipe: Recipe, settings:
     check_head_learns(recipe, settings)
     if settings.candidates > base.vocabulary_size:
         raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {base.vocabulary_size}")
-
-
-def unchanged_rows(rows: Sequence[LabelledText], base: FrozenLM) -> tuple[list[LabelledText], int]:
-    """The rows whose text the base's tokenizer gives back as it was, and the number of the others.
-
-    Raises:
-        InvalidData: there are rows, and none is given back.
-    """
-    encoded = encode_all(base, [row.text for row in rows])
-    kept = [row for row, ids in zip(rows, encoded, strict=True) if ids and base.codec.decode(ids) == row.text]
-    if rows and not kept:
-        raise InvalidData(
-            f"got {len(rows)} texts, none of which the tokenizer of {base.name} gives back as it was; expected a "
-            "tokenizer without unknown words, or other texts"
-        )
-    return kept, len(rows) - len(kept)
-
-
-def _shape(teacher: AnyTeacher, base: FrozenLM) -> RewardCard | TaughtText:
-    if isinstance(teacher, RewardModel):
-        return teacher.card
-    return TaughtText(teacher.attributes, teacher.clamp, base.bos_token_id)
-
-
-def _weights(teacher: AnyTeacher) -> str:
-    if isinstance(teacher, RewardModel):
-        return teacher.fingerprint
-    about = teacher.describe()
-    return next((about[name] for name in ("fingerprint", "weights_sha256") if name in about), "unknown")
-
-
-def _of_text_teachers(teachers: Sequence[AnyTeacher], targets: Sequence[Target], changed: int) -> dict[str, object]:
-    """Facts about teachers of texts: how they were asked, and what was left out; nothing if there is none."""
-    named = [each for each in teachers if not isinstance(each, RewardModel)]
-    if not named:
-        return {}
-    return {
-        "teachers_of_texts": {each.name: each.describe() for each in named},
-        "texts_changed_by_the_tokenizer": changed,
-        "prefixes_and_candidates_without_text": left_out(targets),
-    }
 
 
 def _mean_reward(targets: Sequence[Target]) -> Float[np.ndarray, " attributes"]:

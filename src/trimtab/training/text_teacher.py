@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.checking import shown
+from trimtab.data.tables import LabelledText
 from trimtab.errors import InvalidData
 from trimtab.judges.base import one_for_each
 from trimtab.judges.text_judges import TextJudge
@@ -18,6 +19,7 @@ from trimtab.rewards.card import read_card
 from trimtab.rewards.registry import find_reward, load_alone, load_reward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewards.scored_texts import encode_scored
+from trimtab.training.examples import encode_all
 from trimtab.training.recipe import check_scores_texts
 
 NOTHING_KEPT = 0.0  # gigabytes; what texts share, they share within one call
@@ -42,6 +44,9 @@ class TextTeacher(Protocol):
 
     def score(self, texts: Sequence[str]) -> Float[Tensor, "texts attributes"]:
         """The scores of whole texts, none of which is empty. Texts may share beginnings."""
+
+
+AnyTeacher = RewardModel | TextTeacher
 
 
 @final
@@ -118,7 +123,7 @@ class ClassifierTeacher:
         return 1 - found if self.judge.avoid else found
 
 
-def as_teacher(teacher: RewardModel | TextTeacher, base: FrozenLM) -> RewardModel | TextTeacher:
+def as_teacher(teacher: AnyTeacher, base: FrozenLM) -> AnyTeacher:
     """A teacher as a student on `base` needs it: a reward of another tokenizer scores texts.
 
     Raises:
@@ -147,3 +152,21 @@ def load_teacher(name: str, base: FrozenLM) -> RewardModel | RewardTeacher:
         return load_reward(name, base)
     check_scores_texts(name, card)
     return RewardTeacher(load_alone(name, base))
+
+
+def read_unchanged(rows: Sequence[LabelledText], base: FrozenLM, teachers: Sequence[AnyTeacher]) -> list[LabelledText]:
+    """The rows that a student can learn on: for teachers of texts, those that its tokenizer gives back as they were.
+
+    Raises:
+        InvalidData: there are rows, and none is given back.
+    """
+    if all(isinstance(each, RewardModel) for each in teachers):
+        return list(rows)
+    encoded = encode_all(base, [row.text for row in rows])
+    kept = [row for row, ids in zip(rows, encoded, strict=True) if ids and base.codec.decode(ids) == row.text]
+    if rows and not kept:
+        raise InvalidData(
+            f"got {len(rows)} texts, none of which the tokenizer of {base.name} gives back as it was; expected a "
+            "tokenizer without unknown words, or other texts"
+        )
+    return kept
