@@ -62,6 +62,26 @@ def test_a_model_without_the_label_is_refused_with_its_labels(classifier):
         text_classification("spec", str(classifier), None, TOXIC)
 
 
+def test_the_label_is_looked_for_before_the_weights_are_read(classifier, monkeypatch):
+    monkeypatch.setattr("trimtab.judges.classifiers._pipeline", lambda folder: pytest.fail("read the weights"))
+    with pytest.raises(InvalidSetting, match="expected one of these labels"):
+        text_classification("spec", str(classifier), "sarcastic", TOXIC)
+
+
+def test_a_reward_model_of_one_output_scores_by_its_sigmoid(tmp_path):
+    """The layout of TRL's RewardTrainer."""
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = BertConfig(vocab_size=len(WORDS) + 4, num_labels=1, initializer_range=1.0, **sizes)
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    model, tokenizer = BertForSequenceClassification.from_pretrained(tmp_path), tiny_tokenizer()
+    with torch.no_grad():
+        logits = [model(torch.tensor([tokenizer(text)["input_ids"]])).logits[0, 0].double() for text in TEXTS]
+    judge = text_classification("spec", str(tmp_path), None, ())
+    assert judge.classify(TEXTS) == pytest.approx([float(each.sigmoid()) for each in logits], abs=1e-4)
+
+
 def test_a_model_that_does_not_exist_is_refused():
     with pytest.raises(InvalidSetting, match="expected vader, profanity"):
         text_classification("no/such/folder", "no/such/folder", None, TOXIC)
@@ -74,6 +94,7 @@ def test_a_model_that_does_not_exist_is_refused():
         (["LABEL_0", "LABEL_1"], None, "LABEL_1"),
         (["LABEL_0", "LABEL_1"], "label_0", "LABEL_0"),
         (["hate", "toxic"], None, "toxic"),
+        (["LABEL_0"], None, "LABEL_0"),
     ],
 )
 def test_labels_are_found_by_name_then_by_index(labels, label, found):

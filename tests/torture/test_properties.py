@@ -52,6 +52,7 @@ COMMANDS = {
         "--teacher",
         "nowhere",
     ],
+    "adapt": ["adapt", "nowhere", "--model", "nowhere", "--out", "out"],
     "evaluate": [
         "evaluate",
         "prompts",

@@ -134,3 +134,18 @@ def test_a_full_disk_leaves_no_file_of_rewards(lm, teacher, tmp_path):
         teacher_rewards(teacher, lm, texts, 4, folder, bf16=False)
     assert [path.name for path in folder.iterdir()] == ["targets.json"]
     assert len(teacher_rewards(teacher, lm, texts, 4, folder, bf16=False)) == 100
+
+
+def test_rewards_of_an_older_file_are_all_scored(lm, teacher, tmp_path):
+    """Files of before teachers of texts do not say which candidates were scored: all were."""
+    from trimtab.rewards.weights import read_sealed, save_sealed
+
+    folder = tmp_path / "targets"
+    (target,) = teacher_rewards(teacher, lm, [[5, 6, 7]], 2, folder, bf16=False)
+    shard = folder / "000000.safetensors"
+    parts = read_sealed(shard)
+    del parts["scored"]
+    save_sealed(parts, shard)
+    (again,) = teacher_rewards(teacher, lm, [[5, 6, 7]], 2, folder, bf16=False)
+    assert again.scored.all()
+    assert torch.equal(again.rewards, target.rewards)

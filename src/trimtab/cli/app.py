@@ -10,6 +10,7 @@ import typer
 
 import trimtab
 from trimtab.cli import (
+    adapt,
     bench,
     calibrate_reward,
     evaluate,
@@ -50,6 +51,7 @@ app.add_typer(rewind.app, name="rewind")
 rewards.app.command("calibrate")(calibrate_reward.calibrate)
 app.add_typer(rewards.app, name="rewards", cls=CommandGroup)
 app.add_typer(train.app, name="train", cls=CommandGroup)
+app.command("adapt")(adapt.adapt)
 app.add_typer(evaluate.app, name="evaluate", cls=CommandGroup)
 app.command("spectrum")(spectrum.spectrum)
 app.add_typer(bench.app, name="bench")

@@ -1,6 +1,6 @@
 """Progress bars for training, sweeps and searches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -38,6 +38,15 @@ class Bars(TrainingProgress):
         )
         self.progress = Progress(*columns, console=console)
         self.tasks: dict[str, TaskID] = {}
+
+    def writing(self, done: int, total: int) -> None:
+        """Move the bar of the language model's own texts."""
+        self._move("own texts", done, total)
+
+    def estimated(self, estimate: Mapping[str, float]) -> None:
+        """Print how long the run will take, and each of its stages."""
+        stages = ", ".join(f"{name} {duration(seconds)}" for name, seconds in estimate.items())
+        self.progress.console.print(f"about {duration(sum(estimate.values()))}: {stages}", highlight=False)
 
     def teaching(self, done: int, total: int) -> None:
         """Move the bar of the teacher's texts."""
@@ -84,6 +93,13 @@ class Bars(TrainingProgress):
         self.progress.update(self.tasks[name], completed=done, total=total)
         if self.progress.finished:
             self.progress.stop()
+
+
+def duration(seconds: float) -> str:
+    """Return seconds below two minutes, else minutes, else hours: "40 s", "12 min", "2.5 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 120 * 60 else f"{seconds / 3600:.1f} h"
 
 
 @final

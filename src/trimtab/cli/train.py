@@ -135,7 +135,8 @@ def distil(
     teacher: Annotated[
         list[str],
         typer.Option(
-            help="Reward to learn from: a bundled reward, a folder or a Hub id. Repeat for one student of several."
+            help="Reward to learn from: a bundled reward, a folder or a Hub id. Of another tokenizer than --base: one "
+            "with a V-head, such as toxicity-rad. Repeat for one student of several."
         ),
     ],
     out: RewardFolder,
@@ -167,7 +168,7 @@ def distil(
     from trimtab.data.tables import read_labelled, select_balanced, select_rows
     from trimtab.errors import InvalidSetting
     from trimtab.rewards.card import read_card
-    from trimtab.rewards.registry import find_reward, load_reward
+    from trimtab.rewards.registry import find_reward
     from trimtab.training.recipe import check_target_of, check_teachers
 
     if balance and not column:
@@ -191,8 +192,9 @@ def distil(
         command.note(label_range=label_range)
         lm = command.load_model()
         from trimtab.training.distil import train_from_teacher
+        from trimtab.training.text_teacher import load_teacher
 
-        models = [load_reward(name, lm) for name in teacher]
+        models = [load_teacher(name, lm) for name in teacher]
         command.show_summary([row.text for row in rows], lm, {})
         options = command.make_run_options()
         reward = train_from_teacher(lm, models, rows, held_out_rows, recipe, settings, options, command.targets)

@@ -84,15 +84,19 @@ class TrainCommand:
         return Console(stderr=True, quiet=not self.is_first, highlight=False)
 
     def check_teacher(self, name: str, card: "RewardCard", settings: "DistilSettings") -> None:
-        """Check that the base has the teacher's tokenizer, and as many tokens as there are candidates.
+        """Check that the base has the teacher's tokenizer, or the teacher a V-head; and as many tokens as candidates.
 
         Raises:
-            RewardMismatch, InvalidSetting: it has not.
+            InvalidSetting: it has not.
+            RewardMismatch: the teacher has another tokenizer, and its card does not say where its base is.
             CorruptReward: the teacher's weights are damaged.
         """
-        from trimtab.rewards.registry import check_reward
+        from trimtab.rewards.registry import base_of, check_reward
+        from trimtab.training.recipe import check_scores_texts
 
-        card.check_tokenizer(name, self.codec.fingerprint)
+        if card.tokenizer_fingerprint != self.codec.fingerprint:
+            check_scores_texts(name, card)
+            base_of(name)
         if settings.candidates > len(self.codec.tokenizer):
             raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {len(self.codec.tokenizer)}")
         check_reward(name)

@@ -69,19 +69,34 @@ def text_classification(spec: str, model: str, label: str | None, words: Sequenc
     Raises:
         InvalidSetting: no such model, or it has no such label.
     """
+    with _faults_of(spec):
+        folder = Path(model) if Path(model).is_dir() else fetch(model, FILES)
+        check_classifier_config(folder)
+        labels = _labels(str(folder))
+    found = find_label(labels, label, words, spec)  # before the weights are read
+    with _faults_of(spec):
+        classifier = _pipeline(str(folder))
+    return replace(TextJudge.from_pipeline(classifier, found), name=judge_name("", model, label))
+
+
+@contextmanager
+def _faults_of(spec: str) -> Iterator[None]:
+    """Load quietly, and turn every fault of a classifier's files into InvalidSetting."""
     try:
         with quiet_loading():
-            folder = Path(model) if Path(model).is_dir() else fetch(model, FILES)
-            check_classifier_config(folder)
-            classifier = _pipeline(str(folder))
+            yield
     except Exception as error:  # a damaged folder may raise any error of transformers or of safetensors
         raise InvalidSetting(
             f"got the judge {shown_path(spec)}, expected vader, profanity, onnx:FOLDER, reward:NAME, or a "
             f"text-classification model's folder or Hub id ({reason_of(error)})"
         ) from error
-    labels = [str(each) for each in classifier.model.config.id2label.values()]
-    found = find_label(labels, label, words, spec)
-    return replace(TextJudge.from_pipeline(classifier, found), name=judge_name("", model, label))
+
+
+def _labels(folder: str) -> list[str]:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return [str(each) for each in config.id2label.values()]
 
 
 def _pipeline(folder: str) -> Any:
@@ -120,7 +135,8 @@ def find_label(labels: Sequence[str], label: str | None, words: Sequence[str], s
 
     Args:
         labels: the classifier's labels.
-        label: the label that was asked for; None to look for `words`, then for the second of two unnamed labels.
+        label: the label that was asked for; None to look for `words`, then for the second of two unnamed labels, then
+            for the only label, such as that of a reward model.
         words: labels that mean what the judge looks for, such as "toxic" and "hate".
         spec: the judge as it was named, for the message.
 
@@ -132,6 +148,8 @@ def find_label(labels: Sequence[str], label: str | None, words: Sequence[str], s
         for each in labels:
             if each.lower() == word:
                 return each
+    if label is None and len(labels) == 1:
+        return labels[0]
     without = spec.removesuffix(f":{label}")
     raise InvalidSetting(
         f"got the judge {shown_path(without)} with the labels {named_labels(labels)}, expected one of these labels "

@@ -160,8 +160,8 @@ class RewardCard:
         if fingerprint != self.tokenizer_fingerprint:
             raise RewardMismatch(
                 f"reward {shown(name)} was trained for the tokenizer {self.tokenizer_fingerprint} (of {self.base}), "
-                f"the language model has {fingerprint}; train a reward for that model: "
-                "trimtab train labels --base MODEL"
+                f"the language model has {fingerprint}; make one for that model: trimtab adapt REWARD --model MODEL "
+                "(REWARD: toxicity, sentiment, or another with a V-head), or trimtab train labels --base MODEL"
             )
 
     def check_candidates(self, name: str, k: int | None) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,16 +84,34 @@ def load_reward(name: str | Path, lm: "FrozenLM | None" = None, merge_adapters: 
     """
     folder = find_reward(name)
     from trimtab.models.frozen_lm import FrozenLM
-    from trimtab.models.loading import load_frozen_lm
     from trimtab.rewards.reward_model import RewardModel
 
     check_type("lm", lm, FrozenLM | None)
     check_type("merge_adapters", merge_adapters, bool | None)
+    return RewardModel.from_folder(folder, partial(_load_base, like=lm), lm, os.fspath(name), merge_adapters)
 
-    def load_base(base: str) -> FrozenLM:
-        return load_frozen_lm(base, str(lm.device) if lm else None, lm.model.dtype if lm else None)
 
-    return RewardModel.from_folder(folder, load_base, lm, os.fspath(name), merge_adapters)
+def load_alone(name: str | Path, like: "FrozenLM") -> "RewardModel":
+    """Load a reward on its own base, whatever tokenizer another model has.
+
+    Args:
+        name: as in `load_reward`.
+        like: the model whose device and dtype the base gets.
+
+    Raises:
+        RewardNotFound, CorruptReward: as in `load_reward`.
+        RewardMismatch: the card does not say where the base is.
+    """
+    folder = find_reward(name)
+    from trimtab.rewards.reward_model import RewardModel
+
+    return RewardModel.from_folder(folder, partial(_load_base, like=like), None, os.fspath(name))
+
+
+def _load_base(name: str, like: "FrozenLM | None") -> "FrozenLM":
+    from trimtab.models.loading import load_frozen_lm
+
+    return load_frozen_lm(name, str(like.device) if like else None, like.model.dtype if like else None)
 
 
 def base_of(name: str) -> str:
@@ -161,6 +179,12 @@ def name_by_method(name: str, method: str | None) -> str:
         has = HEADS[head].method
         raise InvalidSetting(f"got method {method!r} for {shown_path(name)}, expected {has!r}; leave the method out")
     return found
+
+
+def teaching_reward(name: str) -> str:
+    """The bundled reward that scores texts, such as toxicity-rad for toxicity; any other name as it is."""
+    of_texts = name + HEADS["v"].bundled_suffix
+    return of_texts if of_texts in bundled_rewards() else name
 
 
 def check_steers(texts: Sequence[str], method: str | None = None, tokenizer_fingerprint: str | None = None) -> None:

@@ -6,22 +6,30 @@ from trimtab.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from trimtab.data.tables import LabelledText, TextPair, read_labelled, read_pairs
+    from trimtab.training.adapt_settings import AdaptSettings
+    from trimtab.training.adaptation import adapt
     from trimtab.training.distil import train_from_teacher
     from trimtab.training.fit import RunOptions
     from trimtab.training.labels import train_from_labels
     from trimtab.training.pairs import train_from_pairs
     from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe
     from trimtab.training.run_folder import RunFolder
+    from trimtab.training.text_teacher import ClassifierTeacher, RewardTeacher, TextTeacher
 
 __all__ = [
+    "AdaptSettings",
+    "ClassifierTeacher",
     "DistilSettings",
     "LabelSettings",
     "LabelledText",
     "PairSettings",
     "Recipe",
+    "RewardTeacher",
     "RunFolder",
     "RunOptions",
     "TextPair",
+    "TextTeacher",
+    "adapt",
     "read_labelled",
     "read_pairs",
     "train_from_labels",
@@ -32,14 +40,19 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "AdaptSettings": "trimtab.training.adapt_settings",
+        "ClassifierTeacher": "trimtab.training.text_teacher",
         "DistilSettings": "trimtab.training.recipe",
         "LabelSettings": "trimtab.training.recipe",
         "LabelledText": "trimtab.data.tables",
         "PairSettings": "trimtab.training.recipe",
         "Recipe": "trimtab.training.recipe",
+        "RewardTeacher": "trimtab.training.text_teacher",
         "RunFolder": "trimtab.training.run_folder",
         "RunOptions": "trimtab.training.fit",
         "TextPair": "trimtab.data.tables",
+        "TextTeacher": "trimtab.training.text_teacher",
+        "adapt": "trimtab.training.adaptation",
         "read_labelled": "trimtab.data.tables",
         "read_pairs": "trimtab.data.tables",
         "train_from_labels": "trimtab.training.labels",

@@ -1,5 +1,6 @@
 """Callbacks of a training run: metrics to its folder, progress to a listener."""
 
+from collections.abc import Mapping
 from typing import Any, final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -9,6 +10,12 @@ from trimtab.training.run_folder import RunFolder
 
 class TrainingProgress:
     """Listens to a run. Every method does nothing by default."""
+
+    def writing(self, done: int, total: int) -> None:
+        """The language model has written `done` of `total` texts of its own."""
+
+    def estimated(self, estimate: Mapping[str, float]) -> None:
+        """The seconds that each stage of the run will take, as measured on a few texts."""
 
     def teaching(self, done: int, total: int) -> None:
         """The teacher has scored `done` of `total` texts."""

@@ -16,13 +16,24 @@ from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead, take_slots
 from trimtab.rewards.reward_model import RewardModel
+from trimtab.training.agreement import TaughtMeasure
 from trimtab.training.examples import Examples, TokenizedTexts, takes_base
 from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.labels import check_labels, text_measure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, squared_error
-from trimtab.training.recipe import DistilSettings, DistilTarget, Recipe, check_target_of, check_teachers
-from trimtab.training.teacher import HELD_OUT, Target, side_by_side, teacher_digest, teacher_rewards
+from trimtab.training.recipe import (
+    DistilSettings,
+    DistilTarget,
+    Recipe,
+    check_head_learns,
+    check_target_of,
+    check_teachers,
+)
+from trimtab.training.target import Target, side_by_side
+from trimtab.training.teacher import HELD_OUT, teacher_digest, teacher_rewards
+from trimtab.training.teacher_facts import facts_of, shape_of
+from trimtab.training.text_teacher import AnyTeacher, as_teacher, read_unchanged
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch
 
 
@@ -73,7 +84,7 @@ class Distillation:
         if self.target == "candidates":
             width = batch.ids.shape[1]
             padded["slots"] = _pad([t.places.long() + width - len(t.known) for t in targets])
-            padded["asked"] = _pad([torch.ones(len(t.places), dtype=torch.bool) for t in targets])
+            padded["asked"] = _pad([t.scored for t in targets])
             padded["candidates"] = _pad([t.candidates.long() for t in targets])
             padded["rewards"] = _pad([t.rewards for t in targets])
         return padded
@@ -89,15 +100,15 @@ class Distillation:
             return squared_error(scored.values, observed - observed.roll(1, dims=1), second_on)
         of_tokens = squared_error(scored.values, observed, known)
         answers = head.predict(take_slots(scored.before, batch["slots"]), batch["candidates"])
-        asked = batch["asked"] & scored.known.gather(1, batch["slots"])
-        return of_tokens.merged(squared_error(answers, batch["rewards"], asked[..., None].expand(answers.shape[:-1])))
+        asked = batch["asked"] & scored.known.gather(1, batch["slots"])[..., None]
+        return of_tokens.merged(squared_error(answers, batch["rewards"], asked))
 
 
 @takes_base
 @checked
 def train_from_teacher(
     base: FrozenLM,
-    teacher: RewardModel | Sequence[RewardModel],
+    teacher: AnyTeacher | Sequence[AnyTeacher],
     train: Sequence[LabelledText],
     held_out: Sequence[LabelledText],
     recipe: Recipe,
@@ -109,7 +120,8 @@ def train_from_teacher(
 
     Args:
         base: its layers become the student's trunk, and its most likely tokens are the candidates.
-        teacher: a reward for the same tokenizer; several give the student all their attributes.
+        teacher: a reward, or a teacher of texts such as a classifier; several give the student all their attributes.
+            A reward of another tokenizer needs a V-head: it scores the text of every prefix and candidate.
         train: the texts to train on; their labels are not used.
         held_out: the texts to measure on. Labels, if there are any, serve the measure only. The held-out loss is of the
             first 256 texts, to save the teacher's work.
@@ -118,19 +130,20 @@ def train_from_teacher(
             teachers; default: they are not kept.
 
     Raises:
-        RewardMismatch: the teacher's tokenizer is not the base's.
-        InvalidSetting: the student's head cannot learn the target, the teacher returns differences, there are more
-            candidates than tokens, or several teachers do not fit together.
+        InvalidSetting: the student's head cannot learn the target, the teacher returns differences or has another
+            tokenizer and no V-head, there are more candidates than tokens, or several teachers do not fit together.
         NonFiniteReward: the teacher gives a reward that is not finite.
         InvalidData, InvalidOutput, CorruptCheckpoint, TrainingDiverged: as in `train_from_labels`; or `targets` holds
-            other rewards, or cannot be written.
+            other rewards, or cannot be written; or a teacher scores texts, and no text is the same after it is encoded
+            and decoded.
     """
     settings, options = settings or DistilSettings(), options or RunOptions()
-    teachers = [teacher] if isinstance(teacher, RewardModel) else list(teacher)
+    teachers = [as_teacher(each, base) for each in (teacher if isinstance(teacher, Sequence) else [teacher])]
     for each in teachers:
         check_student(base, each, recipe, settings)
-    attributes, clamp = check_teachers([each.card for each in teachers])
-    texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (train, held_out))
+    attributes, clamp = check_teachers([shape_of(each, base) for each in teachers])
+    kept, kept_held_out = (read_unchanged(rows, base, teachers) for rows in (train, held_out))
+    texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (kept, kept_held_out))
     if any(example["labels"] for example in measured.examples):
         check_labels(measured, attributes)
 
@@ -145,26 +158,26 @@ def train_from_teacher(
     differences = settings.target == "delta"
     clamp = None if differences else clamp
     card = new_card(base, attributes, recipe, baseline=not differences, clamp=clamp)
+    objective = Distillation(settings.target, base.pad_token_id)
+    of_texts = text_measure(base, attributes, measured, recipe.probe_beta, clamp, differences)
     task = TrainingTask(
-        objective=Distillation(settings.target, base.pad_token_id),
+        objective=objective,
         examples=examples,
         held_out=measured_examples,
-        measure=text_measure(base, attributes, measured, recipe.probe_beta, clamp, differences),
+        measure=TaughtMeasure(of_texts, objective, settings.target, measured_examples, attributes),
         start_at=_mean_reward(examples.targets),
         facts={
             "texts": len(texts),
             "truncated": texts.truncated,
             "objective": f"distil, {settings.described}",
-            "teacher": _one_or_all([each.name for each in teachers]),
-            "teacher_fingerprint": _one_or_all([teacher_digest(each) for each in teachers]),
-            "teacher_weights": _one_or_all([each.fingerprint for each in teachers]),
+            **facts_of(teachers, examples.targets, len(train) - len(kept)),
         },
     )
     return fit(base, card, task, recipe, options)
 
 
 def _rewards_of_all(
-    teachers: Sequence[RewardModel],
+    teachers: Sequence[AnyTeacher],
     base: FrozenLM,
     texts: Sequence[Sequence[int]],
     recipe: Recipe,
@@ -182,20 +195,17 @@ def _rewards_of_all(
     return [side_by_side(of_text) for of_text in zip(*found, strict=True)]
 
 
-def _one_or_all(facts: list[str]) -> str | list[str]:
-    return facts[0] if len(facts) == 1 else facts
-
-
-def check_student(base: FrozenLM, teacher: RewardModel, recipe: Recipe, settings: DistilSettings) -> None:
+def check_student(base: FrozenLM, teacher: AnyTeacher, recipe: Recipe, settings: DistilSettings) -> None:
     """Check that a student can learn from a teacher.
 
     Raises:
-        RewardMismatch, InvalidSetting: as in `train_from_teacher`.
+        InvalidSetting: as in `train_from_teacher`.
     """
-    check_target_of(teacher.name, teacher.card, recipe, settings)
+    if isinstance(teacher, RewardModel):
+        check_target_of(teacher.name, teacher.card, recipe, settings)
+    check_head_learns(recipe, settings)
     if settings.candidates > base.vocabulary_size:
         raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {base.vocabulary_size}")
-    teacher.check_serves(base.codec.fingerprint)
 
 
 def _mean_reward(targets: Sequence[Target]) -> Float[np.ndarray, " attributes"]:

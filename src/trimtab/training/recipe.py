@@ -5,7 +5,7 @@ The text beside each type is the help text of the option.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Annotated, Literal, NamedTuple, final
 
 from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
@@ -219,6 +219,28 @@ def check_target_of(teacher: str, card: RewardCard, recipe: Recipe, settings: Di
     """
     if not card.baseline:
         raise InvalidSetting(f"got the teacher {shown(teacher)} of differences, expected a teacher of rewards")
+    check_head_learns(recipe, settings)
+
+
+def check_scores_texts(name: str, card: RewardCard) -> None:
+    """Check that a reward can teach a student of another tokenizer. It needs the card only.
+
+    Raises:
+        InvalidSetting: it has no V-head.
+    """
+    if card.head != "v":
+        raise InvalidSetting(
+            f"got the teacher {shown(name)} with a {card.head!r} head, which scores the tokens of {card.base} alone, "
+            "for a base of another tokenizer; expected a teacher with a V-head, such as toxicity-rad or sentiment-rad"
+        )
+
+
+def check_head_learns(recipe: Recipe, settings: DistilSettings) -> None:
+    """Check that a student's head can learn its target.
+
+    Raises:
+        InvalidSetting: it cannot.
+    """
     able = [head for head in HEADS if settings.target in head_class(head).distillation_targets]
     if recipe.head not in able:
         raise InvalidSetting(
@@ -227,7 +249,18 @@ def check_target_of(teacher: str, card: RewardCard, recipe: Recipe, settings: Di
         )
 
 
-def check_teachers(cards: Sequence[RewardCard]) -> tuple[tuple[str, ...], tuple[float, float] | None]:
+class TaughtText(NamedTuple):
+    """What several teachers of one student must agree on, of a teacher of texts; a reward has it in its card.
+
+    The BOS is that of the student's base.
+    """
+
+    attributes: tuple[str, ...]
+    clamp: tuple[float, float] | None
+    bos_token_id: int | None
+
+
+def check_teachers(cards: Sequence[RewardCard | TaughtText]) -> tuple[tuple[str, ...], tuple[float, float] | None]:
     """Check that several teachers fit together; returns the attributes and the clamp of their student.
 
     Raises:

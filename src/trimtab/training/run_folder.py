@@ -27,8 +27,9 @@ CHECKPOINTS = "checkpoints"
 LOCK_FILE = ".lock"
 TARGETS = "targets"  # of a teacher
 KEPT_STATES = "states"  # of a ladder's texts
+OWN_TEXTS = "texts"  # of the language model itself
 UNFINISHED = (".partial", ".kept")  # what a killed process may leave
-OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, TARGETS, KEPT_STATES}
+OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, TARGETS, KEPT_STATES, OWN_TEXTS}
 STATE_FILE = "trainer_state.json"  # transformers writes this file last
 
 

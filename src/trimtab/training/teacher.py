@@ -1,16 +1,16 @@
 """The rewards that a teacher gives to training texts. They are computed once and kept in a folder for all students."""
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from trimtab.checking import shown
+from trimtab.data.json_text import dump_json
 from trimtab.data.outputs import partial_path, remove_stale_partials, set_new_mode
 from trimtab.data.tables import digest_of
 from trimtab.errors import CorruptReward, InvalidData, NonFiniteReward
@@ -24,54 +24,20 @@ from trimtab.rewards.weights import read_sealed, save_sealed
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.kept_folder import claim
 from trimtab.training.saving import saving
+from trimtab.training.target import Target, draw_places
+from trimtab.training.text_targets import text_targets
+from trimtab.training.text_teacher import TextTeacher
 
 SHARD_TEXTS = 256
+TEXT_TEACHER_SHARD = 32  # texts; a text teacher is slower, and a killed run loses one shard
 BATCH_CANDIDATES = 2048  # teacher forwards in one batch; larger batches leave the cache of a CPU
 TARGETS_FILE = "targets.json"
 HELD_OUT = "held-out"
 LAYOUT = 4  # of the files in the folder
+SCORED = "scored"
 OF_TOKENS = ("observed", "known")
-OF_PLACES = ("places", "candidates", "rewards")
+OF_PLACES = ("places", "candidates", "rewards", SCORED)
 COUNTS = "places_of_each_text"
-
-
-@final
-@dataclass(frozen=True)
-class Target:
-    """A teacher's rewards of one text.
-
-    Attributes:
-        observed: the reward after each token of the text.
-        known: False at a first token that the teacher cannot score.
-        places: the places, counted from the text's first token, whose candidates the teacher scored; there may be
-            none. The first token is not among them if the teacher puts nothing before a text.
-        candidates: the base's k most likely tokens in each of these places. In the first place, they are those after
-            BOS.
-        rewards: the reward of each candidate in that place.
-    """
-
-    observed: Float[Tensor, "tokens attributes"]
-    known: Bool[Tensor, " tokens"]
-    places: Int[Tensor, " places"]
-    candidates: Int[Tensor, "places k"]
-    rewards: Float[Tensor, "places k attributes"]
-
-
-def side_by_side(targets: Sequence[Target]) -> Target:
-    """The rewards of several teachers of one text as those of one, whose attributes are all of theirs.
-
-    The teachers score the same candidates in the same places.
-    """
-    first = targets[0]
-    if len(targets) == 1:
-        return first
-    return Target(
-        torch.cat([each.observed for each in targets], dim=-1),
-        torch.stack([each.known for each in targets]).all(0),
-        first.places,
-        first.candidates,
-        torch.cat([each.rewards for each in targets], dim=-1),
-    )
 
 
 @final
@@ -89,7 +55,7 @@ class TargetSettings:
 
 
 def teacher_rewards(
-    teacher: RewardModel,
+    teacher: RewardModel | TextTeacher,
     base: FrozenLM,
     texts: Sequence[Sequence[int]],
     candidates: int,
@@ -101,7 +67,8 @@ def teacher_rewards(
     """The teacher's rewards of texts, shard by shard. Shards that an earlier run finished are read from the folder.
 
     Args:
-        teacher: a reward with any head. With candidates, a V-head costs 1 + k token forwards per token.
+        teacher: a reward of the base's tokenizer, with any head; or a teacher of texts. With candidates, a V-head costs
+            1 + k token forwards per token.
         base: its most likely tokens are the candidates.
         texts: token ids.
         candidates: k; 0 for the rewards of the text's own tokens only. A folder made with candidates also serves 0.
@@ -121,26 +88,37 @@ def teacher_rewards(
     found: list[Target] = []
     with processes().main_process_first():  # The main process scores; the others read its files.
         _claim(folder, settings)
-        scorer = teacher if bf16 else teacher.merged()  # in bfloat16 merged adapters lose digits
-        for number, start in enumerate(range(0, len(texts), SHARD_TEXTS)):
-            some = texts[start : start + SHARD_TEXTS]
+        if isinstance(teacher, RewardModel) and not bf16:
+            teacher = teacher.merged()  # in bfloat16 merged adapters lose digits
+        size = SHARD_TEXTS if isinstance(teacher, RewardModel) else TEXT_TEACHER_SHARD
+        for number, start in enumerate(range(0, len(texts), size)):
+            some = texts[start : start + size]
             path = folder / f"{number:06}.safetensors"
             if not path.exists():
-                _write_shard(path, _score_shard(scorer, base, some, candidates, positions, bf16))
+                _write_shard(path, _score_shard(teacher, base, some, candidates, positions, bf16))
             found += _read_shard(path, [len(ids) for ids in some])
             progress(len(found), len(texts))
     return found
 
 
-def teacher_digest(teacher: RewardModel) -> str:
-    """A hash of a teacher's own weights and of its base."""
+def teacher_digest(teacher: RewardModel | TextTeacher) -> str:
+    """A hash of a teacher's own weights and of its base; of a text teacher, of what it says about itself."""
+    if not isinstance(teacher, RewardModel):
+        return text_fingerprint(dump_json(teacher.describe(), ascii_only=True))
     own = fingerprint_of(reward_tensors(teacher.network, teacher.card.trunk))
     return text_fingerprint(teacher.base.base_weights_fingerprint + own)
 
 
 def _score_shard(
-    teacher: RewardModel, base: FrozenLM, texts: Sequence[Sequence[int]], k: int, positions: int | None, bf16: bool
+    teacher: RewardModel | TextTeacher,
+    base: FrozenLM,
+    texts: Sequence[Sequence[int]],
+    k: int,
+    positions: int | None,
+    bf16: bool,
 ) -> list[Target]:
+    if not isinstance(teacher, RewardModel):
+        return list(text_targets(teacher, base, texts, k, positions))
     found: list[Target | None] = [None] * len(texts)
     ordered = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
     while ordered:
@@ -158,28 +136,22 @@ def _score_texts(
     teacher: RewardModel, base: FrozenLM, texts: Sequence[Sequence[int]], k: int, positions: int | None, bf16: bool
 ) -> Iterator[Target]:
     batch = base.batch(texts)
-    places = [_draw_places(ids, positions, _opens(teacher, base, ids)) if k else [] for ids in texts]
+    places = [draw_places(ids, positions, _opens(teacher, base, ids)) if k else [] for ids in texts]
     with evaluating(teacher.network, bf16):
         scored = teacher.network(batch.ids, batch.mask)
         observed, known = teacher.network.head.link(scored.values).float().cpu(), scored.known.cpu()
         candidates, rewards = _score_candidates(teacher, base, batch, places, k)
     for row, ids in enumerate(texts):
         drawn = torch.tensor(places[row], dtype=torch.int32)
-        of_places = drawn, candidates[row, : len(drawn)], rewards[row, : len(drawn)]
-        yield Target(observed[row, -len(ids) :], known[row, -len(ids) :], *of_places)
+        asked, answers = candidates[row, : len(drawn)], rewards[row, : len(drawn)]
+        scored_ones = torch.ones(asked.shape, dtype=torch.bool)
+        yield Target(observed[row, -len(ids) :], known[row, -len(ids) :], drawn, asked, answers, scored_ones)
 
 
 def _opens(teacher: RewardModel, base: FrozenLM, ids: Sequence[int]) -> bool:
     """Whether BOS is put before a text, so that its first token has candidates."""
     bos = teacher.network.bos_token_id
     return bos is not None and base.bos_token_id is not None and ids[0] != bos
-
-
-def _draw_places(ids: Sequence[int], positions: int | None, opened: bool) -> list[int]:
-    able = range(0 if opened else 1, len(ids))
-    if positions is None or positions >= len(able):
-        return list(able)
-    return sorted(random.Random(repr(list(ids))).sample(able, positions))
 
 
 def _checked(target: Target, teacher: str) -> Target:
@@ -239,6 +211,7 @@ def _read_shard(path: Path, lengths: Sequence[int]) -> list[Target]:
     try:
         parts = read_sealed(path)
         counts = parts[COUNTS].tolist()
+        parts.setdefault(SCORED, torch.ones(parts["candidates"].shape, dtype=torch.bool))  # absent in older files
         split = [parts[name].split(list(lengths)) for name in OF_TOKENS]
         split += [parts[name].split(counts) for name in OF_PLACES]
     except (CorruptReward, KeyError, RuntimeError) as error:

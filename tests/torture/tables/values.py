@@ -129,6 +129,10 @@ SWEEP = ("--model", "lm", "--samples", "2", "--max-new-tokens", "3", "--out", "o
 EVALUATE = ("evaluate", "prompts", "--up", "prompts.jsonl", "--judge", "vader", *SWEEP)
 TOXICITY = ("evaluate", "toxicity", "--prompts", "prompts.jsonl", "--judge", "profanity", *SWEEP)
 SENTIMENT = ("evaluate", "sentiment", "--up", "prompts.jsonl", "--judge", "vader", *SWEEP)
+ADAPT = (
+    *("adapt", "--model", "lm", "--data", "labels.jsonl", "--out", "out", "--no-bf16"),
+    *("--texts", "20", "--tokens", "6", "--candidates", "3", "--positions", "1", "--epochs", "1"),
+)
 PREFERENCE = ("evaluate", "preference", "--data", "pairs.jsonl", "--reward", "rewards/q")
 JUDGES = ("evaluate", "judges", "--data", "labels.jsonl", "--judge", "vader")
 REPORT = ("evaluate", "report", "compared", "--judge", "vader")

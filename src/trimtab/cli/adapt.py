@@ -1,0 +1,229 @@
+"""`trimtab adapt`: a reward for any language model, from a bundled reward or from any classifier."""
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trimtab.cli.completion import complete_model, complete_reward
+from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.dataclass_options import expands
+from trimtab.cli.options import TextColumn
+from trimtab.cli.train import Run, SaveDtype
+from trimtab.errors import InvalidSetting
+from trimtab.training.adapt_settings import AdaptSettings
+
+if TYPE_CHECKING:
+    from trimtab.models.codec import TokenizerCodec
+    from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.rewards.reward_model import RewardModel
+    from trimtab.training.fit import RunOptions
+    from trimtab.training.run_folder import RunFolder
+    from trimtab.training.text_teacher import ClassifierTeacher
+
+LOW_IS_GOOD = ("toxic", "hate", "offens", "profan", "insult", "obscen", "threat", "negative", "spam")  # in names
+
+
+@expands
+def adapt(
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The language model to steer: smollm2, a folder, a .gguf file or a Hub id.",
+            autocompletion=complete_model,
+        ),
+    ],
+    settings: Annotated[AdaptSettings, "Training"],
+    reward: Annotated[
+        str | None,
+        typer.Argument(
+            help="The reward to adapt: toxicity, sentiment, or any reward with a V-head (a folder or a Hub id).",
+            autocompletion=complete_reward,
+        ),
+    ] = None,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:LABEL]",
+            help="Learn from a classifier instead: the probability of a label of a text-classification model (a folder "
+            "or a Hub id), onnx:FOLDER, profanity or vader. Repeat for several.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Texts such as the model shall be steered on: a .jsonl, .csv or .tsv file (.gz allowed), or a data "
+            "set on the Hub. Default: the model writes texts itself."
+        ),
+    ] = None,
+    text_column: TextColumn = "text",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the reward. Default: rewards/NAME-MODEL, of both names.")
+    ] = None,
+    run: Run = None,
+    save_dtype: SaveDtype = "bfloat16",
+) -> None:
+    """Make a reward for a language model from one of another tokenizer, or from any classifier.
+
+    The teacher scores texts, and the model's most likely next tokens behind them. A few narrow layers over the model's
+    own hidden states learn these scores. An interrupted run resumes when the same command is given again.
+
+    Example: trimtab adapt toxicity --model Qwen/Qwen3-0.6B
+
+    Example: trimtab adapt --classifier ORG/MODEL:toxic --model Qwen/Qwen3-0.6B
+    """
+    from trimtab.cli.train_checks import check_folders
+    from trimtab.models.loading import load_codec
+    from trimtab.rewards.target import check_target
+    from trimtab.training.run_folder import TARGETS, RunFolder
+
+    classifiers = classifier or []
+    if (reward is None) == (not classifiers):
+        given = "neither REWARD nor" if reward is None else "both REWARD and"
+        raise InvalidSetting(f"got {given} --classifier, expected one of them, as in: trimtab adapt toxicity --model …")
+    out = out or default_folder(reward or classifiers[0], model)
+    run = run or out.with_name(out.name + ".run")
+    check_target(out)
+    check_folders(out, run, run / TARGETS)
+    folder = RunFolder(run)
+    folder.check()
+    codec = load_codec(model)
+    check_fits(settings, codec)
+    name = None if reward is None else check_teacher(reward, codec)
+    texts, facts = (
+        (None, {"data": "texts of the model's own"}) if data is None else read_texts(data, text_column, settings)
+    )
+    teachers = [load_classifier(spec) for spec in classifiers]
+    with folder.locked():
+        lm = load_model(model, codec, settings)
+        student = train(lm, name, teachers, texts, settings, make_options(folder, out.name, facts))
+    save(student, out, save_dtype)
+    show_use(student, out, model)
+
+
+def default_folder(teacher: str, model: str) -> Path:
+    """Return rewards/NAME-MODEL, without the folders, the endings and the characters that a path cannot have."""
+    names = [
+        re.sub(r"[^\w.-]+", "-", Path(name).stem if name.endswith(".gguf") else Path(name).name)
+        for name in (teacher, model)
+    ]
+    return Path("rewards") / "-".join(name.strip("-") for name in names)
+
+
+def check_fits(settings: AdaptSettings, codec: "TokenizerCodec") -> None:
+    """Check the settings against a model's tokenizer and context.
+
+    Raises:
+        InvalidSetting: there are fewer tokens than candidates, or the texts are longer than the context.
+    """
+    if settings.candidates > (size := len(codec.tokenizer)):
+        raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {size}")
+    if settings.tokens >= codec.context_length:
+        raise InvalidSetting(f"got tokens={settings.tokens}, expected fewer than the model's {codec.context_length}")
+
+
+def check_teacher(reward: str, codec: "TokenizerCodec") -> str:
+    """Return the name of the reward that teaches; of a bundled reward it is the one with a V-head.
+
+    Raises:
+        RewardNotFound, CorruptReward: there is no such reward, or its files are damaged.
+        InvalidSetting: it has no V-head, and the model has another tokenizer.
+        RewardMismatch: its card does not say where its base is.
+    """
+    from trimtab.rewards.registry import base_of, check_reward, teaching_reward
+    from trimtab.training.recipe import check_scores_texts
+
+    name = teaching_reward(reward)
+    card = check_reward(name)
+    if card.tokenizer_fingerprint != codec.fingerprint:
+        check_scores_texts(name, card)
+        base_of(name)
+    return name
+
+
+def read_texts(data: str, text_column: str, settings: AdaptSettings) -> "tuple[list[str], dict[str, object]]":
+    """Return the texts of --data, drawn at random, and facts about them for the card; bad rows are reported."""
+    from trimtab.data.tables import read_labelled, select_rows
+    from trimtab.training.facts import without_folders
+
+    table = read_labelled(data, [], text_column)
+    report_faults(data, table.faults)
+    texts = [row.text for row in select_rows(table.rows, settings.texts, settings.seed)]
+    return texts, {"data": without_folders(data), "data_sha256": table.sha256}
+
+
+def load_classifier(spec: str) -> "ClassifierTeacher":
+    """Load a classifier as a teacher, before the language model.
+
+    Raises:
+        InvalidSetting: there is no such classifier, it has no such label, or a library is not installed.
+    """
+    with loading(spec):
+        from trimtab.judges.load import load_judge
+        from trimtab.judges.notation import TOXIC
+        from trimtab.training.text_teacher import ClassifierTeacher
+
+        return ClassifierTeacher(load_judge(spec, TOXIC))
+
+
+def load_model(model: str, codec: "TokenizerCodec", settings: AdaptSettings) -> "FrozenLM":
+    """Load the language model in the number format of training."""
+    with loading(model):
+        import torch
+
+        from trimtab.models.loading import load_frozen_lm
+
+        return load_frozen_lm(model, dtype=torch.bfloat16 if settings.bf16 else torch.float32, codec=codec)
+
+
+def make_options(folder: "RunFolder", name: str, facts: "Mapping[str, object]") -> "RunOptions":
+    """Return the folder, the progress bars and the provenance of the run."""
+    from trimtab.cli.progress import Bars
+    from trimtab.training.facts import command_line
+    from trimtab.training.fit import RunOptions
+
+    command = command_line(["trimtab", *sys.argv[1:]])
+    return RunOptions(folder, Bars(error_console()), name, {"command": command, **facts})
+
+
+def train(
+    lm: "FrozenLM",
+    name: str | None,
+    classifiers: "Sequence[ClassifierTeacher]",
+    texts: "Sequence[str] | None",
+    settings: AdaptSettings,
+    options: "RunOptions",
+) -> "RewardModel":
+    """Return the reward for the model, from a reward by name or from classifiers."""
+    from trimtab.training.adaptation import adapt as adapt_reward
+
+    return adapt_reward(lm, list(classifiers) if name is None else name, texts, settings, options)
+
+
+def save(student: "RewardModel", out: Path, dtype: str) -> None:
+    """Save the reward and print how well it agrees with its teacher."""
+    import torch
+    from rich.text import Text
+
+    from trimtab.training.saving import saving
+
+    with saving(out, "the reward"):
+        student.save_pretrained(out, getattr(torch, dtype))
+    console = error_console()
+    for figure, value in student.card.quality.items():
+        if figure.startswith("agreement"):
+            console.print(Text(f"  {legible(figure, keep='')} {value:.3f}"))
+    if warning := student.card.quality.get("warning"):
+        console.print(Text(legible(f"warning: {warning}", keep=""), "yellow"), soft_wrap=True)
+
+
+def show_use(student: "RewardModel", out: Path, model: str) -> None:
+    """Print the command that steers by the reward: away from an attribute whose name says that low is good."""
+    first = student.attributes[0].lower()
+    beta = "-30" if any(word in first for word in LOW_IS_GOOD) else "+30"
+    words = ["trimtab", "generate", "I think that", "--model", model, "--steer", f"{out}={beta}"]
+    typer.echo(legible(shlex.join(words), keep=""))

@@ -1,0 +1,118 @@
+"""A reward for any language model, from a teacher that scores text: texts, the teacher's rewards, a ladder, a card."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+from trimtab.checking import checked
+from trimtab.data.tables import LabelledText
+from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.rewards.registry import teaching_reward
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.training.adapt_settings import AdaptSettings
+from trimtab.training.callbacks import TrainingProgress
+from trimtab.training.distil import check_student, train_from_teacher
+from trimtab.training.estimate import estimate_seconds
+from trimtab.training.examples import encode_all, takes_base
+from trimtab.training.fit import RunOptions
+from trimtab.training.own_texts import BATCH, write_own_texts
+from trimtab.training.recipe import Recipe
+from trimtab.training.run_folder import OWN_TEXTS, TARGETS, RunFolder
+from trimtab.training.text_teacher import AnyTeacher, as_teacher, load_teacher
+
+HELD_OUT_SHARE = 10  # one text in ten
+FEWEST_TEXTS = 4
+
+
+@takes_base
+@checked
+def adapt(
+    base: FrozenLM,
+    teacher: str | AnyTeacher | Sequence[AnyTeacher],
+    texts: Sequence[str] | None = None,
+    settings: AdaptSettings | None = None,
+    options: RunOptions | None = None,
+) -> RewardModel:
+    """Train a reward for a language model from a teacher of any tokenizer, and measure how well the two agree.
+
+    The student is a ladder over the model's own hidden states, so nothing runs backward through the model.
+
+    Args:
+        base: the language model to steer.
+        teacher: "toxicity", "sentiment", or a reward with a V-head, by name or loaded; or a teacher of texts, such as a
+            classifier; or several that are loaded.
+        texts: texts such as the model shall be steered on, at least 4; default: it writes texts of its own.
+        settings: how much is learned.
+        options: the run's folder, its listener, the reward's name. An interrupted run resumes from the folder.
+
+    Returns:
+        The reward. Its card has the agreement on held-out texts: Spearman's rank correlation with the teacher over
+        candidates and over prefixes.
+
+    Raises:
+        InvalidData: there are too few texts, the tokenizer gives none of them back, or the folder is another run's.
+        InvalidOutput, CorruptCheckpoint, TrainingDiverged: as in `train_from_teacher`.
+        InvalidSetting: the teacher has another tokenizer and no V-head, or a text is longer than the model's context.
+        RewardNotFound, CorruptReward: of a teacher's name.
+    """
+    settings, options = settings or AdaptSettings(), options or RunOptions()
+    teachers = [load_teacher(teaching_reward(teacher), base)] if isinstance(teacher, str) else teacher
+    several = [as_teacher(each, base) for each in (teachers if isinstance(teachers, Sequence) else [teachers])]
+    recipe = settings.recipe(base.layers, base.output_embedding.shape[1], keep_states=options.run is not None)
+    if settings.tokens >= base.context_length:
+        raise InvalidSetting(f"got tokens={settings.tokens}, expected fewer than the model's {base.context_length}")
+    for each in several:
+        check_student(base, each, recipe, settings.distillation)
+    with options.run.locked() if options.run else contextlib.nullcontext():
+        estimate = _Estimate(base, several, recipe, settings, options.progress)
+        if texts is None:
+            texts = _own_texts(base, settings, options.run, estimate.writing)
+        rows = [LabelledText(text) for text in texts[: settings.texts]]
+        if len(rows) < FEWEST_TEXTS:
+            raise InvalidData(f"got {len(rows)} texts, expected at least {FEWEST_TEXTS}")
+        if options.run is None or not (options.run.checkpoints.exists() or options.run.final.exists()):
+            estimate.show([row.text for row in rows])
+        held_out = max(1, len(rows) // HELD_OUT_SHARE)
+        targets = options.run.path / TARGETS if options.run else None
+        parts = rows[held_out:], rows[:held_out]
+        return train_from_teacher(base, several, *parts, recipe, settings.distillation, options, targets)
+
+
+def _own_texts(
+    base: FrozenLM, settings: AdaptSettings, run: RunFolder | None, progress: Callable[[int, int], None]
+) -> list[str]:
+    folder = run.path / OWN_TEXTS if run else None
+    return write_own_texts(base, settings.texts, settings.tokens, settings.seed, folder, progress)
+
+
+class _Estimate:
+    """Tells a listener how long a run will take: the model's own texts by the time of the first, the rest by a few."""
+
+    def __init__(
+        self,
+        base: FrozenLM,
+        teachers: Sequence[AnyTeacher],
+        recipe: Recipe,
+        settings: AdaptSettings,
+        progress: TrainingProgress,
+    ):
+        self._base, self._teachers, self._recipe, self._settings = base, teachers, recipe, settings
+        self._progress, self._start, self._first = progress, 0.0, 0
+
+    def writing(self, done: int, total: int) -> None:
+        """Report texts, and behind the first batch the seconds of all of them."""
+        if not self._start:
+            self._start, self._first = time.perf_counter(), done
+        elif done - self._first == min(BATCH, total - self._first):
+            each = (time.perf_counter() - self._start) / (done - self._first)
+            self._progress.estimated({"own texts": each * (total - self._first)})
+        self._progress.writing(done, total)
+
+    def show(self, texts: Sequence[str]) -> None:
+        """Report the seconds of the teachers and of the training."""
+        ids = [each[: self._settings.tokens] for each in encode_all(self._base, texts) if each]
+        if not ids:
+            return
+        found = estimate_seconds(self._base, self._teachers, ids, self._recipe, self._settings.distillation)
+        self._progress.estimated(found)

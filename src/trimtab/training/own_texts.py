@@ -1,0 +1,97 @@
+"""Texts that a language model writes itself, from openings that ship with the package, for training without data."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
+from trimtab.engines.base import Request
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.errors import InvalidData
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.text_fingerprint import text_fingerprint
+from trimtab.training.kept_folder import claim
+from trimtab.training.saving import saving
+
+OPENINGS_FILE = Path(__file__).parent / "openings.txt"
+RECORD = "texts.json"
+TEXTS_FILE = "texts.jsonl"
+BATCH = 16
+PART_OF_A_CHARACTER = "\ufffd"
+Progress = Callable[[int, int], None]
+
+
+def openings() -> list[str]:
+    """The openings: one a line."""
+    return OPENINGS_FILE.read_text(encoding="utf-8").splitlines()
+
+
+def write_own_texts(
+    base: FrozenLM,
+    count: int,
+    tokens: int,
+    seed: int,
+    folder: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> list[str]:
+    """Sample texts from a model at temperature 1, each from the next opening. Texts of an earlier run are read again.
+
+    Args:
+        base: the language model.
+        count: how many texts.
+        tokens: maximum tokens of each text, its opening included.
+        seed: the same seed gives the same texts.
+        folder: keeps the texts as they are written; None keeps nothing.
+        progress: called with the number of texts done and of all texts.
+
+    Raises:
+        InvalidData: the folder holds texts of another model or seed, or other files.
+        InvalidOutput: it cannot be written.
+    """
+    found = [] if folder is None else _kept(folder, base, tokens, seed)[:count]
+    progress(len(found), count)
+    for texts in _batches(base, len(found), count, tokens, seed):
+        if folder is not None:
+            with saving(folder, "the model's own texts"):
+                append_rows(folder / TEXTS_FILE, [{"text": text} for text in texts])
+        found += texts
+        progress(len(found), count)
+    return found
+
+
+def _batches(base: FrozenLM, start: int, count: int, tokens: int, seed: int) -> Iterator[list[str]]:
+    engine, starts = TorchEngine(base), openings()
+    for first in range(start, count, BATCH):
+        numbers = range(first, min(first + BATCH, count))
+        requests = [_request(base, starts[number % len(starts)], tokens, f"{seed} {number}") for number in numbers]
+        written = engine.sample(requests)
+        yield [
+            base.codec.decode([*request.prefix, *continuations[0].token_ids]).rstrip(PART_OF_A_CHARACTER)
+            for request, continuations in zip(requests, written, strict=True)
+        ]
+
+
+def _request(base: FrozenLM, opening: str, tokens: int, seed: str) -> Request:
+    prefix = base.codec.encode_prompt(opening)
+    number = int(text_fingerprint(seed), 16)
+    params = SamplingParams(top_k=None, max_new_tokens=max(1, tokens - len(prefix)), seed=number)
+    return Request(prefix, params)
+
+
+def _kept(folder: Path, base: FrozenLM, tokens: int, seed: int) -> list[str]:
+    settings: dict[str, Any] = {
+        "base": base.base_weights_fingerprint,
+        "openings": text_fingerprint(OPENINGS_FILE.read_text(encoding="utf-8")),
+        "tokens": tokens,
+        "seed": seed,
+    }
+    claim(folder / RECORD, settings, "texts that a model wrote")
+    path = folder / TEXTS_FILE
+    if not path.exists():
+        return []
+    drop_torn_line(path)
+    rows = [line.row for line in read_lines(path)]
+    if not all(row is not None and isinstance(row.get("text"), str) for row in rows):
+        raise InvalidData(f"cannot read the texts in {str(path)!r}; remove the file")
+    return [row["text"] for row in rows if row is not None]

@@ -1,0 +1,102 @@
+"""`trimtab adapt` on a tiny language model."""
+
+import json
+
+import pytest
+
+from byte_lm import byte_lm
+from tiny import tiny_reward
+from trimtab.cli.adapt import default_folder
+from trimtab.rewards.card import read_card
+
+QUICK = ["--texts", 40, "--tokens", 8, "--candidates", 4, "--positions", 1, "--epochs", 1, "--no-bf16"]
+
+
+@pytest.fixture
+def asked(place):
+    return ["--model", place / "lm", "--data", place / "train.csv", "--text-column", "sentence", *QUICK]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A V-head on a model of another tokenizer, both in folders beside each other."""
+    folder = tmp_path_factory.mktemp("teacher")
+    lm = byte_lm("gpt2", merges=[("w", "1")])
+    lm.model.save_pretrained(folder / "lm")
+    lm.tokenizer.save_pretrained(folder / "lm")
+    lm.name = str(folder / "lm")
+    tiny_reward(lm, "v", attributes=("toxic",)).save_pretrained(folder / "reward")
+    tiny_reward(lm, "q").save_pretrained(folder / "q")
+    return folder / "reward"
+
+
+def test_a_classifier_becomes_a_reward_and_the_command_that_uses_it_is_printed(trimtab, asked, tmp_path):
+    done = trimtab("adapt", "--classifier", "profanity", *asked, "--out", tmp_path / "mine")
+    card = read_card(tmp_path / "mine")
+    assert card.attributes == ("profanity",)
+    assert card.provenance["teacher"] == "profanity"
+    assert card.provenance["data_sha256"]
+    assert done.stdout.startswith("trimtab generate 'I think that' --model ")
+    assert done.stdout.endswith(f"--steer {tmp_path / 'mine'}=-30\n")
+    assert "about" in done.stderr
+    assert "teacher" in done.stderr
+    again = trimtab("adapt", "--classifier", "profanity", *asked, "--out", tmp_path / "mine")
+    assert "this run is finished" in again.stderr
+
+
+def test_a_reward_of_another_tokenizer_is_adapted(trimtab, teacher, asked, tmp_path):
+    trimtab("adapt", teacher, *asked, "--out", tmp_path / "mine")
+    card = read_card(tmp_path / "mine")
+    assert card.attributes == ("toxic",)
+    assert card.trunk == "ladder"
+    assert card.tokenizer_fingerprint != read_card(teacher).tokenizer_fingerprint
+    steered = [name for name in card.quality if name.startswith("agreement_over_prefixes")]
+    assert steered == ["agreement_over_prefixes:toxic"]
+
+
+def test_distil_takes_a_teacher_of_another_tokenizer(trimtab, place, teacher, tmp_path):
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--limit", 40]
+    quick = ["--candidates", 4, "--positions", 1, "--no-bf16", "--max-tokens", 6, "--rank", 4, "--lora-rank", 2]
+    trimtab("train", "distil", "--teacher", teacher, *data, "--base", place / "lm", *quick, "--out", tmp_path / "mine")
+    assert read_card(tmp_path / "mine").provenance["teachers_of_texts"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "got neither REWARD nor --classifier"),
+        (["toxicity", "--classifier", "profanity"], "got both REWARD and --classifier"),
+        (["Q"], "with a 'q' head"),
+        (["no-such-reward"], "got reward 'no-such-reward'"),
+        (["--classifier", "no/such"], "got the judge 'no/such'"),
+        (["--classifier", "CLASSIFIER:sarcasm"], "with the labels neutral, toxic, expected one of these labels"),
+        (["toxicity", "--candidates", "100"], "got --candidates 100, expected at most 64"),
+        (["toxicity", "--tokens", "64"], "got --tokens 64, expected fewer than the model's 64"),
+        (["toxicity", "--texts", "1"], "got --texts 1, expected at least 20"),
+        (["toxicity", "--data", "no.jsonl"], "no.jsonl"),
+        (["toxicity", "--model", "no-such-model"], "cannot load a language model from 'no-such-model'"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_before_the_weights_load(
+    trimtab, asked, teacher, place, tmp_path, monkeypatch, words, message
+):
+    names = {"id2label": {"0": "neutral", "1": "toxic"}, "label2id": {"neutral": 0, "toxic": 1}, "model_type": "bert"}
+    (tmp_path / "classifier").mkdir()
+    (tmp_path / "classifier" / "config.json").write_text(json.dumps(names), encoding="utf-8")
+    monkeypatch.setattr("trimtab.models.loading._load_weights", lambda *given: pytest.fail("loaded weights"))
+    places = {"Q": str(teacher.with_name("q")), "CLASSIFIER:sarcasm": f"{tmp_path / 'classifier'}:sarcasm"}
+    done = trimtab("adapt", *asked, "--out", tmp_path / "o", *[places.get(w, w) for w in words], check=False)
+    assert done.status == 1
+    assert message in done.stderr
+    assert not (tmp_path / "o.run").exists()
+
+
+def test_a_default_folder_has_both_names():
+    assert str(default_folder("toxicity", "models/gemma-3-270m-q4_k_m.gguf")) == "rewards/toxicity-gemma-3-270m-q4_k_m"
+    assert str(default_folder("ORG/bert:toxic", "Qwen/Qwen3-0.6B")) == "rewards/bert-toxic-Qwen3-0.6B"
+
+
+def test_a_reward_of_another_tokenizer_names_the_command_that_adapts_it(trimtab, teacher, place):
+    done = trimtab("generate", "w1", "--model", place / "lm", "--steer", f"{teacher}=-10", check=False)
+    assert done.status == 1
+    assert "trimtab adapt" in done.stderr
