@@ -34,9 +34,9 @@ INTRODUCTION = """\
 # Sixteen prompts, three strengths
 
 SmolLM2-135M-Instruct in float32, the bundled reward `sentiment`, 24 tokens, seed 0; only β differs. These are all texts
-of `python examples/showcase.py results/showcase.md`. The README shows the second prompt, picked by eye because its three
-texts read best. At |β| = 20 the texts of so small a model bend, and some break. The model takes some prompts for code
-or for a list (the third, the thirteenth), whatever the reward says.
+of `python examples/showcase.py results/showcase.md`. The README shows the second prompt, picked by eye because its
+three texts read best. At |β| = 20 the texts of so small a model bend, and some break. The model takes some prompts for
+code (the third), whatever the reward says.
 
 """
 

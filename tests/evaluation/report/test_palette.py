@@ -51,7 +51,11 @@ def test_no_two_methods_of_a_figure_look_alike():
 
 
 def test_methods_of_each_figure_in_results_have_different_colours():
-    reports = [*RESULTS.glob("evaluation/*/report.json"), *RESULTS.glob("rewind/*/report.json"), *RESULTS.glob("ladder/*/report.json")]
+    reports = [
+        *RESULTS.glob("evaluation/*/report.json"),
+        *RESULTS.glob("rewind/*/report.json"),
+        *RESULTS.glob("ladder/*/report.json"),
+    ]
     figures = [set(map(curve_name, json.loads(path.read_text(encoding="utf-8"))["rows"])) for path in reports]
     spectrum = json.loads((RESULTS / "spectrum.json").read_text(encoding="utf-8"))
     figures.append({re.sub(".*/", "", name) for name in spectrum["ranks"]})
