@@ -52,9 +52,9 @@ def site(chatting, mood):
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium."""
+    """A headless Chromium. Its event loop ends with these tests: others run loops of their own in this thread."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -228,7 +228,7 @@ def check_scores_texts(name: str, card: RewardCard) -> None:
     Raises:
         InvalidSetting: it has no V-head.
     """
-    if card.head != "v":
+    if not head_kind(card.head).scores_texts:
         raise InvalidSetting(
             f"got the teacher {shown(name)} with a {card.head!r} head, which scores the tokens of {card.base} alone, "
             "for a base of another tokenizer; expected a teacher with a V-head, such as toxicity-rad or sentiment-rad"

@@ -22,6 +22,7 @@ class HeadKind:
         location: "module:Class" of the `RewardHead`.
         bundled_suffix: the suffix in the name of a bundled reward that has this head.
         low_rank: whether the head factors a matrix, so that its rank is at most the hidden size.
+        scores_texts: whether its rewards are of texts, so that they mean the same for every tokenizer.
         reads_host: whether the head can read the steered model's own hidden states, or a ladder over them.
     """
 
@@ -30,6 +31,7 @@ class HeadKind:
     location: str
     bundled_suffix: str = ""
     low_rank: bool = False
+    scores_texts: bool = False
     reads_host: bool = False
 
 
@@ -37,7 +39,13 @@ HEADS = {
     "q": HeadKind(
         "arm", "ARM (Q-head, 2407.04615)", "trimtab.rewards.heads.q_head:QHead", low_rank=True, reads_host=True
     ),
-    "v": HeadKind("rad", "RAD (V-head, 2310.09520)", "trimtab.rewards.heads.v_head:VHead", bundled_suffix="-rad"),
+    "v": HeadKind(
+        "rad",
+        "RAD (V-head, 2310.09520)",
+        "trimtab.rewards.heads.v_head:VHead",
+        bundled_suffix="-rad",
+        scores_texts=True,
+    ),
 }
 
 
