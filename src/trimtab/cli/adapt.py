@@ -14,8 +14,9 @@ from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import TextColumn
 from trimtab.cli.train import Run, SaveDtype
-from trimtab.errors import InvalidSetting
-from trimtab.training.adapt_settings import AdaptSettings
+from trimtab.data.files import shown_path
+from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.training.adapt_settings import FEWEST_TEXTS, AdaptSettings
 
 if TYPE_CHECKING:
     from trimtab.models.codec import TokenizerCodec
@@ -85,7 +86,7 @@ def adapt(
     if (reward is None) == (not classifiers):
         given = "neither REWARD nor" if reward is None else "both REWARD and"
         raise InvalidSetting(f"got {given} --classifier, expected one of them, as in: trimtab adapt toxicity --model …")
-    out = out or default_folder(reward or classifiers[0], model)
+    out = check_named(out) or default_folder(reward or classifiers[0], model)
     run = run or out.with_name(out.name + ".run")
     check_target(out)
     check_folders(out, run, run / TARGETS)
@@ -103,6 +104,17 @@ def adapt(
         student = train(lm, name, teachers, texts, settings, make_options(folder, out.name, facts))
     save(student, out, save_dtype)
     show_use(student, out, model)
+
+
+def check_named(out: Path | None) -> Path | None:
+    """The given folder; a folder without a name, as an empty text gives it, is refused.
+
+    Raises:
+        InvalidSetting: it has none.
+    """
+    if out is not None and not out.name:
+        raise InvalidSetting(f"got --out {shown_path(out)}, expected the name of a new folder")
+    return out
 
 
 def default_folder(teacher: str, model: str) -> Path:
@@ -146,13 +158,19 @@ def check_teacher(reward: str, codec: "TokenizerCodec") -> str:
 
 
 def read_texts(data: str, text_column: str, settings: AdaptSettings) -> "tuple[list[str], dict[str, object]]":
-    """Return the texts of --data, drawn at random, and facts about them for the card; bad rows are reported."""
+    """Return the texts of --data, drawn at random, and facts about them for the card; bad rows are reported.
+
+    Raises:
+        InvalidData: there are too few.
+    """
     from trimtab.data.tables import read_labelled, select_rows
     from trimtab.training.facts import without_folders
 
     table = read_labelled(data, [], text_column)
     report_faults(data, table.faults)
     texts = [row.text for row in select_rows(table.rows, settings.texts, settings.seed)]
+    if len(texts) < FEWEST_TEXTS:
+        raise InvalidData(f"got {len(texts)} texts in {shown_path(data)}, expected at least {FEWEST_TEXTS}")
     return texts, {"data": without_folders(data), "data_sha256": table.sha256}
 
 

@@ -15,6 +15,7 @@ HEAD_SIZE = 64  # of a ladder's attention
 HIDDEN_PER_HEAD = 384  # of the model, for each attention head of the ladder
 FEWEST_HEADS, MOST_HEADS = 3, 8
 LONGEST = 4096  # tokens of a text
+FEWEST_TEXTS = 4
 
 
 @final

@@ -10,7 +10,7 @@ from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.registry import teaching_reward
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.training.adapt_settings import AdaptSettings
+from trimtab.training.adapt_settings import FEWEST_TEXTS, AdaptSettings
 from trimtab.training.callbacks import TrainingProgress
 from trimtab.training.distil import check_student, train_from_teacher
 from trimtab.training.estimate import estimate_seconds
@@ -22,7 +22,6 @@ from trimtab.training.run_folder import OWN_TEXTS, TARGETS, RunFolder
 from trimtab.training.text_teacher import AnyTeacher, as_teacher, load_teacher
 
 HELD_OUT_SHARE = 10  # one text in ten
-FEWEST_TEXTS = 4
 
 
 @takes_base

@@ -3,6 +3,7 @@
 from torture.case import Case, accepted, refused, refused_values
 from torture.tables.values import ADAPT, ESCAPE, NO_REWARDS, NO_TABLES, NO_WHOLE, NOT_FINITE, without
 
+ONLY_LABELS = ("null_labels.jsonl", "text_labels.jsonl", "deep_labels.jsonl", "no_label.jsonl")  # with good texts
 FROM_REWARD = (*ADAPT, "rewards/v")
 CASES: list[Case] = [
     refused(*ADAPT),
@@ -12,7 +13,11 @@ CASES: list[Case] = [
         refused(*ADAPT, "--classifier", name)
         for name in ("", "nowhere", "onnx:", "onnx:folder", "folder:label", ESCAPE)
     ),
-    *(refused(*without(FROM_REWARD, "--data"), "--data", name) for name in NO_TABLES),
+    *(refused(*without(FROM_REWARD, "--data"), "--data", name) for name in NO_TABLES if name not in ONLY_LABELS),
+    *(
+        accepted("only texts are read, not labels", *without(FROM_REWARD, "--data"), "--data", name)
+        for name in ONLY_LABELS
+    ),
     *(
         refused(*without(FROM_REWARD, option), option, value)
         for option in ("--texts", "--tokens")
