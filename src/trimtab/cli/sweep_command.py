@@ -103,6 +103,8 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
         read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split)
         for source, way in asked.sources
     ]
+    check_distinct("--beta", [f"{beta:g}" for beta in asked.grid.beta or []])
+    check_distinct("prompts", [f"{one.name}, steered {one.direction}" for one in sets])
     for one in sets:
         report_faults(one.name, one.faults)
     return sets
@@ -156,6 +158,16 @@ def rewards_of(grid: Grid) -> list[str]:
     if "" in parts:
         raise InvalidSetting(f"got --reward {'+'.join(parts)!r}, expected names joined by +")
     return list(dict.fromkeys([*parts, *([grid.by] if grid.by else []), *(grid.rewind or [])]))
+
+
+def check_distinct(what: str, given: list[str]) -> None:
+    """Check that nothing is given twice: two rows would have one name.
+
+    Raises:
+        InvalidSetting: something is.
+    """
+    if twice := {each for each in given if given.count(each) > 1}:
+        raise InvalidSetting(f"got {what} {min(twice)!r} twice, expected different ones, because they name the rows")
 
 
 def check_names(guides: list[list[str]]) -> None:
