@@ -54,6 +54,8 @@ def score(
     with loading(f"the reward {reward}"):
         encode = encoder_of(name)
     texts = usable_texts(numbered_texts(text or [], source), encode, faults)
+    if source is not None and source.is_file():  # a pipe is read as it comes
+        texts = iter(list(texts))
     with loading(f"the reward {reward}"):
         model = load_scorer(reward, method)
     record = provenance_of(model) if as_json else {}

@@ -37,6 +37,7 @@ def check_folders(out: Path, run: Path, targets: Path) -> None:
         InvalidSetting: a folder is inside another one.
         InvalidOutput, InvalidData: a folder cannot be written, or holds other files.
     """
+    from trimtab.training.kept_folder import check_targets
     from trimtab.training.run_folder import TARGETS, check_named_folder
 
     check_named_folder(out, "--out")
@@ -49,6 +50,7 @@ def check_folders(out: Path, run: Path, targets: Path) -> None:
     _check_outside("--run", run, "--targets", targets)
     if targets.resolve() != (run / TARGETS).resolve():
         _check_outside("--targets", targets, "--run", run)
+    check_targets(targets)
 
 
 def check_base(base: str, recipe: "Recipe") -> "TokenizerCodec":

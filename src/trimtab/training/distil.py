@@ -19,6 +19,7 @@ from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.agreement import TaughtMeasure
 from trimtab.training.examples import Examples, TokenizedTexts, takes_base
 from trimtab.training.fit import RunOptions, TrainingTask, fit
+from trimtab.training.kept_folder import HELD_OUT
 from trimtab.training.labels import check_labels, text_measure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, squared_error
@@ -31,7 +32,7 @@ from trimtab.training.recipe import (
     check_teachers,
 )
 from trimtab.training.target import Target, side_by_side
-from trimtab.training.teacher import HELD_OUT, teacher_digest, teacher_rewards
+from trimtab.training.teacher import teacher_digest, teacher_rewards
 from trimtab.training.teacher_facts import facts_of, shape_of
 from trimtab.training.text_teacher import AnyTeacher, as_teacher, read_unchanged
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch

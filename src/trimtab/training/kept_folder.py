@@ -10,6 +10,36 @@ from trimtab.errors import InvalidData
 from trimtab.training.saving import saving
 
 Settings = Mapping[str, Any]
+TARGETS_FILE = "targets.json"  # the record of a teacher's rewards
+TEACHERS_REWARDS = "a teacher's rewards"
+HELD_OUT = "held-out"  # the folder of those of held-out texts, in the other one
+
+
+def check_targets(folder: Path) -> None:
+    """Check, before anything loads, that a folder can keep a teacher's rewards.
+
+    Raises:
+        InvalidData: it holds other files.
+    """
+    check_ours(folder / TARGETS_FILE, TEACHERS_REWARDS, is_targets)
+
+
+def is_targets(path: Path) -> bool:
+    """Whether a killed run may have left a file in a folder for a teacher's rewards, without a record."""
+    return path.name == HELD_OUT or path.suffix == ".partial"
+
+
+def check_ours(record: Path, content: str, ours: Callable[[Path], bool]) -> None:
+    """Check that a folder has a record, or nothing that is not ours. Arguments as in `claim`.
+
+    Raises:
+        InvalidData: it holds other files.
+    """
+    folder = record.parent
+    if record.is_file() or not folder.exists():
+        return
+    if not folder.is_dir() or not all(map(ours, folder.iterdir())):
+        raise InvalidData(f"got {str(folder)!r} for {content}, expected a new or empty folder, or one of the same")
 
 
 def claim(
@@ -33,9 +63,8 @@ def claim(
         InvalidOutput: the folder cannot be written.
     """
     folder = record.parent
+    check_ours(record, content, ours)
     if not record.is_file():
-        if folder.exists() and (not folder.is_dir() or not all(map(ours, folder.iterdir()))):
-            raise InvalidData(f"got {str(folder)!r} for {content}, expected a new or empty folder, or one of the same")
         folder.mkdir(parents=True, exist_ok=True)
         with saving(folder, f"the settings of {content}"):
             write_whole(record, dump_json(settings, indent=2) + "\n")

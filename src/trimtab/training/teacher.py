@@ -22,7 +22,7 @@ from trimtab.rewards.network import reward_tensors
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewards.weights import read_sealed, save_sealed
 from trimtab.training.distributed import evaluating, processes
-from trimtab.training.kept_folder import claim
+from trimtab.training.kept_folder import TARGETS_FILE, TEACHERS_REWARDS, claim, is_targets
 from trimtab.training.saving import saving
 from trimtab.training.target import Target, draw_places
 from trimtab.training.text_targets import text_targets
@@ -31,8 +31,6 @@ from trimtab.training.text_teacher import TextTeacher
 SHARD_TEXTS = 256
 TEXT_TEACHER_SHARD = 32  # texts; a text teacher is slower, and a killed run loses one shard
 BATCH_CANDIDATES = 2048  # teacher forwards in one batch; larger batches leave the cache of a CPU
-TARGETS_FILE = "targets.json"
-HELD_OUT = "held-out"
 LAYOUT = 4  # of the files in the folder
 SCORED = "scored"
 OF_TOKENS = ("observed", "known")
@@ -223,7 +221,4 @@ def _claim(folder: Path, settings: TargetSettings) -> None:
     def serves(kept: dict[str, Any]) -> dict[str, Any]:
         return kept if settings.candidates else kept | {"candidates": 0, "positions": settings.positions}
 
-    def is_ours(path: Path) -> bool:
-        return path.name == HELD_OUT or path.suffix == ".partial"
-
-    claim(folder / TARGETS_FILE, asdict(settings), "a teacher's rewards", is_ours, serves)
+    claim(folder / TARGETS_FILE, asdict(settings), TEACHERS_REWARDS, is_targets, serves)
