@@ -30,12 +30,13 @@ from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.distil import Distillation, TeacherExamples
 from trimtab.training.examples import Examples, TokenizedTexts
 from trimtab.training.fit import RunOptions, TrainingTask, fit
+from trimtab.training.kept_folder import HELD_OUT
 from trimtab.training.kept_states import STATES, KeptStates
 from trimtab.training.labels import text_measure
 from trimtab.training.new_card import new_card
 from trimtab.training.recipe import Recipe
 from trimtab.training.run_folder import RunFolder
-from trimtab.training.teacher import HELD_OUT, teacher_rewards
+from trimtab.training.teacher import teacher_rewards
 from trimtab.training.trainer import QUICK_HELD_OUT
 
 PROMPT = "The new neighbours are"
