@@ -61,6 +61,7 @@ def test_texts_without_labels_are_not_measured_against_labels(lm, teacher):
     bare = [LabelledText(row.text) for row in HELD_OUT]
     student = train_from_teacher(lm, teacher, TRAIN[:40], bare, quick(epochs=1), DistilSettings("orig"))
     measured = {name.partition(":")[0] for name in student.card.quality if ":" in name}
+    assert measured
     assert all(name.startswith("agreement") for name in measured)  # with the teacher
     assert student.card.quality["texts"] == 80
 
