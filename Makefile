@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines tests/training
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity
 
 .PHONY: demo test test-clients test-browser check docs picture torture coverage package bench rewards format clean
@@ -11,8 +12,10 @@ RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
 
+# Shapes and types are also checked at run time where tensors are. Elsewhere that check would double the time.
 test: $(READY) check docs  ## style, types, docs and tests: what CI runs
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TENSOR_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --jaxtyping-packages= $(TENSOR_TESTS:%=--ignore=%)
 
 test-clients: $(READY)  ## install the larger clients of the server, and run them against it
 	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'

@@ -34,7 +34,7 @@ def test_a_search_alone_equals_a_search_beside_others(family_lm, similarity):
 
 def test_a_search_that_widens_and_shares_scores_equals_one_beside_others(lm):
     """Every score is below a half, and all branches count as similar."""
-    settings = replace(SMALL, iterations=40, variance=100.0, similarity_threshold=-1.0)
+    settings = replace(SMALL, iterations=24, variance=100.0, similarity_threshold=-1.0)
     options = {"judge": lambda prompt, text: likes_odd(prompt, text) / 2, "settings": settings, "seed": 3}
     found = lm.rewind(PROMPTS[0], **options)
     assert any(len(commit.branches) > SMALL.children for commit in found.commits)

@@ -18,11 +18,14 @@ def dump_json(value: Any, indent: int | None = None, ascii_only: bool = False) -
         indent: spaces per level; None for one line.
         ascii_only: write all other characters as escapes, as hashes of JSON have always been computed.
     """
-    text = json.dumps(_finite(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    except ValueError:  # a number that is not finite
+        return dump_json(_finite(value), indent, ascii_only)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # half of a surrogate pair can only be written as an escape
-        return json.dumps(_finite(value), indent=indent, allow_nan=False)
+        return dump_json(value, indent, ascii_only=True)
     return text
 
 
