@@ -2,6 +2,7 @@
 
     python recipes/ladder_texts.py prompts sentiment DATA prompts/sentiment
     python recipes/ladder_texts.py texts sentiment DATA samples/sentiment texts/sentiment
+    python recipes/ladder_texts.py mix texts/tone/all.jsonl texts/toxicity/all.jsonl texts/sentiment/all.jsonl
 
 The prompts are those from row 1,000 on, so they are not the first ones, which `trimtab evaluate` continues.
 """
@@ -21,6 +22,7 @@ PROMPTS: dict[Task, tuple[str, ...]] = {
 }
 FIRST_PROMPT = 1000
 DENSE_TEXTS = 1600  # of people, beside the samples
+MIXED_TEXTS = 2500  # of each training file
 SAMPLES = {"plain": 800, "up": 400, "down": 400}  # texts to write: unsteered, steered towards, steered away
 
 app = typer.Typer()
@@ -57,6 +59,13 @@ def texts(task: Task, data: Data, samples: Path, out: Path) -> None:
     written = [f"{row['prompt']}{row['text']}" for name in SAMPLES for row in rows(samples / f"{name}.jsonl")]
     for name, mixed in {"all": [*people, *written], "dense": [*draw.sample(people, DENSE_TEXTS), *written]}.items():
         write(out / f"{name}.jsonl", [{"text": text} for text in draw.sample(mixed, len(mixed))])
+
+
+@app.command()
+def mix(out: Path, files: list[Path]) -> None:
+    """Write texts of several training files, for one ladder that learns from several teachers."""
+    mixed = [row for file in files for row in rows(file)[:MIXED_TEXTS]]
+    write(out, random.Random(0).sample(mixed, len(mixed)))
 
 
 def sentiment_texts(data: Path, draw: random.Random) -> list[str]:

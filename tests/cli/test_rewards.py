@@ -6,10 +6,13 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from tiny import tiny_reward
+from trimtab.models.loading import load_frozen_lm
 from trimtab.rewards.card import read_card
 from trimtab.rewards.folder import write_card
-from trimtab.rewards.registry import BUNDLED
+from trimtab.rewards.registry import BUNDLED, load_reward
 
 
 def test_the_list_names_every_bundled_reward_with_its_method(trimtab):
@@ -79,6 +82,20 @@ def test_the_measured_quality_is_written_into_the_card_on_request(trimtab, place
     assert read_card(copy).weights_sha256 == read_card(teacher).weights_sha256
 
 
+def test_each_attribute_is_measured_on_its_own_texts(trimtab, place, data, tmp_path):
+    reward = tiny_reward(load_frozen_lm(str(place / "lm")), "q")  # kind and calm
+    reward.save_pretrained(tmp_path / "two")
+    for name in ("calm", "kind"):
+        trimtab("rewards", "measure", tmp_path / "two", *data, "--attribute", name, "--write")
+    quality = read_card(tmp_path / "two").quality
+    rows = [json.loads(line) for line in (place / "dev.jsonl").read_text(encoding="utf-8").split("\n")]
+    scores = load_reward(tmp_path / "two").score([row["sentence"] for row in rows])
+    for column, name in enumerate(reward.attributes):
+        expected = roc_auc_score([row["good"] for row in rows], scores[:, column].tolist())
+        assert quality[f"auc:{name}"] == pytest.approx(expected)
+        assert quality[f"measured on:{name}"] == "dev.jsonl"
+
+
 @pytest.fixture
 def no_weights(monkeypatch):
     """Fail if a reward is loaded."""
@@ -95,6 +112,8 @@ def no_weights(monkeypatch):
         (["--beta", "nan"], "got --beta nan, expected a finite number"),
         (["--beta", "inf"], "got --beta inf"),
         (["--column", "good"], "got 2 --column, expected 1, for: good"),
+        (["--attribute", "bad"], "got --attribute bad, expected each once, of: good"),
+        (["--attribute", "good", "--attribute", "good"], "got --attribute good, expected each once, of: good"),
         (["--label-range", 1, 1], "got label_range=1 1"),
         (["--text-column", "none"], "none"),
         (["--data", "none.csv"], "none.csv"),

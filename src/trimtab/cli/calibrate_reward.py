@@ -51,7 +51,7 @@ def calibrate(
 
     check_label_range(label_range)
     check_target(out)
-    columns = check_columns(read_card(find_reward(name)), column)
+    columns = check_columns(read_card(find_reward(name)).attributes, column)
     tables = {each: read_labelled(each, columns, text_column, label_range=label_range) for each in data}
     for each, table in tables.items():
         report_faults(each, table.faults)

@@ -85,6 +85,9 @@ def measure(
         ),
     ],
     column: LabelColumns = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="Attribute to measure. Repeat for several. Default: all.")
+    ] = None,
     label_range: LabelRange = None,
     text_column: TextColumn = "text",
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows, from the first. Default: all.")] = None,
@@ -110,7 +113,8 @@ def measure(
     check_label_range(label_range)
     folder = find_reward(name)
     card = read_card(folder)
-    columns = check_columns(card, column)
+    attributes = check_attributes(card, attribute)
+    columns = check_columns(attributes, column)
     if write:
         check_writable(name, folder)
     table = read_labelled(data, columns, text_column, label_range=label_range)
@@ -126,11 +130,13 @@ def measure(
 
         reward = load_reward(name)
     texts = TokenizedTexts(table.rows[:limit], reward.base, max_tokens)
-    ask = text_measure(reward.base, card.attributes, texts, beta, card.clamp, differences=not card.baseline)
+    places = tuple(map(card.attributes.index, attributes))
+    ask = text_measure(reward.base, attributes, texts, beta, card.clamp, not card.baseline, places)
     with evaluating(reward.network, bf16=False):
         quality = {"measured on": Path(data).name, "measured_sha256": table.sha256, **ask(reward.network)}
     if write:
-        write_card(folder, replace(card, quality=quality))
+        kept = quality if attributes == card.attributes else {**card.quality, **of_attributes(quality, attributes)}
+        write_card(folder, replace(card, quality=kept))
     print_quality(quality, as_json)
 
 
@@ -148,16 +154,36 @@ def check_numbers(limit: int | None, max_tokens: int, beta: float) -> None:
         raise InvalidSetting(f"got --beta {beta}, expected a finite number")
 
 
-def check_columns(card: "RewardCard", columns: list[str] | None) -> Sequence[str]:
+def check_attributes(card: "RewardCard", attributes: list[str] | None) -> tuple[str, ...]:
+    """Return the attributes to measure.
+
+    Raises:
+        InvalidSetting: the reward lacks one, or one is named twice.
+    """
+    for number, name in enumerate(attributes or []):
+        if name not in card.attributes or name in (attributes or [])[:number]:
+            names = legible(", ".join(card.attributes), keep="")
+            raise InvalidSetting(f"got --attribute {legible(name, keep='')}, expected each once, of: {names}")
+    return tuple(attributes or card.attributes)
+
+
+def check_columns(attributes: Sequence[str], columns: list[str] | None) -> Sequence[str]:
     """Return the label columns, one for each attribute.
 
     Raises:
         InvalidSetting: there are more or fewer than attributes.
     """
-    if columns and len(columns) != len(card.attributes):
-        names = legible(", ".join(card.attributes), keep="")
-        raise InvalidSetting(f"got {len(columns)} --column, expected {len(card.attributes)}, for: {names}")
-    return columns or card.attributes
+    if columns and len(columns) != len(attributes):
+        names = legible(", ".join(attributes), keep="")
+        raise InvalidSetting(f"got {len(columns)} --column, expected {len(attributes)}, for: {names}")
+    return columns or attributes
+
+
+def of_attributes(quality: dict[str, object], attributes: Sequence[str]) -> dict[str, object]:
+    """Quality of some attributes, to stand in a card beside that of the others."""
+    named = ("measured on", "measured_sha256", "texts")
+    about = {f"{name}:{attribute}": quality[name] for attribute in attributes for name in named}
+    return about | {name: value for name, value in quality.items() if ":" in name}
 
 
 def check_writable(name: str, folder: Path) -> None:

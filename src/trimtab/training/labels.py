@@ -108,10 +108,12 @@ def text_measure(
     probe_beta: float,
     clamp: tuple[float, float] | None,
     differences: bool = False,
+    columns: tuple[int, ...] | None = None,
 ) -> TextMeasure:
     """The measure of held-out texts, with or without labels. Arguments as in `TextMeasure` and `FlipProbe`."""
     ids = [example["input_ids"] for example in texts.examples]
     labels = np.array([example["labels"] for example in texts.examples])
     probe = FlipProbe(base, ids, probe_beta, clamp)
     given = labels if labels.size else None
-    return TextMeasure(ids, given, tuple(attributes), differences, probe, base.pad_token_id)
+    names = tuple(attributes)
+    return TextMeasure(ids, given, names, differences, probe, base.pad_token_id, columns=columns)

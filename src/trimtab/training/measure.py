@@ -62,6 +62,7 @@ class TextMeasure:
         probe: measures top1_flip.
         pad_token_id: pads the batches.
         scored: called after each batch with its number of texts.
+        columns: for each label, the place of its attribute among the network's; None if the labels are of all.
     """
 
     texts: Sequence[Sequence[int]]
@@ -71,6 +72,7 @@ class TextMeasure:
     probe: FlipProbe
     pad_token_id: int
     scored: Callable[[int], None] = lambda texts: None
+    columns: tuple[int, ...] | None = None
 
     def __call__(self, network: RewardNetwork, most: int | None = None) -> dict[str, Any]:
         """Figures and tables of the first `most` texts; of all texts, with a "warning" if they say little."""
@@ -81,9 +83,10 @@ class TextMeasure:
         found["reward_range"] = reward_range(prefixes)
         if self.labels is None:
             return found
-        for column, name in enumerate(self.attributes):
+        columns = range(len(self.attributes)) if self.columns is None else self.columns
+        for place, (column, name) in enumerate(zip(columns, self.attributes, strict=True)):
             of_attribute = [rewards[:, column] for rewards in prefixes]
-            found |= label_quality(of_attribute, self.labels[:most, column], name, not self.differences)
+            found |= label_quality(of_attribute, self.labels[:most, place], name, not self.differences)
         return found
 
 
