@@ -22,39 +22,31 @@ def labelled(reward, slope, shift, seed=0):
     return [LabelledText(text, (float(high),)) for row in draws for text, high in zip(WORDS, row, strict=True)]
 
 
-@pytest.mark.parametrize("head", ["q", "v"])
-def test_rescaled_answers_are_a_line_of_the_answers_before(llama, head):
-    reward = tiny_reward(llama, head)
-    before = reward.score(WORDS)
-    reward.network.head.rescale(torch.tensor([2.0, 0.5]), torch.tensor([0.25, -1.0]))
-    torch.testing.assert_close(reward.score(WORDS), before * torch.tensor([2.0, 0.5]) + torch.tensor([0.25, -1.0]))
-
-
 @pytest.mark.parametrize(("head", "trunk"), [("q", "lora"), ("v", "lora"), ("q", "ladder")])
-def test_a_calibrated_reward_gives_shares_and_keeps_its_ranking(llama, head, trunk):
+def test_a_calibrated_reward_gives_shares_and_steers_as_before(llama, head, trunk):
     reward = tiny_reward(llama, head, trunk, attributes=("kind",))
     before = reward.score(WORDS)
+    assert torch.equal(reward.shares(WORDS), before.clamp(0, 1))
     heard: list[tuple[int, int]] = []
     source = LabelledSource("made", labelled(reward, 0.25, 0.5), "abc")
     calibrated = calibrate(reward, [source], progress=lambda *counts: heard.append(counts))
-    assert heard[-1] == (2400, 2400)
-    after = calibrated.score(WORDS)
-    assert torch.equal(reward.score(WORDS), before)
-    assert torch.equal(after[:, 0].argsort(), before[:, 0].argsort())
+    assert heard[-1] == (1200, 1200)
+    assert torch.equal(calibrated.score(WORDS), before)
+    assert calibrated.fingerprint == reward.fingerprint
     [row] = calibrated.card.quality["sources:kind"]
     assert row["calibration error, after"] < 0.08 < row["calibration error, before"]
     assert row["Brier score, after"] < row["Brier score, before"]
-    facts = calibrated.card.provenance["calibration"]
-    assert torch.allclose(after[:, 0], before[:, 0] * facts["scale"][0] + facts["shift"][0], atol=1e-4)
-    assert facts["sources"] == [{"data": "made", "texts": 1200, "sha256": "abc"}]
+    ((scale, shift),) = calibrated.card.calibration
+    torch.testing.assert_close(calibrated.shares(WORDS), (before * scale + shift).clamp(0, 1))
+    assert calibrated.card.provenance["calibration"]["sources"] == [{"data": "made", "texts": 1200, "sha256": "abc"}]
 
 
 def test_a_reward_with_a_sigmoid_is_calibrated_in_log_odds(llama):
     reward = tiny_reward(llama, "q", link="sigmoid", attributes=("kind",))
     calibrated = calibrate(reward, [LabelledSource("made", labelled(reward, 0.2, 0.3))])
-    scale, shift = (calibrated.card.provenance["calibration"][name][0] for name in ("scale", "shift"))
-    expected = torch.sigmoid(torch.logit(reward.score(WORDS)[:, 0]) * scale + shift)
-    assert torch.allclose(calibrated.score(WORDS)[:, 0], expected, atol=1e-4)
+    ((scale, shift),) = calibrated.card.calibration
+    expected = torch.sigmoid(torch.logit(reward.score(WORDS)) * scale + shift)
+    torch.testing.assert_close(calibrated.shares(WORDS), expected, atol=1e-5, rtol=1e-5)
     assert calibrated.card.quality["sources:kind"][0]["calibration error, after"] < 0.1
 
 

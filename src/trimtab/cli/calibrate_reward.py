@@ -33,10 +33,10 @@ def calibrate(
     max_tokens: MaxTokens = Recipe.max_tokens,
     seed: Annotated[int, typer.Option(help="Seed of the halves: one is fitted, the other measured.")] = 0,
 ) -> None:
-    """Calibrate a reward: of texts with reward 0.5, half shall have the label.
+    """Calibrate a reward: of texts that it calls 0.5, half shall have the label.
 
-    A scale and a shift are fitted to half of every source and folded into the reward's weights. The ranking stays, and
-    so does the cost. A scale of 0.8 acts like 0.8 times β.
+    A scale and a shift are fitted to half of every source and written into the card of a copy. `trimtab score` and
+    reward judges use them. The weights stay, and so does every steered text.
 
     Example: trimtab rewards calibrate toxicity --data jigsaw.jsonl --data tweets.jsonl --column label --out calm
     """
@@ -59,6 +59,8 @@ def calibrate(
             given = f"{usable} text{'s'[: usable != 1]} in {shown_path(each)}"
             raise InvalidData(f"got {given}, expected two or more: one half is measured")
     with loading(f"the reward {name}"):
+        import torch
+
         from trimtab.cli.progress import counting
         from trimtab.rewards.registry import load_reward
         from trimtab.training.calibration import LabelledSource
@@ -68,6 +70,6 @@ def calibrate(
     sources = [LabelledSource(Path(each).name, table.rows[:limit], table.sha256) for each, table in tables.items()]
     with counting("texts scored", error_console()) as progress:
         calibrated = fit(reward, sources, max_tokens, seed, progress)
-    calibrated.save_pretrained(out)
+    calibrated.save_pretrained(out, getattr(torch, reward.card.weights_dtype or "", None))
     print_quality(calibrated.card.quality, as_json=False)
     error_console().print(f"saved in {shown_path(out)}", highlight=False, markup=False)

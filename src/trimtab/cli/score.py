@@ -44,7 +44,7 @@ def score(
     method: Method = None,
     as_json: PrintJson = False,
 ) -> None:
-    """Print the rewards of texts, unclamped.
+    """Print the rewards of texts: unclamped, and calibrated, so that of texts called 0.5 half have the label.
 
     Example: trimtab score --reward sentiment --text "What a day!" --text "What a mess."
     """
@@ -182,9 +182,13 @@ def skipped(faults: list[str]) -> InvalidData:
 
 def score_text(model: "RewardModel", text: str, columns: tuple[str, ...], prefixes: bool) -> dict[str, Any]:
     """Return the rewards of one text as a JSON object."""
+    from trimtab.rewards.shares import shares
+
     (rewards,) = model.score_prefixes([text])
     indices = [model.attributes.index(column) for column in columns]
     row: dict[str, Any] = {"text": text, "rewards": dict(zip(columns, rewards[-1, indices].tolist(), strict=True))}
+    if model.card.calibration:
+        row["calibrated"] = dict(zip(columns, shares(rewards[-1], model.card)[indices].tolist(), strict=True))
     if prefixes:
         row["tokens"] = [model.base.codec.token_text(token) for token in model.encode(text)]
         row["prefix_rewards"] = {c: [_number(r) for r in rewards[:, i]] for c, i in zip(columns, indices, strict=True)}
@@ -193,8 +197,9 @@ def score_text(model: "RewardModel", text: str, columns: tuple[str, ...], prefix
 
 def readable(row: dict[str, Any]) -> str:
     """Return a row as text: the rewards and the text, then a line for each token if there are prefix rewards."""
-    summary = " ".join(f"{legible(name, keep='')}={value:.4f}" for name, value in row["rewards"].items())
-    lines = [f"{summary}  {row['text']}"]
+    calibrated = {name: f" (calibrated {share:.4f})" for name, share in row.get("calibrated", {}).items()}
+    rewards = (f"{legible(name, keep='')}={r:.4f}{calibrated.get(name, '')}" for name, r in row["rewards"].items())
+    lines = [f"{' '.join(rewards)}  {row['text']}"]
     for place, token in enumerate(row.get("tokens", [])):
         values = (rewards[place] for rewards in row["prefix_rewards"].values())
         lines.append(

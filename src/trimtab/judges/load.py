@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from trimtab.checking import checked, shown
 from trimtab.data.files import shown_path
+from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidSetting
 from trimtab.judges.base import Judge
 from trimtab.judges.classifiers import judge_name, profanity, text_classification, vader
@@ -76,17 +77,17 @@ def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
 
 
 def _reward(name: str, attribute: str | None) -> TextJudge:
-    """The clamped reward of texts, by a reward on its own base."""
+    """The reward of texts as a share, calibrated if its card can, by a reward on its own base."""
     model = load_reward(name)
     column = model.card.attribute_index(attribute)
-    low, high = model.card.clamp or (0.0, 1.0)
 
     def classify(texts: Sequence[str]) -> list[float]:
-        return model.score(texts)[:, column].clamp(low, high).tolist()
+        return model.shares(texts)[:, column].tolist()
 
     about = {
         "attribute": model.attributes[column],
         "fingerprint": model.fingerprint,
         "base_weights_fingerprint": model.base.weights_fingerprint,
+        **({"calibration": dump_json(model.card.calibration[column])} if model.card.calibration else {}),
     }
     return TextJudge(judge_name("reward", name, attribute), classify, about=about)

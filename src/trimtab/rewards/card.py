@@ -57,6 +57,8 @@ class RewardCard:
         link: "identity", or "sigmoid" for a head trained by cross-entropy.
         clamp: the range to which a reward is clamped before it steers; None for no clamp.
         bos_token_id: the token put before every text; None for none.
+        calibration: for each attribute, the scale and the shift that make its reward a share of texts, as
+            `trimtab.rewards.shares` does; empty if it is not calibrated. Steering does not use it.
         provenance: the data, the command and the settings of the training.
         quality: figures on held-out data, and the name of the data.
         weights_dtype: the number format of the saved weights; None before they are saved.
@@ -82,6 +84,7 @@ class RewardCard:
     link: Link = "identity"
     clamp: tuple[float, float] | None = (0.0, 1.0)
     bos_token_id: int | None = None
+    calibration: tuple[tuple[float, float], ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
     quality: dict[str, object] = field(default_factory=dict)
     weights_dtype: str | None = field(default=None, compare=False)
@@ -99,6 +102,7 @@ class RewardCard:
             raise InvalidSetting(f"got attributes {shown(self.attributes)}, expected one or more different names")
         if self.clamp is not None and not -MAX_REWARD <= self.clamp[0] < self.clamp[1] <= MAX_REWARD:
             raise InvalidSetting(f"got clamp={shown(self.clamp)}, expected (low, high), both finite and low < high")
+        _check_calibration(self)
         if self.bos_token_id is not None and self.bos_token_id < 0:
             raise InvalidSetting(f"got bos_token_id={self.bos_token_id}, expected a token id")
 
@@ -184,8 +188,9 @@ class RewardCard:
         return int(self.bos_token_id is not None)
 
     def as_dict(self) -> dict[str, object]:
-        """The fields of config.json; what only a ladder has is left out of the others."""
-        return {name: value for name, value in asdict(self).items() if self.taps or name not in OF_LADDERS}
+        """The fields of config.json; what only some rewards have is left out of the others."""
+        absent = (() if self.taps else OF_LADDERS) + (() if self.calibration else ("calibration",))
+        return {name: value for name, value in asdict(self).items() if name not in absent}
 
     def to_json(self) -> str:
         """The text of config.json."""
@@ -217,6 +222,13 @@ def _check_taps(card: RewardCard) -> None:
         raise InvalidSetting(f"got taps={shown(card.taps)} with trunk={card.trunk!r}, expected none")
     if card.trunk == "ladder" and not (ascending and card.taps[-1:] == (card.layers,)):
         raise InvalidSetting(f"got taps={shown(card.taps)}, expected ascending depths that end at layers={card.layers}")
+
+
+def _check_calibration(card: RewardCard) -> None:
+    lines = card.calibration
+    fits = all(0 < scale <= MAX_REWARD and abs(shift) <= MAX_REWARD for scale, shift in lines)
+    if lines and not (fits and len(lines) == len(card.attributes) and card.baseline):
+        raise InvalidSetting(f"got calibration={shown(lines)}, expected a scale above 0 and a shift for each attribute")
 
 
 @checked
@@ -256,6 +268,8 @@ def _fields_of(text: str) -> dict[str, Any]:
         raise InvalidData(f"got values nested more than {MAX_DEPTH} deep, expected tables and figures")
     names = ("attributes", "clamp", "taps")
     lists = {name: tuple(values[name]) for name in names if isinstance(values.get(name), list)}
+    if isinstance(lines := values.get("calibration"), list):
+        lists["calibration"] = tuple(tuple(line) if isinstance(line, list) else line for line in lines)
     return values | lists
 
 

@@ -26,6 +26,7 @@ from trimtab.rewards.heads import head_kind
 from trimtab.rewards.heads.base import PrefixRewards
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.scored_texts import encode_scored
+from trimtab.rewards.shares import shares
 from trimtab.rewards.trunk import PrefixEncoder
 from trimtab.rewards.weights import read_weights
 from trimtab.steering.reward import RewardState
@@ -246,6 +247,14 @@ class RewardModel:
     def score(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:
         """The rewards of whole texts, unclamped; one row for a single text. Errors as in `score_prefixes`."""
         return torch.stack([prefixes[-1] for prefixes in self.score_prefixes(texts)])
+
+    @checked
+    def shares(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:
+        """The calibrated rewards of whole texts, in [0, 1]: of texts with ½, half have the label.
+
+        A reward without a calibration in its card returns its clamped rewards. Errors as in `score_prefixes`.
+        """
+        return shares(self.score(texts), self.card)
 
     @checked
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:

@@ -1,6 +1,5 @@
 """Make ½ mean ½: fit the scale and the shift of a reward to labelled texts of several sources."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
@@ -15,16 +14,17 @@ from sklearn.linear_model import LogisticRegression
 from trimtab.checking import checked, shown
 from trimtab.data.tables import LabelledText
 from trimtab.errors import InvalidData, InvalidSetting
-from trimtab.rewards.network import RewardNetwork
+from trimtab.rewards.card import RewardCard
 from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewards.shares import shares
 from trimtab.training.distributed import evaluating
 from trimtab.training.examples import TokenizedTexts
 from trimtab.training.labels import check_labels
-from trimtab.training.measure import FlipProbe, TextMeasure, prefix_rewards, reliability
+from trimtab.training.measure import prefix_rewards, reliability
 from trimtab.training.recipe import Recipe
 
 PAD = 0  # any token id; padding is masked
-ALMOST = 1e-6  # how near a sigmoid's reward may come to 0 and 1
+ALMOST = 1e-6  # how near a sigmoid's reward may come to 0 and 1 for the fit
 
 Column = Float[np.ndarray, " texts"]
 
@@ -54,7 +54,7 @@ class Half(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A calibrated answer is scale · answer + shift."""
+    """A share is scale · reward + shift, or the sigmoid of scale · log-odds + shift."""
 
     scale: float
     shift: float
@@ -68,21 +68,22 @@ def calibrate(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RewardModel:
-    """A reward with the same ranking whose values mean shares: of texts with reward ½, half have the label.
+    """The reward with a calibration in its card: of texts that `RewardModel.shares` calls ½, half have a high label.
 
-    A straight line is fitted to one half of every source, each source with the same weight, and folded into the head.
-    So steering costs nothing more. The line is least squares of the clamped reward; of a reward with a sigmoid, it is
-    Platt's logistic regression. A constant changes no steered text, and a scale acts like another β.
+    A straight line is fitted to one half of every source, each source with the same weight. It is least squares of the
+    clamped share; of a reward with a sigmoid, it is Platt's logistic regression. The weights stay, and so do all texts
+    that the reward steers.
 
     Args:
         reward: the reward to calibrate; it stays as it is.
         sources: labelled texts, which should not be those of the training. Half of each is for measuring.
         max_tokens: longer texts are cut at the end.
         seed: of the halves.
-        progress: called with the number of texts scored and of all to score: half of them once, the others three times.
+        progress: called with the number of texts scored and of all to score.
 
     Returns:
-        A reward whose card has the line, and the figures of the halves that were not fitted, before and after.
+        The same weights under a card with the line, and the figures of the halves that were not fitted, before and
+        after.
 
     Raises:
         InvalidSetting: there is no source, or the reward returns differences.
@@ -94,24 +95,22 @@ def calibrate(
         raise InvalidSetting("got no labelled texts to calibrate on, expected one source or more")
     halves = [_halves(reward, source, max_tokens, seed) for source in sources]
     to_fit, held_out = ([pair[place] for pair in halves] for place in (0, 1))
-    scored = _counted(progress, sum(len(fit.ids) + 3 * len(rest.ids) for fit, rest in halves))
-    rewards = [_scored(reward.network, half, scored) for half in to_fit]
+    scored = _counted(progress, sum(len(half.ids) for pair in halves for half in pair))
+    rewards = [_scored(reward, half, scored) for half in to_fit]
     lines = [_fit(to_fit, rewards, column, reward) for column in range(len(reward.attributes))]
-    network = _rescaled(reward.network, lines)
     facts = {
-        "scale": [line.scale for line in lines],
-        "shift": [line.shift for line in lines],
         "sources": [{"data": each.name, "texts": len(each.rows), "sha256": each.sha256} for each in sources],
         "seed": seed,
     }
     card = replace(
         reward.card,
-        weights_sha256=None,
-        weights_dtype=None,
-        quality=_quality(reward, network, held_out, scored),
+        calibration=tuple((line.scale, line.shift) for line in lines),
         provenance={**reward.card.provenance, "calibration": facts},
     )
-    return RewardModel(network, card, reward.base, reward.name)
+    card = replace(
+        card, quality={**card.quality, **_quality(card, held_out, [_scored(reward, half, scored) for half in held_out])}
+    )
+    return RewardModel(reward.network, card, reward.base, reward.name)
 
 
 def _counted(progress: Callable[[int, int], None], total: int) -> Callable[[int], None]:
@@ -139,10 +138,10 @@ def _halves(reward: RewardModel, source: LabelledSource, max_tokens: int, seed: 
     return first, second
 
 
-def _scored(network: RewardNetwork, half: Half, scored: Callable[[int], None]) -> Float[np.ndarray, "texts attributes"]:
+def _scored(reward: RewardModel, half: Half, scored: Callable[[int], None]) -> Float[np.ndarray, "texts attributes"]:
     """The rewards of whole texts."""
-    with evaluating(network, bf16=False):
-        rewards = prefix_rewards(network, half.ids, PAD, scored=scored)
+    with evaluating(reward.network, bf16=False):
+        rewards = prefix_rewards(reward.network, half.ids, PAD, scored=scored)
     return np.array([of_text[-1] for of_text in rewards], dtype=np.float64)
 
 
@@ -192,29 +191,18 @@ def platt_line(answers: Column, labels: Column, weights: Column) -> Line:
     return Line(float(regression.coef_[0, 0]), float(regression.intercept_[0]))
 
 
-def _rescaled(network: RewardNetwork, lines: Sequence[Line]) -> RewardNetwork:
-    scale, shift = (torch.tensor(each) for each in zip(*lines, strict=True))
-    head = copy.deepcopy(network.head, network.head.shared())
-    head.rescale(scale, shift)
-    return RewardNetwork(network.trunk, head, network.bos_token_id, network.ladder)
-
-
 def _quality(
-    reward: RewardModel, network: RewardNetwork, held_out: Sequence[Half], scored: Callable[[int], None]
+    card: RewardCard, held_out: Sequence[Half], rewards: Sequence[Float[np.ndarray, "_ attributes"]]
 ) -> dict[str, object]:
-    """The figures of all held-out halves together, and a table of the sources for each attribute."""
-    ids = [text for half in held_out for text in half.ids]
-    labels = np.concatenate([half.labels for half in held_out])
-    probe = FlipProbe(reward.base, ids, Recipe.probe_beta, reward.card.clamp)
-    with evaluating(network, bf16=False):
-        quality = TextMeasure(ids, labels, reward.attributes, False, probe, PAD, scored)(network)
-    before, after = ([_scored(each, half, scored) for half in held_out] for each in (reward.network, network))
-    for column, attribute in enumerate(reward.attributes):
-        quality[f"sources:{attribute}"] = [
+    """A table of the sources for each attribute: what the calibration changes on the halves that it left out."""
+    after = [shares(torch.from_numpy(each), card).numpy() for each in rewards]
+    return {
+        f"sources:{attribute}": [
             _compared(half, one[:, column], other[:, column], half.labels[:, column])
-            for half, one, other in zip(held_out, before, after, strict=True)
+            for half, one, other in zip(held_out, rewards, after, strict=True)
         ]
-    return {"measured on": "the halves that the calibration left out", **quality}
+        for column, attribute in enumerate(card.attributes)
+    }
 
 
 def _compared(half: Half, before: Column, after: Column, labels: Column) -> dict[str, Any]:

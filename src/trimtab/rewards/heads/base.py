@@ -141,14 +141,6 @@ class RewardHead(nn.Module, ABC):
         """The tensors of the base that a copy of the head shares, by `id`, as `copy.deepcopy` takes them."""
         return {}
 
-    def rescale(self, scale: Float[Tensor, " attributes"], shift: Float[Tensor, " attributes"]) -> None:
-        """Change the weights so that every answer a becomes scale · a + shift.
-
-        Raises:
-            InvalidSetting: the head cannot; one that returns differences has no place for a shift.
-        """
-        raise InvalidSetting(f"got a {type(self).__name__}, expected a head whose answers can be rescaled")
-
     @property
     def prefix_value(self) -> nn.Linear | None:
         """The linear map called `prefix_value_name`; None if the head has none."""
@@ -165,11 +157,3 @@ def take_slots(
 ) -> Float[Tensor, "rows places hidden"]:
     """The states in some slots of each row."""
     return states.gather(1, slots[..., None].expand(*slots.shape, states.shape[-1]))
-
-
-@torch.no_grad()
-def rescale_linear(layer: nn.Linear, scale: Float[Tensor, " attributes"], shift: Float[Tensor, " attributes"]) -> None:
-    """Change a linear map so that every output y becomes scale · y + shift."""
-    scale, shift = scale.to(layer.weight), shift.to(layer.weight)
-    layer.weight.mul_(scale[:, None])
-    layer.bias.mul_(scale).add_(shift)

@@ -13,7 +13,7 @@ from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache, Reader
 from trimtab.rewards.card import Link, RewardCard
-from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link, rescale_linear, take_slots
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link, take_slots
 from trimtab.rewards.trunk import EncodedTexts, PrefixEncoder
 from trimtab.steering.reward import RewardState
 
@@ -150,14 +150,6 @@ class QHead(RewardHead):
         """The output embedding."""
         (embedding,) = self._embedding
         return {id(embedding): embedding}
-
-    @torch.no_grad()
-    def rescale(self, scale: Float[Tensor, " attributes"], shift: Float[Tensor, " attributes"]) -> None:
-        """Scale the baseline and the marginals, and shift the baseline."""
-        if self.baseline is None:
-            raise InvalidSetting("got a head of differences, expected one with a baseline to shift")
-        self.down.mul_(scale[:, None, None].to(self.down))
-        rescale_linear(self.baseline, scale, shift)
 
     def predict(
         self, before: Float[Tensor, "rows tokens hidden"], candidates: Int[Tensor, "rows tokens k"]

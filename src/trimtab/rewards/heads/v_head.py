@@ -12,7 +12,7 @@ from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.rewards.card import Link, RewardCard
-from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link, rescale_linear
+from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link
 from trimtab.rewards.trunk import EncodedTexts, PrefixEncoder
 from trimtab.steering.reward import RewardState
 
@@ -46,10 +46,6 @@ class VHead(RewardHead):
     def forward(self, hidden: Float[Tensor, "*prefixes hidden"]) -> Float[Tensor, "*prefixes attributes"]:
         """The answers for the prefixes that end where `hidden` was read."""
         return self.value(hidden.to(self.value.weight.dtype))
-
-    def rescale(self, scale: Float[Tensor, " attributes"], shift: Float[Tensor, " attributes"]) -> None:
-        """Scale and shift the linear map."""
-        rescale_linear(self.value, scale, shift)
 
     def score_prefixes(self, texts: EncodedTexts) -> PrefixRewards:
         """Answer for each token from the state at that token."""
