@@ -1,12 +1,10 @@
 """`trimtab rewards push` and `trimtab rewards pull`: share rewards on the Hugging Face Hub."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli.adapt import LOW_IS_GOOD
 from trimtab.cli.completion import complete_reward
 from trimtab.cli.console import error_console, legible, loading
 from trimtab.data.files import shown_path
@@ -80,9 +78,8 @@ def note(text: str) -> None:
 
 
 def show_use(card: "RewardCard", reward: str) -> None:
-    """Print the command that steers by a reward: away from an attribute whose name says that low is good."""
+    """Print the command that steers by a reward, on its base."""
+    from trimtab.cli.reward_offers import steering_command
     from trimtab.rewards.base_path import shown_base
 
-    beta = "-30" if any(word in card.attributes[0].lower() for word in LOW_IS_GOOD) else "+30"
-    words = ["trimtab", "generate", "I think that", "--model", shown_base(card.base), "--steer", f"{reward}={beta}"]
-    typer.echo(legible(shlex.join(words), keep=""))
+    typer.echo(steering_command(card, reward, shown_base(card.base)))

@@ -299,26 +299,27 @@ class RewardModel:
                 where the base is.
         """
         folder = Path(folder)
-        name = called(folder, source)
         card = read_card(folder)
         card = replace(card, base=find_base(card.base, folder))
         tensors = read_weights(folder / WEIGHTS_FILE, card.weights_sha256)
         if missing := card.missing_hashes:
             lacks = " and no ".join(HASHES[name] for name in missing)
-            warn_caller(f"the card of {name!r} has no {lacks}; save the reward again to get it", UncheckedReward)
+            warn_caller(f"the card of {folder.name!r} has no {lacks}; save the reward again to get it", UncheckedReward)
         if lm is not None:
-            card.check_tokenizer(name, lm.codec.fingerprint)
+            card.check_tokenizer(folder.name, lm.codec.fingerprint)
         shares = lm is not None and card.is_base(lm.base_fingerprint, lm.base_weights_fingerprint)
         if not shares:
-            check_located(card.base, name)
+            check_located(card.base, folder.name)
         base = lm if lm is not None and shares else load_base(card.base)
-        card.check_base(name, base.name, base.base_fingerprint, base.base_weights_fingerprint)
+        card.check_base(folder.name, base.name, base.base_fingerprint, base.base_weights_fingerprint)
         try:
             network = build_network(base, card)
         except InvalidSetting as error:
-            raise CorruptReward(f"the card of {name!r} does not fit its base: {error}") from error
+            raise CorruptReward(f"the card of {folder.name!r} does not fit its base: {error}") from error
         put_own_tensors(network, card.trunk, tensors, folder / WEIGHTS_FILE)
-        return cls(network, card, base, name, source or str(folder), fingerprint_of(tensors), merge_adapters)
+        return cls(
+            network, card, base, called(folder, source), source or str(folder), fingerprint_of(tensors), merge_adapters
+        )
 
 
 def called(folder: Path, source: str | None) -> str:
