@@ -10,7 +10,8 @@ from torch import Tensor
 
 from trimtab.engines.base import Engine, require
 from trimtab.generation import Generation
-from trimtab.models.codec import TextCodec
+from trimtab.judges.ranker import Ranker
+from trimtab.models.codec import Prompt, TextCodec
 from trimtab.steering.steer import Steer, distinct_rewards
 
 BATCH_TEXTS = 128
@@ -76,6 +77,22 @@ def rank(
     parts = scores.split([len(of_prompt) for of_prompt in drafts])
     record = tuple(by.describe())
     return [_ranked(of_prompt, part, record) for of_prompt, part in zip(drafts, parts, strict=True)]
+
+
+def rank_by_texts(
+    ranker: Ranker, prompts: Sequence[Prompt], drafts: Sequence[Sequence[Generation]]
+) -> list[RankedDrafts]:
+    """Order the drafts of each prompt by a reward model that reads texts.
+
+    Raises:
+        InvalidPrompt: prompt and draft are longer than it reads.
+        NonFiniteReward: a score is not finite.
+    """
+    record = (ranker.describe(),)
+    return [
+        _ranked(of_prompt, ranker.score(prompt, [draft.text for draft in of_prompt]), record)
+        for prompt, of_prompt in zip(prompts, drafts, strict=True)
+    ]
 
 
 def without_eos(ids: Sequence[int], codec: TextCodec) -> list[int]:

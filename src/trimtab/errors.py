@@ -12,6 +12,7 @@
     ├── InvalidPrompt           empty, or longer than the context
     ├── InvalidData             an input file or data set that cannot be used
     ├── InvalidOutput           an output path that cannot be written, or must not be replaced
+    ├── UploadFailed            the Hub did not take a reward: offline, no token, or refused
     ├── NonFiniteReward         a reward that is NaN or infinite while it steers
     ├── NonFiniteLogits         the language model gives NaN or infinite logits
     ├── TrainingDiverged        training left the finite numbers
@@ -75,6 +76,10 @@ class InvalidData(TrimtabError):
 
 class InvalidOutput(TrimtabError):
     """An output path that cannot be written, or must not be replaced."""
+
+
+class UploadFailed(TrimtabError):
+    """The Hub did not take a reward: offline, no token, or refused."""
 
 
 class NonFiniteReward(TrimtabError):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trimtab.best_of import RankedDrafts, check_ranking, rank
+from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_texts
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Engine, Request, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
@@ -19,6 +19,7 @@ from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
 from trimtab.judges.load import JudgeLike
+from trimtab.judges.ranker import Ranker
 from trimtab.models.chat_template import TemplateOption
 from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation
 from trimtab.models.dtypes import Dtype, torch_dtype
@@ -254,7 +255,7 @@ class LanguageModel:
         self,
         prompts: str,
         n: int,
-        by: RewardModel | Steer,
+        by: RewardModel | Steer | Ranker,
         steer: Steer | None = None,
         params: SamplingParams | None = None,
         **options: Unpack[DraftOptions],
@@ -265,7 +266,7 @@ class LanguageModel:
         self,
         prompts: Prompts,
         n: int,
-        by: RewardModel | Steer,
+        by: RewardModel | Steer | Ranker,
         steer: Steering = None,
         params: Params = None,
         **options: Unpack[DraftOptions],
@@ -276,7 +277,7 @@ class LanguageModel:
         self,
         prompts: str | Prompts,
         n: int,
-        by: RewardModel | Steer,
+        by: RewardModel | Steer | Ranker,
         steer: Steering = None,
         params: Params = None,
         **options: Unpack[DraftOptions],
@@ -287,20 +288,28 @@ class LanguageModel:
             prompts: one text, or a list of texts or conversations.
             n: drafts of each prompt; they share its KV cache.
             by: a reward, of which the first attribute should be high; or a Steer, whose Σ ±β · r of the whole text
-                should be high.
+                should be high; or a reward model of another library: `trimtab.judges.load_ranker("ORG/MODEL")`.
             steer, params, options: how the drafts are written, as in `generate`.
 
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
         """
-        if not isinstance(by, RewardModel | Steer):
-            raise WrongType(f"got by={shown(by)}, expected a reward or a Steer: trimtab.reward(NAME, lm)")
-        ranking = by if isinstance(by, Steer) else by.toward(1.0)
-        check_ranking(self.engine, ranking)
+        if not isinstance(by, RewardModel | Steer | Ranker):
+            raise WrongType(f"got by={shown(by)}, expected a reward or a Steer, trimtab.reward(NAME, lm), or a Ranker")
+        ranking = by.toward(1.0) if isinstance(by, RewardModel) else by
+        if isinstance(ranking, Steer):
+            check_ranking(self.engine, ranking)
         several = as_list(prompts)
+        if isinstance(ranking, Ranker):
+            for prompt in several:
+                ranking.check_prompt(prompt)
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
         drafts = [written.samples for written in self._generations(several, requests)]
-        ranked = rank(self.engine, ranking, [request.prefix for request in requests], drafts)
+        ranked = (
+            rank_by_texts(ranking, several, drafts)
+            if isinstance(ranking, Ranker)
+            else rank(self.engine, ranking, [request.prefix for request in requests], drafts)
+        )
         return ranked[0] if isinstance(prompts, str) else ranked
 
     @overload

@@ -1,78 +1,9 @@
 import socket
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import huggingface_hub.utils
 import pytest
 
 from trimtab.data import hub
-
-TREE = b'[{"type": "file", "path": "config.json", "size": 2, "oid": "0000000000000000000000000000000000000000"}]'
-COMMIT = "1" * 40
-
-
-class FakeHub(BaseHTTPRequestHandler):
-    """One repository, good/one, with one file."""
-
-    def do_GET(self):
-        if self.path.startswith("/api/models/good/one/tree/"):
-            self.answer(200, TREE)
-        elif self.path.startswith("/api/models/good/one"):
-            self.answer(200, b'{"id": "good/one", "sha": "' + COMMIT.encode() + b'", "siblings": []}')
-        elif self.path.startswith("/good/one/resolve/"):
-            self.answer(200, b"{}")
-        else:
-            self.answer(404, b"{}", **{"X-Error-Code": "RepoNotFound"})
-
-    do_HEAD = do_GET
-
-    def answer(self, status: int, body: bytes, **headers: str):
-        self.send_response(status)
-        for name, value in {
-            "Content-Length": str(len(body)),
-            "ETag": '"e"',
-            "X-Repo-Commit": COMMIT,
-            **headers,
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def online(monkeypatch, tmp_path):
-    """Return a function that points huggingface_hub to an address, with an empty cache."""
-    for name in hub.OFFLINE_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(hub._Silence, "until", 0.0)
-
-    def go(port: int) -> None:
-        address = f"http://127.0.0.1:{port}"
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
-        monkeypatch.setattr(
-            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-            address + "/{repo_id}/resolve/{revision}/{filename}",
-        )
-
-    yield go
-    huggingface_hub.utils.close_session()
-
-
-@pytest.fixture
-def fake_hub(online):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    online(server.server_port)
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def seconds_of_failure(name: str, match: str) -> float:

@@ -5,14 +5,17 @@ import shutil
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, LlamaForSequenceClassification
 
+from reward_models import save_decoder, save_encoder
 from tiny import WORDS, tiny_tokenizer
+from trimtab.cli.sweep_command import load_judges
 from trimtab.errors import InvalidSetting
 from trimtab.judges.base import description_of
 from trimtab.judges.classifiers import find_label, profanity, text_classification, vader
 from trimtab.judges.load import load_judge
-from trimtab.judges.notation import POSITIVE, TOXIC
+from trimtab.judges.notation import POSITIVE, TOXIC, judge_from_text
+from trimtab.training.text_teacher import ClassifierTeacher
 
 TEXTS = ["w1 w2 w3", "w9", "w4 w4 w4 w4 w5", "w1 w60"]
 
@@ -68,18 +71,38 @@ def test_the_label_is_looked_for_before_the_weights_are_read(classifier, monkeyp
         text_classification("spec", str(classifier), "sarcastic", TOXIC)
 
 
-def test_a_reward_model_of_one_output_scores_by_its_sigmoid(tmp_path):
-    """The layout of TRL's RewardTrainer."""
-    torch.manual_seed(1)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = BertConfig(vocab_size=len(WORDS) + 4, num_labels=1, initializer_range=1.0, **sizes)
-    BertForSequenceClassification(config).save_pretrained(tmp_path)
-    tiny_tokenizer().save_pretrained(tmp_path)
-    model, tokenizer = BertForSequenceClassification.from_pretrained(tmp_path), tiny_tokenizer()
+@pytest.mark.parametrize("pad", [False, True])
+def test_a_reward_model_of_one_output_scores_by_its_sigmoid(tmp_path, pad):
+    """The layout of TRL's RewardTrainer, with and without a padding token."""
+    save_decoder(tmp_path, pad=pad)
+    model, tokenizer = LlamaForSequenceClassification.from_pretrained(tmp_path), tiny_tokenizer()
     with torch.no_grad():
         logits = [model(torch.tensor([tokenizer(text)["input_ids"]])).logits[0, 0].double() for text in TEXTS]
     judge = text_classification("spec", str(tmp_path), None, ())
     assert judge.classify(TEXTS) == pytest.approx([float(each.sigmoid()) for each in logits], abs=1e-4)
+    assert judge.bounded
+
+
+def test_a_text_is_cut_where_the_tokenizer_does_not_say_how_long_it_may_be(tmp_path):
+    save_encoder(tmp_path, labels=2)
+    words = ["w1", "w2", "w3"] * 20
+    judge = text_classification("spec", str(tmp_path), None, ())
+    assert judge.classify([" ".join(words)]) == pytest.approx(judge.classify([" ".join(words[:30])]))
+
+
+def test_a_regression_model_keeps_its_scale_and_judges_no_search(tmp_path):
+    save_encoder(tmp_path, problem_type="regression")
+    model, tokenizer = BertForSequenceClassification.from_pretrained(tmp_path), tiny_tokenizer()
+    with torch.no_grad():
+        outputs = [float(model(torch.tensor([tokenizer(text)["input_ids"]])).logits) for text in TEXTS]
+    judge = load_judge(str(tmp_path))
+    assert judge.classify(TEXTS) == pytest.approx(outputs, abs=1e-4)
+    teacher = ClassifierTeacher(judge)
+    assert teacher.clamp is None
+    assert teacher.score(TEXTS)[:, 0].tolist() == pytest.approx(outputs, abs=1e-4)
+    for load in (lambda: judge_from_text(f"{tmp_path}=+1"), lambda: load_judges([str(tmp_path)], ())):
+        with pytest.raises(InvalidSetting, match="a regression model on the scale of its labels"):
+            load()
 
 
 def test_a_model_that_does_not_exist_is_refused():

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from fake_hub import Repository
+from reward_models import save_encoder
 from tiny import tiny_reward
 from trimtab.errors import InvalidSetting, RewardMismatch, RewardNotFound, UnknownAttribute, UnsupportedModel
 from trimtab.judges.draft import Draft
@@ -108,3 +110,17 @@ def test_a_judge_without_rewards_loads_before_any_language_model():
 def test_a_judge_that_does_not_fit_the_tokenizer_is_refused_early(llama, text, chat, error):
     with pytest.raises(error):
         early_judge(text, llama.codec, chat)
+
+
+def test_a_classifier_in_a_folder_or_on_the_hub_is_told_from_a_reward(fake_hub, llama, tmp_path):
+    """Both have a config.json and safetensors."""
+    save_encoder(tmp_path / "nice", labels=2)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "nice").iterdir()}
+    fake_hub.repositories["org/nice"] = Repository(files)
+    drafts = [Draft("", (), (), text) for text in ("w1 w2", "w9 w8 w7")]
+    local = judge_from_text(f"{tmp_path / 'nice'}:LABEL_1=+1")
+    hosted = judge_from_text("org/nice:label_0=-1")
+    assert isinstance(local, TextJudge)
+    assert list(hosted.score(drafts, None)) == pytest.approx(list(local.score(drafts, None)))
+    tiny_reward(llama, "q").save_pretrained(tmp_path / "kind")
+    assert isinstance(judge_from_text(f"{tmp_path / 'kind'}=+1", llama), RewardJudge)

@@ -21,7 +21,7 @@ class FixedPipeline(Pipeline):
     """A transformers pipeline of two labels, without a model."""
 
     def __init__(self):
-        self.model = SimpleNamespace(config=SimpleNamespace(id2label={0: "kind", 1: "rude"}))
+        self.model = SimpleNamespace(config=SimpleNamespace(id2label={0: "kind", 1: "rude"}, problem_type=None))
 
     def __call__(self, texts, truncation, top_k):
         assert truncation

@@ -57,25 +57,6 @@ def private(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_nothing_that_is_pushed_names_a_local_folder(private, monkeypatch):
-    lm, reward = private
-    pushed = {}
-
-    class Api:
-        def create_repo(self, *_, **__):
-            return "address"
-
-        def upload_folder(self, folder_path, **_):
-            pushed.update({path.name: path.read_bytes() for path in folder_path.iterdir()})
-
-    monkeypatch.setattr("trimtab.rewards.reward_model.HfApi", Api)
-    reward.push_to_hub("me/kind")
-    assert b'"base": "lm (weights ' + lm.base_weights_fingerprint.encode() in pushed["config.json"]
-    assert b'trimtab.load("path/to/lm")' in pushed["README.md"]
-    assert not any(b"alice" in content or b"private" in content or b".." in content for content in pushed.values())
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_reward_that_does_not_say_where_its_base_is_takes_it_from_the_caller(private, tmp_path):
     lm, reward = private
     reward.save_pretrained(tmp_path / "far" / "away" / "kind")

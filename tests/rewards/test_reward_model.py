@@ -111,20 +111,3 @@ def test_a_steer_out_of_range_is_refused(llama, arguments):
 def test_more_layers_than_the_base_has_are_refused(llama):
     with pytest.raises(errors.InvalidSetting, match="layers"):
         tiny_reward(llama, "q", layers=9)
-
-
-def test_pushing_to_the_hub_uploads_the_whole_reward(llama, monkeypatch):
-    calls = []
-
-    class Hub:
-        def create_repo(self, repo_id, private, exist_ok):
-            calls.append((repo_id, private, exist_ok))
-            return f"hub/{repo_id}"
-
-        def upload_folder(self, repo_id, folder_path, commit_message):
-            calls.append(load_saved(folder_path, llama).card)
-
-    monkeypatch.setattr("trimtab.rewards.reward_model.HfApi", Hub)
-    reward = tiny_reward(llama, "q")
-    assert reward.push_to_hub("me/kind", private=True) == "hub/me/kind"
-    assert calls == [("me/kind", True, True), reward.card]

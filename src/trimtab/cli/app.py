@@ -21,6 +21,7 @@ from trimtab.cli import (
     rewind,
     score,
     serve,
+    share_reward,
     spectrum,
     train,
 )
@@ -49,6 +50,8 @@ app.command("serve")(serve.serve)
 app.command("replay")(replay.replay)
 app.add_typer(rewind.app, name="rewind")
 rewards.app.command("calibrate")(calibrate_reward.calibrate)
+rewards.app.command("push")(share_reward.push)
+rewards.app.command("pull")(share_reward.pull)
 app.add_typer(rewards.app, name="rewards", cls=CommandGroup)
 app.add_typer(train.app, name="train", cls=CommandGroup)
 app.command("adapt")(adapt.adapt)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trimtab.cli.completion import complete_model
 from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
 from trimtab.cli.options import PrintJson, RewardName, TextColumn
 from trimtab.cli.train import LabelRange
@@ -35,25 +36,54 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_rewards() -> None:
-    """List the bundled rewards with their quality on held-out data."""
-    from rich.console import Console
-    from rich.table import Table
+def list_rewards(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Say what steers this model: smollm2, a folder, a .gguf file or a Hub id. No weights are loaded.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+) -> None:
+    """List the bundled rewards with what they serve and their quality on held-out data.
 
+    With --model: what is ready for that model, what can be adapted to it, and what runs at once, each with its command.
+    Rewards in the folder ./rewards, where trimtab adapt writes, are listed, too.
+
+    Example: trimtab rewards list --model Qwen/Qwen3-0.6B
+    """
+    if model is not None:
+        print_offers(model)
+        return
+    from trimtab.cli.reward_offers import NOTE, served_by
     from trimtab.rewards.heads import head_kind
     from trimtab.rewards.registry import bundled_rewards
 
-    table = Table("name", "method", "attributes", "base", "layers", "quality", box=None)
+    rows = []
     for name, card in bundled_rewards().items():
         quality = " ".join(
             f"{key.split(':')[0]} {value:.3f}"
             for key, value in card.quality.items()
             if isinstance(value, float) and ":" in key
         )
-        table.add_row(
-            name, head_kind(card.head).method.upper(), ", ".join(card.attributes), card.base, str(card.layers), quality
-        )
-    Console().print(table)
+        method = head_kind(card.head).method.upper()
+        rows.append([name, method, ", ".join(card.attributes), card.base, served_by(card), quality])
+    print_table(["name", "method", "attributes", "base", "serves", "quality"], rows)
+    error_console().print(NOTE, markup=False, highlight=False)
+
+
+def print_offers(model: str) -> None:
+    """Print what steers a model, from its tokenizer and the rewards' cards."""
+    with loading(model):
+        from trimtab.cli.reward_offers import offers_for
+        from trimtab.models.loading import load_codec
+
+        offers = offers_for(model, load_codec(model))
+    for state in dict.fromkeys(offer.state for offer in offers):
+        typer.echo(f"{state}:")
+        for offer in offers:
+            if offer.state == state:
+                typer.echo(f"  {offer.command}")
 
 
 @app.command()
@@ -216,6 +246,17 @@ def print_quality(quality: dict[str, object], as_json: bool) -> None:
         print_figures(quality_figures(quality))
     if warning := quality.get("warning"):
         error_console().print(Text(f"warning: {legible(str(warning), keep='')}", "yellow"), soft_wrap=True)
+
+
+def print_table(heads: list[str], rows: list[list[str]]) -> None:
+    """Print rows under heads on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*heads, box=None)
+    for row in rows:
+        table.add_row(*map(_text, row))
+    Console().print(table)
 
 
 def print_figures(tables: "Sequence[Figures]") -> None:

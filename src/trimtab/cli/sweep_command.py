@@ -143,12 +143,12 @@ def check_readers(task: str, scoring: ScoringOptions) -> None:
 
 def load_judges(specs: "list[str]", labels: tuple[str, ...]) -> "list[Judge]":
     """Load judges by their names."""
-    from trimtab.judges.load import load_judge
+    from trimtab.judges.load import check_bounded, load_judge
 
     judges: list[Judge] = []
     for spec in specs:
         with loading(spec):
-            judges.append(load_judge(spec, labels))
+            judges.append(check_bounded(load_judge(spec, labels)))
     return judges
 
 

@@ -4,7 +4,7 @@ import difflib
 import os
 import textwrap
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import final
@@ -35,7 +35,7 @@ def is_offline() -> str:
     return next((name for name in OFFLINE_VARIABLES if os.environ.get(name, "").strip().lower() not in OFF), "")
 
 
-def fetch(name: str, patterns: Sequence[str]) -> Path:
+def fetch(name: str, patterns: Sequence[str], again: bool = False) -> Path:
     """Return a local folder with files of a Hub repository. Files that are not there yet are downloaded.
 
     A Hub that does not answer within LOOK_UP_SECONDS counts as unreachable: then, and offline, only what was downloaded
@@ -44,6 +44,7 @@ def fetch(name: str, patterns: Sequence[str]) -> Path:
     Args:
         name: the Hub id.
         patterns: names of files at the top of the repository, with `*` for any letters.
+        again: download files that are there, too, because one of them is damaged.
 
     Raises:
         HubFault: no Hub id, no such repository, or it cannot be reached and was not downloaded before.
@@ -55,7 +56,11 @@ def fetch(name: str, patterns: Sequence[str]) -> Path:
     fault = f"{variable} forbids the network, and it was not downloaded before" if variable else _look_up(name)
     try:
         folder = snapshot_download(
-            name, allow_patterns=list(patterns), ignore_patterns=list(IGNORED), local_files_only=bool(fault)
+            name,
+            allow_patterns=list(patterns),
+            ignore_patterns=list(IGNORED),
+            local_files_only=bool(fault),
+            force_download=again and not fault,
         )
     except Exception as error:  # the classes depend on the versions of huggingface_hub and of its HTTP library
         raise HubFault(fault or reason_of(error)) from error
@@ -89,30 +94,44 @@ def reason_of(error: BaseException) -> str:
     return textwrap.shorten(text, REASON_WIDTH, placeholder=" …")
 
 
-def _look_up(name: str) -> str:
-    """Ask for a repository, within a time limit; returns why it cannot be had, "" if it can."""
+def why_refused(ask: Callable[[], object]) -> str:
+    """Ask the Hub within LOOK_UP_SECONDS; returns why it refuses or cannot be reached, "" if it answers.
+
+    A Hub that could not be reached is not asked again for SILENT_SECONDS.
+
+    Args:
+        ask: calls huggingface_hub.
+    """
     if time.monotonic() < _Silence.until:
         return _Silence.reason
-    answers: list[str] = []
-    thread = Thread(target=lambda: answers.append(_ask(name)), daemon=True)
+    answers: list[tuple[str, bool]] = []
+    thread = Thread(target=lambda: answers.append(_refusal(ask)), daemon=True)
     thread.start()
     thread.join(LOOK_UP_SECONDS)
-    return answers[0] if answers else _silent("it does not answer")
+    reason, reached = answers[0] if answers else ("it does not answer", False)
+    return reason if reached else _silent(reason)
 
 
-def _ask(name: str) -> str:
+def _look_up(name: str) -> str:
+    """Ask for a repository; returns why it cannot be had, "" if it can."""
     from huggingface_hub import HfApi
+
+    return why_refused(lambda: HfApi().model_info(name, timeout=ANSWER_SECONDS))
+
+
+def _refusal(ask: Callable[[], object]) -> tuple[str, bool]:
+    """Why the Hub refuses, "" if it does not; and whether it was reached."""
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
     try:
-        HfApi().model_info(name, timeout=ANSWER_SECONDS)
+        ask()
     except RepositoryNotFoundError:
-        return "the Hub has no such repository, or it is private: then log in with `hf auth login`"
+        return "the Hub has no such repository, or it is private: then log in with `hf auth login`", True
     except HfHubHTTPError as error:
-        return reason_of(error)
+        return reason_of(error), True
     except Exception as error:  # as in fetch
-        return _silent(reason_of(error))
-    return ""
+        return reason_of(error), False
+    return "", True
 
 
 def _silent(why: str) -> str:

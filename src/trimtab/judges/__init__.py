@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from trimtab.judges.base import Judge
     from trimtab.judges.draft import Draft
     from trimtab.judges.load import as_judge, load_judge
+    from trimtab.judges.ranker import Ranker, load_ranker
     from trimtab.judges.reward_judge import RewardJudge
     from trimtab.judges.self_judge import SelfJudge
     from trimtab.judges.text_judges import FunctionJudge, TextJudge
@@ -16,11 +17,13 @@ __all__ = [
     "Draft",
     "FunctionJudge",
     "Judge",
+    "Ranker",
     "RewardJudge",
     "SelfJudge",
     "TextJudge",
     "as_judge",
     "load_judge",
+    "load_ranker",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -29,10 +32,12 @@ __getattr__, __dir__ = lazy_exports(
         "Draft": "trimtab.judges.draft",
         "FunctionJudge": "trimtab.judges.text_judges",
         "Judge": "trimtab.judges.base",
+        "Ranker": "trimtab.judges.ranker",
         "RewardJudge": "trimtab.judges.reward_judge",
         "SelfJudge": "trimtab.judges.self_judge",
         "TextJudge": "trimtab.judges.text_judges",
         "as_judge": "trimtab.judges.load",
         "load_judge": "trimtab.judges.load",
+        "load_ranker": "trimtab.judges.ranker",
     },
 )

@@ -16,6 +16,7 @@ from trimtab.judges.classifier_config import check_classifier_config
 from trimtab.judges.text_judges import TextJudge
 
 BATCH_SIZE = 32
+UNUSED_POSITIONS = 2  # of models whose positions start behind the padding's, as RoBERTa's
 LABELS_WIDTH = 300  # characters of a message
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")  # of a classifier on the Hub
 VADER_POSITIVE = 0.05  # of the compound score in [−1, 1]: its authors' convention
@@ -69,14 +70,19 @@ def text_classification(spec: str, model: str, label: str | None, words: Sequenc
     Raises:
         InvalidSetting: no such model, or it has no such label.
     """
+    classifier, found = load_pipeline(spec, model, label, words)
+    return replace(TextJudge.from_pipeline(classifier, found), name=judge_name("", model, label))
+
+
+def load_pipeline(spec: str, model: str, label: str | None, words: Sequence[str]) -> tuple[Any, str]:
+    """A text-classification pipeline and one of its labels. Arguments and errors as in `text_classification`."""
     with _faults_of(spec):
         folder = Path(model) if Path(model).is_dir() else fetch(model, FILES)
         check_classifier_config(folder)
         labels = _labels(str(folder))
     found = find_label(labels, label, words, spec)  # before the weights are read
     with _faults_of(spec):
-        classifier = _pipeline(str(folder))
-    return replace(TextJudge.from_pipeline(classifier, found), name=judge_name("", model, label))
+        return _pipeline(str(folder)), found
 
 
 @contextmanager
@@ -111,7 +117,12 @@ def _pipeline(folder: str) -> Any:
     if missing := sorted(report["missing_keys"]):
         raise InvalidData(f"it is no classifier: {len(missing)} of the weights are missing, such as {missing[0]}")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return pipeline("text-classification", model=model, tokenizer=tokenizer, batch_size=BATCH_SIZE)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and tokenizer.model_max_length > positions:  # the tokenizer does not say where to cut
+        tokenizer.model_max_length = positions - UNUSED_POSITIONS
+    pads = tokenizer.pad_token_id is not None and model.config.pad_token_id is not None
+    size = BATCH_SIZE if pads else 1  # without padding, as many decoders are saved
+    return pipeline("text-classification", model=model, tokenizer=tokenizer, batch_size=size)
 
 
 @contextmanager

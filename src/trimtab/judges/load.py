@@ -76,6 +76,20 @@ def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
     return text_classification(spec, *parse_reward(spec), labels)
 
 
+def check_bounded(judge: TextJudge) -> TextJudge:
+    """The judge, if its scores are from 0 to 1, as searches and evaluation need them.
+
+    Raises:
+        InvalidSetting: it is a regression model.
+    """
+    if not judge.bounded:
+        raise InvalidSetting(
+            f"got the judge {shown_path(judge.name)}, a regression model on the scale of its labels, expected scores "
+            "from 0 to 1; rank drafts by it instead: lm.best_of(prompt, n, by=trimtab.judges.load_ranker(NAME))"
+        )
+    return judge
+
+
 def _reward(name: str, attribute: str | None) -> TextJudge:
     """The reward of texts as a share, calibrated if its card can, by a reward on its own base."""
     model = load_reward(name)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, final
 
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidSetting, RewardNotFound
+from trimtab.judges.classifier_config import names_classifier
 from trimtab.judges.question import SELF, question_of
 from trimtab.rewards.registry import bundled_rewards, check_steers
+from trimtab.steering.notation import parse_reward
 
 if TYPE_CHECKING:
     from trimtab.judges.base import Judge
@@ -118,7 +120,8 @@ def _judge_of(text: str, chat: bool, soft: bool, of_reward: "Callable[[str], Jud
     typed = parse_judge(text)
     if typed.sign is None:
         return SelfJudge.from_text(typed.name, chat, soft)
-    if typed.name.partition(":")[0] in CLASSIFIERS:
+    model, _ = parse_reward(typed.name)
+    if typed.name.partition(":")[0] in CLASSIFIERS or (model not in bundled_rewards() and names_classifier(model)):
         return _classifier(typed.name, typed.sign)
     try:
         return of_reward(f"{typed.name}={typed.sign:+d}")
@@ -136,7 +139,7 @@ def _is_path(name: str) -> bool:
 def _classifier(name: str, sign: int) -> "Judge":
     from dataclasses import replace
 
-    from trimtab.judges.load import load_judge
+    from trimtab.judges.load import check_bounded, load_judge
 
-    judge = load_judge(name, POSITIVE if sign > 0 else TOXIC)
+    judge = check_bounded(load_judge(name, POSITIVE if sign > 0 else TOXIC))
     return judge if sign > 0 else replace(judge, avoid=True, threshold=1 - judge.threshold)

@@ -34,6 +34,7 @@ class TextJudge:
         threshold: the lowest score that counts as high.
         avoid: what the classifier looks for is bad: the score is 1 − x.
         about: what the classifier is, for records: a hash of its weights, or the version of its library.
+        bounded: the scores are from 0 to 1. Those of a regression model are on the scale of its labels.
     """
 
     name: str
@@ -41,10 +42,15 @@ class TextJudge:
     threshold: float = DEFAULT_THRESHOLD
     avoid: bool = False
     about: Mapping[str, str] = field(default_factory=dict)
+    bounded: bool = True
 
     @classmethod
     def from_pipeline(cls, pipeline: Pipeline, label: str, avoid: bool = False) -> "TextJudge":
-        """The probability of one label of a transformers text-classification pipeline.
+        """The score of one label of a transformers text-classification pipeline, as the pipeline gives it.
+
+        That is the softmax over several labels, the sigmoid of the only label (or of one of several that do not exclude
+        each other), or the plain output of a regression model. The sigmoid of a reward model's output r is the
+        probability that its text is preferred to one of reward 0 (Bradley and Terry; 2203.02155, equation 1).
 
         Raises:
             InvalidSetting: the pipeline has no such label.
@@ -57,7 +63,8 @@ class TextJudge:
             found = pipeline(list(texts), truncation=True, top_k=None)
             return [next(each["score"] for each in of_text if each["label"] == label) for of_text in found]
 
-        return cls(label, classify, avoid=avoid, about={"label": label, **_weights(pipeline)})
+        bounded = pipeline.model.config.problem_type != "regression"
+        return cls(label, classify, avoid=avoid, about={"label": label, **weights_of(pipeline)}, bounded=bounded)
 
     def describe(self) -> dict[str, str]:
         """What the classifier is, the threshold, and whether what it looks for is bad."""
@@ -131,7 +138,7 @@ def _number(name: str, score: Any) -> float:
         raise InvalidData(f"got {shown(score)} from the judge {shown(name)}, expected a number from 0 to 1") from error
 
 
-def _weights(pipeline: Pipeline) -> dict[str, str]:
+def weights_of(pipeline: Pipeline) -> dict[str, str]:
     """A hash of a pipeline's weights; nothing for a pipeline without a torch model."""
     model = pipeline.model
     if not isinstance(model, nn.Module):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from trimtab.rewards.heads.base import RewardHead
     from trimtab.rewards.registry import bundled_rewards, load_reward, load_steers
     from trimtab.rewards.reward_model import RewardModel
+    from trimtab.rewards.sharing import pull_reward, push_reward
 
 __all__ = [
     "RewardCard",
@@ -17,6 +18,8 @@ __all__ = [
     "bundled_rewards",
     "load_reward",
     "load_steers",
+    "pull_reward",
+    "push_reward",
     "read_card",
 ]
 
@@ -29,6 +32,8 @@ __getattr__, __dir__ = lazy_exports(
         "bundled_rewards": "trimtab.rewards.registry",
         "load_reward": "trimtab.rewards.registry",
         "load_steers": "trimtab.rewards.registry",
+        "pull_reward": "trimtab.rewards.sharing",
+        "push_reward": "trimtab.rewards.sharing",
         "read_card": "trimtab.rewards.card",
     },
 )

@@ -76,6 +76,11 @@ def shown_base(name: str) -> str:
     return f"path/to/{PurePath(name).name}" if _is_path(name) else name
 
 
+def is_hub_base(name: str) -> bool:
+    """Whether the base of a card can be a Hub id: it is no path, no file, and no last name with a hash."""
+    return bool(name) and not (ELSEWHERE.fullmatch(name) or _is_path(name) or name.endswith(".gguf"))
+
+
 def _is_local(name: str) -> bool:
     return _is_path(name) or (bool(name) and Path(name).exists())
 

@@ -9,6 +9,7 @@ from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads import head_class, head_kind
 from trimtab.rewards.registry import bundled_rewards
 
+METADATA = "---\nlibrary_name: trimtab\ntags: [trimtab, reward-model, decoding]\n---"
 LIMITS = """\
 * Steering changes probabilities and guarantees nothing. Do not rely on it against people who attack the model.
 * The reward is untested on other domains, languages and lengths than those of the data above.
@@ -33,12 +34,19 @@ class Figures:
     rows: list[list[str]]
 
 
-def model_card(card: RewardCard, name: str) -> str:
-    """The README.md of a reward's folder, with the Hub's metadata block."""
+def model_card(card: RewardCard, name: str, hub_id: str | None = None, metadata: str = METADATA) -> str:
+    """The README.md of a reward's folder, with the Hub's metadata block.
+
+    Args:
+        card: the reward's card.
+        name: the reward's name.
+        hub_id: what loads it; default: its name if it is bundled, else a folder of that name.
+        metadata: the metadata block, with its fences.
+    """
     parts = [
-        "---\nlibrary_name: trimtab\ntags: [trimtab, reward-model, decoding]\n---",
+        metadata,
         f"# {name}\n\n{headline(card)}.",
-        _snippet(card, name),
+        _snippet(card, hub_id or (name if name in bundled_rewards() else f"path/to/{name}")),
         *(_markdown(figures) for figures in card_figures(card)),
         "## Limits\n\n" + LIMITS,
     ]
@@ -67,8 +75,7 @@ def quality_figures(quality: dict[str, object]) -> list[Figures]:
     return [Figures("Quality", [], _named(_flat(quality))), *quality_tables(quality)]
 
 
-def _snippet(card: RewardCard, name: str) -> str:
-    place = name if name in bundled_rewards() else f"path/to/{name}"
+def _snippet(card: RewardCard, place: str) -> str:
     return (
         "```python\nimport trimtab\n\n"
         f'lm = trimtab.load("{shown_base(card.base)}")\nsteer = trimtab.reward("{place}", lm).toward(beta=20)\n'

@@ -14,6 +14,7 @@ from trimtab.errors import InvalidSetting, RewardNotFound, WrongType
 from trimtab.rewards.base_path import check_located, find_base
 from trimtab.rewards.card import CARD_FILE, WEIGHTS_FILE, RewardCard, read_card
 from trimtab.rewards.heads import HEADS, head_of_method
+from trimtab.rewards.variants import AT, Fingerprints, best_variant, name_without_base
 from trimtab.steering.notation import SteerText, parse_steer
 
 if TYPE_CHECKING:
@@ -26,30 +27,53 @@ HUB_FILES = (CARD_FILE, "*.safetensors")
 
 
 def bundled_rewards() -> dict[str, RewardCard]:
-    """The cards of the rewards in the package, by name; the suffix of a name tells the head, see `HEADS`."""
-    return {path.parent.name: read_card(path.parent) for path in sorted(BUNDLED.glob(f"*/{CARD_FILE}"))}
+    """The cards of the rewards in the package, by name; the suffix of a name tells the head, see `HEADS`.
+
+    A name for another base than the first has that base behind an @, as in toxicity@gemma-3-270m.
+    """
+    return {name: read_card(BUNDLED / name) for name in _bundled_folders()}
+
+
+def rewards_for(model: Fingerprints) -> dict[str, RewardCard]:
+    """The cards of the bundled rewards that serve a language model best, by the names without a base."""
+    names = dict.fromkeys(map(name_without_base, _bundled_folders()))
+    return {name: read_card(BUNDLED / variant_for(name, model)) for name in names}
+
+
+def variant_for(name: str, model: Fingerprints | None) -> str:
+    """The bundled reward of a name that serves a language model best; any other name, and NAME@BASE, as it is."""
+    variants = [each for each in _bundled_folders() if name_without_base(each) == name]
+    if len(variants) < 2 or model is None:
+        return variants[0] if variants else name
+    return best_variant({each: read_card(BUNDLED / each) for each in variants}, model)
+
+
+def _bundled_folders() -> list[str]:
+    """The names of the bundled folders; that of the first base precedes the others of its name."""
+    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD_FILE}"))
 
 
 @checked
-def find_reward(name: str | Path) -> Path:
+def find_reward(name: str | Path, model: Fingerprints | None = None) -> Path:
     """The folder of a reward. A reward on the Hub is downloaded; see `trimtab.data.hub` for its limits.
 
     Args:
         name: a bundled name, a local folder, or a Hub id.
+        model: of the language model to steer; it chooses among the bundled rewards of one name.
 
     Raises:
         RewardNotFound: no reward of that name; the message lists the bundled ones.
         WrongType: the name is no text.
     """
     text = os.fspath(name)
-    if local := _local_folder(text):
+    if local := _local_folder(variant_for(text, model)):
         return local
     try:
         if text.count("/") != 1:
             raise HubFault("no such folder, and no Hub id: those look like OWNER/NAME")
         return fetch(text, HUB_FILES)
     except HubFault as fault:
-        names = list(bundled_rewards())
+        names = list(dict.fromkeys(map(name_without_base, _bundled_folders())))
         raise RewardNotFound(
             f"got reward {shown_path(text)}, expected one of: {', '.join(names)}; or a folder, or a Hub id ({fault})"
             + suggestion(text, names)
@@ -82,11 +106,13 @@ def load_reward(name: str | Path, lm: "FrozenLM | None" = None, merge_adapters: 
         CorruptReward: the folder is damaged.
         WrongType: an argument of another type.
     """
-    folder = find_reward(name)
-    from trimtab.models.frozen_lm import FrozenLM
+    if lm is not None:
+        from trimtab.models.frozen_lm import FrozenLM
+
+        check_type("lm", lm, FrozenLM | None)
+    folder = find_reward(name, None if lm is None else Fingerprints.of(lm))
     from trimtab.rewards.reward_model import RewardModel
 
-    check_type("lm", lm, FrozenLM | None)
     check_type("merge_adapters", merge_adapters, bool | None)
     return RewardModel.from_folder(folder, partial(_load_base, like=lm), lm, os.fspath(name), merge_adapters)
 
@@ -141,7 +167,7 @@ def check_reward(name: str | Path, tokenizer_fingerprint: str | None = None) -> 
     Raises:
         RewardNotFound, RewardMismatch, CorruptReward: as in `load_reward`.
     """
-    folder = find_reward(name)
+    folder = find_reward(name, _prints(tokenizer_fingerprint))
     card = read_card(folder)
     if tokenizer_fingerprint is not None:
         card.check_tokenizer(os.fspath(name), tokenizer_fingerprint)
@@ -172,8 +198,7 @@ def name_by_method(name: str, method: str | None) -> str:
     if method is None:
         return name
     wanted = head_of_method(method)
-    of_method = name + HEADS[wanted].bundled_suffix
-    found = of_method if of_method in bundled_rewards() else name
+    found = _bundled_twin(name, HEADS[wanted].bundled_suffix)
     head = read_card(find_reward(found)).head
     if head != wanted:
         has = HEADS[head].method
@@ -183,8 +208,19 @@ def name_by_method(name: str, method: str | None) -> str:
 
 def teaching_reward(name: str) -> str:
     """The bundled reward that scores texts, such as toxicity-rad for toxicity; any other name as it is."""
-    of_texts = name + HEADS["v"].bundled_suffix
-    return of_texts if of_texts in bundled_rewards() else name
+    return _bundled_twin(name, HEADS["v"].bundled_suffix)
+
+
+def _bundled_twin(name: str, suffix: str) -> str:
+    """The bundled reward whose name has a suffix more, before its base; the name as it is if there is none."""
+    shared, at, base = name.partition(AT)
+    twin = f"{shared}{suffix}{at}{base}"
+    there = _bundled_folders()
+    return twin if twin in there or twin in map(name_without_base, there) else name
+
+
+def _prints(tokenizer_fingerprint: str | None) -> Fingerprints | None:
+    return None if tokenizer_fingerprint is None else Fingerprints(tokenizer_fingerprint)
 
 
 def check_steers(texts: Sequence[str], method: str | None = None, tokenizer_fingerprint: str | None = None) -> None:
@@ -201,7 +237,7 @@ def check_steers(texts: Sequence[str], method: str | None = None, tokenizer_fing
     names = []
     for typed in _parse_steers(texts):
         names.append(name_by_method(typed.reward, method))
-        card = read_card(find_reward(names[-1]))
+        card = read_card(find_reward(names[-1], _prints(tokenizer_fingerprint)))
         card.attribute_index(typed.attribute)
         if tokenizer_fingerprint is not None:
             card.check_tokenizer(names[-1], tokenizer_fingerprint)

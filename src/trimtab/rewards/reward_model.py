@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import final
 
 import torch
-from huggingface_hub import HfApi
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import LAST, KVCache, Reader
 from trimtab.rewards.adapters import merge_adapters, merging_is_exact, quick_adapters
-from trimtab.rewards.base_path import check_located, find_base, published_base
+from trimtab.rewards.base_path import check_located, find_base
 from trimtab.rewards.card import HASHES, WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
 from trimtab.rewards.finite import check_finite
 from trimtab.rewards.folder import put_own_tensors, write_reward
@@ -27,6 +26,7 @@ from trimtab.rewards.heads.base import PrefixRewards
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.scored_texts import encode_scored
 from trimtab.rewards.shares import shares
+from trimtab.rewards.sharing import push_reward
 from trimtab.rewards.trunk import PrefixEncoder
 from trimtab.rewards.weights import read_weights
 from trimtab.steering.reward import RewardState
@@ -270,27 +270,18 @@ class RewardModel:
             InvalidOutput: the folder cannot be written.
             TrainingDiverged: a weight is not finite, or not within the range of `dtype`.
         """
-        self._save(Path(folder), dtype, self.card.base)
-
-    def _save(self, folder: Path, dtype: torch.dtype | None, base: str) -> None:
         tensors = reward_tensors(self.network, self.card.trunk)
         rounded = {name: weight.to(dtype or weight.dtype).contiguous() for name, weight in tensors.items()}
-        card = replace(self.card, base=base, base_weights_fingerprint=self.base.base_weights_fingerprint)
-        write_reward(folder, card, rounded)
+        card = replace(self.card, base_weights_fingerprint=self.base.base_weights_fingerprint)
+        write_reward(Path(folder), card, rounded)
 
     @checked
-    def push_to_hub(self, repo_id: str, private: bool = False) -> str:
-        """Save to a model repository on the Hub, which is made if there is none; returns its address.
-
-        A base in a local folder is recorded by its last name and the hash of its weights.
-        """
-        api = HfApi()
-        address = api.create_repo(repo_id, private=private, exist_ok=True)
+    def push_to_hub(self, repo_id: str, private: bool = False, license: str | None = None) -> str:
+        """Save to a model repository on the Hub; returns its address. Arguments and errors as in `push_reward`."""
         with TemporaryDirectory() as parent:
-            folder = Path(parent) / repo_id.rpartition("/")[2]
-            self._save(folder, None, published_base(self.card.base, self.base.base_weights_fingerprint))
-            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload a trimtab reward")
-        return str(address)
+            folder = Path(parent) / "reward"
+            self.save_pretrained(folder)
+            return push_reward(folder, repo_id, private, license)
 
     @classmethod
     @checked
@@ -335,4 +326,16 @@ class RewardModel:
         except InvalidSetting as error:
             raise CorruptReward(f"the card of {folder.name!r} does not fit its base: {error}") from error
         put_own_tensors(network, card.trunk, tensors, folder / WEIGHTS_FILE)
-        return cls(network, card, base, folder.name, source or str(folder), fingerprint_of(tensors), merge_adapters)
+        return cls(
+            network, card, base, called(folder, source), source or str(folder), fingerprint_of(tensors), merge_adapters
+        )
+
+
+def called(folder: Path, source: str | None) -> str:
+    """The name of a reward in traces and messages: that of its folder, or of what was found by `source`.
+
+    The cache of the Hub names folders by commits, so a reward in it is called after its repository.
+    """
+    if source is None or Path(source).is_dir():
+        return folder.name
+    return PurePath(source).name

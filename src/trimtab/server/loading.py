@@ -7,7 +7,8 @@ from trimtab.errors import RewardMismatch
 from trimtab.language_model import LanguageModel
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.prefix_cache import PrefixCache
-from trimtab.rewards.registry import bundled_rewards, load_reward
+from trimtab.rewards.registry import load_reward, rewards_for
+from trimtab.rewards.variants import Fingerprints
 from trimtab.server.public_names import RewardPlace
 from trimtab.server.reward_shelf import RegisteredReward
 
@@ -42,7 +43,7 @@ def load_registered(places: Sequence[RewardPlace] | None, lm: FrozenLM) -> list[
 def fitting_rewards(lm: FrozenLM) -> list[RewardPlace]:
     """The bundled rewards that were made for the model's tokenizer."""
     fitting = []
-    for name, card in bundled_rewards().items():
+    for name, card in rewards_for(Fingerprints.of(lm)).items():
         try:
             card.check_tokenizer(name, lm.codec.fingerprint)
         except RewardMismatch:

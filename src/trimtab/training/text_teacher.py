@@ -92,7 +92,10 @@ class RewardTeacher:
 
 @final
 class ClassifierTeacher:
-    """A classifier of texts as a teacher: its score from 0 to 1 is the reward.
+    """A classifier of texts as a teacher: its score is the reward.
+
+    The score is from 0 to 1, as the classifier's judge gives it; the scores of a regression model are unbounded, so the
+    student's are not clamped.
 
     Args:
         judge: the classifier.
@@ -103,7 +106,7 @@ class ClassifierTeacher:
         self.judge = judge
         self.name = judge.name
         self.attributes: tuple[str, ...] = (attribute or judge.about.get("label", judge.name),)
-        self.clamp: tuple[float, float] | None = (0.0, 1.0)
+        self.clamp: tuple[float, float] | None = (0.0, 1.0) if judge.bounded else None
 
     def describe(self) -> dict[str, str]:
         """The classifier's name, and what it says about itself: a hash of its weights or the version of its library."""

@@ -88,6 +88,16 @@ SHOWN: list[Case] = [
     refused("rewards", "show"),
     refused("rewards", "show", "rewards/q", "rewards/v"),
     refused("rewards", "list", "extra"),
+    *refused_values(("rewards", "list"), "--model", ("nowhere", "", "folder", "full", ESCAPE)),
+    *(refused("rewards", "push", name, "me/kind") for name in ("nowhere", "folder", "lm", "full", "", *BROKEN[:6])),
+    *(
+        refused("rewards", "push", "rewards/q", name)
+        for name in ("", "kind", "a/b/c", "../kind", "me/two words", ESCAPE)
+    ),
+    refused("rewards", "push", "rewards/q", "me/kind"),  # offline
+    refused("rewards", "push", "rewards/q"),
+    *(refused("rewards", "pull", name) for name in ("", "kind", "a/b/c", "../kind", "me/none", ESCAPE)),
+    *(refused("rewards", "pull", "me/none", "--out", name) for name in ("labels.jsonl", "full", "null", "", "folder")),
     refused("rewards", "nonsense"),
     refused("rewards"),
     *(refused(*without(MEASURE, "--data"), "--data", name) for name in NO_TABLES),

@@ -1,0 +1,84 @@
+"""`trimtab rewards list`: what each reward serves, and what serves a model."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from byte_lm import byte_lm
+from tiny import tiny_lm, tiny_reward
+from trimtab.rewards import registry
+from trimtab.rewards.reward_model import RewardModel
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A working folder with models of two tokenizers, and a package that bundles rewards on the first."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "BUNDLED", tmp_path / "bundled")
+    lm, other = tiny_lm("llama"), byte_lm("gpt2", merges=[("w", "1")])
+    for name, each in {"org/lm": lm, "other": other}.items():
+        each.tokenizer.save_pretrained(tmp_path / name)
+        each.model.config.save_pretrained(tmp_path / name)  # no weights, which are not needed
+    shutil.copytree("org/lm", "same")
+    for name, head, trunk in (("", "q", "ladder"), ("-lora", "q", "lora"), ("-rad", "v", "lora")):
+        reward = tiny_reward(lm, head, trunk, attributes=("toxic",), bos_token_id=None)
+        card = replace(reward.card, base="org/lm")
+        RewardModel(reward.network, card, lm).save_pretrained(tmp_path / "bundled" / f"toxicity{name}")
+    return tmp_path
+
+
+def sections(printed):
+    """The commands of each section."""
+    found, title = {}, ""
+    for line in printed.splitlines():
+        if not line.startswith(" "):
+            title = line.removesuffix(":")
+        else:
+            found.setdefault(title, []).append(line.strip())
+    return found
+
+
+def test_the_list_says_what_each_reward_serves(trimtab, world):
+    done = trimtab("rewards", "list")
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert "its base, cheaply" in rows["toxicity"]
+    assert "every model of its tokenizer" in rows["toxicity-rad"]
+    assert "trimtab rewards list --model MODEL" in " ".join(done.stderr.split())
+
+
+def test_a_model_of_the_tokenizer_has_rewards_that_are_ready(trimtab, world, monkeypatch):
+    monkeypatch.setattr("trimtab.models.loading._load_weights", lambda *given: pytest.fail("loaded weights"))
+    assert sections(trimtab("rewards", "list", "--model", "org/lm").stdout) == {
+        "ready": [
+            "trimtab generate 'I think that' --model org/lm --steer toxicity=-30",
+            "trimtab generate 'I think that' --model org/lm --steer toxicity-lora=-30",
+            "trimtab generate 'I think that' --model org/lm --steer toxicity-rad=-30",
+        ]
+    }
+    of_same = sections(trimtab("rewards", "list", "--model", "same").stdout)
+    assert of_same["ready, runs path/to/lm beside it"] == [
+        "trimtab generate 'I think that' --model same --steer toxicity=-30"
+    ]
+    assert len(of_same["ready"]) == 2
+
+
+def test_a_model_of_another_tokenizer_gets_the_commands_that_adapt_and_those_that_run_at_once(trimtab, world):
+    assert sections(trimtab("rewards", "list", "--model", "other").stdout) == {
+        "to adapt, in minutes": ["trimtab adapt toxicity --model other"],
+        "at once, slowly": ["trimtab generate 'I think that' --model other --steer toxicity=-30 --retokenize"],
+    }
+
+
+def test_rewards_that_were_adapted_are_ready_and_other_folders_are_passed_over(trimtab, world):
+    tiny_reward(byte_lm("gpt2", merges=[("w", "1")]), "q").save_pretrained(world / "rewards" / "kind")
+    (world / "rewards" / "notes").mkdir()
+    (world / "rewards" / "notes.txt").write_text("mine", encoding="utf-8")
+    found = sections(trimtab("rewards", "list", "--model", "other").stdout)
+    assert found["ready"] == ["trimtab generate 'I think that' --model other --steer rewards/kind=+30"]
+
+
+def test_a_model_that_does_not_exist_is_refused(trimtab, world):
+    done = trimtab("rewards", "list", "--model", "none", check=False)
+    assert done.status == 1
+    assert "cannot load a language model from 'none'" in done.stderr
