@@ -14,9 +14,9 @@ demo: $(READY)  ## print steered text beside unsteered text
 test: $(READY) check docs  ## style, types, docs and tests: what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-test-clients: $(READY)  ## install the larger clients of the server, and run them against it
+test-clients: $(READY)  ## install the larger clients of the server and Schemathesis, and run them against it
 	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/server/test_clients.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/server/test_clients.py tests/server/test_schema.py
 
 test-browser: $(READY)  ## install playwright and, if there is none, Debian's chromium; test the page in it
 	$(BIN)/pip install -q -c constraints.txt -e '.[browser]'
