@@ -125,6 +125,7 @@ def test_the_command_serves_again_after_a_kill_and_ends_by_ctrl_c(place):
         assert text(port) == before
         server.send_signal(signal.SIGINT)
         _, printed = server.communicate(timeout=SECONDS)
+    assert "Rewards: none" in printed  # the bundled ones are of another tokenizer
     assert f"Serving on http://127.0.0.1:{port}/v1, with a page at http://127.0.0.1:{port}/" in printed
     assert '"path": "/health"' in printed
     assert "Traceback" not in printed
