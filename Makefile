@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity
 
-.PHONY: demo test test-clients test-browser check docs picture torture coverage package bench rewards format clean
+.PHONY: demo test test-clients test-browser check docs picture page-pictures torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
@@ -33,6 +33,9 @@ docs: $(READY)  ## build the documentation into build/site; a broken link is an 
 
 picture: $(READY)  ## draw docs/images/steering.svg
 	$(BIN)/python examples/picture.py docs/images/steering.svg
+
+page-pictures: $(READY)  ## take docs/images/page.png and search.png; make test-browser installs the browser
+	$(BIN)/python examples/page_pictures.py docs/images
 
 torture: $(READY)  ## malformed commands and calls, kills, full disks: five to ten minutes; make test runs a quick part
 	PYTHONPATH=tests HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m torture.run

@@ -8,40 +8,19 @@ its examples, which was picked from the sixteen of results/showcase.md because i
 
 import shutil
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
 from playwright.sync_api import Page, sync_playwright
 
 import trimtab
 from trimtab.server.app import create_app
-from trimtab.server.listening import bind
+from trimtab.server.listening import running
 from trimtab.server.loading import load_registered
 
 WIDE = {"width": 1400, "height": 1000}
 SEARCH = "prompt=My neighbour plays loud music every night, so I&max_tokens=16&seed=0&measured=toxicity"
 STEPS = 2  # commits in the picture of a search
 PATIENCE = 300_000  # milliseconds
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    """Serve SmolLM2 with the default rewards from a thread; yields the address."""
-    lm = trimtab.load("smollm2")
-    listener = bind("127.0.0.1", 0)
-    app = create_app(lm, "smollm2", load_registered(None, lm.base))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
 
 
 def texts(page: Page, out: Path) -> None:
@@ -70,7 +49,9 @@ def search(page: Page, out: Path) -> list[int]:
 
 def main(folder: Path) -> None:
     """Take both pictures."""
-    with serving() as address, sync_playwright() as playwright:
+    lm = trimtab.load("smollm2")
+    app = create_app(lm, "smollm2", load_registered(None, lm.base))
+    with running(app) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for fragment, name in (("", "page.png"), (SEARCH, "search.png")):
             page = browser.new_page(viewport=WIDE)

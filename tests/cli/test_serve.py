@@ -111,6 +111,15 @@ def test_a_browser_opens_the_page_only_once_the_server_answers(monkeypatch):
     assert seen == ["waited", "waited", "http://127.0.0.1:80/"]
 
 
+def test_idle_connections_are_kept_longer_than_clients_keep_them():
+    """Else a request that is just being sent is reset; openai's client is httpx with its default."""
+    import httpx
+
+    from trimtab.server.listening import web_server
+
+    assert web_server(None).config.timeout_keep_alive > 2 * httpx.Limits().keepalive_expiry
+
+
 @pytest.mark.slow
 def test_the_command_serves_again_after_a_kill_and_ends_by_ctrl_c(place):
     """kill −9 while a text is being written: the same command serves at the same port, and writes the same text."""

@@ -54,4 +54,3 @@ def test_a_log_line_has_times_and_steer_and_no_secret(counted, caplog):
     text = done.json()["choices"][0]["text"].strip()
     for hidden in (secret, KEY, "Ann", text):
         assert hidden not in record.getMessage()
-

@@ -18,10 +18,12 @@ def bench():
 def test_clients_that_come_and_leave_change_no_text_and_leave_no_row(bench, chatting, shelf):
     found = bench["measure"](chatting, shelf, PROMPTS, clients=12, seconds=1.5, tokens=12, max_rows=6)
     assert set(found["statuses"]) == {"200"}
-    assert found["whole_texts"] == found["compared_texts"] > 12
+    assert found["whole_texts"] == found["compared_texts"] > 0
     assert found["clients_that_left"] > 0
     assert (found["rows_left"], found["wrong_texts"]) == (0, 0)
-    assert len(found["megabytes"]) == 5
+    memory = found["megabytes"]
+    assert 0 < memory["after"] < 1.2 * memory["before"]
+    assert len(memory["fifths"]) == 5
 
 
 def test_a_steer_of_another_row_is_seen(bench, chatting, shelf):
