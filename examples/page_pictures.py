@@ -18,7 +18,8 @@ from trimtab.server.listening import running
 from trimtab.server.loading import load_registered
 
 WIDE = {"width": 1400, "height": 1000}
-SEARCH = "prompt=My neighbour plays loud music every night, so I&max_tokens=16&seed=0&measured=toxicity"
+SEARCH = "prompt=My neighbour plays loud music every night, so I&max_tokens=16&seed=0&measured=sentiment"
+JUDGE, DRAFTS = "+sentiment", 6  # SmolLM2 is too small to judge itself: it gives every draft 0
 STEPS = 2  # commits in the picture of a search
 PATIENCE = 300_000  # milliseconds
 
@@ -41,6 +42,8 @@ def search(page: Page, out: Path) -> list[int]:
         "window.grown = []; new MutationObserver(() => window.grown.push(document.querySelectorAll('#search .branch')"
         ".length)).observe(document.querySelector('#search-steps'), { childList: true, subtree: true });"
     )
+    page.get_by_label("Judge").select_option(JUDGE)
+    page.get_by_label("Drafts per step").fill(str(DRAFTS))
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(f"#search-steps .step:nth-child({STEPS + 1}) .branch").nth(1).wait_for()
     page.locator("#search").screenshot(path=out)
