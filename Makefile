@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines tests/training
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity
 
-.PHONY: demo test test-clients test-browser check docs picture torture coverage package bench rewards format clean
+.PHONY: demo test test-clients test-browser check docs picture page-pictures torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
@@ -17,9 +17,9 @@ test: $(READY) check docs  ## style, types, docs and tests: what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TENSOR_TESTS)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --jaxtyping-packages= $(TENSOR_TESTS:%=--ignore=%)
 
-test-clients: $(READY)  ## install the larger clients of the server, and run them against it
+test-clients: $(READY)  ## install the larger clients of the server and Schemathesis, and run them against it
 	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/server/test_clients.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/server/test_clients.py tests/server/test_schema.py
 
 test-browser: $(READY)  ## install playwright and, if there is none, Debian's chromium; test the page in it
 	$(BIN)/pip install -q -c constraints.txt -e '.[browser]'
@@ -36,6 +36,9 @@ docs: $(READY)  ## build the documentation into build/site; a broken link is an 
 
 picture: $(READY)  ## draw docs/images/steering.svg
 	$(BIN)/python examples/picture.py docs/images/steering.svg
+
+page-pictures: $(READY)  ## take docs/images/page.png and search.png; make test-browser installs the browser
+	$(BIN)/python examples/page_pictures.py docs/images
 
 torture: $(READY)  ## malformed commands and calls, kills, full disks: five to ten minutes; make test runs a quick part
 	PYTHONPATH=tests HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m torture.run

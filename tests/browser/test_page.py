@@ -97,6 +97,53 @@ def test_a_slider_foretells_what_the_model_then_writes(open_page, site):
     assert fragment(page)["beta.mood:kind"] == "-6"
 
 
+def test_a_budget_acts_at_once_and_foretells_what_the_model_then_writes(open_page, site):
+    page = open_page(START.replace("kind=4", "kind=30"))
+    budget, sent = page.get_by_label("Budget"), calls(page)
+    budget.fill("0.05")
+    numbers = page.locator("#steered .numbers").inner_text()
+    assert float(re.search(r"([\d.]+) nats", numbers)[1]) <= 0.05
+    assert sent == []
+    page.get_by_role("button", name="Write on from there").click()
+    tells(page, "steered", "as the page foretold")
+    expected = tail_of(site, steer=steer(30), max_kl=0.05)["choices"][0]["trimtab"]["trace"]
+    assert text_of(page, "steered") == [shown(token) for token in expected]
+    assert fragment(page)["max_kl"] == "0.05"
+
+
+def test_top_p_goes_into_the_request_and_the_link(open_page, site):
+    page = open_page(START + "&top_p=0.5")
+    expected = tail_of(site, steer=steer(4), top_p=0.5)["choices"][0]["trimtab"]["trace"]
+    assert text_of(page, "steered") == [shown(token) for token in expected]
+    page.get_by_text("Sampling", exact=True).click()
+    page.get_by_label("Top p").fill("0.8")
+    page.get_by_label("Seed").click()
+    page.get_by_role("button", name="Write", exact=True).click()
+    idle(page)
+    expected = tail_of(site, steer=steer(4), top_p=0.8)["choices"][0]["trimtab"]["trace"]
+    assert text_of(page, "steered") == [shown(token) for token in expected]
+    assert fragment(page)["top_p"] == "0.8"
+
+
+def test_a_chat_goes_on_from_an_answer(open_page, site):
+    page = open_page(START.replace("mode=text", "mode=chat"))
+    answer = "".join(text_of(page, "steered")).removesuffix("end").strip()
+    page.locator("#steered").get_by_role("button", name="Reply to this answer").click()
+    page.get_by_label("Message", exact=True).fill("w5 w6")
+    page.get_by_role("button", name="Write", exact=True).click()
+    idle(page)
+    turns = [{"role": "user", "content": "w1 w2 w3"}, {"role": "assistant", "content": answer}]
+    messages = [*turns, {"role": "user", "content": "w5 w6"}]
+    asked = {"messages": messages, "seed": 3, "max_tokens": 8, "trimtab": {"trace": True}, "steer": steer()}
+    (choice,) = httpx.post(f"{site}/v1/chat/completions", json=asked, timeout=30).json()["choices"]
+    assert text_of(page, "unsteered") == [shown(token) for token in choice["trimtab"]["trace"]]
+    assert json.loads(fragment(page)["turns"]) == turns
+    assert page.locator("#conversation li").count() == 2
+    page.get_by_role("button", name="Take back").click()
+    assert "turns" not in fragment(page)
+    assert not page.locator("#conversation").is_visible()
+
+
 def test_numbers_follow_the_slider(start_page):
     page = start_page
 

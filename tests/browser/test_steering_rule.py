@@ -11,11 +11,11 @@ from trimtab.steering.kl_budget import kl_to_base
 from trimtab.steering.rule import Candidates, guidance, row_terms, steered_logits
 from trimtab.steering.steer import Term
 
-WEIGH = """async ([tokens, terms, temperature, key]) => {
+WEIGH = """async ([tokens, terms, temperature, key, budget = null]) => {
     const { reweigh, gumbelNoise, summary } = await import("/page/steering.js");
     const weighed = tokens.map((token, step) => {
         const ids = token.candidates.map((each) => each.token_id);
-        return reweigh(token, terms, temperature, gumbelNoise(key, step, ids));
+        return reweigh(token, terms, temperature, gumbelNoise(key, step, ids), budget);
     });
     return { weighed, summary: summary(tokens, weighed) };
 }"""
@@ -48,7 +48,7 @@ def terms_of(betas):
     ]
 
 
-def ruled(token, betas, reward):
+def ruled(token, betas, reward, budget=None):
     """log softmax z' of a token's candidates and their KL, by trimtab.steering."""
     base = torch.tensor([[each["base_logprob"] for each in token["candidates"]]], dtype=torch.float64)
     rewards = [[each["rewards"][f"mood:{name}"] for name in reward.attributes] for each in token["candidates"]]
@@ -56,7 +56,8 @@ def ruled(token, betas, reward):
     ids = torch.tensor([[each["token_id"] for each in token["candidates"]]])
     candidates = Candidates(ids, base, whole=False)
     terms = row_terms([[Term(reward, a, abs(beta), beta < 0) for a, beta in enumerate(betas)]], torch.device("cpu"))
-    steered, _ = steered_logits(candidates, guidance(rewards, terms, torch.zeros(1)))
+    added, most = guidance(rewards, terms, torch.zeros(1)), None if budget is None else torch.tensor([budget])
+    steered, _ = steered_logits(candidates, added, most)
     return steered.log_softmax(-1)[0].tolist(), float(kl_to_base(steered, base))
 
 
@@ -68,12 +69,13 @@ def page(browser, site):
     page.close()
 
 
+@pytest.mark.parametrize("budget", [None, 0.0, 1e-6, 0.05, 50.0])
 @pytest.mark.parametrize("after", STEERS)
-def test_probabilities_and_kl_are_those_of_the_rule(page, site, mood, after):
+def test_probabilities_and_kl_are_those_of_the_rule(page, site, mood, after, budget):
     tokens, key = traced(site, (3.0, 0.0))
-    found = page.evaluate(WEIGH, [tokens, terms_of(STEERS[after]), 1, key])
+    found = page.evaluate(WEIGH, [tokens, terms_of(STEERS[after]), 1, key, budget])
     for token, weighed in zip(tokens, found["weighed"], strict=True):
-        logprobs, kl = ruled(token, STEERS[after], mood.reward)
+        logprobs, kl = ruled(token, STEERS[after], mood.reward, budget)
         assert weighed["logprobs"] == pytest.approx(logprobs, abs=1e-6)
         assert weighed["kl"] == pytest.approx(kl, abs=1e-6)
 
@@ -90,6 +92,18 @@ def test_the_same_steer_gives_the_engines_own_choices(page, site, steer, tempera
     for token, weighed in zip(tokens, found["weighed"], strict=True):
         assert weighed["logprobs"] == pytest.approx([each["logprob"] for each in token["candidates"]], abs=2e-5)
         assert weighed["kl"] == pytest.approx(token["kl"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"max_kl": 0.02}, {"top_p": 0.6}, {"max_kl": 0.3, "top_p": 0.9, "top_k": 9}], ids=str
+)
+def test_a_budget_and_a_nucleus_give_the_engines_own_choices_too(page, site, fields):
+    tokens, key = traced(site, STEERS["toward"], **fields)
+    found = page.evaluate(WEIGH, [tokens, terms_of(STEERS["toward"]), 1, key, fields.get("max_kl")])
+    assert found["summary"]["diverges"] == -1
+    for token, weighed in zip(tokens, found["weighed"], strict=True):
+        assert weighed["logprobs"] == pytest.approx([each["logprob"] for each in token["candidates"]], abs=2e-5)
+        assert weighed["kl"] <= fields.get("max_kl", math.inf) + 1e-6
 
 
 @pytest.mark.parametrize("temperature", [0, 1])

@@ -1,5 +1,7 @@
 """`trimtab serve`: what it refuses before weights load, and a server from the command line."""
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -109,23 +111,65 @@ def test_a_browser_opens_the_page_only_once_the_server_answers(monkeypatch):
     assert seen == ["waited", "waited", "http://127.0.0.1:80/"]
 
 
+def test_idle_connections_are_kept_longer_than_clients_keep_them():
+    """Else a request that is just being sent is reset; openai's client is httpx with its default."""
+    import httpx
+
+    from trimtab.server.listening import web_server
+
+    assert web_server(None).config.timeout_keep_alive > 2 * httpx.Limits().keepalive_expiry
+
+
 @pytest.mark.slow
-def test_the_command_serves_and_ends_by_ctrl_c(place):
+def test_the_command_serves_again_after_a_kill_and_ends_by_ctrl_c(place):
+    """kill −9 while a text is being written: the same command serves at the same port, and writes the same text."""
+    port = free_port()
+    with serving(place, port) as killed:
+        before = text(port)
+        with answer_of(port, stream=True, n=8, max_tokens=50) as answer:
+            assert answer.readline().startswith(b"data: ")
+            killed.kill()
+        assert killed.wait(SECONDS) == -signal.SIGKILL
+    with serving(place, port, "--demo") as server:
+        assert text(port) == before
+        server.send_signal(signal.SIGINT)
+        _, printed = server.communicate(timeout=SECONDS)
+    assert "Rewards: none" in printed  # the bundled ones are of another tokenizer
+    assert f"Serving on http://127.0.0.1:{port}/v1, with a page at http://127.0.0.1:{port}/" in printed
+    assert '"path": "/health"' in printed
+    assert "Traceback" not in printed
+
+
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "trimtab", "serve", "--model", str(place / "lm"), "--port", str(port), "--demo"]
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(place, port, *words):
+    """The command in a process of its own, once it answers."""
+    command = [sys.executable, "-m", "trimtab", "serve", "--model", str(place / "lm"), "--port", str(port), *words]
     own = {"TRIMTAB_API_KEY": "k", "BROWSER": "true"}  # a command that opens nothing
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **own})
     try:
         assert health(port, server) == b'{"status": "ok"}'
-        server.send_signal(signal.SIGINT)
-        _, printed = server.communicate(timeout=SECONDS)
+        yield server
     finally:
         server.kill()
-    assert f"Serving on http://127.0.0.1:{port}/v1, with a page at http://127.0.0.1:{port}/" in printed
-    assert '"path": "/health"' in printed
-    assert "Traceback" not in printed
+        server.communicate()
+
+
+def answer_of(port, **fields):
+    asked = {"prompt": "w1 w2", "max_tokens": 10, "seed": 1, **fields}
+    headers = {"Authorization": "Bearer k", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", json.dumps(asked).encode(), headers)
+    return urllib.request.urlopen(request, timeout=SECONDS)
+
+
+def text(port):
+    with answer_of(port) as answer:
+        return json.load(answer)["choices"][0]["text"]
 
 
 def health(port, server):

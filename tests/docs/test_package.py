@@ -16,6 +16,7 @@ IN_THE_WHEEL = [
     "trimtab/__init__.py",
     "trimtab/py.typed",
     "trimtab/rewind/page.css",
+    "trimtab/rewind/tree.css",
     *(f"trimtab/server/page/{name}" for name in ("index.html", "style.css", "icon.svg", "main.js", "steering.js")),
     "trimtab/judges/questions/harmlessness.toml",
     *(

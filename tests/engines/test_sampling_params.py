@@ -17,6 +17,7 @@ from trimtab.errors import InvalidSetting
         {"max_kl": -0.1},
         {"repetition_penalty": 0.0},
         {"repetition_penalty": float("inf")},
+        {"repetition_penalty": 1e-30},
         {"no_repeat_ngram_size": -1},
         {"no_repeat_ngram_size": 10**12},
         {"no_repeat_ngram_size": 2.5},

@@ -10,6 +10,8 @@ from running_server import KEY, running
 from trimtab.language_model import LanguageModel
 from trimtab.server.api_errors import as_api_error
 from trimtab.server.app import create_app
+from trimtab.server.gate import ROUTES, is_open
+from trimtab.server.page_files import PAGE_FOLDER
 from trimtab.server.server_settings import ServerSettings
 
 OK = {"prompt": "w1"}
@@ -48,6 +50,8 @@ MISFITS = [
     ({"max_tokens": 10**30}, "max_tokens"),
     ({"max_kl": -1}, "max_kl"),
     ({"repetition_penalty": 0}, "repetition_penalty"),
+    ({"repetition_penalty": 1e-30}, "repetition_penalty"),
+    ({"repetition_penalty": 1e6}, "repetition_penalty"),
     ({"seed": 2**70}, "seed"),
     ({"seed": 1.0}, "seed"),
     ({"stop": 5}, "stop"),
@@ -160,22 +164,17 @@ def guarded(chatting):
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x"])
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/v1/completions"),
-        ("POST", "/v1/chat/completions"),
-        ("GET", "/v1/models"),
-        ("GET", "/v1/rewards"),
-        ("GET", "/metrics"),
-        ("GET", "/openapi.json"),
-        ("GET", "/none"),
-    ],
-)
+@pytest.mark.parametrize("path", [*(path for path in ROUTES if not is_open(path)), "/openapi.json", "/none"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
 def test_every_route_needs_the_key(guarded, method, path, header):
     done = guarded.request(method, path, headers={} if header is None else {"Authorization": header})
     assert done.status_code == 401
     assert error_of(done)["code"] == "invalid_api_key"
+
+
+def test_the_gate_names_every_route_that_the_application_has(chatting):
+    paths = {route.path for route in create_app(chatting, "tiny").routes if not route.path.startswith(PAGE_FOLDER)}
+    assert paths == {*ROUTES, "/openapi.json"}
 
 
 def test_health_needs_no_key_and_the_right_key_opens_the_rest(guarded):

@@ -8,7 +8,7 @@ import pytest
 
 from running_server import KEY, running
 from trimtab.server.app import create_app
-from trimtab.server.page_files import HEADERS, page_files
+from trimtab.server.page_files import HEADERS, TREE_STYLE, page_files
 
 NAMES = sorted(page_files())
 SCRIPTS = [name for name in NAMES if name.endswith(".js")]
@@ -36,7 +36,8 @@ def guarded(chatting):
 def test_a_file_is_public_and_has_strict_headers(guarded, name):
     done = guarded.get(path_of(name))
     assert done.status_code == 200
-    assert done.content == (files("trimtab.server") / "page" / name).read_bytes()
+    folder = files("trimtab.rewind") if name == TREE_STYLE else files("trimtab.server") / "page"
+    assert done.content == (folder / name).read_bytes()
     assert HEADERS.items() <= {key.title(): value for key, value in done.headers.items()}.items()
     assert "unsafe" not in done.headers["Content-Security-Policy"]
 
@@ -52,7 +53,7 @@ def test_the_page_names_files_that_exist():
     named = re.findall(r'(?:href|src)="page/([^"]+)"', text_of("index.html"))
     imported = [name for script in SCRIPTS for name in re.findall(r'from "\./([^"]+)"', text_of(script))]
     assert set(named) | set(imported) <= set(NAMES)
-    assert len(named) == 3
+    assert len(named) == 4
 
 
 def test_the_page_has_no_inline_script_or_style():

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "TRIMTAB_API_KEY"
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+NO_REWARDS = (
+    "Rewards: none; sentiment and toxicity are of another tokenizer. Name one by --reward, or make one by trimtab adapt"
+)
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -32,7 +35,7 @@ def serve(
         typer.Option(
             metavar="NAME[=SOURCE]",
             help="Let requests steer by this reward: a bundled name, or NAME=FOLDER or NAME=HUB-ID. Repeat for "
-            "several. Default: the bundled rewards that fit the model.",
+            "several. Default: sentiment and toxicity, where they fit the model's tokenizer.",
         ),
     ] = None,
     api_key: Annotated[
@@ -69,10 +72,10 @@ def serve(
         host, port = listener.getsockname()[:2]
         lm = load_language_model(model, dtype, batch_invariant)
         with loading("rewards"):
-            app = build(lm, served, places, settings, key)
+            app, names = build(lm, served, places, settings, key)
         log_to_stderr()
         address = address_of(host, port)
-        announce(host, address, guarded=key is not None)
+        announce(host, address, names, guarded=key is not None)
         serve_on(listener, app, address if demo else None)
 
 
@@ -122,12 +125,13 @@ def build(
     places: list[RewardPlace] | None,
     settings: ServerSettings,
     key: str | None,
-) -> object:
-    """The application, with its rewards loaded."""
+) -> tuple[object, list[str]]:
+    """The application, and the names of the rewards that it has."""
     from trimtab.server.app import create_app
     from trimtab.server.loading import load_registered
 
-    return create_app(lm, served, load_registered(places, lm.base), settings, key)
+    registered = load_registered(places, lm.base)
+    return create_app(lm, served, registered, settings, key), [each.name for each in registered]
 
 
 def address_of(host: str, port: int) -> str:
@@ -136,9 +140,10 @@ def address_of(host: str, port: int) -> str:
     return f"http://[{reachable}]:{port}/" if ":" in reachable else f"http://{reachable}:{port}/"
 
 
-def announce(host: str, address: str, guarded: bool) -> None:
-    """Print where the server listens, and a warning if anybody may call it."""
+def announce(host: str, address: str, rewards: list[str], guarded: bool) -> None:
+    """Print where the server listens and what it steers by, and a warning if anybody may call it."""
     console = error_console()
+    console.print(legible(f"Rewards: {', '.join(rewards)}" if rewards else NO_REWARDS), markup=False, soft_wrap=True)
     console.print(
         legible(f"Serving on {address}v1, with a page at {address} (Ctrl-C ends)"), markup=False, soft_wrap=True
     )

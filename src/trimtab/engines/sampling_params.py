@@ -14,6 +14,7 @@ DEFAULT_MAX_NEW_TOKENS = 40
 MAX_COUNT = 10**9
 MAX_SAMPLES = 100_000  # of a prompt; more are other calls with other seeds
 MAX_SEED = 2**128
+PENALTIES = (0.001, 1000.0)  # beyond them logits leave the range of their type
 
 
 class DraftOptions(TypedDict, total=False):
@@ -99,8 +100,10 @@ class SamplingParams:
         if self.max_kl is not None and not (math.isfinite(self.max_kl) and self.max_kl >= 0):
             raise InvalidSetting(f"got max_kl={self.max_kl}, expected a finite number of nats per token, at least 0")
         penalty, size = self.repetition_penalty, self.no_repeat_ngram_size
-        if penalty is not None and not (math.isfinite(penalty) and penalty > 0):
-            raise InvalidSetting(f"got repetition_penalty={penalty}, expected a finite number above 0, or 1 for none")
+        if penalty is not None and not PENALTIES[0] <= penalty <= PENALTIES[1]:
+            raise InvalidSetting(
+                f"got repetition_penalty={penalty}, expected {PENALTIES[0]:g} to {PENALTIES[1]:g}, or 1 for none"
+            )
         if size is not None and not 0 <= size <= MAX_COUNT:
             raise InvalidSetting(
                 f"got no_repeat_ngram_size={shown(size)}, expected 1 to {MAX_COUNT}, or 0 for no limit"

@@ -12,7 +12,7 @@ from trimtab.rewind.provenance_rows import provenance_rows
 from trimtab.rewind.record import Branch, Commit
 from trimtab.rewind.result import SearchResult
 
-STYLE = Path(__file__).with_suffix(".css")
+STYLES = [Path(__file__).with_name(name) for name in ("tree.css", "page.css")]
 MAX_CONTEXT = 240  # characters of earlier text that a step repeats
 
 
@@ -33,7 +33,7 @@ def page(results: Sequence[SearchResult]) -> str:
     """Return the content of the file. Arguments as in `write_page`."""
     about = provenance_rows([result.provenance for result in results])
     return PAGE.substitute(
-        style=STYLE.read_text(encoding="utf-8"),
+        style="".join(path.read_text(encoding="utf-8") for path in STYLES),
         about=_about(about) if about else "",
         lowest=signed(-1),
         highest=signed(1),

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -14,6 +15,7 @@ import trimtab
 from trimtab.language_model import LanguageModel
 from trimtab.server.api_errors import APIError, schema_error
 from trimtab.server.call import Intake
+from trimtab.server.documented import COUNTERS, ERRORS
 from trimtab.server.gate import Gate
 from trimtab.server.generation_routes import add_generation_routes
 from trimtab.server.http import error_response, json_response
@@ -76,6 +78,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        responses=ERRORS,
         **NO_TELEMETRY,  # it would record faults with their messages, which quote requests
     )
     add_generation_routes(app, state)
@@ -116,7 +119,7 @@ def add_list_routes(app: FastAPI, state: ServerState, served: str, shelf: Reward
         alive = state.scheduler.alive
         return json_response({"status": "ok" if alive else "stopped"}, 200 if alive else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", responses=COUNTERS, response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counters in Prometheus' text format."""
         return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from trimtab.errors import TrimtabError
 from trimtab.server.api_errors import as_api_error
 from trimtab.server.call import Call
+from trimtab.server.documented import STREAM
 from trimtab.server.echo import echoed
 from trimtab.server.flows import Step, ranked, sampled, searched, whole_texts
 from trimtab.server.http import event_stream, json_response, watch
@@ -26,13 +27,13 @@ AnyTicket = Ticket | SearchTicket
 def add_generation_routes(app: FastAPI, state: ServerState) -> None:
     """Add the two routes that write texts."""
 
-    @app.post("/v1/completions")
+    @app.post("/v1/completions", responses=STREAM)
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue prompts."""
         call = await run_in_threadpool(state.intake.completion, body)
         return await answer(state, call, request, bool(body.stream))
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", responses=STREAM)
     async def chat(body: ChatRequest, request: Request) -> Response:
         """Answer a conversation, in the model's chat template."""
         call = await run_in_threadpool(state.intake.chat, body)

@@ -7,13 +7,18 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import InvalidSetting
 
+if TYPE_CHECKING:
+    import uvicorn
+
 IN_USE = (errno.EADDRINUSE, errno.EACCES)
 GRACE_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75  # httpx, and so openai's client, closes idle connections after 5 s; see web_server
 POLL_SECONDS = 0.05
 
 
@@ -62,6 +67,17 @@ def serve_on(listener: socket.socket, app: Any, page: str | None = None) -> None
         app: the application.
         page: an address that a browser opens once the server answers; None for none.
     """
+    server = web_server(app)
+    if page is not None:
+        threading.Thread(target=open_page, args=(page, lambda: server.started), daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def web_server(app: Any) -> "uvicorn.Server":
+    """The server of an application.
+
+    If it closed idle connections as soon as clients do, a request that is just being sent would be reset.
+    """
     import uvicorn
 
     config = uvicorn.Config(
@@ -70,12 +86,25 @@ def serve_on(listener: socket.socket, app: Any, page: str | None = None) -> None
         access_log=False,
         ws="none",
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = uvicorn.Server(config)
-    if page is not None:
-        threading.Thread(target=open_page, args=(page, lambda: server.started), daemon=True).start()
-    server.run(sockets=[listener])
+    return uvicorn.Server(config)
+
+
+@contextmanager
+def running(app: Any) -> Iterator[str]:
+    """Serve an application from a thread, on a free port of this machine; yields the address."""
+    listener, server = bind("127.0.0.1", 0), web_server(app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(POLL_SECONDS)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def open_page(address: str, started: Callable[[], bool]) -> None:

@@ -1,6 +1,5 @@
 """What the server adds to the library: requests at once against one batch of the same prompts, in turns."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.language_model import LanguageModel
 from trimtab.server.app import create_app
-from trimtab.server.listening import bind
+from trimtab.server.listening import running
 from trimtab.server.load_clients import Answer, Asked, Clients
 from trimtab.server.load_settings import LoadSettings
 from trimtab.server.reward_shelf import RegisteredReward, RewardShelf
@@ -55,7 +54,8 @@ def measure_server(
     params = [SamplingParams(seed=seed, max_new_tokens=settings.tokens) for seed in range(settings.rows)]
     times: Times = {"library": [], "library_cpu": [], "server": [], "server_cpu": []}
     answers: list[Answer] = []
-    with _running(lm, rewards, settings.rows) as url:
+    limits = ServerSettings(max_rows=settings.rows, max_tokens=10**6, prefix_cache=0)
+    with running(create_app(lm, "model", rewards, limits)) as url:
         asked = Asked(url, PROMPT, settings.rows, settings.tokens, beta)
         for number in range(1 + settings.repeats):  # the first round warms up
             with _timed(times, "library"):
@@ -75,25 +75,6 @@ def measure_server(
         "first_token": _spread([answer.first for answer in answers]),
         "per_token": _spread([(answer.whole - answer.first) / (settings.tokens - 1) for answer in answers]),
     }
-
-
-@contextmanager
-def _running(lm: LanguageModel, rewards: list[RegisteredReward], rows: int) -> Iterator[str]:
-    """Serve from a thread; yields the address."""
-    import uvicorn
-
-    listener = bind("127.0.0.1", 0)
-    app = create_app(lm, "model", rewards, ServerSettings(max_rows=rows, max_tokens=10**6, prefix_cache=0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Load what a server runs: its model with a prefix cache, and its rewards, bundled ones that fit or those named."""
+"""Load what a server runs: its model with a prefix cache, and its rewards, the default ones or those named."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,8 @@ from trimtab.rewards.registry import load_reward, rewards_for
 from trimtab.rewards.variants import Fingerprints
 from trimtab.server.public_names import RewardPlace
 from trimtab.server.reward_shelf import RegisteredReward
+
+DEFAULT_REWARDS = ("sentiment", "toxicity")  # the cheapest bundled one of each attribute
 
 
 def with_prefix_cache(lm: LanguageModel, gigabytes: float) -> LanguageModel:
@@ -30,7 +32,7 @@ def load_registered(places: Sequence[RewardPlace] | None, lm: FrozenLM) -> list[
     """Load rewards under their public names.
 
     Args:
-        places: what to load; None for the bundled rewards of the model's tokenizer.
+        places: what to load; None for those of DEFAULT_REWARDS that were made for the model's tokenizer.
         lm: the model to steer.
 
     Raises:
@@ -41,11 +43,11 @@ def load_registered(places: Sequence[RewardPlace] | None, lm: FrozenLM) -> list[
 
 
 def fitting_rewards(lm: FrozenLM) -> list[RewardPlace]:
-    """The bundled rewards that were made for the model's tokenizer."""
-    fitting = []
-    for name, card in rewards_for(Fingerprints.of(lm)).items():
+    """The default rewards that were made for the model's tokenizer."""
+    cards, fitting = rewards_for(Fingerprints.of(lm)), []
+    for name in DEFAULT_REWARDS:
         try:
-            card.check_tokenizer(name, lm.codec.fingerprint)
+            cards[name].check_tokenizer(name, lm.codec.fingerprint)
         except RewardMismatch:
             continue
         fitting.append(RewardPlace(name, name))

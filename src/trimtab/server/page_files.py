@@ -8,6 +8,7 @@ from fastapi import FastAPI, Response
 
 PAGE_FOLDER = "/page/"
 START = "index.html"
+TREE_STYLE = "tree.css"
 TYPES = {
     "svg": "image/svg+xml",
     "js": "text/javascript; charset=utf-8",
@@ -34,9 +35,9 @@ def add_page_routes(app: FastAPI) -> None:
 
 
 def page_files() -> dict[str, bytes]:
-    """The files of the page, by name."""
-    folder = files("trimtab.server") / "page"
-    return {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+    """The files of the page, by name, with the style of a search's tree."""
+    found = [*(files("trimtab.server") / "page").iterdir(), files("trimtab.rewind") / TREE_STYLE]
+    return {each.name: each.read_bytes() for each in found if each.is_file()}
 
 
 def content_type(name: str) -> str:

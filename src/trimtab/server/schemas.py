@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from trimtab.engines.sampling_params import DEFAULT_TOP_K
+from trimtab.engines.sampling_params import DEFAULT_TOP_K, PENALTIES
 from trimtab.steering.notation import MAX_BETA
 
 MAX_NAME = 256
@@ -147,7 +147,9 @@ class SamplingFields(Closed):
     top_p: float | None = Field(None, gt=0, le=1, description="Keep the fewest candidates with this probability.")
     top_k: int | None = Field(DEFAULT_TOP_K, ge=0, le=MAX_TOP_K, description="Candidates per token; 0 for no limit.")
     max_kl: float | None = Field(None, ge=0, le=MAX_NUMBER, description="Budget for steering, in nats per token.")
-    repetition_penalty: float | None = Field(None, gt=0, le=MAX_NUMBER, description="As in transformers.")
+    repetition_penalty: float | None = Field(
+        None, ge=PENALTIES[0], le=PENALTIES[1], description="As in transformers; 1 for none."
+    )
     seed: int | None = Field(None, ge=-MAX_INTEGER, le=MAX_INTEGER, description="The same seed gives the same text.")
     stop: Stops | None = Field(None, description="A string, or several, that end a text.")
     stream: bool | None = Field(False, description="Send tokens as server-sent events.")

@@ -29,6 +29,11 @@ export class Column {
     return this.writing.tokens;
   }
 
+  // The text that was written.
+  get whole() {
+    return this.tokens.map(({ text }) => text).join("");
+  }
+
   // The terms by which this column is re-weighted: only the steered one follows the sliders.
   get terms() {
     return this.kind === "steered" ? this.context.terms() : [];
@@ -110,7 +115,8 @@ export class Column {
     const token = this.tokens[position];
     const measured = unmeasured([token], this.terms).length === 0;
     const terms = this.terms.filter(({ name }) => name in token.rewards);
-    this.weighed[position] = reweigh(token, terms, this.writing.request.sampling.temperature, token.noise);
+    const { temperature } = this.writing.request.sampling;
+    this.weighed[position] = reweigh(token, terms, temperature, token.noise, this.context.state.max_kl);
     if (this.kind !== "steered" || !measured) this.weighed[position].choice = this.weighed[position].written;
   }
 
@@ -169,8 +175,16 @@ export class Column {
     this.status.textContent = this.#sentence(found);
     this.#numbers(found);
     this.diverges = found.diverges;
-    if (this.buttons.rewrite) this.buttons.rewrite.hidden = found.diverges < 0 || this.writing.busy;
-    this.buttons.unfork.hidden = this.writing.forks.length === 0 || this.writing.busy;
+    this.#offer(found);
+  }
+
+  // Show the buttons that have something to do.
+  #offer({ diverges }) {
+    const idle = !this.writing.busy && this.context.canWrite;
+    const answered = this.writing.request?.given.messages && this.whole.trim() !== "";
+    if (this.buttons.rewrite) this.buttons.rewrite.hidden = !idle || diverges < 0;
+    this.buttons.reply.hidden = !idle || !answered;
+    this.buttons.unfork.hidden = !idle || this.writing.forks.length === 0;
   }
 
   #sentence({ diverges, changed }) {

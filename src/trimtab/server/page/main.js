@@ -2,6 +2,7 @@
 
 import { list, setKey } from "./client.js";
 import { Column } from "./column.js";
+import { Conversation } from "./conversation.js";
 import { EXAMPLES, NUDGES } from "./examples.js";
 import { Inspector } from "./inspector.js";
 import { DEFAULTS, fromFragment, toFragment } from "./link.js";
@@ -13,7 +14,7 @@ import { byId, element } from "./visible.js";
 
 const KINDS = ["unsteered", "prompted", "steered"];
 const FIRST_BETA = 20;
-const FIELDS = { seed: Math.round, temperature: Number, top_k: Math.round, max_tokens: Math.round };
+const FIELDS = { seed: Math.round, temperature: Number, top_k: Math.round, top_p: Number, max_tokens: Math.round };
 
 class Page {
   constructor() {
@@ -25,6 +26,7 @@ class Page {
     this.columns = KINDS.map((kind) => new Column(byId(kind), kind, this));
     this.inspector = new Inspector(byId("inspector"), this);
     this.search = new SearchView(this);
+    this.conversation = new Conversation(byId("conversation"), (turns) => this.setTurns(turns));
   }
 
   // What the parts ask for.
@@ -42,7 +44,8 @@ class Page {
   }
 
   steer(kind) {
-    return steerOf(kind === "steered" ? this.state.betas : {}, this.state.measured, this.rewards, this.served);
+    const betas = kind === "steered" ? this.state.betas : {};
+    return steerOf(betas, this.state.measured, this.rewards, this.served, this.state.max_kl);
   }
 
   searchRequest() {
@@ -143,6 +146,29 @@ class Page {
     this.fill();
   }
 
+  // The budget acts at once, as a slider does. budget: in nats per token, null for none.
+  setBudget(budget) {
+    this.state.max_kl = budget;
+    this.refresh();
+    this.remember();
+  }
+
+  setTurns(turns) {
+    this.state.turns = turns;
+    this.conversation.show(turns);
+    this.remember();
+  }
+
+  // Take a column's answer into the conversation; the reader writes the next message.
+  reply(column) {
+    const answer = { role: "assistant", content: column.whole.trim() };
+    const { messages } = column.writing.request.given;
+    this.state.prompt = "";
+    this.setTurns([...messages.filter(({ role }) => role !== "system"), answer]);
+    this.fill();
+    this.form.elements.prompt.focus();
+  }
+
   namesOf(id) {
     return this.rewards.find((each) => each.id === id)?.attributes.map((attribute) => `${id}:${attribute}`) ?? [];
   }
@@ -157,6 +183,8 @@ class Page {
     const { elements } = this.form;
     for (const name of ["prompt", "nudge", ...Object.keys(FIELDS)]) elements[name].value = this.state[name];
     elements.mode.value = this.state.mode;
+    elements.max_kl.value = this.state.max_kl ?? "";
+    this.conversation.show(this.state.mode === "chat" ? this.state.turns : []);
     byId("nudge-label").textContent = this.state.mode === "chat" ? "System message of “prompted”" : "Text before the prompt in “prompted”";
     byId("prompt-label").textContent = this.state.mode === "chat" ? "Message" : "Text to continue";
     this.offerColours();
@@ -263,6 +291,7 @@ class Page {
       if (!target.value) return;
       const [mode, ...prompt] = target.value.split(":");
       this.state.prompt = prompt.join(":");
+      this.state.turns = [];
       this.setMode(mode);
       target.value = "";
       this.writeAll();
@@ -277,6 +306,9 @@ class Page {
         target.value = this.state[name];
       });
     }
+    form.elements.max_kl.addEventListener("input", ({ target }) => {
+      if (target.validity.valid) this.setBudget(target.value === "" ? null : target.valueAsNumber);
+    });
     byId("stop").addEventListener("click", () => this.columns.forEach(({ writing }) => writing.stop()));
     byId("colour").addEventListener("change", ({ target }) => {
       this.state.colour = target.value;
@@ -288,6 +320,7 @@ class Page {
     byId("save").addEventListener("click", () => this.save().catch((error) => (byId("told").textContent = error.message)));
     for (const column of this.columns) {
       column.buttons.rewrite?.addEventListener("click", () => this.rewrite(column));
+      column.buttons.reply.addEventListener("click", () => this.reply(column));
       column.buttons.unfork.addEventListener("click", () =>
         this.attempt(column, (writing) => writing.write(writing.request, this.steer(column.kind))),
       );

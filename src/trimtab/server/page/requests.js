@@ -1,8 +1,8 @@
 // What the page asks the server for.
 
-// The steer of a request. Every measured reward takes part, with a beta of 0 if need be, so that the trace has its
+// The steer of a request and its budget. Every measured reward takes part, with a beta of 0 if need be, so that the trace has its
 // rewards. The field `steer` holds one attribute of a reward; the model's alias holds the others.
-export function steerOf(betas, measured, rewards, served) {
+export function steerOf(betas, measured, rewards, served, maxKl) {
   const steer = {};
   const alias = [];
   for (const reward of rewards.filter(({ id }) => measured.includes(id))) {
@@ -11,7 +11,7 @@ export function steerOf(betas, measured, rewards, served) {
     steer[reward.id] = { beta: betas[`${reward.id}:${first}`] ?? 0, attribute: first };
     if (used.length) alias.push(...others.map((each) => `${reward.id}:${each}=${betas[`${reward.id}:${each}`]}`));
   }
-  return { steer, model: [served, ...alias].join("+") };
+  return { steer, model: [served, ...alias].join("+"), max_kl: maxKl };
 }
 
 // The terms that re-weight a trace.
@@ -28,11 +28,12 @@ export function requestOf(state, kind) {
     seed: state.seed,
     temperature: state.temperature,
     top_k: state.top_k,
+    top_p: state.top_p,
     trimtab: { trace: true },
   };
   if (state.mode === "chat") {
     const system = nudge ? [{ role: "system", content: nudge }] : [];
-    const messages = [...system, { role: "user", content: state.prompt }];
+    const messages = [...system, ...state.turns, { role: "user", content: state.prompt }];
     return { path: "v1/chat/completions", given: { messages }, sampling, limit: state.max_tokens };
   }
   return { path: "v1/completions", given: { prompt: nudge + state.prompt }, sampling, limit: state.max_tokens };

@@ -2,8 +2,8 @@
 // not there.
 
 const MODULES = [
-  "steering", "visible", "client", "examples", "link", "requests", "writing", "column", "inspector", "sliders",
-  "search", "save", "main",
+  "steering", "visible", "client", "examples", "link", "requests", "writing", "column", "conversation", "inspector",
+  "sliders", "search", "save", "main",
 ]; // each after those that it imports
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
@@ -21,11 +21,11 @@ function joinModules(sources) {
 
 // The file's text. snapshot: what main.js shows in place of the server's answers.
 export async function savedPage(snapshot) {
-  const [page, style, ...sources] = await Promise.all([
-    read("./"), read("page/style.css"), ...MODULES.map((name) => read(`page/${name}.js`)),
+  const [page, tree, style, ...sources] = await Promise.all([
+    read("./"), read("page/tree.css"), read("page/style.css"), ...MODULES.map((name) => read(`page/${name}.js`)),
   ]);
   const data = JSON.stringify(snapshot).replaceAll("<", "\\u003c");
-  const head = `<meta http-equiv="Content-Security-Policy" content="${POLICY}">\n<style>\n${style}</style>\n</head>`;
+  const head = `<meta http-equiv="Content-Security-Policy" content="${POLICY}">\n<style>\n${tree}${style}</style>\n</head>`;
   const script = joinModules(sources);
   const tail =
     `<script type="application/json" id="snapshot">${data}</script>\n<script type="module">\n${script}</script>\n</body>`;

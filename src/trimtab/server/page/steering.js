@@ -6,6 +6,9 @@
 const MASK = (1n << 64n) - 1n;
 const GOLDEN = 0x9e3779b97f4a7c15n;
 const MANTISSA_BITS = 53n;
+const LEAST_KL = 1e-9; // nats; the constants are those of trimtab.steering.kl_budget
+const WAYS = 32;
+const ROUNDS = 4;
 
 // SplitMix64's finalizer (Steele, Lea & Flood 2014) on 64-bit numbers.
 export function scramble(bits) {
@@ -58,12 +61,35 @@ export function divergence(steered, base) {
   return Math.max(0, terms.reduce((sum, each) => sum + each, 0));
 }
 
+// The largest s in [0, 1] with KL(softmax(base + s·added) ‖ softmax(base)) within a budget, which is null for none.
+export function budgetScale(base, added, budget) {
+  if (budget === null) return 1;
+  if (budget < LEAST_KL) return 0;
+  const logprobs = logSoftmax(base);
+  const within = (scale) => divergence(logSoftmax(logprobs.map((each, i) => each + scale * added[i])), logprobs) <= budget;
+  let low = Math.min(0, Math.log(Math.sqrt(8 * budget) / (Math.max(...added) - Math.min(...added))));
+  if (low === 0) return 1;
+  let high = 0;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const width = high - low;
+    const last = round === 0 ? WAYS : WAYS - 1; // the end is known to be beyond, except that of the first round
+    let passed = 0;
+    while (passed < last && within(Math.exp(low + ((passed + 1) / WAYS) * width))) passed += 1;
+    high = low + Math.min(1, (passed + 1) / WAYS) * width;
+    low += (passed / WAYS) * width;
+  }
+  return Math.exp(low);
+}
+
 // A token under other terms: log-probabilities over the candidates, the candidate that the engine would choose, KL.
-// noise: of each candidate, null if it is not known. A token that a reader forced stays what it is.
-export function reweigh(token, terms, temperature, noise) {
+// noise: of each candidate, null if it is not known. maxKl: the budget of the terms, null for none. A token that a
+// reader forced stays what it is.
+export function reweigh(token, terms, temperature, noise, maxKl = null) {
   const { candidates } = token;
   const base = candidates.map((each) => each.base_logprob);
-  const steered = candidates.map((each, i) => base[i] + guidance(each.rewards, terms));
+  const added = candidates.map((each) => guidance(each.rewards, terms));
+  const scale = budgetScale(base, added, maxKl);
+  const steered = base.map((each, i) => each + scale * added[i]);
   const logprobs = logSoftmax(steered);
   const baseOverCandidates = logSoftmax(base);
   const best = indexOfBest(steered, base);

@@ -1,0 +1,38 @@
+"""Pages of other sites may call the server only if it names them."""
+
+import httpx
+import pytest
+
+from running_server import KEY, running
+from trimtab.server.app import create_app
+from trimtab.server.server_settings import ServerSettings
+
+FRIEND, STRANGER = "https://friend.example", "https://stranger.example"
+ALLOWED = "access-control-allow-origin"
+
+
+@pytest.fixture(scope="module")
+def open_to_a_friend(chatting):
+    app = create_app(chatting, "tiny", [], ServerSettings(cors_origin=[FRIEND]), api_key=KEY)
+    with running(app) as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+def test_by_default_no_site_may_call(http):
+    assert ALLOWED not in http.get("/v1/models", headers={"Origin": FRIEND}).headers
+
+
+@pytest.mark.parametrize(("origin", "status", "allowed"), [(FRIEND, 200, FRIEND), (STRANGER, 400, None)])
+def test_a_browser_that_asks_first_is_answered_without_a_key(open_to_a_friend, origin, status, allowed):
+    headers = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    done = open_to_a_friend.options("/v1/completions", headers={"Origin": origin, **headers})
+    assert (done.status_code, done.headers.get(ALLOWED)) == (status, allowed)
+
+
+@pytest.mark.parametrize("key", [KEY, "wrong"])
+def test_a_named_site_can_read_answers_and_refusals(open_to_a_friend, key):
+    headers = {"Authorization": f"Bearer {key}"}
+    for origin, allowed in ((FRIEND, FRIEND), (STRANGER, None)):
+        done = open_to_a_friend.get("/v1/models", headers={"Origin": origin, **headers})
+        assert done.status_code == (200 if key == KEY else 401)
+        assert done.headers.get(ALLOWED) == allowed
