@@ -16,6 +16,7 @@ from trimtab.cli.options import TextColumn
 from trimtab.cli.train import Run, SaveDtype
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.steering.notation import usual_beta
 from trimtab.training.adapt_settings import FEWEST_TEXTS, AdaptSettings
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from trimtab.training.fit import RunOptions
     from trimtab.training.run_folder import RunFolder
     from trimtab.training.text_teacher import ClassifierTeacher
-
-LOW_IS_GOOD = ("toxic", "hate", "offens", "profan", "insult", "obscen", "threat", "negative", "spam")  # in names
 
 
 @expands
@@ -147,12 +146,11 @@ def check_teacher(reward: str, codec: "TokenizerCodec") -> str:
         RewardMismatch: its card does not say where its base is.
     """
     from trimtab.rewards.registry import base_of, check_reward, teaching_reward
-    from trimtab.training.recipe import check_scores_texts
 
     name = teaching_reward(reward)
     card = check_reward(name)
     if card.tokenizer_fingerprint != codec.fingerprint:
-        check_scores_texts(name, card)
+        card.check_scores_texts(name)
         base_of(name)
     return name
 
@@ -241,7 +239,6 @@ def save(student: "RewardModel", out: Path, dtype: str) -> None:
 
 def show_use(student: "RewardModel", out: Path, model: str) -> None:
     """Print the command that steers by the reward: away from an attribute whose name says that low is good."""
-    first = student.attributes[0].lower()
-    beta = "-30" if any(word in first for word in LOW_IS_GOOD) else "+30"
+    beta = usual_beta(student.attributes[0])
     words = ["trimtab", "generate", "I think that", "--model", model, "--steer", f"{out}={beta}"]
     typer.echo(legible(shlex.join(words), keep=""))

@@ -8,7 +8,7 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import BatchInvariant, DtypeOption, Model, load_language_model
+from trimtab.cli.options import BatchInvariant, DtypeOption, Model, Retokenize, load_language_model
 from trimtab.errors import InvalidSetting
 from trimtab.server.public_names import RewardPlace, check_places, parse_places, public_name
 from trimtab.server.server_settings import ServerSettings
@@ -35,6 +35,7 @@ def serve(
             "several. Default: the bundled rewards that fit the model.",
         ),
     ] = None,
+    retokenize: Retokenize = False,
     api_key: Annotated[
         str | None,
         typer.Option(help=f"Key that every request but /health must bring. Default: the variable {KEY_VARIABLE}."),
@@ -61,7 +62,7 @@ def serve(
     check_places(places or [])
     served, key = public_name(model, served_name), key_of(api_key)
     if places:
-        check_rewards(model, places)
+        check_rewards(model, places, retokenize)
 
     from trimtab.server.listening import bind, log_to_stderr, serve_on
 
@@ -69,7 +70,7 @@ def serve(
         host, port = listener.getsockname()[:2]
         lm = load_language_model(model, dtype, batch_invariant)
         with loading("rewards"):
-            app = build(lm, served, places, settings, key)
+            app = build(lm, served, places, settings, key, retokenize)
         log_to_stderr()
         address = address_of(host, port)
         announce(host, address, guarded=key is not None)
@@ -88,7 +89,7 @@ def check_extra() -> None:
         )
 
 
-def check_rewards(model: str, places: list[RewardPlace]) -> None:
+def check_rewards(model: str, places: list[RewardPlace], retokenize: bool = False) -> None:
     """Refuse rewards that are damaged, or made for another tokenizer, before the model's weights load.
 
     Raises:
@@ -99,9 +100,9 @@ def check_rewards(model: str, places: list[RewardPlace]) -> None:
     from trimtab.rewards.registry import check_reward
 
     with loading(model):
-        fingerprint = load_codec(model).fingerprint
+        codec = load_codec(model)
         for place in places:
-            check_reward(place.source, fingerprint)
+            check_reward(place.source, codec, retokenize)
 
 
 def key_of(option: str | None) -> str | None:
@@ -122,12 +123,13 @@ def build(
     places: list[RewardPlace] | None,
     settings: ServerSettings,
     key: str | None,
+    retokenize: bool = False,
 ) -> object:
     """The application, with its rewards loaded."""
     from trimtab.server.app import create_app
     from trimtab.server.loading import load_registered
 
-    return create_app(lm, served, load_registered(places, lm.base), settings, key)
+    return create_app(lm, served, load_registered(places, lm.base, retokenize), settings, key)
 
 
 def address_of(host: str, port: int) -> str:

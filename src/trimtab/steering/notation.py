@@ -6,6 +6,7 @@ from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
 
 MAX_BETA = 1e6  # beyond it the base's logits vanish in float32 rounding
+LOW_IS_GOOD = ("toxic", "hate", "offens", "profan", "insult", "obscen", "threat", "negative", "spam")  # in names
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ def parse_steer(text: str) -> SteerText:
             f"got the steer {shown(text)}, expected NAME=+BETA or NAME:ATTRIBUTE=-BETA, as in toxicity=-30"
         )
     return SteerText(*parse_reward(name), strength)
+
+
+def usual_beta(attribute: str) -> str:
+    """A usual strength as text, for commands that are shown; below 0 if the attribute's name says that low is good."""
+    return "-30" if any(word in attribute.lower() for word in LOW_IS_GOOD) else "+30"
 
 
 @checked
