@@ -211,11 +211,23 @@ def test_too_many_candidates_are_refused(foreign, lm):
         foreign.check_candidates(2000)
 
 
-def test_a_text_that_the_reward_has_no_room_for_is_refused():
-    """The tiny models read 64 tokens: 30 words are 100 bytes."""
+def test_a_row_whose_text_has_no_room_in_the_reward_ends_alone():
+    """The tiny models read 64 tokens: a word is one token of one of them, and four bytes of the other."""
     foreign = RetokenizedReward(tiny_reward(byte_lm("gpt2", []), "v"), tiny_lm("llama"))
-    with pytest.raises(errors.InvalidPrompt, match="expected 1 to 63"):
-        LanguageModel(TorchEngine(foreign.lm)).generate(" ".join(["w11"] * 30), foreign.toward(1.0))
+    lm, steer = LanguageModel(TorchEngine(foreign.lm)), foreign.toward(1.0)
+    long, short = " ".join(["w11"] * 14), "w1"
+    with pytest.raises(errors.InvalidPrompt, match=r"'tiny-v' cannot read .* expected 1 to 63.*prompt 2 of 2"):
+        lm.generate([short, long], steer, max_new_tokens=9, top_k=4, seed=0)
+    batch = lm.engine.start_batch()
+    params = SamplingParams(max_new_tokens=9, top_k=4, seed=0)
+    requests = [Request(foreign.lm.codec.encode_prompt(text), params, steer) for text in (short, long)]
+    batch.add(requests, lm.engine.limits(requests))
+    chunks = []
+    while batch.active:
+        chunks += batch.step()
+    written = [token.token_id for chunk in chunks if not chunk.request for token in chunk.choices]
+    assert written == lm.generate(short, steer, max_new_tokens=9, top_k=4, seed=0).token_ids
+    assert [isinstance(chunk.fault, errors.InvalidPrompt) for chunk in chunks if chunk.request][-1]
 
 
 def test_records_name_the_tokenizer(foreign):

@@ -2,11 +2,12 @@
 
 from typing import final
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.checking import checked
-from trimtab.errors import InvalidSetting, RewardMismatch
+from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.models.detokenizer import whole_text
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
@@ -146,30 +147,47 @@ class RetokenizedState:
 
     def __init__(self, reward: RetokenizedReward, host: KVCache | None = None):
         kept = PrefixCache() if host is None or host.prefix_cache is None else host.prefix_cache
-        self._codec = reward.lm.codec
+        self._codec, self._name, self._attributes = reward.lm.codec, reward.name, len(reward.attributes)
         self._scorer = TextScorer(reward.original, kept, None if host is None else host.usage)
         self._rows: list[list[int]] = []
+        self._faults: dict[int, InvalidPrompt] = {}
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:
         """Take prompts. They are encoded when their candidates are."""
         self._rows = [row[known].tolist() for row, known in zip(ids, mask, strict=True)]
 
     def rewards(self, candidates: Int[Tensor, "rows k"] | None) -> Float[Tensor, "rows k attributes"]:
-        """Score the text behind each prefix and candidate, in one forward.
+        """Score the text behind each prefix and candidate, in one forward. NaN in a row that `fault` explains.
 
         Each prefix is scored with its candidates, so that the prefix cache keeps it even if there is one candidate.
 
         Raises:
             InvalidSetting: candidates is None.
-            InvalidPrompt: a text is longer than the reward's context.
         """
         if candidates is None:
             raise InvalidSetting("a V-head scores each candidate with a forward of its own: expected a finite top_k")
-        rows, k = candidates.shape
-        ends = [[[], *([token] for token in of_row)] for of_row in candidates.tolist()]
-        wanted = [[*ids, *end] for ids, of_row in zip(self._rows, ends, strict=True) for end in of_row]
-        scored = self._scorer.score([whole_text(self._codec, ids) for ids in wanted])
-        return scored.view(rows, k + 1, -1)[:, 1:].to(candidates.device)
+        self._faults, encoded = {}, {}
+        for row, (ids, tokens) in enumerate(zip(self._rows, candidates.tolist(), strict=True)):
+            try:
+                encoded[row] = self._encode(ids, tokens)
+            except InvalidPrompt as error:
+                self._faults[row] = InvalidPrompt(f"the reward {self._name!r} cannot read the text so far: {error}")
+        shape = (*candidates.shape, self._attributes)
+        rewards = torch.full(shape, torch.nan, device=candidates.device)
+        if encoded:
+            scored = self._scorer.score_ids([text for texts in encoded.values() for text in texts])
+            scored = scored.view(len(encoded), shape[1] + 1, -1)[:, 1:]
+            rewards[list(encoded)] = scored.to(rewards.device)
+        return rewards
+
+    def _encode(self, ids: list[int], candidates: list[int]) -> list[list[int]]:
+        """The reward's tokens of a prefix, and of the prefix with each candidate behind it."""
+        texts = [whole_text(self._codec, [*ids, *end]) for end in [[], *([token] for token in candidates)]]
+        return self._scorer.encode(texts)
+
+    def fault(self, row: int) -> InvalidPrompt | None:
+        """Why a row has no rewards since `rewards` was called: its text is longer than the reward's context."""
+        return self._faults.get(row)
 
     def advance(self, tokens: Int[Tensor, " rows"], choice: Int[Tensor, " rows"] | None = None) -> None:
         """Append a token to every prefix."""

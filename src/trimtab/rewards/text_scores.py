@@ -36,18 +36,27 @@ class TextScorer:
         reward.card.check_scores_texts(reward.name)
         self._reward, self._prefix_cache, self._usage = reward, prefix_cache, usage
 
-    @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> Float[Tensor, "texts attributes"]:
         """The reward of each whole text, after the head's link, in float32.
-
-        An empty text is the token that opens a text: BOS, or EOS if there is no BOS.
 
         Raises:
             InvalidPrompt: a text is longer than the reward's context.
         """
-        encoder, head = self._reward.prefix_encoder, self._reward.network.head
+        return self.score_ids(self.encode(texts))
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The reward's tokens of each text. An empty one is the token that opens a text: BOS, or EOS without BOS.
+
+        Raises:
+            InvalidPrompt: a text is longer than the reward's context.
+        """
         encoded = {text: self._encode(text) for text in dict.fromkeys(texts)}
-        ids = [encoded[text] for text in texts]
+        return [encoded[text] for text in texts]
+
+    @torch.inference_mode()
+    def score_ids(self, ids: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:
+        """The reward of each text that `encode` returned."""
+        encoder, head = self._reward.prefix_encoder, self._reward.network.head
         packed = PackedTexts(encoder.trunk, self._prefix_cache, ids, [1] * len(ids), self._usage)
         return head.link(head(torch.cat(packed.states(-1, SHARED_BY)))).float()
 
