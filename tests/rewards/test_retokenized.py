@@ -23,18 +23,30 @@ TEXTS = ["w1 w2 w3", "w8", "w9 w10"]
 MERGES = [("w", "1"), ("Ġ", "w"), ("Ġw", "3"), ("1", "1"), ("1", "Ġw")]
 
 
-@pytest.fixture(scope="module", params=["words to bytes", "bytes to bytes"])
-def foreign(request):
-    """A reward on a tokenizer that cuts texts in other places than the language model's."""
-    if request.param == "words to bytes":
-        return RetokenizedReward(tiny_reward(byte_lm("gemma3", MERGES), "v"), tiny_lm("llama"))
+def words_to_bytes():
+    return RetokenizedReward(tiny_reward(byte_lm("gemma3", MERGES), "v"), tiny_lm("llama"))
+
+
+def bytes_to_bytes():
     original = tiny_reward(byte_lm("gpt2", MERGES), "v", bos_token_id=None)
     return RetokenizedReward(original, byte_lm("qwen2", [("w", "2"), ("2", "Ġ")]))
 
 
+@pytest.fixture(scope="module", params=[words_to_bytes, bytes_to_bytes])
+def foreign(request):
+    """A reward on a tokenizer that cuts texts in other places than the language model's."""
+    return request.param()
+
+
 @pytest.fixture(scope="module")
-def lm(foreign):
-    return LanguageModel(TorchEngine(foreign.lm))
+def steering():
+    """One of them, for whole texts."""
+    return bytes_to_bytes()
+
+
+@pytest.fixture(scope="module")
+def lm(steering):
+    return LanguageModel(TorchEngine(steering.lm))
 
 
 @pytest.fixture(scope="module")
@@ -69,25 +81,25 @@ def test_rollback_then_replay_equals_a_fresh_state(foreign, prompts, candidates)
         state.rollback(2)
 
 
-def test_the_laws_of_texts_hold(foreign, lm):
-    testing.assert_zero_beta_is_plain(lm, foreign, TEXTS, **OPTIONS)
-    testing.assert_halves_add_up(lm, foreign, 3.0, TEXTS, **OPTIONS)
-    testing.assert_constant_changes_nothing(lm, foreign, 2.0, TEXTS, **OPTIONS)
-    steers = [foreign.toward(3.0), None, foreign.away(2.0, "calm") + foreign.toward(1.0)]
+def test_the_laws_of_texts_hold(steering, lm):
+    testing.assert_zero_beta_is_plain(lm, steering, TEXTS, **OPTIONS)
+    testing.assert_halves_add_up(lm, steering, 3.0, TEXTS, **OPTIONS)
+    testing.assert_constant_changes_nothing(lm, steering, 2.0, TEXTS, **OPTIONS)
+    steers = [steering.toward(3.0), None, steering.away(2.0, "calm") + steering.toward(1.0)]
     testing.assert_seeded_ignores_batch(lm, steers, TEXTS, **OPTIONS)
 
 
-def test_a_trace_holds_the_scores_of_the_texts(foreign, lm):
+def test_a_trace_holds_the_scores_of_the_texts(steering, lm):
     """Each candidate's reward is the score of the prompt, the tokens before it and itself, as the reward reads text."""
-    prompt, codec = TEXTS[0], foreign.lm.codec
-    written = lm.generate(prompt, foreign.toward(5.0), **OPTIONS)
+    prompt, codec = TEXTS[0], steering.lm.codec
+    written = lm.generate(prompt, steering.toward(5.0), **OPTIONS)
     ids = codec.encode_prompt(prompt)
     for token in written.trace:
         for candidate, reward in zip(
             token.choice.candidates.tolist(), token.choice.rewards["tiny-v:kind"], strict=True
         ):
             text = codec.decode([*ids, candidate]).rstrip("\ufffd")
-            assert float(reward) == pytest.approx(float(foreign.original.score(text)[0, 0]), abs=TOLERANCE)
+            assert float(reward) == pytest.approx(float(steering.original.score(text)[0, 0]), abs=TOLERANCE)
         ids.append(token.token_id)
 
 
@@ -157,36 +169,36 @@ def test_a_single_candidate_is_kept_too(foreign, prompts):
     assert usage.tokens - first < first
 
 
-def test_a_search_takes_tokens_back(foreign, lm):
+def test_a_search_takes_tokens_back(steering, lm):
     """The rewards judge and steer a search; its result is the same without a prefix cache of the caller's."""
     settings = RewindSettings(max_new_tokens=4, iterations=3, fresh_iterations=2, children=3, max_children=4)
-    options = {"judge": foreign.away(1.0), "steer": foreign.away(4.0), "settings": settings, "seed": 1}
+    options = {"judge": steering.away(1.0), "steer": steering.away(4.0), "settings": settings, "seed": 1}
     found = lm.rewind(TEXTS[:2], **options)
     assert [each.text for each in found] == [each.text for each in lm.session().rewind(TEXTS[:2], **options)]
     assert all(each.text for each in found)
 
 
-def test_best_of_ranks_by_the_score_of_the_whole_text(foreign, lm):
-    ranked = lm.best_of(TEXTS[0], 4, by=foreign, **OPTIONS)
-    ids = foreign.lm.codec.encode_prompt(TEXTS[0])
-    texts = [foreign.lm.codec.decode([*ids, *draft.token_ids]).rstrip("\ufffd") for draft in ranked.drafts]
-    expected = foreign.original.score(texts)[:, 0].tolist()
+def test_best_of_ranks_by_the_score_of_the_whole_text(steering, lm):
+    ranked = lm.best_of(TEXTS[0], 4, by=steering, **OPTIONS)
+    ids = steering.lm.codec.encode_prompt(TEXTS[0])
+    texts = [steering.lm.codec.decode([*ids, *draft.token_ids]).rstrip("\ufffd") for draft in ranked.drafts]
+    expected = steering.original.score(texts)[:, 0].tolist()
     assert list(ranked.scores) == pytest.approx(expected, abs=TOLERANCE)
     assert expected == sorted(expected, reverse=True)
 
 
-def test_rows_may_join_and_leave_a_running_batch(foreign, lm):
+def test_rows_may_join_and_leave_a_running_batch(steering, lm):
     params = SamplingParams(**OPTIONS)
-    requests = [Request(foreign.lm.codec.encode_prompt(text), params, foreign.toward(3.0)) for text in TEXTS]
+    requests = [Request(steering.lm.codec.encode_prompt(text), params, steering.toward(3.0)) for text in TEXTS]
     testing.assert_joining_changes_nothing(lm.engine, requests, steps_before=2)
 
 
-def test_inside_transformers_generate(foreign, lm):
+def test_inside_transformers_generate(steering, lm):
     """The processor writes what our own loop writes, greedily."""
-    steer, tokenizer = foreign.toward(4.0), foreign.lm.tokenizer
+    steer, tokenizer = steering.toward(4.0), steering.lm.tokenizer
     ids = tokenizer(TEXTS[:1], return_tensors="pt", return_token_type_ids=False)
     processor = SteeringProcessor(steer, top_k=6, tokenizer=tokenizer)
-    written = foreign.lm.model.generate(**ids, max_new_tokens=6, do_sample=False, logits_processor=[processor])
+    written = steering.lm.model.generate(**ids, max_new_tokens=6, do_sample=False, logits_processor=[processor])
     ours = lm.generate(TEXTS[0], steer, top_k=6, max_new_tokens=6, temperature=0.0)
     assert written[0, ids["input_ids"].shape[1] :].tolist() == ours.token_ids
 
@@ -204,18 +216,18 @@ def test_a_head_that_scores_tokens_is_refused(foreign):
         RetokenizedReward(tiny_reward(foreign.base, "q"), foreign.lm)
 
 
-def test_too_many_candidates_are_refused(foreign, lm):
+def test_too_many_candidates_are_refused(steering, lm):
     with pytest.raises(errors.InvalidSetting, match="expected 1 to"):
-        lm.generate("w1", foreign.toward(1.0), top_k=None, max_new_tokens=1)
+        lm.generate("w1", steering.toward(1.0), top_k=None, max_new_tokens=1)
     with pytest.raises(errors.InvalidSetting, match="expected 1 to"):
-        foreign.check_candidates(2000)
+        steering.check_candidates(2000)
 
 
 def test_a_row_whose_text_has_no_room_in_the_reward_ends_alone():
     """The tiny models read 64 tokens: a word is one token of one of them, and four bytes of the other."""
     foreign = RetokenizedReward(tiny_reward(byte_lm("gpt2", []), "v"), tiny_lm("llama"))
     lm, steer = LanguageModel(TorchEngine(foreign.lm)), foreign.toward(1.0)
-    long, short = " ".join(["w11"] * 14), "w1"
+    long, short = " ".join(["w11"] * 16), "w1"
     with pytest.raises(errors.InvalidPrompt, match=r"'tiny-v' cannot read .* expected 1 to 63.*prompt 2 of 2"):
         lm.generate([short, long], steer, max_new_tokens=9, top_k=4, seed=0)
     batch = lm.engine.start_batch()
