@@ -9,8 +9,8 @@ from trimtab.rewards.registry import teaching_reward
 from trimtab.steering.notation import usual_beta
 
 RETOKENIZE = (
-    "Let rewards of another tokenizer score: texts are decoded and encoded again at every token. Slow; trimtab adapt "
-    "makes a fast reward."
+    "Let rewards of another tokenizer score: texts are decoded and encoded again at every token. Slow: 2 to 3 times "
+    "the time of a plain token, or more; trimtab adapt makes a fast reward."
 )
 
 
