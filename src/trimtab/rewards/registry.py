@@ -252,10 +252,10 @@ def check_steers(
     """
     names = []
     for typed in _parse_steers(texts):
-        names.append(name_for(typed.reward, method, codec, retokenize))
+        names.append(name_for(typed.reward, method, codec if retokenize else None, retokenize))
         read_card(find_reward(names[-1])).attribute_index(typed.attribute)
     for name in dict.fromkeys(names) if codec is not None else ():
-        check_reward(name)
+        check_reward(name, codec, retokenize)
 
 
 def check_candidates(
