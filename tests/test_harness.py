@@ -52,7 +52,7 @@ def test_unsteered_figures_equal_those_of_the_harness_own_model(lm):
 
 def test_steered_texts_and_scores_equal_those_of_the_engine(lm, monkeypatch):
     steer = tiny_reward(lm.base, "q").toward(4.0)
-    monkeypatch.setattr(harness, "load_steers", lambda texts, method, lm: steer if texts == ["q=4"] else None)
+    monkeypatch.setattr(harness, "load_steers", lambda texts, *given: steer if texts == ["q=4"] else None)
     ours = HarnessLM(steer="q=4", top_k=6, batch_size=1)
     (written,) = ours.generate_until(asked("generate_until", ASKED[:1]), disable_tqdm=True)
     assert written == lm.generate("w1 w2", steer, top_k=6, temperature=0, max_new_tokens=6, stop="w9").text

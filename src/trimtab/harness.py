@@ -46,6 +46,7 @@ class HarnessLM(TemplateLM):
         pretrained: smollm2, a folder, a .gguf file or a Hub id.
         steer: NAME[:ATTRIBUTE]=±β, several joined by ";"; empty for the unsteered model over its whole vocabulary.
         method: arm or rad, for a bundled reward that has both.
+        retokenize: whether rewards of another tokenizer may steer, slowly, as in `trimtab.reward`.
         top_k: the candidates of a steered step; 0 for the whole vocabulary (Q-heads only).
         max_kl: the steer's budget, in nats per token; default: none.
         dtype: float32 or bfloat16; default as in `trimtab.load`.
@@ -60,6 +61,7 @@ class HarnessLM(TemplateLM):
         pretrained: str = "smollm2",
         steer: str = "",
         method: str | None = None,
+        retokenize: bool = False,
         top_k: int = DEFAULT_TOP_K,
         max_kl: float | None = None,
         dtype: str | None = None,
@@ -73,7 +75,8 @@ class HarnessLM(TemplateLM):
             device = None  # cuda:0 is the harness's default even without a GPU
         self.lm = load(pretrained, device, cast(Dtype | None, dtype or None))
         self.codec = self.lm.engine.codec
-        self.steer = load_steers([part for part in steer.split(";") if part], method, self.lm.engine.base)
+        steers = [part for part in steer.split(";") if part]
+        self.steer = load_steers(steers, method, self.lm.engine.base, bool(retokenize))
         self.top_k = (int(top_k) or None) if self.steer else None
         self.max_kl = None if max_kl is None else float(max_kl)
         self.batch_size = int(batch_size) if str(batch_size).isdigit() else 16

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Unpack, cast, final, overload
+from typing import Literal, Unpack, cast, final, overload
 
 import torch
 from torch import nn
@@ -25,7 +25,8 @@ from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
-from trimtab.rewards.registry import load_reward
+from trimtab.rewards.registry import load_any
+from trimtab.rewards.retokenized import AnyReward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewind.result import SearchResult
 from trimtab.rewind.rewind_settings import RewindSettings
@@ -103,10 +104,32 @@ def _uncompiled(model: object) -> PreTrainedModel:
     return whole
 
 
+@overload
+def reward(
+    name: str | os.PathLike[str],
+    lm: "LanguageModel | None" = None,
+    merge_adapters: bool | None = None,
+    retokenize: Literal[False] = False,
+) -> RewardModel: ...
+
+
+@overload
+def reward(
+    name: str | os.PathLike[str],
+    lm: "LanguageModel | None" = None,
+    merge_adapters: bool | None = None,
+    *,
+    retokenize: bool,
+) -> AnyReward: ...
+
+
 @checked_except("lm")
 def reward(
-    name: str | os.PathLike[str], lm: "LanguageModel | None" = None, merge_adapters: bool | None = None
-) -> RewardModel:
+    name: str | os.PathLike[str],
+    lm: "LanguageModel | None" = None,
+    merge_adapters: bool | None = None,
+    retokenize: bool = False,
+) -> AnyReward:
     """Load a reward model.
 
     Args:
@@ -114,16 +137,19 @@ def reward(
         lm: the language model to steer; default: the reward's own base, which is loaded.
         merge_adapters: steer by a copy of the trunk's linear maps with its adapters added in. It is faster and takes
             the memory of those maps. Default: in float32, where only rounding changes. See Performance in the docs.
+        retokenize: if `lm` has another tokenizer than the reward, decode and encode its texts again at every step, so
+            that the reward can score them. It needs a reward with a V-head, and is slow: see Any model in the docs. The
+            fast way is to adapt the reward to the model. "toxicity" then means "toxicity-rad", its V-head.
 
     Raises:
-        InvalidSetting: `lm` is no language model.
+        InvalidSetting: `lm` is no language model; or, with `retokenize`, the reward has no V-head.
         RewardNotFound: nothing of that name.
-        RewardMismatch: the reward was made for another tokenizer.
+        RewardMismatch: the reward was made for another tokenizer. The message has the commands that help.
         CorruptReward: the folder is damaged.
     """
     if not isinstance(lm, LanguageModel | None):
         raise WrongType(f"got lm={shown(lm)}, expected the language model to steer: trimtab.load(…)")
-    return load_reward(os.fspath(name), lm.base if lm else None, merge_adapters)
+    return load_any(os.fspath(name), lm.base if lm else None, merge_adapters, retokenize)
 
 
 @final
@@ -255,7 +281,7 @@ class LanguageModel:
         self,
         prompts: str,
         n: int,
-        by: RewardModel | Steer | Ranker,
+        by: AnyReward | Steer | Ranker,
         steer: Steer | None = None,
         params: SamplingParams | None = None,
         **options: Unpack[DraftOptions],
@@ -266,7 +292,7 @@ class LanguageModel:
         self,
         prompts: Prompts,
         n: int,
-        by: RewardModel | Steer | Ranker,
+        by: AnyReward | Steer | Ranker,
         steer: Steering = None,
         params: Params = None,
         **options: Unpack[DraftOptions],
@@ -277,7 +303,7 @@ class LanguageModel:
         self,
         prompts: str | Prompts,
         n: int,
-        by: RewardModel | Steer | Ranker,
+        by: AnyReward | Steer | Ranker,
         steer: Steering = None,
         params: Params = None,
         **options: Unpack[DraftOptions],
@@ -294,9 +320,9 @@ class LanguageModel:
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
         """
-        if not isinstance(by, RewardModel | Steer | Ranker):
+        if not isinstance(by, AnyReward | Steer | Ranker):
             raise WrongType(f"got by={shown(by)}, expected a reward or a Steer, trimtab.reward(NAME, lm), or a Ranker")
-        ranking = by.toward(1.0) if isinstance(by, RewardModel) else by
+        ranking = by if isinstance(by, Steer | Ranker) else by.toward(1.0)
         if isinstance(ranking, Steer):
             check_ranking(self.engine, ranking)
         several = as_list(prompts)

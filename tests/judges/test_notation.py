@@ -56,7 +56,7 @@ def test_a_self_judge_is_made_with_its_settings():
 
 @pytest.mark.parametrize(("text", "name"), [("mine=+1", "tiny-q:kind=+1"), ("mine:calm=-1", "tiny-q:calm=-1")])
 def test_a_reward_judges_toward_or_away(llama, monkeypatch, text, name):
-    monkeypatch.setattr(registry, "load_reward", lambda name, base=None: tiny_reward(llama, "q"))
+    monkeypatch.setattr(registry, "load_reward", lambda *given: tiny_reward(llama, "q"))
     judge = judge_from_text(text, llama)
     assert isinstance(judge, RewardJudge)
     assert judge.name == name
@@ -74,7 +74,7 @@ def test_a_classifier_judges_toward_or_away():
 
 
 def test_a_name_without_a_reward_names_a_classifier(monkeypatch):
-    def missing(name, base=None):
+    def missing(*given):
         raise RewardNotFound("none")
 
     monkeypatch.setattr(registry, "load_reward", missing)

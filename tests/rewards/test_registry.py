@@ -1,16 +1,29 @@
 """Rewards by name and by method, and steers from text."""
 
 import inspect
+import re
 import sys
 import time
 from subprocess import run
 
 import pytest
 
+from byte_lm import byte_lm
 from tiny import tiny_reward
 from trimtab import errors
 from trimtab.rewards import registry
-from trimtab.rewards.registry import check_reward, check_steers, find_reward, load_by_method, load_reward, load_steers
+from trimtab.rewards.registry import (
+    check_candidates,
+    check_reward,
+    check_steers,
+    find_reward,
+    load_any,
+    load_by_method,
+    load_reward,
+    load_steers,
+)
+from trimtab.rewards.retokenized import RetokenizedReward
+from trimtab.rewards.reward_model import RewardModel
 
 
 @pytest.fixture
@@ -20,6 +33,19 @@ def bundled(llama, tmp_path, monkeypatch):
     tiny_reward(llama, "q").save_pretrained(tmp_path / "mood")
     tiny_reward(llama, "v").save_pretrained(tmp_path / "mood-rad")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def foreign():
+    """A language model of another tokenizer."""
+    return byte_lm("llama", merges=[])
+
+
+@pytest.fixture
+def on_llama(bundled, llama, monkeypatch):
+    """The bundled rewards, whose base needs no files."""
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given, **named: llama)
+    monkeypatch.setattr(registry, "check_located", lambda *given: None)
 
 
 def test_a_method_finds_the_bundled_reward_of_that_method(bundled, llama):
@@ -158,25 +184,60 @@ def damage(folder):
     (folder / "reward.safetensors").write_bytes(content)
 
 
-def test_a_reward_is_checked_without_its_base(bundled, llama, monkeypatch):
+def test_a_reward_is_checked_without_its_base(bundled, llama, foreign, monkeypatch):
     monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given: pytest.fail("the base was loaded"))
     assert check_reward("mood").attributes == ("kind", "calm")
     with pytest.raises(errors.RewardMismatch, match="tokenizer"):
-        check_reward("mood", "other")
+        check_reward("mood", foreign.codec)
     damage(bundled / "mood")
     for name in ("mood", bundled / "mood"):
         with pytest.raises(errors.CorruptReward, match="is damaged"):
-            check_reward(name, llama.codec.fingerprint)
+            check_reward(name, llama.codec)
 
 
 def test_steers_are_checked_with_their_weights_once_the_tokenizer_is_known(bundled, llama):
-    check_steers(["mood=2", "mood-rad=-3"], None, llama.codec.fingerprint)
+    check_steers(["mood=2", "mood-rad=-3"], None, llama.codec)
     damage(bundled / "mood-rad")
     check_steers(["mood=2", "mood-rad=-3"])
     with pytest.raises(errors.CorruptReward, match="is damaged"):
-        check_steers(["mood=2", "mood-rad=-3"], None, llama.codec.fingerprint)
+        check_steers(["mood=2", "mood-rad=-3"], None, llama.codec)
     with pytest.raises(errors.CorruptReward, match="is damaged"):
-        check_steers(["mood=2"], "rad", llama.codec.fingerprint)
+        check_steers(["mood=2"], "rad", llama.codec)
+
+
+def test_a_reward_of_texts_steers_a_model_of_another_tokenizer(on_llama, foreign, llama):
+    """With retokenize only; a model of the reward's own tokenizer keeps the ordinary reward."""
+    steer = load_steers(["mood=+20", "mood-rad:calm=-3"], base=foreign, retokenize=True)
+    assert [term.reward.card.head for term in steer.terms] == ["v", "v"]
+    assert all(isinstance(term.reward, RetokenizedReward) for term in steer.terms)
+    assert isinstance(load_any("mood", llama, retokenize=True), RewardModel)
+    check_steers(["mood:calm=2"], None, foreign.codec, retokenize=True)
+    with pytest.raises(errors.RewardMismatch):
+        load_any("mood", foreign)
+    with pytest.raises(errors.InvalidSetting, match="expected a reward with a V-head"):
+        check_steers(["mood=2"], "arm", foreign.codec, retokenize=True)
+    with pytest.raises(errors.InvalidSetting, match="expected 1 to 1024"):
+        check_candidates(["mood=2"], None, None, foreign.codec, retokenize=True)
+
+
+def test_a_mismatch_names_both_ways_with_their_commands(on_llama, bundled, llama, foreign, tmp_path):
+    both = "trimtab adapt mood --model bytes-llama; or use it at once, slowly: trimtab generate 'I think that' --model "
+    both += "bytes-llama --steer mood=+30 --retokenize"
+    for refused in (
+        lambda: load_reward("mood", foreign),
+        lambda: check_reward("mood", foreign.codec),
+        lambda: check_steers(["mood=2"], None, foreign.codec),
+    ):
+        with pytest.raises(errors.RewardMismatch, match=re.escape(both)):
+            refused()
+    mine = tmp_path / "my rewards" / "v"
+    tiny_reward(llama, "v", attributes=("toxic",)).save_pretrained(mine)
+    with pytest.raises(errors.RewardMismatch, match=f"adapt '{mine}' --model.* --steer '{mine}=-30' --retokenize"):
+        load_reward(mine, foreign)
+    tiny_reward(llama, "q").save_pretrained(tmp_path / "tokens")
+    with pytest.raises(errors.RewardMismatch, match="trimtab train labels --base bytes-llama, or trimtab adapt") as one:
+        load_reward(tmp_path / "tokens", foreign)
+    assert "retokenize" not in str(one.value)
 
 
 @pytest.mark.parametrize("texts", ["", "mood=2", {}, None, 1, b"", [None], [b"mood=2"]])

@@ -71,14 +71,13 @@ def test_a_model_that_none_serves_is_refused(bundled):
 
 
 def test_steers_and_their_checks_find_the_same_reward(bundled, other):
-    fingerprint = other.codec.fingerprint
-    check_steers(["mood:calm=2"], None, fingerprint)
-    check_steers(["mood=2"], "rad", fingerprint)
+    check_steers(["mood:calm=2"], None, other.codec)
+    check_steers(["mood=2"], "rad", other.codec)
     assert load_steers(["mood:calm=2"], None, other).terms[0].reward.base is other
     assert load_steers(["mood=2"], "rad", other).terms[0].reward.card.head == "v"
-    assert check_reward("mood", fingerprint).attributes == ("calm",)
+    assert check_reward("mood", other.codec).attributes == ("calm",)
     with pytest.raises(errors.UnknownAttribute):
-        check_steers(["mood:kind=2"], None, fingerprint)
+        check_steers(["mood:kind=2"], None, other.codec)
 
 
 def test_a_method_and_a_teacher_stay_on_the_base_that_is_named(bundled):

@@ -1,9 +1,46 @@
-"""Which rewards a server has if none is named."""
+"""The rewards of a server: the default ones that fit its model, and with retokenize those that score texts."""
 
 import pytest
 
+from byte_lm import byte_lm
+from tiny import tiny_reward
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.language_model import LanguageModel
+from trimtab.rewards import registry
 from trimtab.rewards.registry import bundled_rewards
-from trimtab.server.loading import DEFAULT_REWARDS, fitting_rewards
+from trimtab.rewards.retokenized import RetokenizedReward
+from trimtab.server.loading import DEFAULT_REWARDS, fitting_rewards, load_registered
+from trimtab.server.public_names import RewardPlace
+from trimtab.server.reward_shelf import RewardShelf
+from trimtab.server.schemas import SteerTerm
+
+
+@pytest.fixture
+def foreign(llama, tmp_path, monkeypatch):
+    """A language model of another tokenizer than that of the bundled rewards "mood" and "mood-rad"."""
+    monkeypatch.setattr(registry, "BUNDLED", tmp_path)
+    monkeypatch.setattr("trimtab.server.loading.DEFAULT_REWARDS", ("mood",))
+    monkeypatch.setattr(registry, "check_located", lambda *given: None)
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given, **named: llama)
+    tiny_reward(llama, "q").save_pretrained(tmp_path / "mood")
+    tiny_reward(llama, "v").save_pretrained(tmp_path / "mood-rad")
+    return byte_lm("gpt2", merges=[])
+
+
+def test_rewards_that_score_texts_are_offered_with_retokenize(foreign, llama):
+    assert fitting_rewards(foreign) == []
+    assert [place.name for place in fitting_rewards(foreign, retokenize=True)] == ["mood"]
+    assert [place.name for place in fitting_rewards(llama)] == ["mood"]
+
+
+def test_a_request_steers_by_a_reward_of_another_tokenizer(foreign):
+    (found,) = load_registered([RewardPlace("kindness", "mood")], foreign, retokenize=True)
+    assert isinstance(found.reward, RetokenizedReward)
+    assert (found.about()["id"], found.about()["method"]) == ("kindness", "rad")
+    steer = RewardShelf([found]).steer({"kindness": SteerTerm(beta=5.0)})
+    assert steer.describe()[0]["reward"] == "kindness"
+    written = LanguageModel(TorchEngine(foreign)).generate("w1", steer, top_k=3, max_new_tokens=2, seed=0)
+    assert set(written.mean_rewards) == {"kindness:kind", "kindness:calm"}
 
 
 def test_the_default_rewards_are_bundled_and_on_the_models_own_states():

@@ -128,7 +128,7 @@ def test_what_adapt_cannot_use_is_refused(base, judge):
         adapt(base, teacher, GIVEN[:2], SETTINGS)
     with pytest.raises(errors.InvalidSetting, match="expected fewer than the model's 64"):
         adapt(base, teacher, GIVEN, AdaptSettings(tokens=64))
-    with pytest.raises(errors.InvalidSetting, match="expected a teacher with a V-head"):
+    with pytest.raises(errors.InvalidSetting, match="expected a reward with a V-head"):
         adapt(base, tiny_reward(tiny_lm("llama"), "q"), GIVEN, SETTINGS)
     with pytest.raises(errors.RewardNotFound):
         adapt(base, "no-such-reward", GIVEN, SETTINGS)

@@ -60,7 +60,7 @@ def test_a_reward_of_another_tokenizer_teaches_a_student(base):
 
 def test_a_q_head_of_another_tokenizer_is_refused(base):
     teacher = tiny_reward(byte_lm("llama", merges=[]), "q")
-    with pytest.raises(errors.InvalidSetting, match="expected a teacher with a V-head"):
+    with pytest.raises(errors.InvalidSetting, match="expected a reward with a V-head"):
         train_from_teacher(base, teacher, TRAIN, HELD_OUT, quick(), SETTINGS)
 
 

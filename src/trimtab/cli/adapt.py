@@ -146,12 +146,11 @@ def check_teacher(reward: str, codec: "TokenizerCodec") -> str:
         RewardMismatch: its card does not say where its base is.
     """
     from trimtab.rewards.registry import base_of, check_reward, teaching_reward
-    from trimtab.training.recipe import check_scores_texts
 
     name = teaching_reward(reward)
     card = check_reward(name)
     if card.tokenizer_fingerprint != codec.fingerprint:
-        check_scores_texts(name, card)
+        card.check_scores_texts(name)
         base_of(name)
     return name
 

@@ -8,7 +8,7 @@ import typer
 from trimtab.checking import shown
 from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
 from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, load_search_judge, parse_judge
-from trimtab.cli.options import DtypeOption, Model, PrintJson, TextColumn, load_language_model
+from trimtab.cli.options import DtypeOption, Model, PrintJson, Retokenize, TextColumn, load_language_model
 from trimtab.errors import InvalidPrompt, InvalidSetting
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def calibrate(
     split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
     judge_chat: JudgeChat = False,
     judge_alone: Alone = False,
+    retokenize: Retokenize = False,
     as_json: PrintJson = False,
 ) -> None:
     """Measure a judge on texts of known quality: accuracy, ties and position bias. Chance is one half.
@@ -70,9 +71,9 @@ def calibrate(
     if not pairs:
         check_both_kinds(second)
     with loading(f"the judge {judge}"):
-        early = early_judge(judge, codec, judge_chat)
+        early = early_judge(judge, codec, judge_chat, retokenize=retokenize)
     lm = load_language_model(model, dtype).session()
-    loaded = early or load_search_judge(judge, lm, judge_chat, False, judge_alone)
+    loaded = early or load_search_judge(judge, lm, judge_chat, False, judge_alone, retokenize)
     found = measure(loaded, first, second, pairs, lm)
     record = {"data": Path(data).name, "provenance": provenance_of(lm, loaded, data, split)}
     show(found, record, as_json)

@@ -17,6 +17,7 @@ from trimtab.cli.options import (
     Model,
     PrintJson,
     Prompts,
+    Retokenize,
     Source,
     SteerOption,
     System,
@@ -47,6 +48,7 @@ def generate(
     batch_invariant: BatchInvariant = False,
     steer: SteerOption = None,
     method: Method = None,
+    retokenize: Retokenize = False,
     chat: Chat = False,
     system: System = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print each token when it is written; one prompt.")] = False,
@@ -81,19 +83,20 @@ def generate(
         parse_steer(text)
     check_sources(prompts, source, target, batch_size, force)
     with loading(model):
-        codec = check_prompts(prompts, chat, system, model, steer or [], method, source)
+        codec = check_prompts(prompts, chat, system, model, steer or [], method, source, retokenize)
         sampling.check_vocabulary(len(codec.tokenizer))
 
         from trimtab.jobs import Job, write_prompts
         from trimtab.rewards.registry import check_candidates, load_steers
 
-        check_candidates(steer or [], method, sampling.top_k)
+        check_candidates(steer or [], method, sampling.top_k, codec, retokenize)
 
     job = Job(
         model=model,
         dtype=dtype,
         steer=tuple(steer or ()),
         method=method,
+        retokenize=retokenize,
         sampling=replace(sampling, seed=resolve_seed(sampling.seed, None if force else target)),
         chat=chat,
         system=system,
@@ -105,7 +108,7 @@ def generate(
     steering = None
     if steer:
         with loading("rewards"):
-            steering = load_steers(steer, method, lm.base)
+            steering = load_steers(steer, method, lm.base, retokenize)
     if source is not None and target is not None:
         write = partial(write_prompts, lm, steer=steering, job=job)
         run_with_progress(lm, source, target, write, job, batch_size, steering, force=force)

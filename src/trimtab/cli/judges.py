@@ -64,8 +64,10 @@ def warn_of_self_judge(model: str) -> None:
     console.print(legible(f"Warning: {doubt_about(model)}; {advice}", keep=""), markup=False, style="yellow")
 
 
-def load_search_judge(text: str, lm: "LanguageModel", chat: bool, soft: bool, alone: bool) -> "Judge":
+def load_search_judge(
+    text: str, lm: "LanguageModel", chat: bool, soft: bool, alone: bool, retokenize: bool = False
+) -> "Judge":
     """Load the judge of a search. Arguments and errors as in `trimtab.judges.notation.judge_from_text`."""
     from trimtab.judges.notation import judge_from_text
 
-    return judge_from_text(text, lm.engine.base, chat, soft, alone)
+    return judge_from_text(text, lm.engine.base, chat, soft, alone, retokenize)

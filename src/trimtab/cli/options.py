@@ -9,6 +9,7 @@ from trimtab.cli.completion import complete_method, complete_model, complete_rew
 from trimtab.cli.console import loading
 from trimtab.models.dtypes import Dtype
 from trimtab.rewards.heads import HEADS
+from trimtab.rewards.other_tokenizer import RETOKENIZE
 
 if TYPE_CHECKING:
     from trimtab.language_model import LanguageModel
@@ -66,6 +67,7 @@ Method = Annotated[
     str | None,
     typer.Option(help=f"Use the bundled rewards of this method: {METHODS}.", autocompletion=complete_method),
 ]
+Retokenize = Annotated[bool, typer.Option("--retokenize", help=RETOKENIZE)]
 RewardName = Annotated[
     str, typer.Argument(help="A bundled reward, a folder or a Hub id.", autocompletion=complete_reward)
 ]

@@ -13,9 +13,11 @@ from trimtab.cli.options import Force
 if TYPE_CHECKING:
     from trimtab.data.preferences import Comparison
     from trimtab.data.tables import Table
-    from trimtab.evaluation.run.methods import Chosen
     from trimtab.evaluation.run.prompt_sets import Direction
     from trimtab.evaluation.score.metrics import Ratio
+    from trimtab.rewards.reward_model import RewardModel
+
+    OnBase = tuple[RewardModel, str | None]  # a reward on its own base, and one of its attributes
 
 TEMPLATE = "{prompt}\n\n{answer}"
 
@@ -84,7 +86,7 @@ def name_of(source: str) -> str:
 def measure_all(
     data: str,
     table: "Table[Comparison]",
-    rewards: "dict[str, Chosen]",
+    rewards: "dict[str, OnBase]",
     way: "Direction",
     template: str,
     limit: int | None,
@@ -98,7 +100,7 @@ def measure_all(
 
 
 def measure_preferences(
-    chosen: "Chosen", comparisons: "Sequence[Comparison]", way: "Direction", template: str, names: tuple[str, str]
+    chosen: "OnBase", comparisons: "Sequence[Comparison]", way: "Direction", template: str, names: tuple[str, str]
 ) -> "dict[str, Ratio]":
     """Return the accuracies of one reward on one data set, with a progress bar; `names` are those of both."""
     from rich.markup import escape
@@ -142,7 +144,7 @@ def entries(found: "dict[str, dict[str, dict[str, Ratio]]]") -> dict[str, Any]:
 
 
 def origin(
-    rewards: "dict[str, Chosen]", tables: "dict[str, Table[Comparison]]", way: str, template: str, limit: int | None
+    rewards: "dict[str, OnBase]", tables: "dict[str, Table[Comparison]]", way: str, template: str, limit: int | None
 ) -> dict[str, Any]:
     """Return what made the figures: versions, rewards, their bases, and data."""
     from trimtab.data.tables import hash_of_file

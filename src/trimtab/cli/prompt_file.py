@@ -66,6 +66,7 @@ def check_prompts(
     steer: "Sequence[str]",
     method: str | None,
     source: Path | None = None,
+    retokenize: bool = False,
 ) -> "TokenizerCodec":
     """Refuse prompts and steers that do not fit the model, by its tokenizer and the rewards' cards alone.
 
@@ -80,7 +81,7 @@ def check_prompts(
 
     check_steers(steer, method)
     codec = load_codec(model)
-    check_steers(steer, method, codec.fingerprint)
+    check_steers(steer, method, codec, retokenize)
     for numbered in number_prompts(prompts or [], chat, system):
         codec.encode_prompt(numbered.prompt)
     if source is not None and source.is_file():

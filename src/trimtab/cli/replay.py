@@ -75,16 +75,17 @@ class JobLoader:
         from trimtab.models.loading import load_codec
         from trimtab.rewards.registry import check_steers, load_steers
 
-        check_steers(job.steer, job.method, load_codec(job.model).fingerprint)
+        check_steers(job.steer, job.method, load_codec(job.model), job.retokenize)
         key = job.model, job.dtype, not isinstance(job, RewindJob) and job.batch_invariant
         if key not in self._models:
             self._models[key] = load_language_model(*key)
         lm = self._models[key]
         with loading("rewards"):
-            steer = load_steers(job.steer, job.method, lm.base)
+            steer = load_steers(job.steer, job.method, lm.base, job.retokenize)
             if not isinstance(job, RewindJob):
                 return lm, steer, None
-            return lm, steer, load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, job.judge_alone)
+            alone, retokenize = job.judge_alone, job.retokenize
+            return lm, steer, load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, alone, retokenize)
 
 
 def note_machines(lines: "Sequence[Line]", here: "Mapping[str, str]") -> None:

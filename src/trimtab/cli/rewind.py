@@ -151,9 +151,9 @@ def check_names(job: "RewindJob", prompts: list[str], source: Path | None) -> "T
 
     with loading(job.model):
         check_similarity(job.similarity)
-        codec = check_prompts(prompts, job.chat, job.system, job.model, job.steer, job.method, source)
+        codec = check_prompts(prompts, job.chat, job.system, job.model, job.steer, job.method, source, job.retokenize)
         job.settings.check_vocabulary(len(codec.tokenizer))
-        check_candidates(job.steer, job.method, job.settings.widest)
+        check_candidates(job.steer, job.method, job.settings.widest, codec, job.retokenize)
     return codec
 
 
@@ -170,14 +170,15 @@ def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen
     from trimtab.rewards.registry import load_steers
 
     with loading(f"the judge {job.judge}"):
-        judge = early_judge(job.judge, codec, job.judge_chat, job.judge_soft)
+        judge = early_judge(job.judge, codec, job.judge_chat, job.judge_soft, job.retokenize)
     check_rooms(prompts, job, codec, judge)
     if unchosen:
         warn_of_self_judge(job.model)
     lm = load_language_model(job.model, job.dtype)
     with loading("rewards"):
-        judge = judge or load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, job.judge_alone)
-        return lm, judge, load_steers(job.steer, job.method, lm.base)
+        alone, retokenize = job.judge_alone, job.retokenize
+        judge = judge or load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, alone, retokenize)
+        return lm, judge, load_steers(job.steer, job.method, lm.base, retokenize)
 
 
 def check_rooms(prompts: list[str], job: "RewindJob", codec: "TokenizerCodec", judge: "Judge | None") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cli.judges import JudgeSettings, parse_judge
-from trimtab.cli.options import Chat, DtypeOption, Method, Model, Seed, SteerOption, Stop, System
+from trimtab.cli.options import Chat, DtypeOption, Method, Model, Retokenize, Seed, SteerOption, Stop, System
 from trimtab.cli.prompt_file import resolve_seed
 from trimtab.rewards.heads import head_of_method
 from trimtab.steering.notation import parse_steer
@@ -25,6 +25,7 @@ class SearchOptions:
     dtype: DtypeOption = "auto"
     steer: SteerOption = None
     method: Method = None
+    retokenize: Retokenize = False
     similarity: Annotated[
         str,
         typer.Option(help="Compares branches: lm (the model's hidden states), off, or a sentence-transformers model."),

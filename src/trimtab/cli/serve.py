@@ -8,7 +8,7 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import BatchInvariant, DtypeOption, Model, load_language_model
+from trimtab.cli.options import BatchInvariant, DtypeOption, Model, Retokenize, load_language_model
 from trimtab.errors import InvalidSetting
 from trimtab.server.public_names import RewardPlace, check_places, parse_places, public_name
 from trimtab.server.server_settings import ServerSettings
@@ -38,6 +38,7 @@ def serve(
             "several. Default: sentiment and toxicity, where they fit the model's tokenizer.",
         ),
     ] = None,
+    retokenize: Retokenize = False,
     api_key: Annotated[
         str | None,
         typer.Option(help=f"Key that every request but /health must bring. Default: the variable {KEY_VARIABLE}."),
@@ -64,7 +65,7 @@ def serve(
     check_places(places or [])
     served, key = public_name(model, served_name), key_of(api_key)
     if places:
-        check_rewards(model, places)
+        check_rewards(model, places, retokenize)
 
     from trimtab.server.listening import bind, log_to_stderr, serve_on
 
@@ -72,7 +73,7 @@ def serve(
         host, port = listener.getsockname()[:2]
         lm = load_language_model(model, dtype, batch_invariant)
         with loading("rewards"):
-            app, names = build(lm, served, places, settings, key)
+            app, names = build(lm, served, places, settings, key, retokenize)
         log_to_stderr()
         address = address_of(host, port)
         announce(host, address, names, guarded=key is not None)
@@ -91,7 +92,7 @@ def check_extra() -> None:
         )
 
 
-def check_rewards(model: str, places: list[RewardPlace]) -> None:
+def check_rewards(model: str, places: list[RewardPlace], retokenize: bool = False) -> None:
     """Refuse rewards that are damaged, or made for another tokenizer, before the model's weights load.
 
     Raises:
@@ -102,9 +103,9 @@ def check_rewards(model: str, places: list[RewardPlace]) -> None:
     from trimtab.rewards.registry import check_reward
 
     with loading(model):
-        fingerprint = load_codec(model).fingerprint
+        codec = load_codec(model)
         for place in places:
-            check_reward(place.source, fingerprint)
+            check_reward(place.source, codec, retokenize)
 
 
 def key_of(option: str | None) -> str | None:
@@ -125,12 +126,13 @@ def build(
     places: list[RewardPlace] | None,
     settings: ServerSettings,
     key: str | None,
+    retokenize: bool = False,
 ) -> tuple[object, list[str]]:
     """The application, and the names of the rewards that it has."""
     from trimtab.server.app import create_app
     from trimtab.server.loading import load_registered
 
-    registered = load_registered(places, lm.base)
+    registered = load_registered(places, lm.base, retokenize)
     return create_app(lm, served, registered, settings, key), [each.name for each in registered]
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trimtab.judges.base import Judge
     from trimtab.language_model import LanguageModel
     from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.rewards.reward_model import RewardModel
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     from trimtab.models.loading import load_codec
 
     codec = load_codec(asked.settings.model)
-    cards = {spec: check_reward(spec, codec.fingerprint) for spec in rewards}
+    cards = {spec: check_reward(spec, codec, asked.grid.retokenize) for spec in rewards}
     check_candidates(asked.grid, asked.settings, asked.search, cards, len(codec.tokenizer))
     sets = [
         read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split)
@@ -197,7 +198,7 @@ def plan_of(asked: Asked, lm: "LanguageModel") -> "Plan":
 
     grid = asked.grid
     with loading("rewards"):
-        loaded = {spec: load_one(spec, lm.engine.base) for spec in rewards_of(grid)}
+        loaded = {spec: load_for(spec, lm.engine.base, grid.retokenize) for spec in rewards_of(grid)}
     steering = [[loaded[part] for part in text.split("+")] for text in grid.reward or []]
     guides = {"+".join(map(name_of, rewards)): rewards for rewards in steering}
     if len(guides) < len(steering):
@@ -282,11 +283,21 @@ def load_readers(scoring: ScoringOptions) -> "tuple[dict[str, Read], dict[str, d
     return readers, identities
 
 
-def load_one(text: str, base: "FrozenLM | None" = None) -> "Chosen":
-    """The reward NAME[:ATTRIBUTE], and the attribute; None for the first."""
+def load_for(text: str, base: "FrozenLM | None", retokenize: bool) -> "Chosen":
+    """The reward NAME[:ATTRIBUTE] for a language model, and the attribute; None for the first."""
+    from trimtab.rewards.registry import load_any
+
+    name, attribute = parse_reward(text)
+    found = load_any(name, base, retokenize=retokenize)
+    found.card.attribute_index(attribute)
+    return found, attribute
+
+
+def load_one(text: str) -> "tuple[RewardModel, str | None]":
+    """The reward NAME[:ATTRIBUTE] on its own base, and the attribute; None for the first."""
     from trimtab.rewards.registry import load_reward
 
     name, attribute = parse_reward(text)
-    found = load_reward(name, base)
+    found = load_reward(name)
     found.card.attribute_index(attribute)
     return found, attribute

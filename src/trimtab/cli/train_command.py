@@ -92,10 +92,9 @@ class TrainCommand:
             CorruptReward: the teacher's weights are damaged.
         """
         from trimtab.rewards.registry import base_of, check_reward
-        from trimtab.training.recipe import check_scores_texts
 
         if card.tokenizer_fingerprint != self.codec.fingerprint:
-            check_scores_texts(name, card)
+            card.check_scores_texts(name)
             base_of(name)
         if settings.candidates > len(self.codec.tokenizer):
             raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {len(self.codec.tokenizer)}")

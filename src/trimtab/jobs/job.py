@@ -20,6 +20,7 @@ class Job:
     Attributes:
         model, dtype: the language model's name and dtype.
         steer, method: the steer, as text.
+        retokenize: whether rewards of another tokenizer may steer.
         sampling: how to sample; the seed is that of every prompt.
         chat: send each text as a user message.
         system: the system message of each conversation that has none; implies `chat`. An empty one leaves the system
@@ -37,6 +38,7 @@ class Job:
     system: str | None = None
     batch_invariant: bool = False
     trace: bool = False
+    retokenize: bool = False
 
     @property
     def samples(self) -> int:
@@ -69,6 +71,7 @@ class RewindJob:
     judge_soft: bool
     judge_alone: bool
     dtype: Dtype
+    retokenize: bool = False
 
     @property
     def samples(self) -> int:

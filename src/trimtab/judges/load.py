@@ -14,7 +14,7 @@ from trimtab.judges.reward_judge import RewardJudge
 from trimtab.judges.self_judge import SelfJudge
 from trimtab.judges.text_judges import FunctionJudge, TextJudge
 from trimtab.rewards.registry import load_reward
-from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewards.retokenized import AnyReward
 from trimtab.steering.notation import parse_reward
 from trimtab.steering.steer import Steer
 
@@ -37,7 +37,7 @@ def as_judge(judge: object) -> Judge:
         return SelfJudge.from_text(judge)
     if isinstance(judge, Steer):
         return RewardJudge(judge)
-    if isinstance(judge, RewardModel):
+    if isinstance(judge, AnyReward):
         raise InvalidSetting(
             f"got the reward {shown(judge.name)} as a judge, expected reward.toward(1) or reward.away(1)"
         )

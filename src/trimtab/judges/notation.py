@@ -60,13 +60,15 @@ def parse_judge(text: str) -> JudgeText:
     return JudgeText(name, int(sign))
 
 
-def early_judge(text: str, codec: "TextCodec", chat: bool = False, soft: bool = False) -> "Judge | None":
+def early_judge(
+    text: str, codec: "TextCodec", chat: bool = False, soft: bool = False, retokenize: bool = False
+) -> "Judge | None":
     """Load a judge before any language model, if it needs none; None for a reward, whose card is checked.
 
     Args:
         text: as `parse_judge` reads it.
         codec: of the model that will write.
-        chat, soft: as in `judge_from_text`.
+        chat, soft, retokenize: as in `judge_from_text`.
 
     Raises:
         InvalidSetting: as in `judge_from_text`, or a question in a chat, and the model has no chat template.
@@ -76,7 +78,7 @@ def early_judge(text: str, codec: "TextCodec", chat: bool = False, soft: bool = 
     from trimtab.judges.self_judge import SelfJudge, tokenize_question
 
     def check(steer: str) -> None:
-        check_steers([steer], None, codec.fingerprint)
+        check_steers([steer], None, codec, retokenize)
 
     judge = _judge_of(text, chat, soft, check)
     if isinstance(judge, SelfJudge):
@@ -85,7 +87,12 @@ def early_judge(text: str, codec: "TextCodec", chat: bool = False, soft: bool = 
 
 
 def judge_from_text(
-    text: str, base: "FrozenLM | None" = None, chat: bool = False, soft: bool = False, alone: bool = False
+    text: str,
+    base: "FrozenLM | None" = None,
+    chat: bool = False,
+    soft: bool = False,
+    alone: bool = False,
+    retokenize: bool = False,
 ) -> "Judge":
     """Load the judge of a search. A name that is no reward's is a classifier's.
 
@@ -95,6 +102,7 @@ def judge_from_text(
         chat: ask a self-judge in the model's chat template.
         soft: score by the probabilities of a self-judge's answers.
         alone: show a reward the continuation without its prompt.
+        retokenize: let a reward of another tokenizer judge, see `trimtab.rewards.registry.load_any`.
 
     Raises:
         InvalidSetting: as in `parse_judge` and `load_judge`.
@@ -104,7 +112,7 @@ def judge_from_text(
     from trimtab.rewards.registry import load_steers
 
     def load(text: str) -> "Judge":
-        steer = load_steers([text], base=base)
+        steer = load_steers([text], base=base, retokenize=retokenize)
         assert steer is not None
         return RewardJudge(steer, alone)
 

@@ -48,6 +48,11 @@ class StreamedText:
         return shown
 
 
+def whole_text(codec: TextCodec, ids: Sequence[int]) -> str:
+    """The text of token ids. A character at its end whose bytes are not complete is left out."""
+    return codec.decode(ids).rstrip(UNFINISHED_CHARACTER)
+
+
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     """The text before the first stop string in it."""
     places = [place for s in stop if s and (place := text.find(s)) >= 0]

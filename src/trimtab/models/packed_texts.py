@@ -76,8 +76,11 @@ class PackedTexts:
         return found
 
     @torch.inference_mode()
-    def states(self, depth: int) -> list[Float[Tensor, "positions hidden"]]:
-        """The hidden states of the last tokens of each text at a depth. The prefix cache receives everything."""
+    def states(self, depth: int, shared_by: int = 1) -> list[Float[Tensor, "positions hidden"]]:
+        """The hidden states of the last tokens of each text at a depth.
+
+        The prefix cache receives what at least `shared_by` texts have in common: by default everything.
+        """
         found: list[Tensor] = []
         for group in self._groups():
             pack = self._pack(group)
@@ -86,7 +89,7 @@ class PackedTexts:
             for place, number in enumerate(group):
                 asked = pack.columns[place][-self._last[number] :]
                 found.append(states[[column - len(pack.held) for column in asked]])
-            self._remember(group, pack, output.past_key_values, shared_by=1)
+            self._remember(group, pack, output.past_key_values, shared_by)
         return found
 
     def _groups(self) -> Iterator[list[int]]:

@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from trimtab.rewards.card import RewardCard, read_card
     from trimtab.rewards.heads.base import RewardHead
     from trimtab.rewards.registry import bundled_rewards, load_reward, load_steers
+    from trimtab.rewards.retokenized import RetokenizedReward
     from trimtab.rewards.reward_model import RewardModel
     from trimtab.rewards.sharing import pull_reward, push_reward
 
 __all__ = [
+    "RetokenizedReward",
     "RewardCard",
     "RewardHead",
     "RewardModel",
@@ -26,6 +28,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "RetokenizedReward": "trimtab.rewards.retokenized",
         "RewardCard": "trimtab.rewards.card",
         "RewardHead": "trimtab.rewards.heads.base",
         "RewardModel": "trimtab.rewards.reward_model",

@@ -151,21 +151,39 @@ class RewardCard:
         known = (self.base_fingerprint, self.base_weights_fingerprint or weights_fingerprint)
         return known == (fingerprint, weights_fingerprint)
 
-    def check_tokenizer(self, name: str, fingerprint: str) -> None:
+    def check_tokenizer(self, name: str, fingerprint: str, model: str = "MODEL") -> None:
         """Check that a tokenizer's ids mean the tokens that the reward was trained on.
 
         Args:
-            name: the reward's name, for the message.
+            name: what loads the reward, for the message.
             fingerprint: of the tokenizer.
+            model: what loads the language model that has it, for the message.
 
         Raises:
-            RewardMismatch: the fingerprints differ.
+            RewardMismatch: the fingerprints differ. The message has the commands that help.
         """
         if fingerprint != self.tokenizer_fingerprint:
+            from trimtab.rewards.other_tokenizer import advice
+
             raise RewardMismatch(
                 f"reward {shown(name)} was trained for the tokenizer {self.tokenizer_fingerprint} (of {self.base}), "
-                f"the language model has {fingerprint}; make one for that model: trimtab adapt REWARD --model MODEL "
-                "(REWARD: toxicity, sentiment, or another with a V-head), or trimtab train labels --base MODEL"
+                f"the language model has {fingerprint}; {advice(name, self, model)}"
+            )
+
+    def check_scores_texts(self, name: str) -> None:
+        """Check that the reward scores texts, so that it serves a model of another tokenizer.
+
+        Args:
+            name: the reward's name, for the message.
+
+        Raises:
+            InvalidSetting: it has no V-head.
+        """
+        if not head_kind(self.head).scores_texts:
+            raise InvalidSetting(
+                f"got the reward {shown(name)} with a {self.head!r} head, which scores the tokens of {self.base} "
+                "alone, for a model of another tokenizer; expected a reward with a V-head, such as toxicity-rad or "
+                "sentiment-rad"
             )
 
     def check_candidates(self, name: str, k: int | None) -> None:

@@ -18,7 +18,9 @@ from trimtab.rewards.variants import AT, Fingerprints, best_variant, name_withou
 from trimtab.steering.notation import SteerText, parse_steer
 
 if TYPE_CHECKING:
+    from trimtab.models.codec import TextCodec
     from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.rewards.retokenized import AnyReward
     from trimtab.rewards.reward_model import RewardModel
     from trimtab.steering.steer import Steer
 
@@ -117,11 +119,11 @@ def load_reward(name: str | Path, lm: "FrozenLM | None" = None, merge_adapters: 
     return RewardModel.from_folder(folder, partial(_load_base, like=lm), lm, os.fspath(name), merge_adapters)
 
 
-def load_alone(name: str | Path, like: "FrozenLM") -> "RewardModel":
+def load_alone(name: str | Path, like: "FrozenLM", merge_adapters: bool | None = None) -> "RewardModel":
     """Load a reward on its own base, whatever tokenizer another model has.
 
     Args:
-        name: as in `load_reward`.
+        name, merge_adapters: as in `load_reward`.
         like: the model whose device and dtype the base gets.
 
     Raises:
@@ -131,7 +133,59 @@ def load_alone(name: str | Path, like: "FrozenLM") -> "RewardModel":
     folder = find_reward(name)
     from trimtab.rewards.reward_model import RewardModel
 
-    return RewardModel.from_folder(folder, partial(_load_base, like=like), None, os.fspath(name))
+    return RewardModel.from_folder(folder, partial(_load_base, like=like), None, os.fspath(name), merge_adapters)
+
+
+def load_any(
+    name: str | Path, lm: "FrozenLM | None" = None, merge_adapters: bool | None = None, retokenize: bool = False
+) -> "AnyReward":
+    """Load a reward, and let it steer a language model of another tokenizer if that is wanted.
+
+    Args:
+        name, lm, merge_adapters: as in `load_reward`.
+        retokenize: if `lm` has another tokenizer than the reward, load the reward on its own base, and let it score the
+            texts of `lm`. NAME then also finds the bundled reward that scores texts, such as NAME-rad.
+
+    Raises:
+        InvalidSetting: it has another tokenizer and no V-head.
+        RewardNotFound, RewardMismatch, CorruptReward, WrongType: as in `load_reward`.
+    """
+    if lm is None or not check_type("retokenize", retokenize, bool):
+        return load_reward(name, lm, merge_adapters)
+    reads_text = name_for(os.fspath(name), None, lm.codec, retokenize)
+    if read_card(find_reward(reads_text)).tokenizer_fingerprint == lm.codec.fingerprint:
+        return load_reward(name, lm, merge_adapters)
+    from trimtab.rewards.retokenized import RetokenizedReward
+
+    return RetokenizedReward(load_alone(reads_text, lm, merge_adapters), lm)
+
+
+def name_for(name: str, method: str | None, codec: "TextCodec | None" = None, retokenize: bool = False) -> str:
+    """The name of the reward that will steer, from the cards alone; its tokenizer is checked.
+
+    Args:
+        name: as in `load_reward`.
+        method: as in `load_by_method`.
+        codec: of the language model to steer; None if it is not known.
+        retokenize: as in `load_any`.
+
+    Raises:
+        InvalidSetting: an unknown method, or another one than the reward's; or, with `retokenize`, it has no V-head.
+        RewardNotFound, RewardMismatch, CorruptReward: as in `load_reward`.
+    """
+    found = _variant_by_method(name, method, codec)
+    card = read_card(find_reward(found))
+    if codec is None or card.tokenizer_fingerprint == codec.fingerprint:
+        return found
+    if not retokenize:
+        card.check_tokenizer(found, codec.fingerprint, codec.name)
+    of_texts = found if method else teaching_reward(found)
+    read_card(find_reward(of_texts)).check_scores_texts(of_texts)
+    return of_texts
+
+
+def _variant_by_method(name: str, method: str | None, codec: "TextCodec | None") -> str:
+    return variant_for(name_by_method(name, method), None if codec is None else Fingerprints(codec.fingerprint))
 
 
 def _load_base(name: str, like: "FrozenLM | None") -> "FrozenLM":
@@ -153,24 +207,24 @@ def base_of(name: str) -> str:
     return base
 
 
-@checked
-def check_reward(name: str | Path, tokenizer_fingerprint: str | None = None) -> RewardCard:
+def check_reward(name: str | Path, codec: "TextCodec | None" = None, retokenize: bool = False) -> RewardCard:
     """Check a reward as far as that goes without its base: its card, its tokenizer, and every byte of its weights.
 
     Args:
         name: as in `load_reward`.
-        tokenizer_fingerprint: of the language model to steer; None if it is not known.
+        codec: of the language model to steer; None if it is not known.
+        retokenize: as in `load_any`.
 
     Returns:
-        Its card.
+        The card of the reward that will steer.
 
     Raises:
+        InvalidSetting: as in `name_for`.
         RewardNotFound, RewardMismatch, CorruptReward: as in `load_reward`.
     """
-    folder = find_reward(name, _prints(tokenizer_fingerprint))
+    typed = os.fspath(check_type("name", name, str | Path))
+    folder = find_reward(name_for(typed, None, codec, retokenize))
     card = read_card(folder)
-    if tokenizer_fingerprint is not None:
-        card.check_tokenizer(os.fspath(name), tokenizer_fingerprint)
     from trimtab.rewards.weights import read_weights  # here, because it imports torch
 
     read_weights(folder / WEIGHTS_FILE, card.weights_sha256)
@@ -219,45 +273,47 @@ def _bundled_twin(name: str, suffix: str) -> str:
     return twin if twin in there or twin in map(name_without_base, there) else name
 
 
-def _prints(tokenizer_fingerprint: str | None) -> Fingerprints | None:
-    return None if tokenizer_fingerprint is None else Fingerprints(tokenizer_fingerprint)
-
-
-def check_steers(texts: Sequence[str], method: str | None = None, tokenizer_fingerprint: str | None = None) -> None:
+def check_steers(
+    texts: Sequence[str], method: str | None = None, codec: "TextCodec | None" = None, retokenize: bool = False
+) -> None:
     """Refuse steers that cannot be loaded, before the language model loads.
 
     Args:
-        texts, method: as in `load_steers`.
-        tokenizer_fingerprint: of the language model to steer. None if it is not known: then the rewards' cards are
-            read; otherwise their weights too.
+        texts, method, retokenize: as in `load_steers`.
+        codec: of the language model to steer. None if it is not known: then the rewards' cards are read; otherwise
+            their weights too.
 
     Raises:
         InvalidSetting, UnknownAttribute, RewardNotFound, RewardMismatch, CorruptReward: as in `load_steers`.
     """
     names = []
     for typed in _parse_steers(texts):
-        names.append(name_by_method(typed.reward, method))
-        card = read_card(find_reward(names[-1], _prints(tokenizer_fingerprint)))
-        card.attribute_index(typed.attribute)
-        if tokenizer_fingerprint is not None:
-            card.check_tokenizer(names[-1], tokenizer_fingerprint)
-    for name in dict.fromkeys(names) if tokenizer_fingerprint is not None else ():
-        check_reward(name, tokenizer_fingerprint)
+        find = partial(name_for, retokenize=True) if retokenize else _variant_by_method
+        names.append(find(typed.reward, method, codec))
+        read_card(find_reward(names[-1])).attribute_index(typed.attribute)
+    for name in dict.fromkeys(names) if codec is not None else ():
+        check_reward(name, codec, retokenize)
 
 
-def check_candidates(texts: Sequence[str], method: str | None, k: int | None) -> None:
+def check_candidates(
+    texts: Sequence[str],
+    method: str | None,
+    k: int | None,
+    codec: "TextCodec | None" = None,
+    retokenize: bool = False,
+) -> None:
     """Refuse more candidates than a steer's reward can score, before the language model loads.
 
     Args:
-        texts, method: as in `load_steers`.
+        texts, method, codec, retokenize: as in `check_steers`.
         k: the candidates per token; None for the whole vocabulary.
 
     Raises:
         InvalidSetting: there are more.
-        RewardNotFound, CorruptReward: as in `load_steers`.
+        RewardNotFound, RewardMismatch, CorruptReward: as in `load_steers`.
     """
     for typed in _parse_steers(texts):
-        folder = find_reward(name_by_method(typed.reward, method))
+        folder = find_reward(name_for(typed.reward, method, codec, retokenize))
         read_card(folder).check_candidates(folder.name, k)
 
 
@@ -267,20 +323,24 @@ def _parse_steers(texts: object) -> list[SteerText]:
     return [parse_steer(text) for text in check_type("texts", texts, Sequence[str])]
 
 
-def load_steers(texts: Sequence[str], method: str | None = None, base: "FrozenLM | None" = None) -> "Steer | None":
+def load_steers(
+    texts: Sequence[str], method: str | None = None, base: "FrozenLM | None" = None, retokenize: bool = False
+) -> "Steer | None":
     """The sum of steers given as text; None for no text. Each reward is loaded once.
 
     Args:
         texts: NAME[:ATTRIBUTE]=±BETA each; below 0 steers away from high rewards.
         method, base: as in `load_by_method`.
+        retokenize: as in `load_any`.
 
     Raises:
-        InvalidSetting: a text of another form, or as in `load_by_method`.
+        InvalidSetting: a text of another form, or as in `load_by_method` and `load_any`.
         UnknownAttribute: a reward has no attribute of that name.
         RewardNotFound, RewardMismatch, CorruptReward: as in `load_reward`.
     """
     typed, method = _parse_steers(texts), check_type("method", method, str | None)
-    rewards = {name: load_by_method(name, method, base) for name in dict.fromkeys(steer.reward for steer in typed)}
+    names = {name: name_by_method(name, method) for name in dict.fromkeys(steer.reward for steer in typed)}
+    rewards = {typed: load_any(name, base, retokenize=retokenize) for typed, name in names.items()}
     steers = [
         (rewards[t.reward].away if t.beta < 0 else rewards[t.reward].toward)(abs(t.beta), t.attribute) for t in typed
     ]

@@ -27,10 +27,11 @@ from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.scored_texts import encode_scored
 from trimtab.rewards.shares import shares
 from trimtab.rewards.sharing import push_reward
+from trimtab.rewards.single_term import steer_by
 from trimtab.rewards.trunk import PrefixEncoder
 from trimtab.rewards.weights import read_weights
 from trimtab.steering.reward import RewardState
-from trimtab.steering.steer import Clamp, Steer, Term
+from trimtab.steering.steer import Clamp, Steer
 
 
 @final
@@ -127,19 +128,14 @@ class RewardModel:
             UnknownAttribute: the reward has no such attribute.
             InvalidSetting: a number out of range, or an argument of another type.
         """
-        return self._steer(beta, attribute, clamp, min_entropy, away=False)
+        return steer_by(self, self.card, beta, attribute, clamp, min_entropy, away=False)
 
     @checked
     def away(
         self, beta: float, attribute: str | None = None, clamp: Clamp | None = None, min_entropy: float = 0.0
     ) -> Steer:
         """A steer towards low rewards: z_v + β · (high + low − clamp(r(v))). Arguments and errors as in `toward`."""
-        return self._steer(beta, attribute, clamp, min_entropy, away=True)
-
-    def _steer(self, beta: float, attribute: str | None, clamp: Clamp | None, min_entropy: float, away: bool) -> Steer:
-        column = self.card.attribute_index(attribute)
-        strength = float(beta)
-        return Steer((Term(self, column, strength, away, clamp or self.card.clamp, min_entropy),))
+        return steer_by(self, self.card, beta, attribute, clamp, min_entropy, away=True)
 
     def check_serves(self, tokenizer_fingerprint: str) -> None:
         """Check that a language model has the reward's tokenizer.
@@ -147,7 +143,7 @@ class RewardModel:
         Raises:
             RewardMismatch: the vocabularies differ.
         """
-        self.card.check_tokenizer(self.name, tokenizer_fingerprint)
+        self.card.check_tokenizer(self.source, tokenizer_fingerprint)
 
     def check_candidates(self, k: int | None) -> None:
         """Check that the head can score that many candidates per step.
@@ -315,7 +311,7 @@ class RewardModel:
             lacks = " and no ".join(HASHES[name] for name in missing)
             warn_caller(f"the card of {folder.name!r} has no {lacks}; save the reward again to get it", UncheckedReward)
         if lm is not None:
-            card.check_tokenizer(folder.name, lm.codec.fingerprint)
+            card.check_tokenizer(source or str(folder), lm.codec.fingerprint, lm.name)
         shares = lm is not None and card.is_base(lm.base_fingerprint, lm.base_weights_fingerprint)
         if not shares:
             check_located(card.base, folder.name)

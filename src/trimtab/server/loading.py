@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from trimtab.engines.torch.engine import TorchEngine
-from trimtab.errors import RewardMismatch
 from trimtab.language_model import LanguageModel
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.prefix_cache import PrefixCache
-from trimtab.rewards.registry import load_reward, rewards_for
+from trimtab.rewards.registry import load_any, rewards_for
 from trimtab.rewards.variants import Fingerprints
 from trimtab.server.public_names import RewardPlace
 from trimtab.server.reward_shelf import RegisteredReward
@@ -28,27 +27,28 @@ def with_prefix_cache(lm: LanguageModel, gigabytes: float) -> LanguageModel:
     return LanguageModel(TorchEngine(engine.base, PrefixCache(gigabytes), batch_invariant=engine.batch_invariant))
 
 
-def load_registered(places: Sequence[RewardPlace] | None, lm: FrozenLM) -> list[RegisteredReward]:
+def load_registered(
+    places: Sequence[RewardPlace] | None, lm: FrozenLM, retokenize: bool = False
+) -> list[RegisteredReward]:
     """Load rewards under their public names.
 
     Args:
-        places: what to load; None for those of DEFAULT_REWARDS that were made for the model's tokenizer.
+        places: what to load; None for those of DEFAULT_REWARDS that can steer the model.
         lm: the model to steer.
+        retokenize: whether rewards of another tokenizer may steer, see `trimtab.rewards.registry.load_any`.
 
     Raises:
-        RewardNotFound, RewardMismatch, CorruptReward: one that was named cannot be used.
+        InvalidSetting, RewardNotFound, RewardMismatch, CorruptReward: one that was named cannot be used.
     """
-    chosen = fitting_rewards(lm) if places is None else places
-    return [RegisteredReward.of(place.name, load_reward(place.source, lm)) for place in chosen]
+    chosen = fitting_rewards(lm, retokenize) if places is None else places
+    return [RegisteredReward.of(place.name, load_any(place.source, lm, retokenize=retokenize)) for place in chosen]
 
 
-def fitting_rewards(lm: FrozenLM) -> list[RewardPlace]:
-    """The default rewards that were made for the model's tokenizer."""
-    cards, fitting = rewards_for(Fingerprints.of(lm)), []
-    for name in DEFAULT_REWARDS:
-        try:
-            cards[name].check_tokenizer(name, lm.codec.fingerprint)
-        except RewardMismatch:
-            continue
-        fitting.append(RewardPlace(name, name))
-    return fitting
+def fitting_rewards(lm: FrozenLM, retokenize: bool = False) -> list[RewardPlace]:
+    """The default rewards that were made for the model's tokenizer; with `retokenize` all of them."""
+    cards = rewards_for(Fingerprints.of(lm))
+    return [
+        RewardPlace(name, name)
+        for name in DEFAULT_REWARDS
+        if retokenize or cards[name].tokenizer_fingerprint == lm.codec.fingerprint
+    ]

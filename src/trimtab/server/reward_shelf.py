@@ -8,6 +8,7 @@ from typing import Any, final
 
 from trimtab.checking import shown
 from trimtab.rewards.heads import HEADS
+from trimtab.rewards.retokenized import AnyReward, RetokenizedReward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.server.api_errors import APIError
 from trimtab.server.schemas import SteerTerm
@@ -33,10 +34,12 @@ class RegisteredReward:
     method: str | None = None
 
     @classmethod
-    def of(cls, name: str, model: RewardModel) -> "RegisteredReward":
+    def of(cls, name: str, reward: AnyReward) -> "RegisteredReward":
         """A loaded reward; its records name it as requests do, and no folder of this machine."""
+        model = reward.original if isinstance(reward, RetokenizedReward) else reward
         public = RewardModel(model.network, model.card, model.base, name, name, model.fingerprint)
-        return cls(name, public, model.card.clamp, HEADS[model.card.head].method)
+        served = RetokenizedReward(public, reward.lm) if isinstance(reward, RetokenizedReward) else public
+        return cls(name, served, model.card.clamp, HEADS[model.card.head].method)
 
     def about(self) -> dict[str, Any]:
         """The reward in `/v1/rewards`."""

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trimtab.errors import TrimtabError
 from trimtab.models.kv_cache import KVCache, Reader
 
 
@@ -37,6 +38,14 @@ class RewardState(Protocol):
 
     def rollback(self, tokens: int) -> None:
         """Take back the last `tokens` tokens of every prefix."""
+
+
+@runtime_checkable
+class ExplainsFaults(Protocol):
+    """A state that returns NaN for a row on purpose, and says why. Only that row ends."""
+
+    def fault(self, row: int) -> TrimtabError | None:
+        """Why the row has no rewards since `rewards` was called; None if it has, or if nobody knows."""
 
 
 @runtime_checkable

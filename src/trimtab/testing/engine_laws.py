@@ -14,7 +14,7 @@ from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.language_model import LanguageModel
 from trimtab.models.kv_cache import KVCache
-from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewards.retokenized import AnyReward
 from trimtab.rewind.record import DIGITS
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.steering.reward import Reward, RewardState
@@ -47,13 +47,13 @@ def assert_greedy_equals_transformers(lm: LanguageModel, prompts: Sequence[str],
         assert generation.token_ids == theirs[0, ids.shape[1] :].tolist(), f"{prompt!r} was continued differently"
 
 
-def assert_zero_beta_is_plain(lm: LanguageModel, reward: RewardModel, prompts: Sequence[str], **options: Any) -> None:
+def assert_zero_beta_is_plain(lm: LanguageModel, reward: AnyReward, prompts: Sequence[str], **options: Any) -> None:
     """β = 0 is plain truncated sampling with the same seed."""
     _assert_same_texts(lm, prompts, reward.toward(0.0), None, **options)
 
 
 def assert_halves_add_up(
-    lm: LanguageModel, reward: RewardModel, beta: float, prompts: Sequence[str], **options: Any
+    lm: LanguageModel, reward: AnyReward, beta: float, prompts: Sequence[str], **options: Any
 ) -> None:
     """One steer of β is two of β / 2."""
     half = reward.toward(beta / 2)

@@ -10,19 +10,38 @@ from torch import Tensor
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.rewards.candidate_scores import score_candidates
+from trimtab.rewards.retokenized import AnyReward, RetokenizedReward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.reward import RewardState
 from trimtab.testing.model_laws import TOLERANCE, Ids, assert_close
 
+HALF_A_CHARACTER = "\ufffd"  # as tokenizers decode bytes that are not complete
 
-def separate_rewards(reward: RewardModel, prefix: Ids, candidates: Ids) -> Float[Tensor, "k attributes"]:
+
+def separate_rewards(reward: AnyReward, prefix: Ids, candidates: Ids) -> Float[Tensor, "k attributes"]:
     """The rewards of candidates by k separate forward calls over the whole text: no cache, no batch, no padding."""
-    return torch.cat([reward.score_ids([[*prefix, candidate]]).values[:, -1] for candidate in candidates])
+    network = reward.original if isinstance(reward, RetokenizedReward) else reward
+    texts = [_read(reward, [*prefix, candidate]) for candidate in candidates]
+    return torch.cat([network.score_ids([text]).values[:, -1] for text in texts])
+
+
+def _read(reward: AnyReward, ids: Ids) -> Ids:
+    """What a reward reads of the language model's tokens: these, or the text of them in its own."""
+    if not isinstance(reward, RetokenizedReward):
+        return ids
+    text = reward.lm.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    while text.endswith(HALF_A_CHARACTER):
+        text = text[: -len(HALF_A_CHARACTER)]
+    if not text:
+        assert reward.base.bos_token_id is not None, "its tokenizer has a token that opens a text"
+        return [reward.base.bos_token_id]
+    read: list[int] = reward.base.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return read
 
 
 @torch.inference_mode()
 def assert_cached_equals_recomputed(
-    reward: RewardModel, prompt: Ids, continuation: Ids, candidates: Ids, tolerance: float = TOLERANCE
+    reward: AnyReward, prompt: Ids, continuation: Ids, candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
     """A state that advanced token by token scores like forward calls over the whole texts."""
     state = _prefilled(reward, [prompt])
@@ -48,7 +67,7 @@ def assert_candidates_equal_separate(
 
 @torch.inference_mode()
 def assert_accepted_column_equals_fed(
-    reward: RewardModel, prompt: Ids, candidates: Ids, tolerance: float = TOLERANCE
+    reward: AnyReward, prompt: Ids, candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
     """Advancing by a scored candidate, whose cache column is accepted, equals advancing by its token."""
     for column, token in enumerate(candidates):
@@ -61,7 +80,7 @@ def assert_accepted_column_equals_fed(
 
 @torch.inference_mode()
 def assert_batched_equals_single(
-    reward: RewardModel, prompts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
+    reward: AnyReward, prompts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
     """A left-padded batch of prompts scores each as if it were alone, also after a step."""
     state = _prefilled(reward, prompts)
@@ -76,10 +95,10 @@ def assert_batched_equals_single(
 
 @torch.inference_mode()
 def assert_padding_changes_nothing(
-    reward: RewardModel, prompt: Ids, candidates: Ids, padding: int = 3, tolerance: float = TOLERANCE
+    reward: AnyReward, prompt: Ids, candidates: Ids, padding: int = 3, tolerance: float = TOLERANCE
 ) -> None:
     """Left padding with any token changes no reward."""
-    for filler in (0, reward.base.pad_token_id, prompt[0]):
+    for filler in (0, reward.pad_token_id, prompt[0]):
         ids = torch.tensor([[filler] * padding + list(prompt)])
         mask = torch.tensor([[False] * padding + [True] * len(prompt)])
         state = reward.start()
@@ -100,7 +119,7 @@ def assert_candidates_equal_vocabulary(
 
 @torch.inference_mode()
 def assert_rollback_replays(
-    reward: RewardModel, prompt: Ids, detour: Ids, path: Ids, candidates: Ids, tolerance: float = TOLERANCE
+    reward: AnyReward, prompt: Ids, detour: Ids, path: Ids, candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
     """A state that rolled back a detour equals a state that never took it."""
     state = _prefilled(reward, [prompt])
@@ -119,7 +138,7 @@ def assert_rollback_replays(
 
 @torch.inference_mode()
 def assert_forks_are_independent(
-    reward: RewardModel, prompts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
+    reward: AnyReward, prompts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
     """Rows that `select` forked, re-ordered or dropped do not see each other."""
     state = _prefilled(reward, prompts)
@@ -143,7 +162,7 @@ def assert_save_load_identical(reward: RewardModel, lm: FrozenLM, text: Ids, fol
 
 @torch.inference_mode()
 def assert_joined_states_equal_separate(
-    reward: RewardModel, first: Sequence[Ids], second: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
+    reward: AnyReward, first: Sequence[Ids], second: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
     """States of different lengths that are joined midway score each row as if it were alone, also after a step."""
     state, other = _prefilled(reward, first), _prefilled(reward, second)
@@ -198,7 +217,7 @@ def assert_hosted_equals_separate(
     assert_scores()
 
 
-def _prefilled(reward: RewardModel, prompts: Sequence[Ids]) -> RewardState:
+def _prefilled(reward: AnyReward, prompts: Sequence[Ids]) -> RewardState:
     batch = PromptBatch.pad(prompts, reward.pad_token_id, reward.base.device)
     state = reward.start()
     state.prefill(batch.ids, batch.mask)

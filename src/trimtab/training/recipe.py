@@ -222,19 +222,6 @@ def check_target_of(teacher: str, card: RewardCard, recipe: Recipe, settings: Di
     check_head_learns(recipe, settings)
 
 
-def check_scores_texts(name: str, card: RewardCard) -> None:
-    """Check that a reward can teach a student of another tokenizer. It needs the card only.
-
-    Raises:
-        InvalidSetting: it has no V-head.
-    """
-    if not head_kind(card.head).scores_texts:
-        raise InvalidSetting(
-            f"got the teacher {shown(name)} with a {card.head!r} head, which scores the tokens of {card.base} alone, "
-            "for a base of another tokenizer; expected a teacher with a V-head, such as toxicity-rad or sentiment-rad"
-        )
-
-
 def check_head_learns(recipe: Recipe, settings: DistilSettings) -> None:
     """Check that a student's head can learn its target.
 

@@ -13,14 +13,12 @@ from trimtab.errors import InvalidData
 from trimtab.judges.base import one_for_each
 from trimtab.judges.text_judges import TextJudge
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.models.packed_texts import PackedTexts
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.rewards.card import read_card
 from trimtab.rewards.registry import find_reward, load_alone, load_reward
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.rewards.scored_texts import encode_scored
+from trimtab.rewards.text_scores import TextScorer
 from trimtab.training.examples import encode_all
-from trimtab.training.recipe import check_scores_texts
 
 NOTHING_KEPT = 0.0  # gigabytes; what texts share, they share within one call
 
@@ -51,9 +49,7 @@ AnyTeacher = RewardModel | TextTeacher
 
 @final
 class RewardTeacher:
-    """A reward with a V-head, as a teacher of texts. Its own tokenizer encodes them, with its own BOS before them.
-
-    Texts that share a beginning are encoded in one row under a mask: each shared token runs once.
+    """A reward with a V-head, as a teacher of texts. It scores them in its own tokens, see `TextScorer`.
 
     Args:
         reward: the reward.
@@ -63,7 +59,7 @@ class RewardTeacher:
     """
 
     def __init__(self, reward: RewardModel):
-        check_scores_texts(reward.name, reward.card)
+        self._scorer = TextScorer(reward, PrefixCache(NOTHING_KEPT))
         self.reward = reward
         self.name, self.attributes, self.clamp = reward.name, reward.attributes, reward.card.clamp
 
@@ -75,19 +71,13 @@ class RewardTeacher:
             "tokenizer_fingerprint": self.reward.card.tokenizer_fingerprint,
         }
 
-    @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> Float[Tensor, "texts attributes"]:
         """The reward of each whole text, after the head's link.
 
         Raises:
-            InvalidPrompt: a text is empty or longer than the reward's context.
+            InvalidPrompt: a text is longer than the reward's context.
         """
-        encoder, head = self.reward.prefix_encoder, self.reward.network.head
-        opening = [] if encoder.bos_token_id is None else [encoder.bos_token_id]
-        encoded = [encode_scored(self.reward.card, self.reward.base.codec, text) for text in texts]
-        ids = [each if each[:1] == opening else [*opening, *each] for each in encoded]
-        packed = PackedTexts(encoder.trunk, PrefixCache(NOTHING_KEPT), ids, [1] * len(ids))
-        return head.link(head(torch.cat(packed.states(-1)))).float().cpu()
+        return self._scorer.score(texts).cpu()
 
 
 @final
@@ -153,7 +143,7 @@ def load_teacher(name: str, base: FrozenLM) -> RewardModel | RewardTeacher:
     card = read_card(find_reward(name))
     if card.tokenizer_fingerprint == base.codec.fingerprint:
         return load_reward(name, base)
-    check_scores_texts(name, card)
+    card.check_scores_texts(name)
     return RewardTeacher(load_alone(name, base))
 
 

@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from trimtab.errors import NonFiniteLogits, NonFiniteReward
+from trimtab.errors import NonFiniteLogits, TrimtabError
 from trimtab.models.codec import TextCodec
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.rewards.finite import finite_rows, non_finite
-from trimtab.steering.reward import Reward, RewardState
+from trimtab.steering.reward import ExplainsFaults, Reward, RewardState
 from trimtab.steering.rule import Candidates, RowTerms, entropy_of, guidance, row_terms, steered_logits
 from trimtab.steering.steer import Steer, Term, distinct_rewards
 
@@ -146,7 +146,7 @@ class Guide:
         if self.finite is not None and not bool(self.finite.all()):
             raise self.fault(int(self.finite.int().argmin()), candidates, table)
 
-    def fault(self, row: int, candidates: Candidates, table: RewardTable) -> NonFiniteReward | NonFiniteLogits:
+    def fault(self, row: int, candidates: Candidates, table: RewardTable) -> TrimtabError:
         """The error for a row whose `finite` was False; rows must not have been selected or joined since.
 
         Args:
@@ -163,6 +163,8 @@ class Guide:
             place = row if group.rows is None else _place(group.rows.tolist(), row)
             if place is None or bool(group.unused[place]):
                 continue
+            if isinstance(group.state, ExplainsFaults) and (fault := group.state.fault(place)) is not None:
+                return fault
             rewards = torch.stack([table[f"{group.name}:{a}"][row] for a in group.reward.attributes], dim=-1)
             if not bool(rewards.isfinite().all()):
                 return non_finite(group.reward, rewards, candidates.ids[row], self._codec)

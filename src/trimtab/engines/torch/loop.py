@@ -10,7 +10,7 @@ from torch import Tensor
 from trimtab.engines.base import Request
 from trimtab.engines.torch.guide import Guide, RewardTable
 from trimtab.engines.torch.sampling import RowSampling
-from trimtab.errors import NonFiniteLogits, NonFiniteReward
+from trimtab.errors import TrimtabError
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.prefix_cache import PrefixCache
@@ -98,7 +98,7 @@ class DecodeLoop:
         guide = self._guide
         return Step(tokens, columns, candidates, base_logprobs, steered, rewards, guide.finite, guide.scale)
 
-    def fault(self, step: Step, row: int) -> NonFiniteReward | NonFiniteLogits:
+    def fault(self, step: Step, row: int) -> TrimtabError:
         """The error for a row of a step whose numbers are not finite; no row may have left or joined since."""
         return self._guide.fault(row, step.candidates, step.rewards)
 

@@ -16,7 +16,7 @@ from trimtab.models.packed_texts import PackedTexts
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
 from trimtab.rewards.finite import check_finite
-from trimtab.steering.reward import Reward
+from trimtab.steering.reward import ExplainsFaults, Reward, RewardState
 from trimtab.steering.rule import Candidates, top_candidates
 from trimtab.steering.steer import Steer, distinct_rewards
 
@@ -117,10 +117,18 @@ def reward_texts(
     state.prefill(before.ids, before.mask)
     last = torch.tensor([ids[-1:] for ids in texts], device=lm.device)
     rewards = state.rewards(last)[:, 0].float()
+    _raise_explained(state, len(texts))
     check_finite(reward, rewards, last[:, 0], lm.codec)
     for holder in (host, state):
         holder.select(torch.empty(0, dtype=torch.long, device=lm.device))  # into the prefix cache
     return rewards
+
+
+def _raise_explained(state: RewardState, rows: int) -> None:
+    """Raise what a state says of the first row that it could not score."""
+    explained = [state.fault(row) for row in range(rows)] if isinstance(state, ExplainsFaults) else []
+    if fault := next(filter(None, explained), None):
+        raise fault
 
 
 def _unsteered(

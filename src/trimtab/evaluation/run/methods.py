@@ -16,10 +16,10 @@ from trimtab.evaluation.run.sweep_settings import SweepSettings
 from trimtab.generation import Generation
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.language_model import LanguageModel
-from trimtab.rewards.reward_model import RewardModel
+from trimtab.rewards.retokenized import AnyReward
 from trimtab.steering.steer import Steer
 
-Chosen = tuple[RewardModel, str | None]  # a reward and one of its attributes; None for the first
+Chosen = tuple[AnyReward, str | None]  # a reward and one of its attributes; None for the first
 Timing = Callable[[Steer], Steer]
 Write = Callable[[LanguageModel, Sequence[str]], list[list[Generation]]]  # [prompts][samples]
 
@@ -93,7 +93,7 @@ def guided(
 def best_of(
     n: int,
     name: str,
-    reward: RewardModel,
+    reward: AnyReward,
     attribute: str | None,
     direction: Direction,
     s: SweepSettings,
@@ -195,5 +195,5 @@ def _params(s: SweepSettings, drafts: int = 1, **changes: Any) -> SamplingParams
     return replace(shared, **changes)
 
 
-def _steer(reward: RewardModel, attribute: str | None, beta: float, direction: Direction) -> Steer:
+def _steer(reward: AnyReward, attribute: str | None, beta: float, direction: Direction) -> Steer:
     return (reward.toward if direction == "up" else reward.away)(beta, attribute)

@@ -9,6 +9,7 @@ from trimtab.errors import InvalidSetting
 from trimtab.evaluation.checks import check_at_least
 from trimtab.evaluation.report.formats import DEFAULT_FORMATS, FORMATS
 from trimtab.models.dtypes import Dtype
+from trimtab.rewards.other_tokenizer import RETOKENIZE
 
 
 @final
@@ -26,6 +27,7 @@ class Grid:
         "Reward to steer by, as NAME[:ATTRIBUTE]: bundled, a folder or a Hub id. A+B steers by both, each with β/2. "
         "Repeat for several.",
     ] = None
+    retokenize: Annotated[bool, RETOKENIZE] = False
     beta: Annotated[
         list[float] | None, "Steering strength, above 0; the prompt set determines the direction. Repeat for several."
     ] = None

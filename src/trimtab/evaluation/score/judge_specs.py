@@ -4,12 +4,16 @@ import importlib.util
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.judges.classifier_config import check_classifier_config
 from trimtab.rewards import registry
 from trimtab.rewards.card import RewardCard, read_card
 from trimtab.steering.notation import parse_reward
+
+if TYPE_CHECKING:
+    from trimtab.models.codec import TextCodec
 
 LIBRARIES = {"vader": "vaderSentiment", "profanity": "profanity_check"}  # by the judge that needs it
 EXTRA = "pip install 'trimtab[judges]'"
@@ -32,20 +36,21 @@ def check_judges(specs: Sequence[str]) -> None:
         _check_judge(spec)
 
 
-def check_reward(spec: str, tokenizer_fingerprint: str | None = None) -> RewardCard:
+def check_reward(spec: str, codec: "TextCodec | None" = None, retokenize: bool = False) -> RewardCard:
     """Check NAME[:ATTRIBUTE] of a reward, and return its card; the weights too, once the tokenizer is known.
 
     Args:
         spec: the reward, and one of its attributes.
-        tokenizer_fingerprint: of the language model that it will steer; None if it reads texts alone.
+        codec: of the language model that it will steer; None if it reads texts alone.
+        retokenize: whether it may have another tokenizer.
 
     Raises:
         RewardNotFound, CorruptReward, UnknownAttribute: of the reward.
         RewardMismatch: it was made for another tokenizer.
     """
     name, attribute = parse_reward(spec)
-    known = tokenizer_fingerprint is not None
-    card = registry.check_reward(name, tokenizer_fingerprint) if known else read_card(registry.find_reward(name))
+    known = codec is not None
+    card = registry.check_reward(name, codec, retokenize) if known else read_card(registry.find_reward(name))
     card.attribute_index(attribute)
     return card
 
