@@ -82,6 +82,7 @@ def main(
             rows.append({"engine": name, "steer": kind, **found, "cost": costs})
             differ = [f"{found['differ'][batch]} of {len(PROMPTS)}" for batch in BATCHES]
             table.add_row(name, kind, *differ, *(f"{cost:.2f}×" for cost in costs.values()))
+            Console().print(rows[-1])
     about = provenance(engines["bfloat16"], tokens=tokens, prompts=PROMPTS, threads=torch.get_num_threads())
     write_whole(target, dump_json({**about, "rows": rows}, indent=2) + "\n")
     Console(width=160).print(table)

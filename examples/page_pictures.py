@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Locator, Page, sync_playwright
 
 import trimtab
 from trimtab.server.app import create_app
@@ -20,6 +20,7 @@ from trimtab.server.loading import load_registered
 WIDE = {"width": 1400, "height": 1000}
 SEARCH = "prompt=My neighbour plays loud music every night, so I&max_tokens=16&seed=0&measured=sentiment"
 JUDGE, DRAFTS = "+sentiment", 6  # SmolLM2 is too small to judge itself: it gives every draft 0
+MARGIN = 24  # pixels around a part of the page
 STEPS = 2  # commits in the picture of a search
 PATIENCE = 300_000  # milliseconds
 
@@ -46,8 +47,20 @@ def search(page: Page, out: Path) -> list[int]:
     page.get_by_label("Drafts per step").fill(str(DRAFTS))
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(f"#search-steps .step:nth-child({STEPS + 1}) .branch").nth(1).wait_for()
-    page.locator("#search").screenshot(path=out)
+    page.screenshot(path=out, full_page=True, clip=with_margin(page.locator("#search")))
     return page.evaluate("window.grown.filter((count, i) => count > (window.grown[i - 1] ?? 0))")
+
+
+def with_margin(part: Locator) -> FloatRect:
+    """The place of a part of the page, with a margin."""
+    box = part.bounding_box()
+    assert box is not None
+    return {
+        "x": box["x"] - MARGIN,
+        "y": box["y"] - MARGIN,
+        "width": box["width"] + 2 * MARGIN,
+        "height": box["height"] + 2 * MARGIN,
+    }
 
 
 def main(folder: Path) -> None:
