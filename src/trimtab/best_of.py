@@ -12,6 +12,7 @@ from trimtab.engines.base import Engine, require
 from trimtab.generation import Generation
 from trimtab.judges.ranker import Ranker
 from trimtab.models.codec import Prompt, TextCodec
+from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer, distinct_rewards
 
 BATCH_TEXTS = 128
@@ -49,10 +50,12 @@ def check_ranking(engine: Engine, by: Steer) -> None:
 
     Raises:
         UnsupportedByEngine: the engine computes no rewards.
+        InvalidSetting: a reward scores one token at a time.
         RewardMismatch: a reward was made for another tokenizer.
     """
     require(engine, ["rewards"], "best-of-n")
     for reward in distinct_rewards([by]):
+        check_scores_whole_texts(reward)
         reward.check_serves(engine.codec.fingerprint)
 
 

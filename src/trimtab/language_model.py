@@ -25,8 +25,10 @@ from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
+from trimtab.rewards.any_reward import AnyReward
+from trimtab.rewards.experts import Expert, Experts
+from trimtab.rewards.load_experts import load_expert
 from trimtab.rewards.registry import load_any
-from trimtab.rewards.retokenized import AnyReward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewind.result import SearchResult
 from trimtab.rewind.rewind_settings import RewindSettings
@@ -150,6 +152,43 @@ def reward(
     if not isinstance(lm, LanguageModel | None):
         raise WrongType(f"got lm={shown(lm)}, expected the language model to steer: trimtab.load(…)")
     return load_any(os.fspath(name), lm.base if lm else None, merge_adapters, retokenize)
+
+
+@checked_except("expert", "anti", "lm")
+def experts(
+    expert: "LanguageModel | RewardModel | str | os.PathLike[str] | None" = None,
+    anti: "LanguageModel | RewardModel | str | os.PathLike[str] | None" = None,
+    lm: "LanguageModel | None" = None,
+) -> Experts:
+    """Two language models as a reward: r(v) = log p_expert(v) − log p_anti(v) (DExperts, proxy-tuning), or one alone.
+
+    `trimtab.experts("models/kind", "models/toxic", lm).toward(2.0)` steers with α = 2. See `trimtab.rewards.Experts`
+    for what an expert or an anti-expert alone means.
+
+    Args:
+        expert, anti: a loaded model; what `trimtab.load` takes; the folder of a reward by `trimtab train genarm`; or
+            the folder of a LoRA adapter of `lm`, as peft saves it. They have the tokenizer of the model to steer.
+        lm: the language model to steer. Models that are loaded get its device and dtype; an adapter shares its weights.
+
+    Raises:
+        InvalidSetting: there is neither; a reward has no LM head; or an adapter without `lm`.
+        ModelNotFound, UnsupportedModel, CorruptReward: one cannot be loaded.
+        RewardMismatch: they have different tokenizers.
+    """
+    if not isinstance(lm, LanguageModel | None):
+        raise WrongType(f"got lm={shown(lm)}, expected the language model to steer: trimtab.load(…)")
+    like = None if lm is None else lm.base
+    return Experts(_expert(expert, like), _expert(anti, like))
+
+
+def _expert(given: object, like: FrozenLM | None) -> Expert | None:
+    if isinstance(given, LanguageModel):
+        return given.base
+    if given is None or isinstance(given, RewardModel):
+        return given
+    if not isinstance(given, str | os.PathLike):
+        raise WrongType(f"got the expert {shown(given)}, expected a language model, or its name or folder")
+    return load_expert(os.fspath(given), like)
 
 
 @final
