@@ -9,15 +9,16 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_texts
+from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_judge, rank_by_texts
 from trimtab.checking import checked, checked_except, shown
-from trimtab.engines.base import Engine, Request, require_base
+from trimtab.engines.base import Engine, Request, require, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import place_of, provenance, template_options
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
+from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.load import JudgeLike
 from trimtab.judges.ranker import Ranker
 from trimtab.models.chat_template import TemplateOption
@@ -320,7 +321,7 @@ class LanguageModel:
         self,
         prompts: str,
         n: int,
-        by: AnyReward | Steer | Ranker,
+        by: AnyReward | Steer | Ranker | Judge,
         steer: Steer | None = None,
         params: SamplingParams | None = None,
         **options: Unpack[DraftOptions],
@@ -331,7 +332,7 @@ class LanguageModel:
         self,
         prompts: Prompts,
         n: int,
-        by: AnyReward | Steer | Ranker,
+        by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
         **options: Unpack[DraftOptions],
@@ -342,7 +343,7 @@ class LanguageModel:
         self,
         prompts: str | Prompts,
         n: int,
-        by: AnyReward | Steer | Ranker,
+        by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
         **options: Unpack[DraftOptions],
@@ -353,28 +354,35 @@ class LanguageModel:
             prompts: one text, or a list of texts or conversations.
             n: drafts of each prompt; they share its KV cache.
             by: a reward, of which the first attribute should be high; or a Steer, whose Σ ±β · r of the whole text
-                should be high; or a reward model of another library: `trimtab.judges.load_ranker("ORG/MODEL")`.
+                should be high; or a reward model of another library: `trimtab.judges.load_ranker("ORG/MODEL")`;
+                or a judge, such as `trimtab.judges.StepJudge`.
             steer, params, options: how the drafts are written, as in `generate`.
 
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
         """
-        if not isinstance(by, AnyReward | Steer | Ranker):
-            raise WrongType(f"got by={shown(by)}, expected a reward or a Steer, trimtab.reward(NAME, lm), or a Ranker")
-        ranking = by if isinstance(by, Steer | Ranker) else by.toward(1.0)
+        if isinstance(by, type) or not isinstance(by, AnyReward | Steer | Ranker | Judge):
+            raise WrongType(
+                f"got by={shown(by)}, expected a reward or a Steer, trimtab.reward(NAME, lm), or a Ranker or a judge"
+            )
+        ranking = by.toward(1.0) if isinstance(by, AnyReward) else by
+        several = as_list(prompts)
         if isinstance(ranking, Steer):
             check_ranking(self.engine, ranking)
-        several = as_list(prompts)
-        if isinstance(ranking, Ranker):
+        elif isinstance(ranking, Ranker):
             for prompt in several:
                 ranking.check_prompt(prompt)
+        else:
+            require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
         drafts = [written.samples for written in self._generations(several, requests)]
-        ranked = (
-            rank_by_texts(ranking, several, drafts)
-            if isinstance(ranking, Ranker)
-            else rank(self.engine, ranking, [request.prefix for request in requests], drafts)
-        )
+        prefixes = [request.prefix for request in requests]
+        if isinstance(ranking, Steer):
+            ranked = rank(self.engine, ranking, prefixes, drafts)
+        elif isinstance(ranking, Ranker):
+            ranked = rank_by_texts(ranking, several, drafts)
+        else:
+            ranked = rank_by_judge(self.engine, ranking, several, prefixes, drafts)
         return ranked[0] if isinstance(prompts, str) else ranked
 
     @overload
