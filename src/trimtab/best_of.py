@@ -10,8 +10,11 @@ from torch import Tensor
 
 from trimtab.engines.base import Engine, require
 from trimtab.generation import Generation
+from trimtab.judges.base import Judge, check_scores, description_of
+from trimtab.judges.draft import Draft
 from trimtab.judges.ranker import Ranker
 from trimtab.models.codec import Prompt, TextCodec
+from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer, distinct_rewards
 
 BATCH_TEXTS = 128
@@ -25,7 +28,7 @@ class RankedDrafts:
     Attributes:
         drafts: the best first; of equal ones, the one that was written first.
         scores: Σ ±β · r(prompt + draft) of each, minus where the steer is away. Rewards are not clamped here: clamping
-            would tie the best drafts.
+            would tie the best drafts. Of a judge: its score, from 0 to 1.
         by: the ranking in records of a run: each reward with its fingerprint, direction and β.
     """
 
@@ -49,10 +52,12 @@ def check_ranking(engine: Engine, by: Steer) -> None:
 
     Raises:
         UnsupportedByEngine: the engine computes no rewards.
+        InvalidSetting: a reward scores one token at a time.
         RewardMismatch: a reward was made for another tokenizer.
     """
     require(engine, ["rewards"], "best-of-n")
     for reward in distinct_rewards([by]):
+        check_scores_whole_texts(reward)
         reward.check_serves(engine.codec.fingerprint)
 
 
@@ -93,6 +98,36 @@ def rank_by_texts(
         _ranked(of_prompt, ranker.score(prompt, [draft.text for draft in of_prompt]), record)
         for prompt, of_prompt in zip(prompts, drafts, strict=True)
     ]
+
+
+def rank_by_judge(
+    engine: Engine,
+    judge: Judge,
+    prompts: Sequence[Prompt],
+    prefixes: Sequence[Sequence[int]],
+    drafts: Sequence[Sequence[Generation]],
+) -> list[RankedDrafts]:
+    """Order the drafts of each prompt by a judge, such as a `StepJudge`; all are scored in one call.
+
+    Args:
+        engine: the engine that wrote them, for judges that ask it.
+        judge: its high scores are good.
+        prompts, prefixes: the prompts, and their token ids.
+        drafts: of each prompt; an EOS at the end is not scored.
+
+    Raises:
+        InvalidData: a score is no number from 0 to 1.
+    """
+    texts = [prompt if isinstance(prompt, str) else engine.codec.render(prompt) for prompt in prompts]
+    judged = [
+        Draft(text, tuple(prefix), tuple(without_eos(draft.token_ids, engine.codec)), draft.text)
+        for text, prefix, of_prompt in zip(texts, prefixes, drafts, strict=True)
+        for draft in of_prompt
+    ]
+    scores = torch.tensor(check_scores(judge.name, judge.score(judged, engine), len(judged)))
+    parts = scores.split([len(of_prompt) for of_prompt in drafts])
+    record: tuple[dict[str, object], ...] = (dict(description_of(judge)),)
+    return [_ranked(of_prompt, part, record) for of_prompt, part in zip(drafts, parts, strict=True)]
 
 
 def without_eos(ids: Sequence[int], codec: TextCodec) -> list[int]:

@@ -9,15 +9,16 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_texts
+from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_judge, rank_by_texts
 from trimtab.checking import checked, checked_except, shown
-from trimtab.engines.base import Engine, Request, require_base
+from trimtab.engines.base import Engine, Request, require, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import place_of, provenance, template_options
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
+from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.load import JudgeLike
 from trimtab.judges.ranker import Ranker
 from trimtab.models.chat_template import TemplateOption
@@ -25,8 +26,10 @@ from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
+from trimtab.rewards.any_reward import AnyReward
+from trimtab.rewards.experts import Expert, Experts
+from trimtab.rewards.load_experts import load_expert
 from trimtab.rewards.registry import load_any
-from trimtab.rewards.retokenized import AnyReward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewind.result import SearchResult
 from trimtab.rewind.rewind_settings import RewindSettings
@@ -150,6 +153,43 @@ def reward(
     if not isinstance(lm, LanguageModel | None):
         raise WrongType(f"got lm={shown(lm)}, expected the language model to steer: trimtab.load(…)")
     return load_any(os.fspath(name), lm.base if lm else None, merge_adapters, retokenize)
+
+
+@checked_except("expert", "anti", "lm")
+def experts(
+    expert: "LanguageModel | RewardModel | str | os.PathLike[str] | None" = None,
+    anti: "LanguageModel | RewardModel | str | os.PathLike[str] | None" = None,
+    lm: "LanguageModel | None" = None,
+) -> Experts:
+    """Two language models as a reward: r(v) = log p_expert(v) − log p_anti(v) (DExperts, proxy-tuning), or one alone.
+
+    `trimtab.experts("models/kind", "models/toxic", lm).toward(2.0)` steers with α = 2. See `trimtab.rewards.Experts`
+    for what an expert or an anti-expert alone means.
+
+    Args:
+        expert, anti: a loaded model; what `trimtab.load` takes; the folder of a reward by `trimtab train genarm`; or
+            the folder of a LoRA adapter of `lm`, as peft saves it. They have the tokenizer of the model to steer.
+        lm: the language model to steer. Models that are loaded get its device and dtype; an adapter shares its weights.
+
+    Raises:
+        InvalidSetting: there is neither; a reward has no LM head; or an adapter without `lm`.
+        ModelNotFound, UnsupportedModel, CorruptReward: one cannot be loaded.
+        RewardMismatch: they have different tokenizers.
+    """
+    if not isinstance(lm, LanguageModel | None):
+        raise WrongType(f"got lm={shown(lm)}, expected the language model to steer: trimtab.load(…)")
+    like = None if lm is None else lm.base
+    return Experts(_expert(expert, like), _expert(anti, like))
+
+
+def _expert(given: object, like: FrozenLM | None) -> Expert | None:
+    if isinstance(given, LanguageModel):
+        return given.base
+    if given is None or isinstance(given, RewardModel):
+        return given
+    if not isinstance(given, str | os.PathLike):
+        raise WrongType(f"got the expert {shown(given)}, expected a language model, or its name or folder")
+    return load_expert(os.fspath(given), like)
 
 
 @final
@@ -281,7 +321,7 @@ class LanguageModel:
         self,
         prompts: str,
         n: int,
-        by: AnyReward | Steer | Ranker,
+        by: AnyReward | Steer | Ranker | Judge,
         steer: Steer | None = None,
         params: SamplingParams | None = None,
         **options: Unpack[DraftOptions],
@@ -292,7 +332,7 @@ class LanguageModel:
         self,
         prompts: Prompts,
         n: int,
-        by: AnyReward | Steer | Ranker,
+        by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
         **options: Unpack[DraftOptions],
@@ -303,7 +343,7 @@ class LanguageModel:
         self,
         prompts: str | Prompts,
         n: int,
-        by: AnyReward | Steer | Ranker,
+        by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
         **options: Unpack[DraftOptions],
@@ -314,28 +354,35 @@ class LanguageModel:
             prompts: one text, or a list of texts or conversations.
             n: drafts of each prompt; they share its KV cache.
             by: a reward, of which the first attribute should be high; or a Steer, whose Σ ±β · r of the whole text
-                should be high; or a reward model of another library: `trimtab.judges.load_ranker("ORG/MODEL")`.
+                should be high; or a reward model of another library: `trimtab.judges.load_ranker("ORG/MODEL")`;
+                or a judge, such as `trimtab.judges.StepJudge`.
             steer, params, options: how the drafts are written, as in `generate`.
 
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
         """
-        if not isinstance(by, AnyReward | Steer | Ranker):
-            raise WrongType(f"got by={shown(by)}, expected a reward or a Steer, trimtab.reward(NAME, lm), or a Ranker")
-        ranking = by if isinstance(by, Steer | Ranker) else by.toward(1.0)
+        if isinstance(by, type) or not isinstance(by, AnyReward | Steer | Ranker | Judge):
+            raise WrongType(
+                f"got by={shown(by)}, expected a reward or a Steer, trimtab.reward(NAME, lm), or a Ranker or a judge"
+            )
+        ranking = by.toward(1.0) if isinstance(by, AnyReward) else by
+        several = as_list(prompts)
         if isinstance(ranking, Steer):
             check_ranking(self.engine, ranking)
-        several = as_list(prompts)
-        if isinstance(ranking, Ranker):
+        elif isinstance(ranking, Ranker):
             for prompt in several:
                 ranking.check_prompt(prompt)
+        else:
+            require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
         drafts = [written.samples for written in self._generations(several, requests)]
-        ranked = (
-            rank_by_texts(ranking, several, drafts)
-            if isinstance(ranking, Ranker)
-            else rank(self.engine, ranking, [request.prefix for request in requests], drafts)
-        )
+        prefixes = [request.prefix for request in requests]
+        if isinstance(ranking, Steer):
+            ranked = rank(self.engine, ranking, prefixes, drafts)
+        elif isinstance(ranking, Ranker):
+            ranked = rank_by_texts(ranking, several, drafts)
+        else:
+            ranked = rank_by_judge(self.engine, ranking, several, prefixes, drafts)
         return ranked[0] if isinstance(prompts, str) else ranked
 
     @overload

@@ -246,3 +246,28 @@ def test_escape_codes_of_a_prompt_do_not_reach_the_terminal(generate):
     shown = generate("w1 \x1b[31m w2").stdout
     assert "\x1b" not in shown
     assert "<U+001B>" in shown
+
+
+def test_language_models_steer_by_name(generate, place):
+    """Two equal experts change nothing; one alone does, and the trace names it."""
+    words = ["w1 w2", "--json"]
+    (plain,) = json_lines(generate(*words).stdout)
+    (equal,) = json_lines(generate(*words, "--steer", f"experts:{place / 'lm'},{place / 'lm'}=2").stdout)
+    (alone,) = json_lines(generate(*words, "--steer", f"experts:,{place / 'lm'}=+0.9").stdout)
+    assert equal["text"] == plain["text"] != alone["text"]
+    assert set(equal["rewards"]) == {"experts(lm,lm):expert"}
+    assert all(abs(reward) < 1e-4 for reward in equal["rewards"]["experts(lm,lm):expert"])
+
+
+@pytest.mark.parametrize(
+    ("steer", "message"),
+    [
+        ("experts:=2", "expected experts:EXPERT,ANTI"),
+        ("experts:nowhere=2", "cannot load a language model from 'nowhere'"),
+        ("experts:{teacher}=2", "with a 'v' head as an expert"),
+    ],
+)
+def test_experts_that_cannot_steer_are_refused(generate, teacher, steer, message):
+    refused = generate("w1", "--steer", steer.format(teacher=teacher), check=False)
+    assert refused.status == 1
+    assert message in " ".join(refused.stderr.split())

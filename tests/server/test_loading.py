@@ -4,13 +4,14 @@ import pytest
 
 from byte_lm import byte_lm
 from tiny import tiny_reward
+from trimtab import errors
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
 from trimtab.rewards import registry
 from trimtab.rewards.registry import bundled_rewards
 from trimtab.rewards.retokenized import RetokenizedReward
 from trimtab.server.loading import DEFAULT_REWARDS, fitting_rewards, load_registered
-from trimtab.server.public_names import RewardPlace
+from trimtab.server.public_names import RewardPlace, check_places, parse_places
 from trimtab.server.reward_shelf import RewardShelf
 from trimtab.server.schemas import SteerTerm
 
@@ -41,6 +42,22 @@ def test_a_request_steers_by_a_reward_of_another_tokenizer(foreign):
     assert steer.describe()[0]["reward"] == "kindness"
     written = LanguageModel(TorchEngine(foreign)).generate("w1", steer, top_k=3, max_new_tokens=2, seed=0)
     assert set(written.mean_rewards) == {"kindness:kind", "kindness:calm"}
+
+
+def test_a_request_steers_by_language_models_under_one_name(llama, tmp_path):
+    """No folder of the machine is in what the server tells of them."""
+    llama.model.save_pretrained(tmp_path / "kind")
+    llama.tokenizer.save_pretrained(tmp_path / "kind")
+    places = parse_places([f"detox=experts:{tmp_path / 'kind'}"])
+    check_places(places)
+    (found,) = load_registered(places, llama)
+    assert (found.about()["id"], found.about()["method"], found.about()["clamp"]) == ("detox", None, None)
+    steer = RewardShelf([found]).steer({"detox": SteerTerm(beta=2.0)})
+    assert str(tmp_path) not in str(steer.describe())
+    written = LanguageModel(TorchEngine(llama)).generate("w1", steer, top_k=3, max_new_tokens=2, seed=0)
+    assert set(written.mean_rewards) == {"detox:expert"}
+    with pytest.raises(errors.ModelNotFound):
+        check_places(parse_places(["detox=experts:nowhere"]))
 
 
 def test_the_default_rewards_are_bundled_and_on_the_models_own_states():

@@ -9,7 +9,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import typer
@@ -23,21 +23,23 @@ SETTING = re.compile(r"got (\w+)=")
 
 
 class OptionGroup(NamedTuple):
-    """A parameter that is a dataclass: its type, and the title of its options in `--help`."""
+    """A parameter that is a dataclass: its type, the title of its options in `--help`, and other defaults or None."""
 
     kind: Any
     title: str | None
+    defaults: Any = None
 
 
 def expands(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter of a command whose type is a dataclass by one option per field.
 
     The command is called with the dataclass, so that every setting is declared once. A `Sequence[str]` becomes an
-    option that may be repeated, and a bool whose default is False becomes a flag without its --no- form.
+    option that may be repeated, and a bool whose default is False becomes a flag without its --no- form. If a
+    parameter has a default, that has the defaults of its options.
     """
     hints = get_type_hints(command, include_extras=True)
     parameters = inspect.signature(command).parameters
-    groups = {name: group for name in parameters if (group := _group(hints[name]))}
+    groups = {name: group for name in parameters if (group := _group(hints[name], parameters[name].default))}
     options: list[inspect.Parameter] = []
     for name, parameter in parameters.items():
         options += _expanded(groups[name]) if name in groups else [_keyword(parameter, hints[name])]
@@ -66,9 +68,10 @@ def as_option(message: str, names: Collection[str]) -> str:
     return f"got --{found[1].replace('_', '-')} {message[found.end() :]}"
 
 
-def _group(hint: Any) -> OptionGroup | None:
+def _group(hint: Any, defaults: Any) -> OptionGroup | None:
     kind, title = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, None)
-    return OptionGroup(kind, title) if is_dataclass(kind) else None
+    given = None if defaults is inspect.Parameter.empty else defaults
+    return OptionGroup(kind, title, given) if is_dataclass(kind) else None
 
 
 def _build(kind: Any, typed: dict[str, Any]) -> Any:
@@ -84,19 +87,23 @@ def _keyword(parameter: inspect.Parameter, hint: Any) -> inspect.Parameter:
 
 def _expanded(group: OptionGroup) -> list[inspect.Parameter]:
     types = get_type_hints(group.kind, include_extras=True)
-    return [_option(field, types[field.name], group.title) for field in fields(group.kind)]
+    every = fields(group.kind)
+    defaults = {
+        each.name: each.default if group.defaults is None else getattr(group.defaults, each.name) for each in every
+    }
+    return [_option(each.name, types[each.name], defaults[each.name], group.title) for each in every]
 
 
-def _option(field: Field[Any], annotated: Any, title: str | None) -> inspect.Parameter:
+def _option(name: str, annotated: Any, default: Any, title: str | None) -> inspect.Parameter:
     kind, about = get_args(annotated)
     keyword = inspect.Parameter.KEYWORD_ONLY
     if isinstance(about, OptionInfo):
         option = copy.copy(about)
         option.rich_help_panel = title
-        return inspect.Parameter(field.name, keyword, default=field.default, annotation=Annotated[kind, option])
-    flag = [f"--{field.name.replace('_', '-')}"] if field.default is False else []  # no --no- form
+        return inspect.Parameter(name, keyword, default=default, annotation=Annotated[kind, option])
+    flag = [f"--{name.replace('_', '-')}"] if default is False else []  # no --no- form
     option = typer.Option(*flag, help=escape(about), rich_help_panel=title)  # rich reads [c] as markup
-    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    default = inspect.Parameter.empty if default is MISSING else default
     if kind == STRINGS:
         kind, default = list[str] | None, default or None
-    return inspect.Parameter(field.name, keyword, default=default, annotation=Annotated[kind, option])
+    return inspect.Parameter(name, keyword, default=default, annotation=Annotated[kind, option])

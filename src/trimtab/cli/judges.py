@@ -29,7 +29,9 @@ __all__ = [
 HELP = (
     "self asks the model about its own drafts; self:QUESTION asks about harmlessness, truthfulness, "
     "sentiment or requests; self:FILE.toml asks your own question. NAME=+1 is a reward or a classifier whose high "
-    "scores are good; NAME=-1 is one whose high scores are bad."
+    "scores are good; NAME=-1 is one whose high scores are bad. "
+    "sentences:AGGREGATE:JUDGE scores the text after each sentence, lines:AGGREGATE:JUDGE after each line, and takes "
+    "the min, mean, product, log-sum or last."
 )
 JudgeOption = Annotated[str, typer.Option(metavar="JUDGE", help=HELP, autocompletion=complete_judge)]
 OptionalJudge = Annotated[

@@ -58,7 +58,7 @@ SteerOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME[:ATTRIBUTE]=±BETA",
-        help="Steer by a reward. Repeat for several.",
+        help="Steer by a reward, or by two language models: experts:EXPERT,ANTI=ALPHA. Repeat for several.",
         autocompletion=complete_steer,
     ),
 ]

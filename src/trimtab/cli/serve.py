@@ -34,8 +34,9 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME[=SOURCE]",
-            help="Let requests steer by this reward: a bundled name, or NAME=FOLDER or NAME=HUB-ID. Repeat for "
-            "several. Default: sentiment and toxicity, where they fit the model's tokenizer.",
+            help="Let requests steer by this reward: a bundled name, or NAME=FOLDER or NAME=HUB-ID; or two language "
+            "models, NAME=experts:EXPERT,ANTI. Repeat for several. Default: sentiment and toxicity, where they fit the "
+            "model's tokenizer.",
         ),
     ] = None,
     retokenize: Retokenize = False,
@@ -100,12 +101,16 @@ def check_rewards(model: str, places: list[RewardPlace], retokenize: bool = Fals
         RewardMismatch, CorruptReward: of a reward.
     """
     from trimtab.models.loading import load_codec
+    from trimtab.rewards.expert_names import check_experts, names_experts
     from trimtab.rewards.registry import check_reward
 
     with loading(model):
         codec = load_codec(model)
         for place in places:
-            check_reward(place.source, codec, retokenize)
+            if names_experts(place.source):
+                check_experts(place.source, codec)
+            else:
+                check_reward(place.source, codec, retokenize)
 
 
 def key_of(option: str | None) -> str | None:

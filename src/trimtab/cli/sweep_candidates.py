@@ -15,14 +15,14 @@ def check_candidates(
     grid: "Grid",
     settings: "SweepSettings",
     search: "SearchSettings",
-    cards: "Mapping[str, RewardCard]",
+    cards: "Mapping[str, RewardCard | None]",
     vocabulary_size: int,
 ) -> None:
     """Refuse more candidates than there are tokens, or than a reward that steers can score.
 
     Args:
         grid, settings, search: as typed.
-        cards: the cards of the rewards, by NAME[:ATTRIBUTE].
+        cards: the cards of the rewards, by NAME[:ATTRIBUTE]; None for experts, which score every token.
         vocabulary_size: tokens of the language model.
 
     Raises:
@@ -31,10 +31,12 @@ def check_candidates(
     if settings.top_k > vocabulary_size:
         raise InvalidSetting(f"got top_k={settings.top_k}, expected at most the vocabulary size, {vocabulary_size}")
     for spec in (part for text in grid.reward or [] for part in text.split("+")):
-        cards[spec].check_candidates(spec, settings.top_k)
+        if (card := cards[spec]) is not None:
+            card.check_candidates(spec, settings.top_k)
     if not grid.rewind:
         return
     search.check_vocabulary(vocabulary_size)
     if grid.rewind_beta and grid.reward:
         for spec in grid.reward[0].split("+"):
-            search.check_candidates(cards[spec], spec)
+            if (card := cards[spec]) is not None:
+                search.check_candidates(card, spec)

@@ -12,6 +12,7 @@ from trimtab.cli.sweep_candidates import check_candidates
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.run.search_settings import SearchSettings
 from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOptions, SweepSettings
+from trimtab.rewards.expert_names import names_experts
 from trimtab.steering.notation import parse_reward
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     from trimtab.evaluation.report.figure import check_matplotlib
     from trimtab.evaluation.report.targets import check_report_folder
     from trimtab.evaluation.run.row_file import check_rows_only
-    from trimtab.evaluation.score.judge_specs import check_reward
+    from trimtab.evaluation.score.judge_specs import check_guide
 
     check_at_least(0, rounds=asked.rounds)
     check_matplotlib()
@@ -92,13 +93,13 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     rewards = rewards_of(asked.grid)
     check_names([text.split("+") for text in asked.grid.reward or []])
     for spec in rewards:
-        check_reward(spec)
+        check_guide(spec)
 
     from trimtab.evaluation.run.prompt_sets import read_prompt_set
     from trimtab.models.loading import load_codec
 
     codec = load_codec(asked.settings.model)
-    cards = {spec: check_reward(spec, codec, asked.grid.retokenize) for spec in rewards}
+    cards = {spec: check_guide(spec, codec, asked.grid.retokenize) for spec in rewards}
     check_candidates(asked.grid, asked.settings, asked.search, cards, len(codec.tokenizer))
     sets = [
         read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split)
@@ -178,12 +179,17 @@ def check_names(guides: list[list[str]]) -> None:
         InvalidSetting: two have the same name.
     """
     names = [
-        "+".join(":".join(filter(None, (Path(name).name, of))) for name, of in map(parse_reward, g)) for g in guides
+        "+".join(":".join(filter(None, (last_part(name), of))) for name, of in map(parse_reward, g)) for g in guides
     ]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InvalidSetting(
             f"got two rewards named {min(twice)!r}, expected different names, because they name the rows"
         )
+
+
+def last_part(name: str) -> str:
+    """The last part of a path; the name of experts as it is."""
+    return name if names_experts(name) else Path(name).name
 
 
 def plan_of(asked: Asked, lm: "LanguageModel") -> "Plan":
@@ -285,11 +291,12 @@ def load_readers(scoring: ScoringOptions) -> "tuple[dict[str, Read], dict[str, d
 
 def load_for(text: str, base: "FrozenLM | None", retokenize: bool) -> "Chosen":
     """The reward NAME[:ATTRIBUTE] for a language model, and the attribute; None for the first."""
+    from trimtab.rewards.any_reward import check_attribute
     from trimtab.rewards.registry import load_any
 
     name, attribute = parse_reward(text)
     found = load_any(name, base, retokenize=retokenize)
-    found.card.attribute_index(attribute)
+    check_attribute(found, attribute)
     return found, attribute
 
 

@@ -10,7 +10,18 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import RewardFolder, TextColumn
 from trimtab.cli.train_checks import check_attributes
 from trimtab.cli.train_command import TrainCommand
-from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe, Source
+from trimtab.training.recipe import (
+    GENARM_RECIPE,
+    DistilSettings,
+    GenARMSettings,
+    LabelSettings,
+    PairSettings,
+    Recipe,
+    Source,
+    check_scores_prefixes,
+)
+
+DEFAULT_GENARM = GenARMSettings()
 
 Run = Annotated[
     Path | None, typer.Option(help="Folder for settings, metrics and checkpoints. Default: OUT.run, beside --out.")
@@ -73,6 +84,7 @@ def labels(
     if len(columns) != len(attributes):
         raise InvalidSetting(f"got {len(columns)} columns for {len(attributes)} attributes, expected one for each")
     check_attributes(attributes)
+    check_scores_prefixes(recipe)
     check_label_range(label_range)
     with TrainCommand(out, run, source, recipe, base) as command:
         read = partial(read_labelled, columns=columns, text_column=text_column, label_range=label_range)
@@ -112,6 +124,7 @@ def pairs(
     from trimtab.data.tables import read_pairs, select_rows
 
     check_attributes([attribute])
+    check_scores_prefixes(recipe)
     with TrainCommand(out, run, source, recipe, base) as command:
         read = partial(read_pairs, chosen_column=chosen_column, rejected_column=rejected_column)
         table = command.report_faults(read(source.data, split=source.split), source.data)
@@ -123,6 +136,48 @@ def pairs(
         command.show_summary([text for row in rows for text in (row.chosen, row.rejected)], lm, {})
         options = command.make_run_options()
         reward = train_from_pairs(lm, attribute, rows, held_out_rows, recipe, settings, options)
+        command.save_reward(reward, save_dtype)
+
+
+@app.command()
+@expands
+def genarm(
+    source: Source,
+    out: RewardFolder,
+    recipe: Annotated[Recipe, "Training"] = GENARM_RECIPE,
+    settings: Annotated[GenARMSettings, "Objective"] = DEFAULT_GENARM,
+    run: Run = None,
+    base: Base = "smollm2",
+    attribute: Annotated[str, typer.Option(help="Name of the attribute.")] = "preferred",
+    chosen_column: Annotated[str, typer.Option(help="Column with the better text.")] = "chosen",
+    rejected_column: Annotated[str, typer.Option(help="Column with the worse text.")] = "rejected",
+    save_dtype: SaveDtype = "bfloat16",
+) -> None:
+    """Train a language model from pairs of texts, to steer by its log-probabilities (GenARM, 2410.08193).
+
+    Both texts of a pair begin with the same prompt. --base may be smaller than the model to steer, if it has the same
+    tokenizer. Steer by the folder with a β near 1, or name it as an expert.
+
+    Example: trimtab train genarm --data preferences.jsonl --attribute harmless --out rewards/harmless-lm
+
+    Example: trimtab generate "My neighbours are" --steer rewards/harmless-lm=+1
+    """
+    from trimtab.data.tables import read_pairs, select_rows
+    from trimtab.training.recipe import check_trains_lm
+
+    check_attributes([attribute])
+    check_trains_lm(recipe)
+    with TrainCommand(out, run, source, recipe, base) as command:
+        read = partial(read_pairs, chosen_column=chosen_column, rejected_column=rejected_column)
+        table = command.report_faults(read(source.data, split=source.split), source.data)
+        held_out = read(source.held_out, split=source.held_out_split) if source.held_out else None
+        rows, held_out_rows = command.split_rows(select_rows(table.rows, source.limit, recipe.seed), held_out)
+        lm = command.load_model()
+        from trimtab.training.genarm import train_genarm
+
+        command.show_summary([text for row in rows for text in (row.chosen, row.rejected)], lm, {})
+        options = command.make_run_options()
+        reward = train_genarm(lm, attribute, rows, held_out_rows, recipe, settings, options)
         command.save_reward(reward, save_dtype)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trimtab.judges.ranker import Ranker, load_ranker
     from trimtab.judges.reward_judge import RewardJudge
     from trimtab.judges.self_judge import SelfJudge
+    from trimtab.judges.steps import StepJudge
     from trimtab.judges.text_judges import FunctionJudge, TextJudge
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Ranker",
     "RewardJudge",
     "SelfJudge",
+    "StepJudge",
     "TextJudge",
     "as_judge",
     "load_judge",
@@ -35,6 +37,7 @@ __getattr__, __dir__ = lazy_exports(
         "Ranker": "trimtab.judges.ranker",
         "RewardJudge": "trimtab.judges.reward_judge",
         "SelfJudge": "trimtab.judges.self_judge",
+        "StepJudge": "trimtab.judges.steps",
         "TextJudge": "trimtab.judges.text_judges",
         "as_judge": "trimtab.judges.load",
         "load_judge": "trimtab.judges.load",

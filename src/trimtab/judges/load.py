@@ -13,8 +13,8 @@ from trimtab.judges.onnx_classifier import onnx_judge
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.judges.self_judge import SelfJudge
 from trimtab.judges.text_judges import FunctionJudge, TextJudge
+from trimtab.rewards.any_reward import AnyReward
 from trimtab.rewards.registry import load_reward
-from trimtab.rewards.retokenized import AnyReward
 from trimtab.steering.notation import parse_reward
 from trimtab.steering.steer import Steer
 

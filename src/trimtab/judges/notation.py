@@ -1,7 +1,10 @@
-"""Judges of searches as text: `self[:QUESTION]`, or NAME[:ATTRIBUTE or LABEL]=+1 or =-1. No torch at import."""
+"""Judges of searches as text: `self[:QUESTION]`, or NAME[:ATTRIBUTE or LABEL]=+1 or =-1. No torch at import.
+
+`sentences:AGGREGATE:JUDGE` and `lines:AGGREGATE:JUDGE` aggregate a judge's scores over steps.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -10,6 +13,7 @@ from trimtab.data.files import shown_path
 from trimtab.errors import InvalidSetting, RewardNotFound
 from trimtab.judges.classifier_config import names_classifier
 from trimtab.judges.question import SELF, question_of
+from trimtab.judges.step_scores import STEP_ENDS, check_steps
 from trimtab.rewards.registry import bundled_rewards, check_steers
 from trimtab.steering.notation import parse_reward
 
@@ -23,7 +27,8 @@ TOXIC = ("toxic", "toxicity", "hate", "offensive")  # labels of classifiers
 POSITIVE = ("positive", "pos")
 EXPECTED = (
     "expected self, self:truthfulness, self:sentiment, self:FILE.toml, or NAME=+1 (high is good) or NAME=-1 (high is "
-    "bad) of a reward, vader, profanity, onnx:FOLDER or a text-classification model, as in toxicity=-1"
+    "bad) of a reward, vader, profanity, onnx:FOLDER or a text-classification model, as in toxicity=-1; for steps, "
+    "sentences:AGGREGATE:JUDGE or lines:AGGREGATE:JUDGE"
 )
 
 
@@ -35,18 +40,25 @@ class JudgeText:
     Attributes:
         name: `self[:QUESTION]`, or the name of a reward or a classifier.
         sign: +1 if high scores are good, −1 if they are bad; None for a self-judge.
+        steps: the kind of steps and the aggregate; None for a judge of whole texts.
     """
 
     name: str
     sign: int | None
+    steps: tuple[str, str] | None = None
 
 
 def parse_judge(text: str) -> JudgeText:
-    """Read `self[:QUESTION]`, NAME=+1 or NAME=-1.
+    """Read `self[:QUESTION]`, NAME=+1 or NAME=-1, each behind `sentences:AGGREGATE:` or `lines:AGGREGATE:` or not.
 
     Raises:
         InvalidSetting: the text has another form, or names a question that does not exist.
     """
+    kind, _, rest = text.partition(":")
+    if kind in STEP_ENDS:
+        aggregate, _, inner = rest.partition(":")
+        check_steps(kind, aggregate)
+        return replace(parse_judge(inner), steps=(kind, aggregate))
     if text.partition(":")[0] == SELF:
         question_of(text)
         return JudgeText(text, None)
@@ -126,6 +138,12 @@ def _judge_of(text: str, chat: bool, soft: bool, of_reward: "Callable[[str], Jud
     from trimtab.judges.self_judge import SelfJudge
 
     typed = parse_judge(text)
+    if typed.steps is not None:
+        from trimtab.judges.steps import StepJudge
+
+        steps, aggregate = typed.steps
+        inner = _judge_of(text.split(":", 2)[2], chat, soft, of_reward)
+        return None if inner is None else StepJudge(inner, aggregate, steps)
     if typed.sign is None:
         return SelfJudge.from_text(typed.name, chat, soft)
     model, _ = parse_reward(typed.name)
@@ -145,8 +163,6 @@ def _is_path(name: str) -> bool:
 
 
 def _classifier(name: str, sign: int) -> "Judge":
-    from dataclasses import replace
-
     from trimtab.judges.load import check_bounded, load_judge
 
     judge = check_bounded(load_judge(name, POSITIVE if sign > 0 else TOXIC))

@@ -6,6 +6,7 @@ from trimtab.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from trimtab.rewards.card import RewardCard, read_card
+    from trimtab.rewards.experts import Experts
     from trimtab.rewards.heads.base import RewardHead
     from trimtab.rewards.registry import bundled_rewards, load_reward, load_steers
     from trimtab.rewards.retokenized import RetokenizedReward
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from trimtab.rewards.sharing import pull_reward, push_reward
 
 __all__ = [
+    "Experts",
     "RetokenizedReward",
     "RewardCard",
     "RewardHead",
@@ -28,6 +30,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Experts": "trimtab.rewards.experts",
         "RetokenizedReward": "trimtab.rewards.retokenized",
         "RewardCard": "trimtab.rewards.card",
         "RewardHead": "trimtab.rewards.heads.base",

@@ -13,6 +13,7 @@ from trimtab.data.hub import HubFault, fetch, suggestion
 from trimtab.errors import InvalidSetting, RewardNotFound, WrongType
 from trimtab.rewards.base_path import check_located, find_base
 from trimtab.rewards.card import CARD_FILE, WEIGHTS_FILE, RewardCard, read_card
+from trimtab.rewards.expert_names import check_experts, names_experts
 from trimtab.rewards.heads import HEADS, head_of_method
 from trimtab.rewards.variants import AT, Fingerprints, best_variant, name_without_base
 from trimtab.steering.notation import SteerText, parse_steer
@@ -20,7 +21,7 @@ from trimtab.steering.notation import SteerText, parse_steer
 if TYPE_CHECKING:
     from trimtab.models.codec import TextCodec
     from trimtab.models.frozen_lm import FrozenLM
-    from trimtab.rewards.retokenized import AnyReward
+    from trimtab.rewards.any_reward import AnyReward
     from trimtab.rewards.reward_model import RewardModel
     from trimtab.steering.steer import Steer
 
@@ -142,7 +143,7 @@ def load_any(
     """Load a reward, and let it steer a language model of another tokenizer if that is wanted.
 
     Args:
-        name, lm, merge_adapters: as in `load_reward`.
+        name, lm, merge_adapters: as in `load_reward`; or the name is `experts:EXPERT,ANTI`, two language models.
         retokenize: if `lm` has another tokenizer than the reward, load the reward on its own base, and let it score the
             texts of `lm`. NAME then also finds the bundled reward that scores texts, such as NAME-rad.
 
@@ -150,6 +151,10 @@ def load_any(
         InvalidSetting: it has another tokenizer and no V-head.
         RewardNotFound, RewardMismatch, CorruptReward, WrongType: as in `load_reward`.
     """
+    if names_experts(os.fspath(name)):
+        from trimtab.rewards.load_experts import load_experts
+
+        return load_experts(os.fspath(name), lm)
     if lm is None or not check_type("retokenize", retokenize, bool):
         return load_reward(name, lm, merge_adapters)
     reads_text = name_for(os.fspath(name), None, lm.codec, retokenize)
@@ -251,6 +256,8 @@ def name_by_method(name: str, method: str | None) -> str:
     """The name of the reward that a method asks for, from the cards alone. Arguments and errors as `load_by_method`."""
     if method is None:
         return name
+    if names_experts(name):
+        raise InvalidSetting(f"got method {method!r} for {shown(name)}, expected no method: language models have none")
     wanted = head_of_method(method)
     found = _bundled_twin(name, HEADS[wanted].bundled_suffix)
     head = read_card(find_reward(found)).head
@@ -287,7 +294,7 @@ def check_steers(
         InvalidSetting, UnknownAttribute, RewardNotFound, RewardMismatch, CorruptReward: as in `load_steers`.
     """
     names = []
-    for typed in _parse_steers(texts):
+    for typed in _named_rewards(texts, method, codec):
         find = partial(name_for, retokenize=True) if retokenize else _variant_by_method
         names.append(find(typed.reward, method, codec))
         read_card(find_reward(names[-1])).attribute_index(typed.attribute)
@@ -312,9 +319,18 @@ def check_candidates(
         InvalidSetting: there are more.
         RewardNotFound, RewardMismatch, CorruptReward: as in `load_steers`.
     """
-    for typed in _parse_steers(texts):
+    for typed in _named_rewards(texts, method):
         folder = find_reward(name_for(typed.reward, method, codec, retokenize))
         read_card(folder).check_candidates(folder.name, k)
+
+
+def _named_rewards(texts: object, method: str | None, codec: "TextCodec | None" = None) -> list[SteerText]:
+    """The steers by rewards; those by experts are checked, and left out."""
+    typed = _parse_steers(texts)
+    for experts in (steer for steer in typed if names_experts(steer.reward)):
+        name_by_method(experts.reward, method)
+        check_experts(experts.reward, codec)
+    return [steer for steer in typed if not names_experts(steer.reward)]
 
 
 def _parse_steers(texts: object) -> list[SteerText]:
@@ -329,7 +345,7 @@ def load_steers(
     """The sum of steers given as text; None for no text. Each reward is loaded once.
 
     Args:
-        texts: NAME[:ATTRIBUTE]=±BETA each; below 0 steers away from high rewards.
+        texts: NAME[:ATTRIBUTE]=±BETA or experts:EXPERT,ANTI=±ALPHA each; below 0 steers away from high rewards.
         method, base: as in `load_by_method`.
         retokenize: as in `load_any`.
 

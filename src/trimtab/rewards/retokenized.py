@@ -134,9 +134,6 @@ class RetokenizedReward:
         return RetokenizedState(self, host)
 
 
-AnyReward = RewardModel | RetokenizedReward
-
-
 @final
 class RetokenizedState:
     """The prefixes of a batch in the language model's tokens. Their texts alone decide the rewards.

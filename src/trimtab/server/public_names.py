@@ -8,6 +8,7 @@ from typing import final
 from trimtab.checking import shown
 from trimtab.errors import InvalidSetting
 from trimtab.rewards.card import read_card
+from trimtab.rewards.expert_names import check_experts, names_experts
 from trimtab.rewards.registry import find_reward
 
 RESERVED = "+=: /\\"  # they have a meaning in steers, aliases and paths
@@ -20,7 +21,7 @@ class RewardPlace:
 
     Attributes:
         name: what requests call it.
-        source: a bundled name, a folder or a Hub id.
+        source: a bundled name, a folder or a Hub id; or `experts:EXPERT,ANTI`.
     """
 
     name: str
@@ -47,7 +48,10 @@ def check_places(places: Sequence[RewardPlace]) -> None:
         RewardNotFound, CorruptReward: one cannot be used.
     """
     for place in places:
-        read_card(find_reward(place.source))
+        if names_experts(place.source):
+            check_experts(place.source)
+        else:
+            read_card(find_reward(place.source))
 
 
 def _parts(text: str) -> tuple[str, str]:

@@ -7,8 +7,10 @@ from operator import add
 from typing import Any, final
 
 from trimtab.checking import shown
+from trimtab.rewards.any_reward import AnyReward
+from trimtab.rewards.experts import Experts
 from trimtab.rewards.heads import HEADS
-from trimtab.rewards.retokenized import AnyReward, RetokenizedReward
+from trimtab.rewards.retokenized import RetokenizedReward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.server.api_errors import APIError
 from trimtab.server.schemas import SteerTerm
@@ -24,8 +26,8 @@ class RegisteredReward:
     Attributes:
         name: what requests call it.
         reward: the reward.
-        clamp: the range to which it is clamped.
-        method: "arm", "rad", or None if it has none.
+        clamp: the range to which it is clamped; None for no clamp.
+        method: "arm", "rad", "genarm", or None if it has none, as experts.
     """
 
     name: str
@@ -36,6 +38,8 @@ class RegisteredReward:
     @classmethod
     def of(cls, name: str, reward: AnyReward) -> "RegisteredReward":
         """A loaded reward; its records name it as requests do, and no folder of this machine."""
+        if isinstance(reward, Experts):
+            return cls(name, reward.renamed(name), None)
         model = reward.original if isinstance(reward, RetokenizedReward) else reward
         public = RewardModel(model.network, model.card, model.base, name, name, model.fingerprint)
         served = RetokenizedReward(public, reward.lm) if isinstance(reward, RetokenizedReward) else public

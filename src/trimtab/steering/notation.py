@@ -1,4 +1,7 @@
-"""Steers and rewards as text: `NAME[:ATTRIBUTE]=±BETA`, as the command line, files and adapters write them."""
+"""Steers and rewards as text: `NAME[:ATTRIBUTE]=±BETA`, as the command line, files and adapters write them.
+
+Language models that steer are `experts:EXPERT,ANTI=ALPHA`, see `trimtab.rewards.expert_names`.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +9,7 @@ from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
 
 MAX_BETA = 1e6  # beyond it the base's logits vanish in float32 rounding
+EXPERTS = "experts:"  # opens the name of language models that steer
 LOW_IS_GOOD = ("toxic", "hate", "offens", "profan", "insult", "obscen", "threat", "negative", "spam")  # in names
 
 
@@ -50,6 +54,8 @@ def usual_beta(attribute: str) -> str:
 
 @checked
 def parse_reward(text: str) -> tuple[str, str | None]:
-    """Read `NAME[:ATTRIBUTE]`; a colon within a path is part of the path."""
+    """Read `NAME[:ATTRIBUTE]`; a colon within a path is part of the path, and `experts:…` is a name as a whole."""
+    if text.startswith(EXPERTS):
+        return text, None
     name, colon, attribute = text.rpartition(":")
     return (name, attribute) if colon and "/" not in attribute and "\\" not in attribute else (text, None)

@@ -14,7 +14,7 @@ from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.language_model import LanguageModel
 from trimtab.models.kv_cache import KVCache
-from trimtab.rewards.retokenized import AnyReward
+from trimtab.rewards.any_reward import AnyReward
 from trimtab.rewind.record import DIGITS
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.steering.reward import Reward, RewardState

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import KVCache
+from trimtab.rewards.any_reward import AnyReward
 from trimtab.rewards.candidate_scores import score_candidates
-from trimtab.rewards.retokenized import AnyReward, RetokenizedReward
+from trimtab.rewards.experts import Experts
+from trimtab.rewards.retokenized import RetokenizedReward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.reward import RewardState
 from trimtab.testing.model_laws import TOLERANCE, Ids, assert_close
@@ -20,9 +22,24 @@ HALF_A_CHARACTER = "\ufffd"  # as tokenizers decode bytes that are not complete
 
 def separate_rewards(reward: AnyReward, prefix: Ids, candidates: Ids) -> Float[Tensor, "k attributes"]:
     """The rewards of candidates by k separate forward calls over the whole text: no cache, no batch, no padding."""
+    if isinstance(reward, Experts):
+        return _separate_log_ratios(reward, prefix, candidates)
     network = reward.original if isinstance(reward, RetokenizedReward) else reward
     texts = [_read(reward, [*prefix, candidate]) for candidate in candidates]
     return torch.cat([network.score_ids([text]).values[:, -1] for text in texts])
+
+
+def _separate_log_ratios(experts: Experts, prefix: Ids, candidates: Ids) -> Float[Tensor, "k 1"]:
+    """Σ ± log softmax of each expert's own forward over the prefix, in float64."""
+    total = torch.zeros(len(candidates), 1, dtype=torch.float64)
+    for sign, part in experts.parts:
+        if isinstance(part, RewardModel):
+            found = separate_rewards(part, prefix, candidates).double()
+        else:
+            logits = part.model(input_ids=torch.tensor([list(prefix)], device=part.device)).logits[0, -1].double()
+            found = logits.log_softmax(-1)[torch.tensor(candidates).clamp_max(len(logits) - 1)][:, None]
+        total += sign * found.cpu()
+    return total.to(experts.base.device, torch.float32)
 
 
 def _read(reward: AnyReward, ids: Ids) -> Ids:
@@ -109,7 +126,7 @@ def assert_padding_changes_nothing(
 
 @torch.inference_mode()
 def assert_candidates_equal_vocabulary(
-    reward: RewardModel, prompt: Ids, candidates: Ids, tolerance: float = TOLERANCE
+    reward: AnyReward, prompt: Ids, candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
     """Scoring candidates equals gathering them from the scored vocabulary (heads that score it)."""
     state = _prefilled(reward, [prompt])

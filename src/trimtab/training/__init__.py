@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from trimtab.training.adaptation import adapt
     from trimtab.training.distil import train_from_teacher
     from trimtab.training.fit import RunOptions
+    from trimtab.training.genarm import train_genarm
     from trimtab.training.labels import train_from_labels
     from trimtab.training.pairs import train_from_pairs
-    from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe
+    from trimtab.training.recipe import DistilSettings, GenARMSettings, LabelSettings, PairSettings, Recipe
     from trimtab.training.run_folder import RunFolder
     from trimtab.training.text_teacher import ClassifierTeacher, RewardTeacher, TextTeacher
 
@@ -20,6 +21,7 @@ __all__ = [
     "AdaptSettings",
     "ClassifierTeacher",
     "DistilSettings",
+    "GenARMSettings",
     "LabelSettings",
     "LabelledText",
     "PairSettings",
@@ -35,6 +37,7 @@ __all__ = [
     "train_from_labels",
     "train_from_pairs",
     "train_from_teacher",
+    "train_genarm",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -43,6 +46,7 @@ __getattr__, __dir__ = lazy_exports(
         "AdaptSettings": "trimtab.training.adapt_settings",
         "ClassifierTeacher": "trimtab.training.text_teacher",
         "DistilSettings": "trimtab.training.recipe",
+        "GenARMSettings": "trimtab.training.recipe",
         "LabelSettings": "trimtab.training.recipe",
         "LabelledText": "trimtab.data.tables",
         "PairSettings": "trimtab.training.recipe",
@@ -58,5 +62,6 @@ __getattr__, __dir__ = lazy_exports(
         "train_from_labels": "trimtab.training.labels",
         "train_from_pairs": "trimtab.training.pairs",
         "train_from_teacher": "trimtab.training.distil",
+        "train_genarm": "trimtab.training.genarm",
     },
 )

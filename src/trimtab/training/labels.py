@@ -18,7 +18,7 @@ from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.measure import FlipProbe, TextMeasure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, weighted_cross_entropy, weighted_squared_error
-from trimtab.training.recipe import LabelSettings, Recipe
+from trimtab.training.recipe import LabelSettings, Recipe, check_scores_prefixes
 from trimtab.training.trainer import Batch
 
 
@@ -72,6 +72,7 @@ def train_from_labels(
         CorruptCheckpoint: the run's newest checkpoint is damaged.
         TrainingDiverged: a loss or a weight is not finite.
     """
+    check_scores_prefixes(recipe)
     settings, options = settings or LabelSettings(), options or RunOptions()
     texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (train, held_out))
     for part in (texts, measured):

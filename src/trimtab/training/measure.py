@@ -93,18 +93,29 @@ class TextMeasure:
 @final
 @dataclass(frozen=True)
 class PairMeasure:
-    """Measures a network on held-out pairs: how often the chosen text scores strictly above the rejected one."""
+    """Measures a network on held-out pairs: how often the chosen text scores strictly above the rejected one.
+
+    Attributes:
+        chosen, rejected: token ids.
+        attribute: the name of the reward.
+        probe: measures top1_flip.
+        pad_token_id: pads the batches.
+        differences: whether the head returns differences, whose sum is the reward of a text.
+        margin_scale: multiplies the margin of a pair, whose sigmoid is then the probability of the preference.
+    """
 
     chosen: Sequence[Sequence[int]]
     rejected: Sequence[Sequence[int]]
     attribute: str
     probe: FlipProbe
     pad_token_id: int
+    differences: bool = False
+    margin_scale: float = 1.0
 
     def __call__(self, network: RewardNetwork, most: int | None = None) -> dict[str, Any]:
         """Figures and tables of the first `most` pairs; of all pairs, with a "warning" if they say little."""
-        chosen = prefix_rewards(network, self.chosen[:most], self.pad_token_id)
-        rejected = prefix_rewards(network, self.rejected[:most], self.pad_token_id)
+        chosen = prefix_rewards(network, self.chosen[:most], self.pad_token_id, self.differences)
+        rejected = prefix_rewards(network, self.rejected[:most], self.pad_token_id, self.differences)
         above = {
             f"{fraction:.0%}": float(
                 np.mean(
@@ -116,7 +127,7 @@ class PairMeasure:
             )
             for fraction in FRACTIONS
         }
-        margins = np.array([c[-1, 0] - r[-1, 0] for c, r in zip(chosen, rejected, strict=True)])
+        margins = self.margin_scale * np.array([c[-1, 0] - r[-1, 0] for c, r in zip(chosen, rejected, strict=True)])
         warning = held_out_warning(len(chosen)) if most is None else None
         return {
             **({} if warning is None else {"warning": warning}),

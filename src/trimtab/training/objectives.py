@@ -63,6 +63,20 @@ def bradley_terry(chosen: Float[Tensor, "rows attributes"], rejected: Float[Tens
     return Loss(-functional.logsigmoid(chosen.float() - rejected.float()).sum(), _rows(chosen))
 
 
+def sequence_bradley_terry(
+    log_probs: Float[Tensor, "texts tokens attributes"], known: Bool[Tensor, "texts tokens"], beta_r: float
+) -> Loss:
+    """GenARM's loss: −log σ(β_r (Σ log p_r(y⁺) − Σ log p_r(y⁻))), averaged over pairs (2410.08193).
+
+    Args:
+        log_probs: of each token; all chosen texts, then all rejected ones.
+        known: False at padding, and where a token has no prefix.
+        beta_r: β_r.
+    """
+    whole = beta_r * log_probs.float().masked_fill(~known[..., None], 0).sum(1)
+    return bradley_terry(*whole.chunk(2))
+
+
 def prefix_bradley_terry(
     chosen: Float[Tensor, "rows tokens attributes"],
     rejected: Float[Tensor, "rows tokens attributes"],

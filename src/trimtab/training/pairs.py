@@ -17,7 +17,7 @@ from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.measure import FlipProbe, PairMeasure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, bradley_terry, prefix_bradley_terry
-from trimtab.training.recipe import PairSettings, Recipe
+from trimtab.training.recipe import PairSettings, Recipe, check_scores_prefixes
 from trimtab.training.trainer import Batch
 
 
@@ -38,9 +38,7 @@ class Preferences:
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Ids and mask: all chosen texts, then all rejected ones."""
-        texts = [example[side] for side in ("chosen", "rejected") for example in examples]
-        batch = PromptBatch.pad(texts, self.pad_token_id, torch.device("cpu"))
-        return {"ids": batch.ids, "mask": batch.mask}
+        return collate_pairs(examples, self.pad_token_id)
 
     def loss(self, scored: PrefixRewards, head: RewardHead, batch: Batch) -> Loss:
         """−log σ of the margin between whole texts; with prefixes, the mean of that and of the prefixes' loss."""
@@ -50,6 +48,13 @@ class Preferences:
             return whole
         of_prefixes = prefix_bradley_terry(chosen, rejected, chosen_known, rejected_known)
         return Loss((whole.total + of_prefixes.total) / 2, whole.items)
+
+
+def collate_pairs(examples: Sequence[Mapping[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
+    """Ids and mask of some pairs: all chosen texts, then all rejected ones."""
+    texts = [example[side] for side in ("chosen", "rejected") for example in examples]
+    batch = PromptBatch.pad(texts, pad_token_id, torch.device("cpu"))
+    return {"ids": batch.ids, "mask": batch.mask}
 
 
 @takes_base
@@ -68,6 +73,7 @@ def train_from_pairs(
     The rewards are margins, not probabilities. So the card's clamp is the range between the 1 % and the 99 %
     quantile of the held-out rewards.
     """
+    check_scores_prefixes(recipe)
     settings, options = settings or PairSettings(), options or RunOptions()
     pairs, measured = (TokenizedPairs(rows, base, recipe.max_tokens) for rows in (train, held_out))
     chosen, rejected = ([example[side] for example in measured.examples] for side in ("chosen", "rejected"))

@@ -122,6 +122,22 @@ class PairSettings:
     ] = False
 
 
+GENARM_RECIPE = Recipe(head="lm", batch_size=32, learning_rate=5e-4, regulariser=0.0, probe_beta=1.0)
+
+
+@final
+@checked
+@dataclass(frozen=True)
+class GenARMSettings:
+    """How a language model learns from preferences (GenARM, 2410.08193)."""
+
+    beta_r: Annotated[float, "β_r, which scales the log-probabilities of whole texts in the loss."] = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_r <= LARGEST:
+            raise InvalidSetting(f"got beta_r={shown(self.beta_r)}, expected more than 0, at most {LARGEST:.0e}")
+
+
 @final
 @checked
 @dataclass(frozen=True)
@@ -204,6 +220,31 @@ def check_fits(recipe: Recipe, layers: int, hidden_size: int) -> None:
     for name in (name for name, used in ranks.items() if used):
         if getattr(recipe, name) > hidden_size:
             raise InvalidSetting(f"got {name}={getattr(recipe, name)}, expected at most the hidden size, {hidden_size}")
+
+
+def check_scores_prefixes(recipe: Recipe) -> None:
+    """Check that a head can learn the label or the rank of a text: its reward is one number for each prefix.
+
+    Raises:
+        InvalidSetting: it is a language model.
+    """
+    if head_kind(recipe.head).is_language_model:
+        able = [head for head, kind in HEADS.items() if not kind.is_language_model]
+        raise InvalidSetting(
+            f"got head={recipe.head!r}, which learns from pairs by trimtab train genarm; expected {' or '.join(able)}"
+        )
+
+
+def check_trains_lm(recipe: Recipe) -> None:
+    """Check that a recipe trains a language model.
+
+    Raises:
+        InvalidSetting: another head, or a trunk that is not trained as a whole.
+    """
+    if not head_kind(recipe.head).is_language_model:
+        raise InvalidSetting(f"got head={recipe.head!r} for GenARM, expected head='lm'")
+    if recipe.trunk not in ("lora", "full"):
+        raise InvalidSetting(f"got trunk={recipe.trunk!r} for GenARM, expected trunk='lora' or 'full'")
 
 
 def check_target_of(teacher: str, card: RewardCard, recipe: Recipe, settings: DistilSettings) -> None:

@@ -8,7 +8,6 @@ from typing import final
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from trimtab.errors import NonFiniteLogits, TrimtabError
 from trimtab.models.codec import TextCodec
@@ -179,7 +178,8 @@ class Guide:
             return group.state.rewards(group.of(candidates.ids))
         rewards = group.state.rewards(None)
         missing = candidates.ids.shape[1] - rewards.shape[1]  # a vocabulary may be padded, in either model
-        return functional.pad(rewards, (0, 0, 0, missing))
+        last = rewards[:, -1:].expand(-1, max(missing, 0), -1)  # as states answer for an id past their vocabulary
+        return torch.cat([rewards, last], 1)[:, : candidates.ids.shape[1]]
 
     def advance(self, tokens: Int[Tensor, " rows"], choice: Int[Tensor, " rows"] | None = None) -> None:
         """Append each row's token; `choice` is its column among the candidates."""

@@ -16,7 +16,7 @@ from trimtab.evaluation.run.sweep_settings import SweepSettings
 from trimtab.generation import Generation
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.language_model import LanguageModel
-from trimtab.rewards.retokenized import AnyReward
+from trimtab.rewards.any_reward import AnyReward, check_scores_whole_texts, kind_of
 from trimtab.steering.steer import Steer
 
 Chosen = tuple[AnyReward, str | None]  # a reward and one of its attributes; None for the first
@@ -100,6 +100,7 @@ def best_of(
     timing: Timing = lambda steer: steer,
 ) -> Method:
     """Best-of-n: for every sample, n drafts of top-k sampling, of which the reward chooses one."""
+    check_scores_whole_texts(reward)
     by = timing(_steer(reward, attribute, 1.0, direction))
     params = _params(s, drafts=n)
     draw = _sampled(None, params)
@@ -162,7 +163,7 @@ def name_of(chosen: Chosen) -> str:
 
 def about_rewards(rewards: Sequence[Chosen]) -> dict[str, object]:
     """The record of some rewards: name, attribute, head, and a hash of the weights of each."""
-    return {"rewards": [[r.name, a or r.attributes[0], r.card.head, r.fingerprint] for r, a in rewards]}
+    return {"rewards": [[r.name, a or r.attributes[0], kind_of(r), r.fingerprint] for r, a in rewards]}
 
 
 def _sampling(

@@ -10,6 +10,7 @@ from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.judges.classifier_config import check_classifier_config
 from trimtab.rewards import registry
 from trimtab.rewards.card import RewardCard, read_card
+from trimtab.rewards.expert_names import check_experts, names_experts
 from trimtab.steering.notation import parse_reward
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ def check_judges(specs: Sequence[str]) -> None:
         raise InvalidSetting(f"got the judge {min(twice)!r} twice, expected different judges")
     for spec in specs:
         _check_judge(spec)
+
+
+def check_guide(spec: str, codec: "TextCodec | None" = None, retokenize: bool = False) -> RewardCard | None:
+    """Check a reward that may be experts, which have no card. Arguments and errors as in `check_reward`."""
+    if names_experts(spec):
+        check_experts(spec, codec)
+        return None
+    return check_reward(spec, codec, retokenize)
 
 
 def check_reward(spec: str, codec: "TextCodec | None" = None, retokenize: bool = False) -> RewardCard:

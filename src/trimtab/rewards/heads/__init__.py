@@ -24,6 +24,7 @@ class HeadKind:
         low_rank: whether the head factors a matrix, so that its rank is at most the hidden size.
         scores_texts: whether its rewards are of texts, so that they mean the same for every tokenizer.
         reads_host: whether the head can read the steered model's own hidden states, or a ladder over them.
+        is_language_model: whether its rewards are the log-probabilities of next tokens, so that it can be an expert.
     """
 
     method: str
@@ -33,6 +34,7 @@ class HeadKind:
     low_rank: bool = False
     scores_texts: bool = False
     reads_host: bool = False
+    is_language_model: bool = False
 
 
 HEADS = {
@@ -45,6 +47,9 @@ HEADS = {
         "trimtab.rewards.heads.v_head:VHead",
         bundled_suffix="-rad",
         scores_texts=True,
+    ),
+    "lm": HeadKind(
+        "genarm", "GenARM (LM head, 2410.08193)", "trimtab.rewards.heads.lm_head:LMHead", is_language_model=True
     ),
 }
 

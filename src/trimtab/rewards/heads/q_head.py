@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable
-from typing import ClassVar, final
+from typing import ClassVar, Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -139,7 +139,7 @@ class QHead(RewardHead):
         self, encoder: PrefixEncoder, prefixes: Iterable[PromptBatch], tokens: Int[Tensor, " tokens"]
     ) -> Float[Tensor, "prefixes tokens attributes"]:
         """One forward for each prefix, then one product in float64."""
-        hidden = torch.cat([_last_hidden(encoder, prefix) for prefix in prefixes])
+        hidden = torch.cat([last_hidden(encoder, prefix) for prefix in prefixes])
         return self.in_double()(hidden.double())[:, tokens]
 
     def in_double(self) -> "QHead":
@@ -182,11 +182,21 @@ class QHead(RewardHead):
         return HostedQState(self, host, reader, norm)
 
 
+@runtime_checkable
+class ScoresNextTokens(Protocol):
+    """A head that scores every next token from one hidden state."""
+
+    def next_rewards(
+        self, hidden: Float[Tensor, "rows hidden"], candidates: Int[Tensor, "rows k"] | None
+    ) -> Float[Tensor, "rows k attributes"]:
+        """The rewards of candidates, or of the whole vocabulary."""
+
+
 @final
 class QState:
     """ARM with its own trunk: each step costs one forward of one token, for any number of candidates."""
 
-    def __init__(self, head: QHead, encoder: PrefixEncoder, host: KVCache | None = None):
+    def __init__(self, head: ScoresNextTokens, encoder: PrefixEncoder, host: KVCache | None = None):
         self._head, self._encoder = head, encoder
         self._cache = encoder.cache([encoder.reader], host)
 
@@ -245,7 +255,8 @@ class HostedQState:
         """Do nothing: the host joins."""
 
 
-def _last_hidden(encoder: PrefixEncoder, prefix: PromptBatch) -> Float[Tensor, "rows hidden"]:
+def last_hidden(encoder: PrefixEncoder, prefix: PromptBatch) -> Float[Tensor, "rows hidden"]:
+    """The trunk's state at the last token of each prefix, in one forward."""
     cache = encoder.cache([encoder.reader])
     cache.feed(*encoder.with_bos(prefix.ids, prefix.mask))
     return cache.hidden(encoder.reader)

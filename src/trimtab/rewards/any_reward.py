@@ -1,0 +1,39 @@
+"""What `trimtab.reward` may load: every kind of reward that the package has."""
+
+from trimtab.errors import InvalidSetting
+from trimtab.rewards.experts import Experts
+from trimtab.rewards.heads import head_kind
+from trimtab.rewards.retokenized import RetokenizedReward
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.steering.reward import Reward
+
+AnyReward = RewardModel | RetokenizedReward | Experts
+
+
+def check_scores_whole_texts(reward: Reward) -> None:
+    """Check that a reward's last answer is that of a whole text, so that texts can be ranked by it.
+
+    Raises:
+        InvalidSetting: it scores one token at a time, as language models do.
+    """
+    by_tokens = isinstance(reward, RewardModel) and head_kind(reward.card.head).is_language_model
+    if by_tokens or isinstance(reward, Experts):
+        raise InvalidSetting(
+            f"got {reward.name!r} to rank texts by, which scores one token at a time; expected a reward of whole "
+            "texts, such as toxicity"
+        )
+
+
+def kind_of(reward: AnyReward) -> str:
+    """The head of a reward in records; "experts" for language models."""
+    return "experts" if isinstance(reward, Experts) else reward.card.head
+
+
+def check_attribute(reward: AnyReward, attribute: str | None) -> None:
+    """Check the name of an attribute; None for the first.
+
+    Raises:
+        UnknownAttribute, InvalidSetting: the reward has no such attribute.
+    """
+    if not isinstance(reward, Experts):
+        reward.card.attribute_index(attribute)

@@ -1,0 +1,79 @@
+"""GenARM's head: log-probabilities of next tokens, and the laws of rewards."""
+
+import pytest
+import torch
+
+from tiny import tiny_lm, tiny_reward
+from trimtab import errors, testing
+from trimtab.models.frozen_lm import PromptBatch
+from trimtab.rewards.heads import lm_head
+
+PROMPT = [10, 20, 30, 40, 11, 21, 31]
+PROMPTS = [PROMPT, [50, 51], [12, 13, 14, 15]]
+CANDIDATES = [5, 17, 29, 41, 53]
+TOLERANCE = 1e-4
+SETTINGS = {"attributes": ("preferred",), "clamp": None, "baseline": False}
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny_lm("qwen2")
+
+
+@pytest.fixture(scope="module", params=["lora", "full"])
+def reward(request, base):
+    return tiny_reward(base, "lm", request.param, **SETTINGS)
+
+
+def test_the_laws_hold(reward):
+    testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29, 6], CANDIDATES, TOLERANCE)
+    testing.assert_candidates_equal_separate(reward, PROMPTS, CANDIDATES, TOLERANCE)
+    testing.assert_batched_equals_single(reward, PROMPTS, CANDIDATES, TOLERANCE)
+    testing.assert_padding_changes_nothing(reward, PROMPT, CANDIDATES, tolerance=TOLERANCE)
+    testing.assert_rollback_replays(reward, PROMPT, [5, 44, 29], [9, 8], CANDIDATES, TOLERANCE)
+    testing.assert_forks_are_independent(reward, PROMPTS, CANDIDATES, TOLERANCE)
+    testing.assert_joined_states_equal_separate(reward, PROMPTS[:2], PROMPTS[2:], CANDIDATES, TOLERANCE)
+    testing.assert_candidates_equal_vocabulary(reward, PROMPT, CANDIDATES, TOLERANCE)
+
+
+def test_saving_and_loading_changes_no_bit(reward, base, tmp_path):
+    testing.assert_save_load_identical(reward, base, PROMPT, tmp_path / "reward")
+
+
+def test_an_untrained_trunk_has_the_bases_own_log_probabilities(base):
+    """By transformers' forward and a softmax in float64; BOS opens the text."""
+    reward = tiny_reward(base, "lm", "full", layers=base.layers, **SETTINGS)
+    text = [base.bos_token_id, *PROMPT]
+    logits = base.model(input_ids=torch.tensor([text])).logits[0, :-1].double()
+    expected = logits.log_softmax(-1).gather(1, torch.tensor(PROMPT)[:, None])
+    assert torch.allclose(reward.score_ids([PROMPT]).values[0].double(), expected, atol=TOLERANCE)
+    assert torch.allclose(reward.score_prefixes("w6 w16")[0][-1], reward.score_ids([[10, 20]]).values[0].sum())
+    spectrum = reward.network.head.score_next_tokens(
+        reward.prefix_encoder, [PromptBatch.pad([PROMPT], 0, base.device)], torch.tensor(CANDIDATES)
+    )
+    last = base.model(input_ids=torch.tensor([text])).logits[0, -1].double().log_softmax(-1)
+    assert torch.allclose(spectrum[0, :, 0], last[CANDIDATES], atol=TOLERANCE)
+
+
+def test_parts_of_a_batch_and_their_gradients_are_those_of_the_whole(base, monkeypatch):
+    reward = tiny_reward(base, "lm", "full", **SETTINGS)
+    network = reward.network.requires_grad_(True)
+    batch = base.batch(PROMPTS)
+
+    def run():
+        network.zero_grad()
+        scored = network(batch.ids, batch.mask)
+        scored.values[scored.known].sum().backward()
+        return scored.values[scored.known].detach(), network.trunk.layers[0].mlp.up_proj.weight.grad.clone()
+
+    whole = run()
+    monkeypatch.setattr(lm_head, "TOKENS_AT_ONCE", 5)
+    for one, other in zip(whole, run(), strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_cards_that_do_not_fit_are_refused(base):
+    with pytest.raises(errors.InvalidSetting, match="expected one attribute"):
+        tiny_reward(base, "lm")
+    with pytest.raises(errors.InvalidSetting, match="with trunk='ladder'"):
+        tiny_reward(base, "lm", "ladder", bos_token_id=None, **SETTINGS)
