@@ -145,6 +145,7 @@ class Generation:
         token_ids: its tokens, EOS included.
         finish_reason: "eos", "stop" or "length"; a search may also end by "budget" or "interrupted".
         sample: its number among the samples of the prompt, from 0.
+        usage: forward calls of the language model, tokens drafted and accepted.
 
     Args:
         codec: decodes the tokens.
@@ -171,6 +172,7 @@ class Generation:
         self.sample = sample
         self.token_ids = first.token_ids
         self.finish_reason = first.finish_reason
+        self.usage = first.usage
         self.text = cut_at_stop(codec.decode(self.token_ids), stop)
         self._others = tuple(
             Generation(codec, prompt, [other], stop, provenance, number)

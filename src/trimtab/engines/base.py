@@ -63,6 +63,30 @@ class Choice:
 
 @final
 @dataclass(frozen=True)
+class DecodeUsage:
+    """What the tokens of one text cost in forward calls of the language model, the prompt's included.
+
+    Attributes:
+        forwards: calls in which the text took part; 0 if the engine does not count them.
+        drafted: tokens that were drafted and checked.
+        accepted: those of them that are part of the text.
+    """
+
+    forwards: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+    def __add__(self, other: "DecodeUsage") -> "DecodeUsage":
+        return DecodeUsage(self.forwards + other.forwards, self.drafted + other.drafted, self.accepted + other.accepted)
+
+    @property
+    def acceptance(self) -> float:
+        """The share of the drafted tokens that are part of the text; 0 without drafts."""
+        return self.accepted / self.drafted if self.drafted else 0.0
+
+
+@final
+@dataclass(frozen=True)
 class Continuation:
     """A finished continuation of a prefix.
 
@@ -70,10 +94,12 @@ class Continuation:
         choices: one per token.
         finish_reason: "eos", "stop" (a stop string), "until" (a character of the request), "length"; a search may also
             end by "budget" or "interrupted".
+        usage: what it cost.
     """
 
     choices: tuple[Choice, ...]
     finish_reason: FinishReason
+    usage: DecodeUsage = DecodeUsage()
 
     @cached_property
     def token_ids(self) -> list[int]:
@@ -117,6 +143,7 @@ class Chunk:
         choices: the new tokens, one or more; with a fault there may be none.
         finish_reason: why the sample ends behind them; None while it continues.
         fault: the error that ends the sample behind them; None for none.
+        usage: what the new tokens cost.
     """
 
     request: int
@@ -124,6 +151,7 @@ class Chunk:
     choices: tuple[Choice, ...]
     finish_reason: FinishReason | None
     fault: TrimtabError | None = None
+    usage: DecodeUsage = DecodeUsage()
 
 
 class Scored(NamedTuple):
@@ -272,10 +300,15 @@ def collect(requests: Sequence[Request], chunks: Iterable[Sequence[Chunk]]) -> l
     """Fold a stream into the finished continuations of each request."""
     choices: list[list[list[Choice]]] = [[[] for _ in range(request.params.n)] for request in requests]
     reasons: list[list[FinishReason]] = [["length"] * request.params.n for request in requests]
+    usages = [[DecodeUsage()] * request.params.n for request in requests]
     for chunk in (chunk for together in chunks for chunk in together):
         choices[chunk.request][chunk.sample] += chunk.choices
         reasons[chunk.request][chunk.sample] = chunk.finish_reason or "length"
+        usages[chunk.request][chunk.sample] += chunk.usage
     return [
-        [Continuation(tuple(written), reason) for written, reason in zip(of_request, why, strict=True)]
-        for of_request, why in zip(choices, reasons, strict=True)
+        [
+            Continuation(tuple(written), reason, used)
+            for written, reason, used in zip(of_request, why, usage, strict=True)
+        ]
+        for of_request, why, usage in zip(choices, reasons, usages, strict=True)
     ]

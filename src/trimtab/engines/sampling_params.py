@@ -29,6 +29,7 @@ class DraftOptions(TypedDict, total=False):
     max_kl: float | None
     repetition_penalty: float | None
     no_repeat_ngram_size: int | None
+    speculate: str | None
 
 
 class SamplingOptions(DraftOptions, total=False):
@@ -61,6 +62,8 @@ class SamplingParams:
             0; above 1 against repetition. As in transformers; None or 1 for none.
         no_repeat_ngram_size: no run of this many tokens occurs twice in prompt and text. As in transformers; None or 0
             for no limit.
+        speculate: "lookup" drafts tokens by copying from prompt and text, and checks several in one forward call; None
+            writes token by token. In float32 no text changes, up to ties that rounding breaks.
 
     Raises:
         InvalidSetting: a value is out of range, or of another type.
@@ -81,6 +84,10 @@ class SamplingParams:
     ] = None
     no_repeat_ngram_size: Annotated[
         int | None, "No run of this many tokens occurs twice in prompt and text; 0 for no limit."
+    ] = None
+
+    speculate: Annotated[
+        str | None, 'How tokens are drafted, so that one call checks several: "lookup" copies from prompt and text.'
     ] = None
 
     def __post_init__(self) -> None:

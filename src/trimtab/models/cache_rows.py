@@ -1,4 +1,4 @@
-"""The tensors of a KV cache along its rows: joined, blank, or cut to one candidate's column."""
+"""The tensors of a KV cache along its rows: joined, blank, shifted, or cut to one candidate's column."""
 
 import torch
 from jaxtyping import Float, Int
@@ -38,3 +38,17 @@ def stack_rows(first: Tensor, second: Tensor, slots: int, axis: int = 1) -> Tens
     after = 2 * (first.dim() - 1 - axis)
     padded = (functional.pad(each, (*[0] * after, slots - each.shape[axis], 0)) for each in (first, second))
     return torch.cat(list(padded))
+
+
+def shift_right(values: Tensor, shifts: Int[Tensor, " rows"], axis: int) -> Tensor:
+    """Move the columns of each row to the right; the last ones drop out, and the first ones are there twice.
+
+    Args:
+        values: [rows, …], with the columns along `axis`.
+        shifts: by how many columns each row moves.
+        axis: 1 or 2.
+    """
+    along = values.transpose(1, axis)
+    columns = torch.arange(along.shape[1], device=values.device) - shifts[:, None]
+    rows = torch.arange(along.shape[0], device=values.device)[:, None]
+    return along[rows, columns.clamp_min(0)].transpose(1, axis)

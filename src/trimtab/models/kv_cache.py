@@ -12,7 +12,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
-from trimtab.models.cache_rows import blank_cache, join_caches, keep_column, stack_rows
+from trimtab.models.cache_rows import blank_cache, join_caches, keep_column, shift_right, stack_rows
 from trimtab.models.masks import attention_masks, causal_columns
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.side_network import SideNetwork
@@ -87,13 +87,18 @@ class KVCache:
         """What one of `readers` has of each prefix's last token."""
         return self._history[reader].last()
 
+    def recent(self, reader: Reader, tokens: int) -> Float[Tensor, "rows tokens hidden"]:
+        """What one of `readers` has of each prefix's last tokens."""
+        return self._history[reader].recent(tokens)
+
     def feed(
         self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"] | None = None, logits: int = 1
     ) -> ModelOutput:
         """Append tokens to every prefix, in one forward call.
 
         Args:
-            ids: the new tokens. Only the first feed may be padded, on the left.
+            ids: the new tokens. The first feed may be padded on the left. A later one may be padded on the right; then
+                `retract` must take the padding back before anything else is fed.
             mask: False where `ids` is padding; default: nowhere.
             logits: return logits of this many last tokens, if the model has a head.
 
@@ -101,17 +106,20 @@ class KVCache:
             The model's output.
         """
         self._drop_proposed()
-        new = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+        everywhere = torch.ones_like(ids, dtype=torch.bool)
+        new = everywhere if mask is None else mask
         if self._mask is None:
             self._padded = mask is not None and not bool(mask.all())
             held = self._recall(ids, new, logits)
             self._ids, self._mask = ids, new
-            ids = ids[:, held:]
+            ids, visible = ids[:, held:], new
         else:
             assert self._ids is not None
-            self._ids, self._mask = torch.cat([self._ids, ids], dim=1), torch.cat([self._mask, new], dim=1)
+            visible = torch.cat([self._mask, everywhere], dim=1)  # nothing looks right, at padding there
+            self._mask = visible if mask is None else torch.cat([self._mask, new], dim=1)
+            self._ids = torch.cat([self._ids, ids], dim=1)
         positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
-        output = self._forward(ids, positions, self._mask if self._padded else None, logits)
+        output = self._forward(ids, positions, visible if self._padded else None, logits)
         self._read(output, ids.shape[1])
         return output
 
@@ -228,12 +236,46 @@ class KVCache:
                 f"got a rollback of {tokens} tokens, expected 0 to {held - 1}, one short of the shortest row"
             )
         self._drop_proposed()
-        if tokens and self._mask is not None and self._ids is not None:
-            for cache in self._caches:
-                cache.crop(-tokens)
-            self._mask, self._ids = self._mask[:, :-tokens], self._ids[:, :-tokens]
-            for history in self._history.values():
-                history.rollback(tokens)
+        if tokens and self._mask is not None:
+            self._crop(tokens)
+
+    def retract(self, tokens: Sequence[int]) -> None:
+        """Take back the last tokens of each prefix, of each its own number. The others move right, behind new padding.
+
+        Args:
+            tokens: how many columns of each row to take back, fewer than were fed last.
+        """
+        assert self._mask is not None, "feed a prefix before retracting"
+        self._drop_proposed()
+        common = min(tokens)
+        if common:
+            self._crop(common)
+        if (most := max(tokens) - common) > 0:
+            self._shift([count - common for count in tokens], most)
+
+    def _crop(self, tokens: int) -> None:
+        """Drop the last columns of every row."""
+        assert self._mask is not None
+        assert self._ids is not None
+        for cache in self._caches:
+            cache.crop(-tokens)
+        self._mask, self._ids = self._mask[:, :-tokens], self._ids[:, :-tokens]
+        for history in self._history.values():
+            history.rollback(tokens)
+
+    def _shift(self, tokens: Sequence[int], most: int) -> None:
+        """Drop the last columns of some rows, and move their others right."""
+        assert self._mask is not None
+        assert self._ids is not None
+        shifts = torch.tensor(tokens, device=self._mask.device)
+        for layer in (layer for cache in self._caches for layer in cache.layers):
+            layer.keys, layer.values = (shift_right(each, shifts, axis=2) for each in (layer.keys, layer.values))
+        moved = torch.arange(self.slots, device=shifts.device) >= shifts[:, None]
+        self._mask, self._ids = shift_right(self._mask, shifts, axis=1) & moved, shift_right(self._ids, shifts, axis=1)
+        for history in self._history.values():
+            history.shift(shifts, most)
+        self._padded = True
+        self.trim()
 
     def _recall(self, ids: Tensor, mask: Tensor, logits: int) -> int:
         """Start from what the prefix cache holds; returns the number of columns that gives, the same for all rows.

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from trimtab.models.cache_rows import shift_right
+
 
 @final
 class StateHistory:
@@ -27,6 +29,12 @@ class StateHistory:
         """The state of each row's last token."""
         return self._pieces[-1][:, -1]
 
+    def recent(self, tokens: int) -> Float[Tensor, "rows tokens hidden"]:
+        """The states of each row's last tokens."""
+        if self._pieces[-1].shape[1] < tokens:
+            self.whole()
+        return self._pieces[-1][:, -tokens:]
+
     def rollback(self, tokens: int) -> None:
         """Drop the states of the last tokens."""
         while tokens:
@@ -38,6 +46,15 @@ class StateHistory:
     def select(self, rows: Int[Tensor, " selected"]) -> None:
         """Make row i what row `rows[i]` was."""
         self._pieces = [self.whole()[rows]]
+
+    def shift(self, shifts: Int[Tensor, " rows"], most: int) -> None:
+        """Drop the states of each row's last tokens; the others move right. What is left reaches equally far back.
+
+        Args:
+            shifts: how many states of each row to drop.
+            most: the largest of `shifts`.
+        """
+        self._pieces = [shift_right(self.whole(), shifts, axis=1)[:, most:]]
 
     def keep_last(self, tokens: int) -> None:
         """Keep the states of at most this many tokens, the last ones."""

@@ -1,5 +1,6 @@
 """The protocol of a reward model: what it must offer so that an engine can steer by it."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
@@ -38,6 +39,27 @@ class RewardState(Protocol):
 
     def rollback(self, tokens: int) -> None:
         """Take back the last `tokens` tokens of every prefix."""
+
+
+@runtime_checkable
+class ScoresDrafts(Protocol):
+    """A state that scores several tokens of every prefix at once: then its rows can be written by speculation."""
+
+    def extend(self, tokens: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"]) -> None:
+        """Append several tokens to every prefix; False in `mask` is padding on the right, which is retracted next."""
+
+    def draft_rewards(
+        self, candidates: Int[Tensor, "rows places k"] | None, places: int
+    ) -> Float[Tensor, "rows places k attributes"]:
+        """Score next tokens behind each of the last tokens of `extend`.
+
+        Args:
+            candidates: the tokens to score in each place; None for the whole vocabulary, in order.
+            places: how many of the last tokens; the last place is the whole prefix.
+        """
+
+    def retract(self, tokens: Sequence[int]) -> None:
+        """Take back the last tokens of each prefix, of each its own number, fewer than `extend` appended."""
 
 
 @runtime_checkable

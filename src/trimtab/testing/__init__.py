@@ -41,6 +41,7 @@ from trimtab.testing.reward_laws import (
     separate_rewards,
 )
 from trimtab.testing.scripted_engine import ScriptedEngine, WordCodec, WordReward
+from trimtab.testing.speculation_law import assert_speculation_changes_nothing
 
 __all__ = [
     "TOLERANCE",
@@ -68,6 +69,7 @@ __all__ = [
     "assert_save_load_identical",
     "assert_search_ignores_company",
     "assert_seeded_ignores_batch",
+    "assert_speculation_changes_nothing",
     "assert_stream_equals_sample",
     "assert_threads_change_nothing",
     "assert_zero_beta_is_plain",

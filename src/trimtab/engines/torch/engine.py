@@ -1,16 +1,18 @@
 """The torch engine: samples and scores with a `transformers` model in this process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trimtab.checking import checked
+from trimtab.checking import checked, shown
 from trimtab.engines.base import Capability, Choice, Chunk, Continuation, Request, Scored, collect, raise_fault
+from trimtab.engines.proposer import Proposer
 from trimtab.engines.torch.reading import read_texts
-from trimtab.engines.torch.running_batch import RunningBatch
+from trimtab.engines.torch.running_batch import PROPOSERS, RunningBatch
 from trimtab.engines.torch.scoring import reward_texts, score_continuations, score_packed
 from trimtab.errors import InvalidPrompt, InvalidSetting, NonFiniteLogits
 from trimtab.models.codec import TokenizerCodec
@@ -40,7 +42,8 @@ class TorchEngine:
         usage: counts tokens and forward calls; default: a new count.
         batch_invariant: write and score one row at a time, without a prefix cache, so that texts and scores are the
             same to the bit alone, in every batch and in every session. A batch of n then takes the time of n single
-            texts.
+            texts, and nothing is drafted.
+        proposers: what drafts tokens, by the names that `SamplingParams.speculate` takes; "lookup" is always there.
     """
 
     capabilities: frozenset[Capability] = frozenset({"score", "read", "rewards", "states"})
@@ -51,8 +54,10 @@ class TorchEngine:
         prefix_cache: PrefixCache | None = None,
         usage: Usage | None = None,
         batch_invariant: bool = False,
+        proposers: Mapping[str, Proposer] = MappingProxyType({}),
     ):
         self.base = base
+        self.proposers = {**PROPOSERS, **proposers}
         self.prefix_cache = None if batch_invariant else prefix_cache
         self.batch_invariant = batch_invariant
         self._usage = usage or Usage()
@@ -92,7 +97,7 @@ class TorchEngine:
         What the session uses counts for this engine too.
         """
         cache = None if self.batch_invariant else self.prefix_cache or PrefixCache()
-        return TorchEngine(self.base, cache, Usage(parent=self._usage), self.batch_invariant)
+        return TorchEngine(self.base, cache, Usage(parent=self._usage), self.batch_invariant, self.proposers)
 
     def sample(self, requests: Sequence[Request]) -> list[list[Continuation]]:
         """The n continuations of each request, written as one batch.
@@ -111,7 +116,7 @@ class TorchEngine:
 
     def start_batch(self) -> RunningBatch:
         """An empty batch whose requests may come and go; `limits` gives what its `add` needs."""
-        return RunningBatch(self.base, self.prefix_cache, self._usage, self.batch_invariant)
+        return RunningBatch(self.base, self.prefix_cache, self._usage, self.batch_invariant, self.proposers)
 
     def _chunks(self, requests: Sequence[Request], limits: Sequence[int], poll: int) -> Iterator[list[Chunk]]:
         batch = self.start_batch()
@@ -125,7 +130,8 @@ class TorchEngine:
         """How many tokens each request may have; everything that can be checked before the work starts is checked.
 
         Raises:
-            InvalidSetting: no requests, or more candidates than there are tokens or than a reward can score.
+            InvalidSetting: no requests, more candidates than there are tokens or than a reward can score, or an unknown
+                `speculate`.
             InvalidPrompt: a prefix is empty, or leaves no room in the context of the model or of a reward.
             RewardMismatch: a reward was made for another tokenizer.
         """
@@ -135,6 +141,8 @@ class TorchEngine:
 
     def _limit(self, request: Request) -> int:
         request.params.check_vocabulary(self.vocabulary_size)
+        if (name := request.params.speculate) is not None and name not in self.proposers:
+            raise InvalidSetting(f"got speculate={shown(name)}, expected one of: {', '.join(self.proposers)}")
         rooms = [self.codec.context_length]
         for reward in distinct_rewards([request.steer]):
             reward.check_serves(self.codec.fingerprint)

@@ -1,7 +1,7 @@
 """The steering of one batch: each row has its own steer, each reward one state over the rows that use it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import final
 
@@ -14,7 +14,7 @@ from trimtab.models.codec import TextCodec
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.rewards.finite import finite_rows, non_finite
-from trimtab.steering.reward import ExplainsFaults, Reward, RewardState
+from trimtab.steering.reward import ExplainsFaults, Reward, RewardState, ScoresDrafts
 from trimtab.steering.rule import Candidates, RowTerms, entropy_of, guidance, row_terms, steered_logits
 from trimtab.steering.steer import Steer, Term, distinct_rewards
 
@@ -45,6 +45,26 @@ class Group:
     def of(self, whole: Tensor) -> Tensor:
         """The members' rows of a tensor."""
         return whole if self.rows is None else whole[self.rows]
+
+    def rewards(
+        self, candidates: Int[Tensor, "members k"] | None, places: int
+    ) -> Float[Tensor, "members k attributes"]:
+        """The state's rewards. With several places, each row is there once for each of its last tokens."""
+        if places == 1:
+            return self.state.rewards(candidates)
+        assert isinstance(self.state, ScoresDrafts)
+        of_rows = None if candidates is None else candidates.unflatten(0, (-1, places))
+        return self.state.draft_rewards(of_rows, places).flatten(0, 1)
+
+    def in_places(self, places: int) -> "Group":
+        """The group with each row repeated, once for each of its last tokens."""
+        if places == 1:
+            return self
+        repeated = torch.arange(len(self.unused), device=self.unused.device).repeat_interleave(places)
+        rows = self.rows
+        if rows is not None:
+            rows = (rows[:, None] * places + torch.arange(places, device=rows.device)).flatten()
+        return replace(self, rows=rows, terms=self.terms.select(repeated), unused=self.unused[repeated])
 
 
 @final
@@ -106,6 +126,7 @@ class Guide:
         candidates: Candidates,
         logits: Float[Tensor, "rows vocabulary"],
         max_kl: Float[Tensor, " rows"] | None = None,
+        places: int = 1,
     ) -> tuple[Float[Tensor, "rows k"], RewardTable]:
         """z' of the candidates, and the rewards behind it by "reward:attribute" (NaN where a row does not use one).
 
@@ -113,6 +134,7 @@ class Guide:
             candidates: C.
             logits: z over the whole vocabulary.
             max_kl: the budget of each row in nats, inf for a row without one; None if no row has one.
+            places: score behind each of this many last tokens; each row is there that many times, one after another.
 
         Raises:
             NonFiniteLogits: unless `deferred`; a row's best logit is NaN or infinite.
@@ -122,14 +144,15 @@ class Guide:
         self.scale = added = None
         entropy = entropy_of(logits) if self._gated else logits.new_zeros(logits.shape[0])
         table: RewardTable = {}
-        for group in self._groups:
-            rewards = self._rewards(group, candidates)
-            finite = finite & self._spread(group, finite_rows(rewards) | group.unused)
+        rows = self._rows * places
+        for group in (each.in_places(places) for each in self._groups):
+            rewards = self._rewards(group, candidates, places)
+            finite = finite & _spread(group, finite_rows(rewards) | group.unused, rows)
             by_group = guidance(rewards, group.terms, group.of(entropy))
             rewards = rewards.masked_fill(group.unused[:, None, None], torch.nan)
             if group.rows is not None:
-                by_group = by_group.new_zeros(self._rows, by_group.shape[1]).index_copy(0, group.rows, by_group)
-                unused = rewards.new_full((self._rows, *rewards.shape[1:]), torch.nan)
+                by_group = by_group.new_zeros(rows, by_group.shape[1]).index_copy(0, group.rows, by_group)
+                unused = rewards.new_full((rows, *rewards.shape[1:]), torch.nan)
                 rewards = unused.index_copy(0, group.rows, rewards)
             added = by_group if added is None else added + by_group
             table |= {f"{group.name}:{a}": r for a, r in zip(group.reward.attributes, rewards.unbind(-1), strict=True)}
@@ -169,14 +192,10 @@ class Guide:
                 return non_finite(group.reward, rewards, candidates.ids[row], self._codec)
         raise AssertionError("expected a row with a number that is not finite")
 
-    def _spread(self, group: Group, finite: Bool[Tensor, " members"]) -> Bool[Tensor, " rows"]:
-        """The same for all rows: True for those that the group does not score."""
-        return finite if group.rows is None else finite.new_ones(self._rows).index_copy(0, group.rows, finite)
-
-    def _rewards(self, group: Group, candidates: Candidates) -> Float[Tensor, "members k attributes"]:
+    def _rewards(self, group: Group, candidates: Candidates, places: int) -> Float[Tensor, "members k attributes"]:
         if not candidates.whole:
-            return group.state.rewards(group.of(candidates.ids))
-        rewards = group.state.rewards(None)
+            return group.rewards(group.of(candidates.ids), places)
+        rewards = group.rewards(None, places)
         missing = candidates.ids.shape[1] - rewards.shape[1]  # a vocabulary may be padded, in either model
         last = rewards[:, -1:].expand(-1, max(missing, 0), -1)  # as states answer for an id past their vocabulary
         return torch.cat([rewards, last], 1)[:, : candidates.ids.shape[1]]
@@ -185,6 +204,24 @@ class Guide:
         """Append each row's token; `choice` is its column among the candidates."""
         for group in self._groups:
             group.state.advance(group.of(tokens), None if choice is None else group.of(choice))
+
+    @property
+    def scores_drafts(self) -> bool:
+        """Whether every reward can score several tokens of every row at once."""
+        return all(isinstance(group.state, ScoresDrafts) for group in self._groups)
+
+    def extend(self, tokens: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"]) -> None:
+        """Append several tokens to each row; only if `scores_drafts`. False in `mask` is padding on the right."""
+        for group in self._groups:
+            assert isinstance(group.state, ScoresDrafts)
+            group.state.extend(group.of(tokens), group.of(mask))
+
+    def retract(self, tokens: Sequence[int]) -> None:
+        """Take back the last tokens of each row, of each its own number."""
+        for group in self._groups:
+            assert isinstance(group.state, ScoresDrafts)
+            members = range(self._rows) if group.rows is None else group.rows.tolist()
+            group.state.retract([tokens[row] for row in members])
 
     def select(self, rows: Int[Tensor, " selected"]) -> None:
         """Fork, re-order or drop rows."""
@@ -253,6 +290,11 @@ def name_rewards(rewards: Sequence[Reward], kept: Sequence[str] = ()) -> dict[st
         numbered = (f"{reward.name}#{number}" if number > 1 else reward.name for number in count(1))
         named[next(name for name in numbered if name not in named)] = reward
     return named
+
+
+def _spread(group: Group, finite: Bool[Tensor, " members"], rows: int) -> Bool[Tensor, " rows"]:
+    """The same for all rows: True for those that the group does not score."""
+    return finite if group.rows is None else finite.new_ones(rows).index_copy(0, group.rows, finite)
 
 
 def _place(rows: list[int], row: int) -> int | None:

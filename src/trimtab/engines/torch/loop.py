@@ -11,6 +11,7 @@ from trimtab.engines.base import Request
 from trimtab.engines.torch.guide import Guide, RewardTable
 from trimtab.engines.torch.sampling import RowSampling
 from trimtab.errors import TrimtabError
+from trimtab.models.cache_rows import shift_right
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.prefix_cache import PrefixCache
@@ -49,6 +50,20 @@ class Step(NamedTuple):
         """The tokens; NOT_FINITE in a row with numbers that are not finite, so that one transfer tells both."""
         return self.tokens if self.finite is None else self.tokens.where(self.finite, NOT_FINITE)
 
+    def select(self, rows: Int[Tensor, " selected"] | slice) -> "Step":
+        """Some rows of the step."""
+        ids, logits, whole = self.candidates
+        return Step(
+            self.tokens[rows],
+            self.columns[rows],
+            Candidates(ids[rows], logits[rows], whole),
+            self.base_logprobs[rows],
+            self.steered[rows],
+            {name: values[rows] for name, values in self.rewards.items()},
+            None if self.finite is None else self.finite[rows],
+            None if self.scale is None else self.scale[rows],
+        )
+
 
 @final
 class DecodeLoop:
@@ -78,7 +93,7 @@ class DecodeLoop:
         self._guide = Guide(steers, lm.device, self._host, lm.codec, deferred=True)
         self._logits = self._host.feed(batch.ids, batch.mask).logits[:, -1].float()
         self._guide.prefill(batch)
-        self._chosen: tuple[Tensor, Tensor] | None = None
+        self._chosen: tuple[Tensor, Tensor | None] | None = None
         self._sampling = RowSampling.of(requests, lm.device, first_sample)
         if len(self._sampling.params) > len(texts):
             place = {text: row for row, text in enumerate(texts)}
@@ -88,15 +103,48 @@ class DecodeLoop:
     def step(self) -> Step:
         """Choose the next token of every row; no device sync."""
         self._advance()
-        logits = self._sampling.constrained(self._logits, lambda: self._host.prefixes)
-        candidates = self._sampling.candidates(logits)
-        steered, rewards = self._guide.steer(candidates, logits, self._sampling.budget)
-        columns = self._sampling.choose(steered, candidates.ids)
-        tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
-        base_logprobs = logits.gather(1, candidates.ids) - logits.logsumexp(-1, keepdim=True)
-        self._chosen = tokens, columns
-        guide = self._guide
-        return Step(tokens, columns, candidates, base_logprobs, steered, rewards, guide.finite, guide.scale)
+        step = self._choose(self._logits, self._sampling)
+        self._chosen = step.tokens, step.columns
+        return step
+
+    @property
+    def checks_drafts(self) -> bool:
+        """Whether `check` may be called now: a token has been chosen, and every reward can score drafts."""
+        return self._chosen is not None and self._guide.scores_drafts
+
+    def check(self, drafts: Sequence[Sequence[int]]) -> Step:
+        """Choose a token behind each row's last one and behind every token of its draft, in one forward.
+
+        `accept` must follow.
+
+        Args:
+            drafts: the tokens that each row may write next; of any length, but one is not empty.
+
+        Returns:
+            A step with places = 1 + the longest draft for each row, one row after another. What it chose behind a wrong
+            token means nothing.
+        """
+        assert self._chosen is not None
+        ids, mask = self._behind_last(drafts)
+        places = ids.shape[1]
+        self._guide.extend(ids, mask)
+        logits = self._host.feed(ids, mask, places).logits.float().flatten(0, 1)
+        step = self._choose(logits, self._sampling.in_places(places), places)
+        self._checked = step.tokens.unflatten(0, (-1, places))
+        return step
+
+    def accept(self, kept: Sequence[int]) -> None:
+        """Continue behind the first tokens of each draft, with the token that `check` chose there.
+
+        Args:
+            kept: how many tokens of each row's draft to keep.
+        """
+        tokens, taken_back = self._checked, [self._checked.shape[1] - 1 - count for count in kept]
+        self._host.retract(taken_back)
+        self._guide.retract(taken_back)
+        last = torch.tensor(kept, device=tokens.device)
+        self._chosen = tokens.gather(1, last[:, None]).squeeze(1), None
+        self._sampling = self._sampling.later(last + 1)
 
     def fault(self, step: Step, row: int) -> TrimtabError:
         """The error for a row of a step whose numbers are not finite; no row may have left or joined since."""
@@ -109,7 +157,7 @@ class DecodeLoop:
         self._sampling = self._sampling.select(rows)
         if self._chosen is not None:
             tokens, columns = self._chosen
-            self._chosen = tokens[kept], columns[kept]
+            self._chosen = tokens[kept], None if columns is None else columns[kept]
 
     def join(self, other: "DecodeLoop") -> None:
         """Append the rows of another loop over the same model. No row's text changes."""
@@ -119,6 +167,26 @@ class DecodeLoop:
         self._guide.join(other._guide)
         self._logits = torch.cat([self._logits, other._logits])
         self._sampling = self._sampling.join(other._sampling)
+
+    def _choose(self, logits: Float[Tensor, "rows vocabulary"], sampling: RowSampling, places: int = 1) -> Step:
+        """The choice of each row, or behind each of the last tokens of every row."""
+        logits = sampling.constrained(logits, lambda: in_places(*self._host.prefixes, places))
+        candidates = sampling.candidates(logits)
+        steered, rewards = self._guide.steer(candidates, logits, sampling.budget, places)
+        columns = sampling.choose(steered, candidates.ids)
+        tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
+        base_logprobs = logits.gather(1, candidates.ids) - logits.logsumexp(-1, keepdim=True)
+        guide = self._guide
+        return Step(tokens, columns, candidates, base_logprobs, steered, rewards, guide.finite, guide.scale)
+
+    def _behind_last(self, drafts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """The last token of each row and its draft, padded on the right, and a mask that is False at padding."""
+        assert self._chosen is not None
+        width, device = max(map(len, drafts)), self._logits.device
+        drafted = torch.tensor([[*draft, *[0] * (width - len(draft))] for draft in drafts], device=device)
+        lengths = torch.tensor([len(draft) for draft in drafts], device=device)
+        ids = torch.cat([self._chosen[0][:, None], drafted], dim=1)
+        return ids, torch.arange(width + 1, device=device) <= lengths[:, None]
 
     def _advance(self) -> None:
         """Feed the tokens that the last step chose, if they have not been fed."""
@@ -133,3 +201,21 @@ class DecodeLoop:
         self._host.select(rows)
         self._guide.select(rows)
         self._logits = self._logits[rows]
+
+
+def in_places(
+    ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"], places: int
+) -> tuple[Int[Tensor, "rows_places slots"], Bool[Tensor, "rows_places slots"]]:
+    """Left-padded prefixes as they were at each of their last tokens, those of one row after another.
+
+    Args:
+        ids: the prefixes.
+        mask: False where `ids` is padding.
+        places: how many of the last tokens; the last place is the whole prefix.
+    """
+    if places == 1:
+        return ids, mask
+    shifts = torch.arange(places - 1, -1, -1, device=ids.device).repeat(len(ids))
+    moved = torch.arange(ids.shape[1], device=ids.device) >= shifts[:, None]
+    ids, mask = (shift_right(each.repeat_interleave(places, dim=0), shifts, axis=1) for each in (ids, mask))
+    return ids, mask & moved

@@ -1,22 +1,26 @@
 """A batch that runs: requests are added, rows are cancelled, and rows end, all between steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 
-from trimtab.engines.base import Choice, Chunk, Request
+from trimtab.engines.base import Chunk, Request
+from trimtab.engines.lookup import PromptLookup
+from trimtab.engines.proposer import Proposer
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.ending import RowEnding
-from trimtab.engines.torch.loop import NOT_FINITE, DecodeLoop, Step
-from trimtab.engines.torch.trace import trace_step
+from trimtab.engines.torch.loop import DecodeLoop
+from trimtab.engines.torch.speculation import Speculation
+from trimtab.engines.torch.written import Written, write
 from trimtab.errors import TrimtabError
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
 
 Kind = tuple[object, ...]
+PROPOSERS: Mapping[str, Proposer] = {"lookup": PromptLookup()}
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,11 @@ class Row:
 
 @dataclass
 class LoopRows:
-    """A decode loop and its rows, in the loop's order."""
+    """A decode loop and its rows, in the loop's order; what drafts their tokens, if anything does."""
 
     loop: DecodeLoop
     rows: list[Row]
+    speculation: Speculation | None = None
 
 
 @final
@@ -52,13 +57,15 @@ class RunningBatch:
     `batch_invariant`, in every dtype, to the bit.
 
     Rows with a top_k, with only a top_p, and with neither run in separate loops: a row over the whole vocabulary would
-    make all others score it too.
+    make all others score it too. So do rows that are drafted, for each proposer.
 
     Args:
         lm: the language model; its lock is held during each step.
         prefix_cache: prefixes that were encoded before; not used with `batch_invariant`.
         usage: counts what goes through the models.
         batch_invariant: run each row in a loop of its own, so that every tensor has the shape that it has alone.
+            Nothing is drafted then: a call that checks a draft has another shape.
+        proposers: what drafts tokens, by the names that `SamplingParams.speculate` takes.
     """
 
     def __init__(
@@ -67,7 +74,9 @@ class RunningBatch:
         prefix_cache: PrefixCache | None = None,
         usage: Usage | None = None,
         batch_invariant: bool = False,
+        proposers: Mapping[str, Proposer] = PROPOSERS,
     ):
+        self._proposers = proposers
         self._lm, self._usage, self._batch_invariant = lm, usage or Usage(), batch_invariant
         self._prefix_cache = None if batch_invariant else prefix_cache
         self._loops: dict[Kind, LoopRows] = {}
@@ -107,6 +116,8 @@ class RunningBatch:
     def step(self, tokens: int = 1) -> list[Chunk]:
         """Write up to this many tokens of every row; returns them, the last ones of a row with its finish reason.
 
+        Rows that are drafted get as many as one forward call gives.
+
         A row whose logits or rewards are NaN or infinite ends there: its last chunk has the fault. All other rows are
         written as if it had not been there.
         """
@@ -126,11 +137,21 @@ class RunningBatch:
 
     def _start(self, kind: Kind, requests: Sequence[Request], rows: list[Row]) -> None:
         loop = DecodeLoop(self._lm, requests, self._prefix_cache, self._usage)
-        if kind in self._loops:
-            self._loops[kind].loop.join(loop)
-            self._loops[kind].rows += rows
-        else:
-            self._loops[kind] = LoopRows(loop, rows)
+        speculation = self._speculation(requests, len(rows))
+        if kind not in self._loops:
+            self._loops[kind] = LoopRows(loop, rows, speculation)
+            return
+        running = self._loops[kind]
+        running.loop.join(loop)
+        running.rows += rows
+        if running.speculation is not None and speculation is not None:
+            running.speculation.join(speculation)
+
+    def _speculation(self, requests: Sequence[Request], rows: int) -> Speculation | None:
+        name = requests[0].params.speculate
+        if name is None:
+            return None
+        return Speculation(self._proposers[name].start(requests), rows, self._lm.device.type)
 
     def _start_alone(self, request: Request, rows: Sequence[Row]) -> None:
         """Give every row a loop that has encoded its prompt alone."""
@@ -141,16 +162,11 @@ class RunningBatch:
 
     def _step(self, kind: Kind, tokens: int) -> list[Chunk]:
         running = self._loops[kind]
-        room = min(row.ending.room for row in running.rows)  # a row at its limit may be at the end of the context
-        steps = [running.loop.step() for _ in range(min(tokens, room))]
-        written = torch.stack([step.sound_tokens for step in steps], dim=1).tolist()
-        sound = [new[: new.index(NOT_FINITE)] if NOT_FINITE in new else new for new in written]
-        counts = [row.ending.take(new) for row, new in zip(running.rows, sound, strict=True)]
-        faults = [
-            running.loop.fault(steps[len(taken)], place) if len(taken) < len(steps) and not row.ending.reason else None
-            for place, (row, taken) in enumerate(zip(running.rows, sound, strict=True))
-        ]
-        chunks = _chunks(running.rows, steps, counts, faults)
+        rooms = [row.ending.room for row in running.rows]  # a row at its limit may be at the end of the context
+        written = write(running.loop, running.speculation, rooms, tokens)
+        counts = [row.ending.take(new) for row, new in zip(running.rows, written.tokens, strict=True)]
+        faults = [_fault(running, written, place) for place in range(len(running.rows))]
+        chunks = _chunks(running.rows, written, counts, faults)
         self._keep(kind, [chunk.finish_reason is None and chunk.fault is None for chunk in chunks])
         return chunks
 
@@ -161,25 +177,29 @@ class RunningBatch:
         places = [place for place, stays in enumerate(kept) if stays]
         if places or self._prefix_cache:
             running.loop.keep(places)
+        if running.speculation is not None:
+            running.speculation.select(places)
         running.rows = [running.rows[place] for place in places]
         if not places:
             del self._loops[kind]
 
 
 def _kind(params: SamplingParams) -> Kind:
-    return params.top_k is None, params.top_k is None and params.top_p is None
+    return params.top_k is None, params.top_k is None and params.top_p is None, params.speculate
+
+
+def _fault(running: LoopRows, written: Written, place: int) -> TrimtabError | None:
+    """The fault of a row that has not ended before it."""
+    step = None if running.rows[place].ending.reason else written.fault_step(place)
+    return None if step is None else running.loop.fault(step, place)
 
 
 def _chunks(
-    rows: Sequence[Row], steps: Sequence[Step], counts: Sequence[int], faults: Sequence[TrimtabError | None]
+    rows: Sequence[Row], written: Written, counts: Sequence[int], faults: Sequence[TrimtabError | None]
 ) -> list[Chunk]:
     """The tokens of each row with their candidates, on the CPU."""
-    widths = [row.params.top_k for row in rows]
-    traced = [trace_step(step, widths) for step in steps]
-    choices: list[tuple[Choice, ...]] = [
-        tuple(step[place] for step in traced[:count]) for place, count in enumerate(counts)
-    ]
+    choices = written.choices(counts, [row.params.top_k for row in rows])
     return [
-        Chunk(row.request, row.sample, written, row.ending.reason, fault)
-        for row, written, fault in zip(rows, choices, faults, strict=True)
+        Chunk(row.request, row.sample, of_row, row.ending.reason, faults[place], written.usage(place, counts[place]))
+        for place, (row, of_row) in enumerate(zip(rows, choices, strict=True))
     ]

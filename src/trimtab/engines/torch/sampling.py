@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -113,6 +113,18 @@ class RowSampling:
             columns = (tempered(steered, self.temperature[:, None]) + noise).argmax(-1)
         self.steps = self.steps + 1
         return columns
+
+    def in_places(self, places: int) -> "RowSampling":
+        """Each row once for each of its next tokens, one after another, each at its own step."""
+        if places == 1:
+            return self
+        repeated = self.select([row for row in range(len(self.params)) for _ in range(places)])
+        later = torch.arange(places, device=self.steps.device).repeat(len(self.params))
+        return replace(repeated, steps=repeated.steps + later)
+
+    def later(self, steps: Int[Tensor, " rows"]) -> "RowSampling":
+        """The rows when each has chosen some more tokens."""
+        return replace(self, steps=self.steps + steps)
 
     def select(self, rows: Sequence[int]) -> "RowSampling":
         """Row i becomes what row `rows[i]` was."""

@@ -1,7 +1,7 @@
 """ARM's head, which scores every next token from one hidden state, and its two per-request states."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol, final, runtime_checkable
 
 import torch
@@ -213,6 +213,20 @@ class QState:
         """Append a token to every prefix, in one forward."""
         self._cache.feed(tokens[:, None])
 
+    def extend(self, tokens: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"]) -> None:
+        """Append several tokens to every prefix, in one forward."""
+        self._cache.feed(tokens, mask)
+
+    def draft_rewards(
+        self, candidates: Int[Tensor, "rows places k"] | None, places: int
+    ) -> Float[Tensor, "rows places k attributes"]:
+        """Score candidates from the hidden states of the last tokens."""
+        return _rewards_in_places(self._head, self._cache.recent(self._encoder.reader, places), candidates)
+
+    def retract(self, tokens: Sequence[int]) -> None:
+        """Take back the last tokens of each prefix."""
+        self._cache.retract(tokens)
+
     def select(self, rows: Int[Tensor, " selected"]) -> None:
         """Fork, re-order or drop prefixes."""
         self._cache.select(rows)
@@ -245,6 +259,19 @@ class HostedQState:
     def advance(self, tokens: Int[Tensor, " rows"], choice: Int[Tensor, " rows"] | None = None) -> None:
         """Do nothing: the host advances."""
 
+    def extend(self, tokens: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"]) -> None:
+        """Do nothing: the host reads the tokens."""
+
+    def draft_rewards(
+        self, candidates: Int[Tensor, "rows places k"] | None, places: int
+    ) -> Float[Tensor, "rows places k attributes"]:
+        """Score candidates from the host's states at the last tokens."""
+        hidden = self._host.recent(self._reader, places)
+        return _rewards_in_places(self._head, hidden if self._norm is None else self._norm(hidden), candidates)
+
+    def retract(self, tokens: Sequence[int]) -> None:
+        """Do nothing: the host retracts."""
+
     def select(self, rows: Int[Tensor, " selected"]) -> None:
         """Do nothing: the host selects."""
 
@@ -253,6 +280,13 @@ class HostedQState:
 
     def join(self, other: RewardState) -> None:
         """Do nothing: the host joins."""
+
+
+def _rewards_in_places(
+    head: ScoresNextTokens, hidden: Float[Tensor, "rows places hidden"], candidates: Int[Tensor, "rows places k"] | None
+) -> Float[Tensor, "rows places k attributes"]:
+    flat = head.next_rewards(hidden.flatten(0, 1), None if candidates is None else candidates.flatten(0, 1))
+    return flat.unflatten(0, hidden.shape[:2])
 
 
 def last_hidden(encoder: PrefixEncoder, prefix: PromptBatch) -> Float[Tensor, "rows hidden"]:

@@ -1,6 +1,6 @@
 """RAD's head, which scores a prefix from its own hidden state, and its per-request state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, final
 
 import torch
@@ -120,7 +120,7 @@ class VState:
             InvalidSetting: candidates is None.
         """
         if candidates is None:
-            raise InvalidSetting("a V-head scores each candidate with a forward of its own: expected a finite top_k")
+            raise _needs_candidates()
         known = candidates.clamp_max(self._encoder.vocabulary_size - 1)
         self._candidates = candidates
         return self._head.link(self._head(self._cache.propose(known).last_hidden_state))
@@ -135,6 +135,28 @@ class VState:
             self._cache.feed(tokens[:, None])
         else:
             self._cache.accept(choice)
+        self._candidates = None
+
+    def extend(self, tokens: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"]) -> None:
+        """Append several tokens to every prefix, in one forward."""
+        self._cache.feed(tokens, mask)
+        self._candidates = None
+
+    def draft_rewards(
+        self, candidates: Int[Tensor, "rows places k"] | None, places: int
+    ) -> Float[Tensor, "rows places k attributes"]:
+        """Run the candidates of all places in one forward: places · k tokens. Errors as in `rewards`."""
+        if candidates is None:
+            raise _needs_candidates()
+        known = candidates.clamp_max(self._encoder.vocabulary_size - 1)
+        last = torch.arange(self._cache.slots - places, self._cache.slots, device=candidates.device)
+        after = last[:, None].expand_as(known).flatten(1)
+        hidden = self._cache.propose(known.flatten(1), after).last_hidden_state
+        return self._head.link(self._head(hidden)).unflatten(1, known.shape[1:])
+
+    def retract(self, tokens: Sequence[int]) -> None:
+        """Take back the last tokens of each prefix; the scored candidates are forgotten."""
+        self._cache.retract(tokens)
         self._candidates = None
 
     def select(self, rows: Int[Tensor, " selected"]) -> None:
@@ -153,3 +175,7 @@ class VState:
         assert isinstance(other, VState)
         self._cache.join(other._cache)
         self._candidates = None
+
+
+def _needs_candidates() -> InvalidSetting:
+    return InvalidSetting("a V-head scores each candidate with a forward of its own: expected a finite top_k")

@@ -1,0 +1,38 @@
+"""The protocol of a proposer: what drafts the next tokens of a text, so that one forward call can check several."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from trimtab.engines.base import Request
+
+
+@runtime_checkable
+class ProposerState(Protocol):
+    """The per-batch half of a proposer: the rows of one decode loop."""
+
+    def propose(self, most: Sequence[int]) -> list[list[int]]:
+        """Draft the next tokens of each row. A draft may be wrong, short or empty: it changes no text.
+
+        Args:
+            most: the longest draft of each row, in tokens.
+
+        Returns:
+            Token ids of the language model that is steered.
+        """
+
+    def append(self, tokens: Sequence[Sequence[int]]) -> None:
+        """Append the tokens that were written to each row."""
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Make row i what row `rows[i]` was: fork, re-order or drop rows."""
+
+    def join(self, other: "ProposerState") -> None:
+        """Append the rows of another state of the same proposer."""
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Drafts tokens: immutable, shared by all batches."""
+
+    def start(self, requests: Sequence[Request]) -> ProposerState:
+        """A new state: the n samples of the first request, then of the second, and so on."""

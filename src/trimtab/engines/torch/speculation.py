@@ -1,0 +1,64 @@
+"""Speculation: drafts for the rows of a decode loop, and how far each row's are trusted."""
+
+from collections.abc import Sequence
+from typing import final
+
+from trimtab.engines.draft_length import Acceptance, draft_length, token_cost
+from trimtab.engines.proposer import ProposerState
+
+
+@final
+class Speculation:
+    """Drafts for the rows of a loop, as long as pays.
+
+    Args:
+        state: proposes the tokens.
+        rows: how many rows it has.
+        device: the type of device that checks them.
+    """
+
+    def __init__(self, state: ProposerState, rows: int, device: str):
+        self._state, self._token_cost = state, token_cost(device)
+        self._seen = [Acceptance() for _ in range(rows)]
+
+    def propose(self, rooms: Sequence[int]) -> list[list[int]]:
+        """A draft for each row; empty where none pays.
+
+        Args:
+            rooms: how many tokens each row may still write.
+        """
+        rates, longest = [seen.rate for seen in self._seen], [room - 1 for room in rooms]
+        length = draft_length(rates, longest, self._token_cost)
+        if length == 0:
+            return [[] for _ in rooms]
+        drafts = self._state.propose([max(0, min(length, most)) for most in longest])
+        length = draft_length(rates, [len(draft) for draft in drafts], self._token_cost)
+        return [draft[:length] for draft in drafts]
+
+    def append(self, drafts: Sequence[Sequence[int]], kept: Sequence[int], written: Sequence[Sequence[int]]) -> None:
+        """Tell what became of the drafts.
+
+        Args:
+            drafts: of each row.
+            kept: how many tokens of each draft were right.
+            written: the tokens that each row has got.
+        """
+        for seen, draft, right in zip(self._seen, drafts, kept, strict=True):
+            seen.see(len(draft), right)
+        self._state.append(written)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Continue with these rows only."""
+        self._state.select(rows)
+        self._seen = [self._seen[row] for row in rows]
+
+    def join(self, other: "Speculation") -> None:
+        """Append the rows of another loop."""
+        self._state.join(other._state)
+        self._seen += other._seen
+
+
+def agreement(draft: Sequence[int], chosen: Sequence[int]) -> int:
+    """How many tokens of a draft are those that were chosen, up to the first that is not."""
+    pairs = zip(draft, chosen, strict=False)
+    return next((place for place, (drafted, token) in enumerate(pairs) if drafted != token), len(draft))

@@ -1,0 +1,222 @@
+"""Speculation changes nothing: over heads, trunks, families, settings and batches, whatever is drafted."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from known_drafts import KnownDrafts
+from tiny import tiny_ladder, tiny_lm, tiny_reward
+from trimtab import testing
+from trimtab.engines.base import DecodeUsage, Request
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.errors import InvalidSetting
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.prefix_cache import PrefixCache
+
+PREFIXES = [[10, 11, 12, 13, 14, 10, 11, 12], [20, 21], [30, 31, 32, 33, 34]]
+PARAMS = SamplingParams(top_k=6, max_new_tokens=9, seed=3, temperature=0.7)
+WRONG = {"right": 0.0, "mixed": 0.25, "wrong": 1.0}
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Check every draft, however often drafts were wrong."""
+    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_length", lambda rates, longest, cost: max(longest))
+
+
+@pytest.fixture(scope="module")
+def qwen2():
+    return tiny_lm("qwen2", seed=5)
+
+
+def requests_of(steers, settings=({},)):
+    """Return a request for each prefix, with steers and settings in turn."""
+    return [
+        Request(prefix, replace(PARAMS, seed=row, **settings[row % len(settings)]), steers[row % len(steers)])
+        for row, prefix in enumerate(PREFIXES)
+    ]
+
+
+def assert_law(base, requests, wrong, steps_before=None, cache=None, seed=0):
+    """Check drafts of a share of wrong tokens; return how many of them were accepted."""
+    drafts = KnownDrafts(TorchEngine(base), requests, wrong, seed)
+    engine = TorchEngine(base, cache, proposers={"known": drafts})
+    found = testing.assert_speculation_changes_nothing(engine, requests, "known", steps_before)
+    return sum((each.usage for of in found for each in of), start=DecodeUsage())
+
+
+def steers_of(base, kind):
+    """Return the steers of a kind of reward."""
+    own = tiny_reward(base, "q", "frozen", seed=3, bos_token_id=None)
+    arm, rad, ladder = tiny_reward(base, "q", seed=1), tiny_reward(base, "v", seed=2), tiny_ladder(base)
+    return {
+        "plain": [None],
+        "own state": [own.toward(6.0), own.away(3.0, "calm")],
+        "ladder": [ladder.toward(6.0), None],
+        "own trunk": [arm.toward(6.0), arm.away(3.0, "calm")],
+        "V-head": [rad.toward(4.0), None],
+        "several": [arm.toward(4.0) + own.away(2.0), None, rad.toward(2.0) + ladder.toward(3.0), own.toward(5.0)],
+    }[kind]
+
+
+def test_drafts_change_no_text_on_any_family(frozen, eager):
+    usage = assert_law(frozen, requests_of(steers_of(frozen, "several")), WRONG["mixed"])
+    assert 0 < usage.accepted < usage.drafted
+
+
+@pytest.mark.parametrize("kind", ["plain", "own state", "ladder", "own trunk", "V-head"])
+def test_drafts_change_no_text_with_any_reward(qwen2, kind, eager):
+    usage = assert_law(qwen2, requests_of(steers_of(qwen2, kind)), WRONG["mixed"])
+    assert 0 < usage.accepted < usage.drafted
+
+
+@pytest.mark.parametrize("drafts", WRONG)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_right_and_wrong_drafts_change_no_text(qwen2, drafts, rows, eager):
+    requests = requests_of(steers_of(qwen2, "several"))[:rows]
+    assert_law(qwen2, requests, WRONG[drafts])
+
+
+SETTINGS = {
+    "greedy": {"temperature": 0},
+    "hot": {"temperature": 3.0},
+    "whole vocabulary": {"top_k": None},
+    "nucleus": {"top_k": None, "top_p": 0.8},
+    "both": {"top_k": 10, "top_p": 0.6},
+    "one candidate": {"top_k": 1},
+    "samples": {"n": 3},
+    "budget": {"max_kl": 0.1},
+    "penalty": {"repetition_penalty": 1.5},
+    "ngrams": {"no_repeat_ngram_size": 2},
+    "stop": {"stop": ("w9 ", "w18 ", "7")},
+}
+
+
+@pytest.mark.parametrize("steps_before", [None, 1])
+def test_rows_of_all_settings(qwen2, steps_before, eager):
+    rows = [
+        Request([5 + row, 9, *range(20, 20 + row % 3)], replace(PARAMS, seed=row, **settings), steer)
+        for row, (settings, steer) in enumerate(zip(SETTINGS.values(), steers_of(qwen2, "own trunk") * 6, strict=False))
+    ]
+    assert_law(qwen2, rows, WRONG["mixed"], steps_before)
+
+
+def test_a_gate_on_entropy_is_that_of_each_place(qwen2, eager):
+    arm, own = tiny_reward(qwen2, "q"), tiny_reward(qwen2, "q", "frozen", bos_token_id=None)
+    steers = [arm.toward(8.0, min_entropy=2.0), own.toward(8.0, min_entropy=1.0) + arm.away(2.0, "calm")]
+    assert_law(qwen2, requests_of(steers), WRONG["mixed"])
+
+
+@pytest.mark.parametrize("drafts", ["right", "mixed"])
+def test_a_text_may_end_inside_a_draft(qwen2, drafts, eager, monkeypatch):
+    monkeypatch.setattr(qwen2.codec, "eos_token_ids", frozenset(range(4, 14)))
+    requests = requests_of(steers_of(qwen2, "own state"))
+    requests = [*requests, *(replace(each, until="579") for each in requests_of([None]))]
+    found = assert_law(qwen2, requests, WRONG[drafts])
+    assert found.accepted
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3"])
+def test_drafts_end_with_the_context(family, eager):
+    """One row reaches the last position, of which GPT-2 has no other, while drafts of the others are longer."""
+    base = tiny_lm(family)
+    ladder = tiny_ladder(base).toward(3.0)
+    requests = [
+        Request([10] * length, replace(PARAMS, max_new_tokens=20, seed=length), steer)
+        for length, steer in ((60, None), (50, ladder), (57, tiny_reward(base, "v").toward(1.0)))
+    ]
+    assert_law(base, requests, WRONG["mixed"])
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_rows_join_rows_that_are_drafted(family, eager):
+    base = tiny_lm(family)
+    assert_law(base, requests_of(steers_of(base, "several")), WRONG["mixed"], steps_before=2)
+
+
+@pytest.mark.parametrize("kind", ["ladder", "own trunk"])
+def test_drafts_change_no_text_behind_a_prefix_cache(qwen2, kind, eager):
+    cache, requests = PrefixCache(), requests_of(steers_of(qwen2, kind))
+    for seed in (0, 1):
+        assert_law(qwen2, requests, WRONG["mixed"], cache=cache, seed=seed)
+
+
+def test_a_cancelled_request_leaves_the_texts_of_drafted_rows(qwen2, eager):
+    requests = requests_of(steers_of(qwen2, "several"))
+    drafts = KnownDrafts(TorchEngine(qwen2), requests, WRONG["mixed"])
+    engine = TorchEngine(qwen2, proposers={"known": drafts})
+    batch, written = engine.start_batch(), {row: [] for row in range(3)}
+    drafted = [replace(each, params=replace(each.params, speculate="known")) for each in requests]
+    numbers = batch.add(drafted, engine.limits(drafted))
+
+    def step():
+        for chunk in batch.step():
+            written[chunk.request] += [choice.token_id for choice in chunk.choices]
+
+    step()
+    step()
+    batch.cancel(numbers[1])
+    while batch.active:
+        step()
+    for row in (0, 2):
+        assert written[row] == engine.sample([requests[row]])[0][0].token_ids
+
+
+def test_lookup_changes_no_text_and_saves_calls():
+    """The greedy text of this model soon repeats itself."""
+    base = tiny_lm("gemma3")
+    requests = requests_of([None, tiny_ladder(base).toward(1.0)], [{"temperature": 0, "max_new_tokens": 40}, {}])
+    found = testing.assert_speculation_changes_nothing(TorchEngine(base), requests)
+    assert found[0][0].usage.forwards < 20
+    assert all(each.usage.forwards <= len(each.token_ids) for of in found for each in of)
+
+
+def test_drafts_that_are_wrong_are_given_up(qwen2):
+    request = Request(PREFIXES[0], replace(PARAMS, max_new_tokens=40))
+    right, wrong = (assert_law(qwen2, [request], share) for share in (WRONG["right"], WRONG["wrong"]))
+    assert right.forwards < 15
+    assert wrong.drafted < 25
+
+
+def test_a_reward_that_cannot_score_drafts_is_written_token_by_token(qwen2, eager):
+    plain = testing.engine_laws.ShiftedReward(tiny_reward(qwen2, "q"), 1.0)
+    steer = testing.engine_laws.Steer((testing.engine_laws.Term(plain, 0, 3.0, clamp=None),))
+    assert assert_law(qwen2, requests_of([steer]), WRONG["right"]).drafted == 0
+
+
+def test_nothing_is_drafted_where_texts_may_not_depend_on_shapes(qwen2):
+    requests = requests_of([None], [{"temperature": 0}])
+    engine = TorchEngine(qwen2, batch_invariant=True)
+    found = testing.assert_speculation_changes_nothing(engine, requests)
+    assert not any(each.usage.drafted for of in found for each in of)
+
+
+def test_an_unknown_proposer_is_refused(lm):
+    with pytest.raises(InvalidSetting, match="got speculate='magic', expected one of: lookup"):
+        lm.generate("w1", speculate="magic")
+
+
+def test_the_law_fails_if_rejected_tokens_stay(qwen2, eager, monkeypatch):
+    monkeypatch.setattr(KVCache, "retract", lambda self, tokens: None)
+    with pytest.raises(AssertionError):
+        assert_law(qwen2, requests_of([None]), WRONG["mixed"])
+
+
+def test_the_law_fails_if_a_wrong_token_is_accepted(qwen2, eager, monkeypatch):
+    monkeypatch.setattr("trimtab.engines.torch.written.agreement", lambda draft, chosen: len(draft))
+    with pytest.raises(AssertionError):
+        assert_law(qwen2, requests_of([None]), WRONG["mixed"])
+
+
+@torch.inference_mode()
+def test_drafts_that_are_right_cost_few_calls(qwen2, eager):
+    """The prompt's call gives the first token. The next call checks 7 tokens and gives 8."""
+    requests = [Request(PREFIXES[0], PARAMS)]
+    drafts = KnownDrafts(TorchEngine(qwen2), requests, WRONG["right"])
+    drafts.random.random = lambda: 0.9
+    engine = TorchEngine(qwen2, proposers={"known": drafts})
+    ((written,),) = testing.assert_speculation_changes_nothing(engine, requests, "known")
+    assert (written.usage.forwards, written.usage.drafted, written.usage.accepted) == (2, 7, 7)
+    assert written.usage.acceptance == 1
