@@ -60,3 +60,12 @@ def test_rows_share_no_prompt(subject):
     requests = job.requests(4)
     assert len({tuple(request.prefix) for request in requests}) == 3
     assert {request.params.top_k for request in requests} == {6}
+
+
+def test_a_row_that_drafts_has_prompts_to_copy_and_writes_as_many_tokens(subject):
+    job = job_of(ROW["lookup"], SETTING._replace(prompt_tokens=10), FreshRewards(subject), seed=0)
+    for prompt in job.prompts:
+        assert len(prompt) == 10
+        assert prompt[3:] == prompt[:7]
+    assert {request.params.speculate for request in job.requests(4)} == {"lookup"}
+    assert loop_writer(job)(6).tokens == 6

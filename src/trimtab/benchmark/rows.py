@@ -53,6 +53,8 @@ class Row:
         own_steers: whether every row of the batch has a steer of its own; it then needs a batch of two or more.
         writer: our decode loop, or transformers' `generate`.
         quick: whether `--quick` measures it.
+        speculate: drafts the tokens of prompts that repeat a passage, so that there is something to copy; None for
+            random prompts, token by token.
     """
 
     key: str
@@ -61,11 +63,13 @@ class Row:
     own_steers: bool = False
     writer: Writer = "loop"
     quick: bool = False
+    speculate: str | None = None
 
 
 ROWS = (
     Row("transformers", "transformers' generate", writer="generate", quick=True),
     Row("plain", "plain loop", quick=True),
+    Row("lookup", "plain loop with lookup, copying", speculate="lookup"),
     Row("own", "own state", RewardShape(OWN), quick=True),
     Row("own-two", "own state, two attributes", RewardShape(OWN, attributes=2)),
     Row("own-steers", "own state, a steer per row", RewardShape(OWN), own_steers=True),

@@ -21,6 +21,8 @@ from trimtab.evaluation.run.timing import Clock
 from trimtab.rewards.network import RewardNetwork
 from trimtab.steering.steer import Steer
 
+PASSAGES = 3  # in a prompt that repeats one
+
 
 class Run(NamedTuple):
     """One timed batch.
@@ -57,6 +59,7 @@ class Job:
         seed: seed of the prompts and of the sampling.
         network: the network of the reward; None for plain sampling.
         now: the clock.
+        speculate: drafts tokens; then each prompt repeats a passage.
     """
 
     subject: Subject
@@ -65,15 +68,21 @@ class Job:
     seed: int
     network: RewardNetwork | None
     now: Now
+    speculate: str | None = None
 
     @property
     def prompts(self) -> list[list[int]]:
-        """Random token ids, all of one length."""
-        return random_prompts(self.subject.lm, self.setting.batch, self.setting.prompt_tokens, self.seed)
+        """Random token ids, all of one length; or a passage of them, repeated to that length."""
+        tokens = self.setting.prompt_tokens
+        passage = tokens if self.speculate is None else max(1, tokens // PASSAGES)
+        prompts = random_prompts(self.subject.lm, self.setting.batch, passage, self.seed)
+        return [(ids * (tokens // passage + 1))[:tokens] for ids in prompts]
 
     def requests(self, tokens: int) -> list[Request]:
         """The texts as requests of that many tokens."""
-        params = SamplingParams(top_k=self.setting.top_k, max_new_tokens=tokens, seed=self.seed)
+        params = SamplingParams(
+            top_k=self.setting.top_k, max_new_tokens=tokens, seed=self.seed, speculate=self.speculate
+        )
         return [Request(ids, params, steer) for ids, steer in zip(self.prompts, self.steers, strict=True)]
 
 
@@ -86,7 +95,7 @@ def job_of(row: Row, setting: Setting, rewards: FreshRewards, seed: int, cpu_tim
     """The texts of a row in a table."""
     network = rewards.model(row.reward).network if row.reward else None
     now = clock_of(rewards.subject.lm.device, cpu_time)
-    return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, network, now)
+    return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, network, now, row.speculate)
 
 
 def writer_of(row: Row, job: Job) -> Write:

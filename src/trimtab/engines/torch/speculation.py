@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import final
 
-from trimtab.engines.draft_length import Acceptance, draft_length, token_cost
+from trimtab.engines.draft_length import Acceptance, check_cost, draft_length
 from trimtab.engines.proposer import ProposerState
 
 
@@ -18,7 +18,7 @@ class Speculation:
     """
 
     def __init__(self, state: ProposerState, rows: int, device: str):
-        self._state, self._token_cost = state, token_cost(device)
+        self._state, self._cost = state, check_cost(device)
         self._seen = [Acceptance() for _ in range(rows)]
 
     def propose(self, rooms: Sequence[int]) -> list[list[int]]:
@@ -28,11 +28,11 @@ class Speculation:
             rooms: how many tokens each row may still write.
         """
         rates, longest = [seen.rate for seen in self._seen], [room - 1 for room in rooms]
-        length = draft_length(rates, longest, self._token_cost)
+        length = draft_length(rates, longest, self._cost)
         if length == 0:
             return [[] for _ in rooms]
         drafts = self._state.propose([max(0, min(length, most)) for most in longest])
-        length = draft_length(rates, [len(draft) for draft in drafts], self._token_cost)
+        length = draft_length(rates, [len(draft) for draft in drafts], self._cost)
         return [draft[:length] for draft in drafts]
 
     def append(self, drafts: Sequence[Sequence[int]], kept: Sequence[int], written: Sequence[Sequence[int]]) -> None:

@@ -1,0 +1,48 @@
+"""Drafts are as long as pays."""
+
+from math import isclose
+
+import pytest
+
+from trimtab.engines.draft_length import MOST_DRAFTED, Acceptance, CheckCost, check_cost, draft_length
+
+
+def speed(rates, longest, cost, length):
+    """Return tokens per unit of time of drafts of a length, each probability multiplied out."""
+    tokens = sum(
+        1 + sum(rate**place for place in range(1, min(length, most) + 1))
+        for rate, most in zip(rates, longest, strict=True)
+    )
+    return tokens / (1 + cost.token * len(rates) * (1 + length) + (cost.call if length else 0))
+
+
+@pytest.mark.parametrize("cost", [CheckCost(0.1, 0.002), CheckCost(0.5, 0.05), CheckCost(0, 0.2)])
+@pytest.mark.parametrize("rates", [[0.9], [0.1], [0.5, 0.5, 0.9], [0.02, 0.9] * 8])
+def test_no_other_length_writes_more_per_time(rates, cost):
+    longest = [20 - row for row in range(len(rates))]
+    speeds = [speed(rates, longest, cost, length) for length in range(MOST_DRAFTED + 1)]
+    assert isclose(speeds[draft_length(rates, longest, cost)], max(speeds))
+
+
+def test_drafts_that_are_never_right_are_not_made():
+    assert draft_length([0.0, 0.0], [9, 9], CheckCost(0, 0.002)) == 0
+    assert draft_length([1.0], [0], CheckCost(0, 0.002)) == 0
+    assert draft_length([1.0], [5], CheckCost(0, 0.002)) == 5
+
+
+def test_acceptance_is_the_share_of_late():
+    seen = Acceptance()
+    assert seen.rate == 0.5
+    for _ in range(200):
+        seen.see(4, 4)
+    assert seen.rate > 0.99
+    for _ in range(200):
+        seen.see(4, 0)
+    assert seen.rate < 0.05
+    for _ in range(500):
+        seen.see(0, 0)
+    assert isclose(seen.rate, 0.5, abs_tol=1e-3)
+
+
+def test_a_token_costs_less_on_an_accelerator():
+    assert check_cost("cpu").token > check_cost("cuda").token
