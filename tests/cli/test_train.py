@@ -85,6 +85,17 @@ def test_a_reward_is_trained_from_pairs(trimtab, place):
     assert read_card(place / "kind").quality["accuracy:kind"] > 0.9
 
 
+def test_a_language_model_is_trained_from_pairs_and_steers(trimtab, place):
+    data = ["--data", place / "pairs.jsonl", "--attribute", "kind", "--base", place / "lm"]
+    trimtab("train", "genarm", *data, *QUICK, "--out", place / "kind-lm")
+    card = read_card(place / "kind-lm")
+    assert (card.head, card.trunk, card.clamp) == ("lm", "lora", None)
+    assert card.provenance["objective"] == "genarm, beta_r 0.05"
+    assert card.provenance["recipe"]["probe_beta"] == 1.0
+    steer = f"experts:{place / 'kind-lm'},{place / 'lm'}=2"
+    assert trimtab("generate", "w1", "--model", place / "lm", "--steer", steer, "--max-new-tokens", 3).stdout
+
+
 def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
     trimtab(
         "train", "distil", "--teacher", teacher, "--data", place / "train.csv", "--text-column", "sentence",
@@ -120,6 +131,7 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("got --batch-size 0", ["labels", "--batch-size", "0"]),
         ("expected different names", ["labels", "--attribute", "a", "--attribute", "a"]),
         ("expected different names", ["pairs", "--attribute", " "]),
+        ("by trimtab train genarm; expected q or v", ["labels", "--head", "lm"]),
         ("got --label-range 5 1", ["labels", "--label-range", "5", "1"]),
         ("got reward 'none'", ["labels", "--start", "none"]),
         ("got reward 'none'", ["distil", "--teacher", "none"]),

@@ -40,6 +40,7 @@ COMMANDS = {
     "measure": ["rewards", "measure", "nowhere", "--data", "nowhere.jsonl"],
     "labels": ["train", "labels", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
     "pairs": ["train", "pairs", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
+    "genarm": ["train", "genarm", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
     "distil": [
         "train",
         "distil",

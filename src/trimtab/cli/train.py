@@ -156,11 +156,11 @@ def genarm(
     """Train a language model from pairs of texts, to steer by its log-probabilities (GenARM, 2410.08193).
 
     Both texts of a pair begin with the same prompt. --base may be smaller than the model to steer, if it has the same
-    tokenizer. Steer by the folder with a β near 1, or name it as an expert.
+    tokenizer. Steer by the folder with a β near 1, as --steer rewards/harmless-lm=+1, or name it as an expert.
 
     Example: trimtab train genarm --data preferences.jsonl --attribute harmless --out rewards/harmless-lm
 
-    Example: trimtab generate "My neighbours are" --steer rewards/harmless-lm=+1
+    Example: trimtab train genarm --data preferences.csv --base models/small --beta-r 0.1 --out rewards/small-lm
     """
     from trimtab.data.tables import read_pairs, select_rows
     from trimtab.training.recipe import check_trains_lm

@@ -5,6 +5,7 @@ from torture.tables.values import (
     BELOW_ONE,
     DISTIL,
     ESCAPE,
+    GENARM,
     LABELS,
     NO_TABLES,
     NO_WHOLE,
@@ -115,6 +116,9 @@ OTHERS: list[Case] = [
     *refused_values(PAIRS, "--attribute", ("",)),
     *refused_values(PAIRS, "--limit", ("0", "-1", "1")),
     *refused_values(PAIRS, "--learning-rate", ("nan",)),
+    *refused_values(GENARM, "--beta-r", ("nan", "0", "-1", "inf")),
+    *refused_values(GENARM, "--head", ("q", "v")),
+    *refused_values(GENARM, "--trunk", ("frozen", "ladder")),
     *(
         refused(*without(DISTIL, "--teacher"), "--teacher", name)
         for name in (
@@ -141,5 +145,6 @@ OTHERS: list[Case] = [
     refused(*without(PAIRS, "--data"), "--data", "same_pairs.jsonl"),
     accepted("distils", *DISTIL),
     accepted("trains on pairs", *PAIRS, "--prefixes"),
+    accepted("trains a language model on pairs", *GENARM),
 ]
 CASES = [*RECIPE, *DATA, *PLACES, *OTHERS]
