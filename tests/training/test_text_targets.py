@@ -110,7 +110,7 @@ def test_a_text_beyond_the_teachers_context_is_refused(teacher, base):
 
 
 def test_a_teacher_of_texts_needs_a_v_head():
-    with pytest.raises(errors.InvalidSetting, match="got the teacher 'tiny-q' with a 'q' head"):
+    with pytest.raises(errors.InvalidSetting, match="got the reward 'tiny-q' with a 'q' head"):
         RewardTeacher(tiny_reward(tiny_lm("llama"), "q"))
 
 
