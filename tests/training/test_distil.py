@@ -9,6 +9,7 @@ from trimtab import errors
 from trimtab.data.tables import LabelledText
 from trimtab.training.distil import Distillation, train_from_teacher
 from trimtab.training.fit import RunOptions
+from trimtab.training.kept_folder import check_targets
 from trimtab.training.labels import train_from_labels
 from trimtab.training.recipe import DistilSettings
 from trimtab.training.teacher import teacher_rewards
@@ -105,6 +106,7 @@ def test_a_student_of_two_teachers_has_the_attributes_of_both(lm, teacher, tmp_p
         wanted = torch.stack([own.score(row.text).flatten()[0] for row in HELD_OUT])
         assert torch.corrcoef(torch.stack([found, wanted]))[0, 1] > 0.9
     assert len([path for path in (tmp_path / "targets").iterdir() if path.name != "held-out"]) == 2
+    check_targets(tmp_path / "targets")  # so that a run that was interrupted resumes
 
 
 def test_teachers_that_do_not_fit_together_are_refused(lm, teacher):

@@ -25,8 +25,11 @@ def check_targets(folder: Path) -> None:
 
 
 def is_targets(path: Path) -> bool:
-    """Whether a killed run may have left a file in a folder for a teacher's rewards, without a record."""
-    return path.name == HELD_OUT or path.suffix == ".partial"
+    """Whether a run may have left a path in a folder for a teacher's rewards, which has no record of its own.
+
+    Each of several teachers has a folder in it, with a record.
+    """
+    return path.name == HELD_OUT or path.suffix == ".partial" or (path / TARGETS_FILE).is_file()
 
 
 def check_ours(record: Path, content: str, ours: Callable[[Path], bool]) -> None:
