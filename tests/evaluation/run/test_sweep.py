@@ -99,7 +99,7 @@ def test_two_rows_of_one_name_are_refused(lm, tmp_path):
 
 def test_a_retrained_reward_of_the_same_name_is_refused(lm, copied):
     retrained = {"q": [(tiny_reward(lm.base, "q", seed=5), None)]}
-    rows = Plan(Grid(["q"], [2.0]), SETTINGS, retrained, None).rows(SETS)
+    rows = Plan(Grid(["q"], beta=[2.0]), SETTINGS, retrained, None).rows(SETS)
     with pytest.raises(InvalidData, match="rewards"):
         Sweep("prompts", rows, SETTINGS, copied).run(lm)
 
