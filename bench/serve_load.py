@@ -177,10 +177,14 @@ def measure(
     }
 
 
+def is_flat(record: dict[str, Any]) -> bool:
+    """Whether the memory after the load is about that before it."""
+    return bool(record["megabytes"]["after"] <= FLAT * record["megabytes"]["before"])
+
+
 def show(record: dict[str, Any]) -> None:
     """Print the figures."""
     memory = record["megabytes"]
-    flat = memory["after"] <= FLAT * memory["before"]
     rows = [
         ("clients, seconds", f"{record['clients']}, {record['seconds']:g}"),
         ("answers by status", ", ".join(f"{status}: {count}" for status, count in record["statuses"].items())),
@@ -189,7 +193,7 @@ def show(record: dict[str, Any]) -> None:
         ("rows and requests that stayed", record["rows_left"]),
         ("texts that are not the library's", f"{record['wrong_texts']} of {record['compared_texts']}"),
         ("megabytes in use before and after", f"{memory['before']:.0f} {memory['after']:.0f}"),
-        (f"after at most {FLAT}× before", "yes" if flat else "no"),
+        (f"after at most {FLAT}× before", "yes" if is_flat(record) else "no"),
         ("megabytes in each fifth of the time", " ".join(f"{each:.0f}" for each in memory["fifths"])),
     ]
     for name, value in rows:
@@ -227,7 +231,7 @@ def main(
     show(record)
     if out is not None:
         out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    raise typer.Exit(int(record["rows_left"] > 0 or record["wrong_texts"] > 0))
+    raise typer.Exit(int(record["rows_left"] > 0 or record["wrong_texts"] > 0 or not is_flat(record)))
 
 
 if __name__ == "__main__":
