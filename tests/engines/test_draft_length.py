@@ -4,6 +4,7 @@ from math import isclose
 
 import pytest
 
+from tiny import tiny_lm
 from trimtab.engines.draft_length import MOST_DRAFTED, Acceptance, CheckCost, check_cost, draft_length
 
 
@@ -13,10 +14,10 @@ def speed(rates, longest, cost, length):
         1 + sum(rate**place for place in range(1, min(length, most) + 1))
         for rate, most in zip(rates, longest, strict=True)
     )
-    return tokens / (1 + cost.token * len(rates) * (1 + length) + (cost.call if length else 0))
+    return tokens / (1 + cost.token * len(rates) * (1 + length) + (cost.call + cost.draft * length if length else 0))
 
 
-@pytest.mark.parametrize("cost", [CheckCost(0.1, 0.002), CheckCost(0.5, 0.05), CheckCost(0, 0.2)])
+@pytest.mark.parametrize("cost", [CheckCost(0.1, 0.002), CheckCost(0.5, 0.05, 0.1), CheckCost(0, 0.2)])
 @pytest.mark.parametrize("rates", [[0.9], [0.1], [0.5, 0.5, 0.9], [0.02, 0.9] * 8])
 def test_no_other_length_writes_more_per_time(rates, cost):
     longest = [20 - row for row in range(len(rates))]
@@ -44,5 +45,13 @@ def test_acceptance_is_the_share_of_late():
     assert isclose(seen.rate, 0.5, abs_tol=1e-3)
 
 
-def test_a_token_costs_less_on_an_accelerator():
-    assert check_cost("cpu").token > check_cost("cuda").token
+def test_a_token_costs_less_where_matrix_tiles_multiply_it(monkeypatch):
+    model = tiny_lm("llama").model
+    plain = check_cost(model, 0.25)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: True)
+    assert check_cost(model, 0.25) == plain
+    tiled = check_cost(model.bfloat16(), 0.25)
+    assert (plain.draft, tiled.draft) == (0.25, 0.25)
+    assert tiled.token < plain.token
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    assert check_cost(model, 0.25) == plain

@@ -3,24 +3,30 @@
 from collections.abc import Sequence
 from typing import NamedTuple, final
 
+import torch
+from transformers import PreTrainedModel
+
 MOST_DRAFTED = 16  # tokens
 EXPECTED = 0.5  # the share that is right, before any was tried; it counts as one token
 MEMORY = 0.97  # of what was seen, from one call to the next
 
 
 class CheckCost(NamedTuple):
-    """What it costs to check drafts, in forward calls of one token.
+    """What it costs to draft and to check, in forward calls of one token.
 
     Attributes:
         call: a call of several tokens, however few: other matrix products, masks, and what is taken back.
         token: each token in a call.
+        draft: each token that is drafted, for all rows together.
     """
 
     call: float
     token: float
+    draft: float = 0.0
 
 
-COSTS = {"cpu": CheckCost(0.5, 0.05)}  # SmolLM2 in float32: 5, 9 and 17 tokens take 2.0, 2.3 and 2.6 times one
+CPU_COST = CheckCost(0.5, 0.05)  # SmolLM2 in float32: 5, 9 and 17 tokens take 2.0, 2.3 and 2.6 times one
+TILED_COST = CheckCost(0.1, 0.008)  # in bfloat16 on a CPU with matrix tiles (AMX): 5, 9 and 17 take 1.1 times one
 OTHER_COST = CheckCost(0.1, 0.002)  # where a call's time is that of reading the weights; not measured
 
 
@@ -59,12 +65,20 @@ def draft_length(rates: Sequence[float], longest: Sequence[int], cost: CheckCost
     written = float(rows)
     for tokens in range(1, min(max(longest), MOST_DRAFTED) + 1):
         written += sum(rate**tokens for rate, most in zip(rates, longest, strict=True) if most >= tokens)
-        speed = written / (1 + cost.call + cost.token * rows * (tokens + 1))
+        speed = written / (1 + cost.call + cost.token * rows * (tokens + 1) + cost.draft * tokens)
         if speed > best:
             best, length = speed, tokens
     return length
 
 
-def check_cost(device: str) -> CheckCost:
-    """What it costs to check drafts on a type of device."""
-    return COSTS.get(device, OTHER_COST)
+def check_cost(model: PreTrainedModel, draft: float = 0.0) -> CheckCost:
+    """What it costs to draft and to check drafts.
+
+    Args:
+        model: checks them.
+        draft: the cost of a drafted token, in forward calls of the model.
+    """
+    if model.device.type != "cpu":
+        return OTHER_COST._replace(draft=draft)
+    tiled = model.dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    return (TILED_COST if tiled else CPU_COST)._replace(draft=draft)

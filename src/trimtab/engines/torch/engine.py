@@ -23,6 +23,7 @@ from trimtab.models.usage import Usage
 from trimtab.steering.reward import Reward
 from trimtab.steering.steer import Steer, distinct_rewards
 
+DRAFT = "draft"  # the name of drafts by a head or by another model
 ACCELERATOR_POLL = 8  # tokens between two looks at the device
 
 
@@ -141,8 +142,7 @@ class TorchEngine:
 
     def _limit(self, request: Request) -> int:
         request.params.check_vocabulary(self.vocabulary_size)
-        if (name := request.params.speculate) is not None and name not in self.proposers:
-            raise InvalidSetting(f"got speculate={shown(name)}, expected one of: {', '.join(self.proposers)}")
+        self._check_speculate(request.params.speculate)
         rooms = [self.codec.context_length]
         for reward in distinct_rewards([request.steer]):
             reward.check_serves(self.codec.fingerprint)
@@ -152,6 +152,12 @@ class TorchEngine:
         if room < 1 or not request.prefix:
             raise InvalidPrompt(f"got a prompt of {len(request.prefix)} tokens, expected 1 to {min(rooms) - 1}")
         return min(request.params.max_new_tokens, room)
+
+    def _check_speculate(self, name: str | None) -> None:
+        if name is None or name in self.proposers:
+            return
+        advice = "" if DRAFT in self.proposers else f"; {DRAFT} needs a draft head: see trimtab train draft --help"
+        raise InvalidSetting(f"got speculate={shown(name)}, expected one of: {', '.join(self.proposers)}{advice}")
 
     def score(
         self,

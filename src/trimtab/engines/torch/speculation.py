@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import final
 
+from trimtab.engines.base import Request
 from trimtab.engines.draft_length import Acceptance, check_cost, draft_length
-from trimtab.engines.proposer import ProposerState
+from trimtab.engines.proposer import Proposer
+from trimtab.models.kv_cache import KVCache
 
 
 @final
@@ -12,14 +14,14 @@ class Speculation:
     """Drafts for the rows of a loop, as long as pays.
 
     Args:
-        state: proposes the tokens.
-        rows: how many rows it has.
-        device: the type of device that checks them.
+        proposer: drafts the tokens.
+        requests: the rows.
+        host: the cache of the loop that checks them.
     """
 
-    def __init__(self, state: ProposerState, rows: int, device: str):
-        self._state, self._cost = state, check_cost(device)
-        self._seen = [Acceptance() for _ in range(rows)]
+    def __init__(self, proposer: Proposer, requests: Sequence[Request], host: KVCache):
+        self._state, self._cost = proposer.start(requests, host), check_cost(host.model, proposer.cost)
+        self._seen = [Acceptance() for request in requests for _ in range(request.params.n)]
 
     def propose(self, rooms: Sequence[int]) -> list[list[int]]:
         """A draft for each row; empty where none pays.
