@@ -194,7 +194,7 @@ ASSISTED = ["plain", "prompt lookup", "another model", "the same model"]
 
 
 def assisted(llama, head, kind, **options):
-    """Write by transformers' assisted generation; return the text, the model's calls and how often prompts were read."""
+    """Return the text of assisted generation, the calls of the model, and how often the prompt was read."""
     noisy = copy.deepcopy(llama.model)
     torch.manual_seed(0)
     with torch.no_grad():

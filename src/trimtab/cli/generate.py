@@ -11,6 +11,7 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import (
     BatchInvariant,
     Chat,
+    DraftOption,
     DtypeOption,
     Force,
     Method,
@@ -22,6 +23,7 @@ from trimtab.cli.options import (
     SteerOption,
     System,
     Target,
+    check_drafts,
     load_language_model,
 )
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, resolve_seed, run_with_progress
@@ -49,6 +51,7 @@ def generate(
     steer: SteerOption = None,
     method: Method = None,
     retokenize: Retokenize = False,
+    draft: DraftOption = None,
     chat: Chat = False,
     system: System = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print each token when it is written; one prompt.")] = False,
@@ -77,6 +80,7 @@ def generate(
     check_outputs(prompts, sampling, bool(source), stream, shown)
     if show_rewards and not steer:
         raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")
+    check_drafts([] if sampling.speculate is None else [sampling.speculate], draft)
     if method is not None:
         head_of_method(method)
     for text in steer or []:
@@ -104,7 +108,7 @@ def generate(
         trace=trace,
     )
     check_resume(source, target, codec, job, force)
-    lm = load_language_model(model, dtype, batch_invariant)
+    lm = load_language_model(model, dtype, batch_invariant, draft)
     steering = None
     if steer:
         with loading("rewards"):

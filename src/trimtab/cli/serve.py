@@ -8,7 +8,15 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import BatchInvariant, DtypeOption, Model, Retokenize, load_language_model
+from trimtab.cli.options import (
+    BatchInvariant,
+    DraftOption,
+    DtypeOption,
+    Model,
+    Retokenize,
+    check_drafts,
+    load_language_model,
+)
 from trimtab.errors import InvalidSetting
 from trimtab.server.public_names import RewardPlace, check_places, parse_places, public_name
 from trimtab.server.server_settings import ServerSettings
@@ -40,6 +48,7 @@ def serve(
         ),
     ] = None,
     retokenize: Retokenize = False,
+    draft: DraftOption = None,
     api_key: Annotated[
         str | None,
         typer.Option(help=f"Key that every request but /health must bring. Default: the variable {KEY_VARIABLE}."),
@@ -62,6 +71,7 @@ def serve(
     Example: trimtab serve --host 0.0.0.0 --port 8080 --max-rows 64 --reward kind=rewards/kind
     """
     check_extra()
+    check_drafts(settings.speculate, draft)
     places = parse_places(reward) if reward else None
     check_places(places or [])
     served, key = public_name(model, served_name), key_of(api_key)
@@ -72,7 +82,7 @@ def serve(
 
     with bind(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
-        lm = load_language_model(model, dtype, batch_invariant)
+        lm = load_language_model(model, dtype, batch_invariant, draft)
         with loading("rewards"):
             app, names = build(lm, served, places, settings, key, retokenize)
         log_to_stderr()

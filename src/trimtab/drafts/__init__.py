@@ -1,1 +1,1 @@
-"""Draft heads: small networks that guess what a language model writes next, so that it checks several tokens at once."""
+"""Draft heads: small networks that guess a language model's next tokens, so that it checks several at once."""

@@ -39,6 +39,7 @@ class DraftHead(nn.Module):
 
     scale: Tensor
     tokens: Tensor
+    output: Tensor
 
     def __init__(
         self,

@@ -114,7 +114,7 @@ class SteeringProcessor(LogitsProcessor):
         return tokens
 
     def _follow(self, ids: Tensor) -> Guide:
-        """The guide for these prefixes: the last one advanced by a token or taken back to what is common, or a new one."""
+        """The guide for these prefixes: the last one, advanced or taken back to what is common, or a new one."""
         parents, common = self._parents(ids), self._common(ids)
         guide = self._guide
         if guide is not None and parents is not None:

@@ -33,14 +33,11 @@ class ProposerState(Protocol):
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Drafts tokens: immutable, shared by all batches.
-
-    Attributes:
-        cost: of a drafted token, in forward calls of the language model.
-    """
+    """Drafts tokens: immutable, shared by all batches."""
 
     @property
-    def cost(self) -> float: ...
+    def cost(self) -> float:
+        """Of a drafted token, in forward calls of the language model."""
 
     def reads(self, model: object) -> Reader | None:
         """What it reads from the cache of `model`, as `Reward.reads` says; None for nothing."""

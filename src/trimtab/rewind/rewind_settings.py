@@ -62,8 +62,8 @@ class RewindSettings:
     ] = 8
     speculate: Annotated[
         str | None,
-        "How tokens of branches and drafts are guessed ahead, so that one call checks several: lookup or draft. Affects "
-        "the cost, not the text.",
+        "How tokens of branches and drafts are guessed ahead, so that one call checks several: lookup or draft. "
+        "Affects the cost, not the text.",
     ] = None
 
     def __post_init__(self) -> None:

@@ -37,8 +37,8 @@ class ServerSettings:
     ] = 1.0
     speculate: Annotated[
         Sequence[str],
-        "Let requests ask for drafts of this kind: lookup or draft. Repeat for both. Such requests do not share a batch "
-        "with the others.",
+        "Let requests ask for drafts of this kind: lookup or draft. Repeat for both. Such requests do not share a "
+        "batch with the others.",
     ] = ()
     cors_origin: Annotated[
         Sequence[str], "Let pages of this origin call the server, as https://example.org. Repeat for several."

@@ -32,7 +32,7 @@ class Targets(NamedTuple):
 class DraftTask(nn.Module):
     """The loss of a draft head on texts, padded on the right.
 
-    At each token t the head takes what it will have when it drafts: the model's states up to t and the token behind, and
+    At each token t the head takes what it will have when it drafts: the model's states up to t, the token behind, and
     then its own guesses. The loss of step j is the cross-entropy from the model's probabilities of the token t + 1 + j,
     over its candidates that the head knows. So step j learns behind the text's own tokens, as EAGLE-3 trains.
 
@@ -42,6 +42,8 @@ class DraftTask(nn.Module):
         steps: how many tokens to guess behind each token.
         top_k: the model's candidates; it samples from them alone.
     """
+
+    places: Tensor
 
     def __init__(self, base: FrozenLM, head: DraftHead, steps: int, top_k: int):
         super().__init__()

@@ -49,7 +49,7 @@ def read_draft_data(path: Path, codec: TextCodec) -> DraftData:
         InvalidData: no such file, or no usable row.
         InvalidSetting: a conversation, and the model has no chat template.
     """
-    prompts, texts, faults = [], [], []
+    prompts, texts, faults = list[list[int]](), list[list[int]](), list[str]()
     for line in read_lines(path):
         if line.row is None:
             faults.append(str(line.fault))

@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerControl
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging as transformers_logging
@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from trimtab.errors import InvalidOutput, TrainingDiverged
 from trimtab.rewards.card import WEIGHTS_FILE as CHECKPOINT_FILE  # the run folder checks it by this name
 from trimtab.rewards.weights import read_sealed, save_sealed
-from trimtab.training.batches import LengthGrouped
+from trimtab.training.batches import LengthGrouped, Throughput
 from trimtab.training.draft_measure import agreement
 from trimtab.training.draft_objective import DraftTask
 from trimtab.training.draft_reads import KeptReads, collate, padded, targets_of
@@ -62,6 +62,7 @@ class DraftTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.task, self.settings, self.held_out = task, settings, held_out
+        self.throughput = Throughput()
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
@@ -72,6 +73,7 @@ class DraftTrainer(Trainer):
             TrainingDiverged: it is not finite.
         """
         loss: Tensor = model(inputs["input_ids"], inputs["mask"], targets_of(inputs))
+        self.throughput.count(inputs["mask"])
         if not bool(loss.detach().isfinite()):
             raise TrainingDiverged(
                 f"the loss is not finite after step {self.state.global_step}; the last checkpoint is kept; lower the "
@@ -84,14 +86,19 @@ class DraftTrainer(Trainer):
         self.task.eval()
         device = self.task.device
         texts = [self.held_out[i : i + MEASURED_TEXTS] for i in range(0, len(self.held_out), MEASURED_TEXTS)]
-        batches = [tuple(part.to(device) for part in padded(some)) for some in texts]
+        padded_texts = map(padded, texts)
+        batches = [(ids.to(device), mask.to(device)) for ids, mask in padded_texts]
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
             losses = [float(self.task(ids, mask, self.task.read(ids))) for ids, mask in batches]
             figures = {"eval_loss": math.fsum(losses) / len(losses), **agreement(self.task, batches)}
         self.task.train()
         self.log(dict(figures))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
+
+    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+        """Log a row. Training rows get the throughput since the last one."""
+        super().log(logs | self.throughput.take() if "loss" in logs else logs, start_time)
 
     def head_tensors(self) -> dict[str, Tensor]:
         """The current values of the head's weights."""

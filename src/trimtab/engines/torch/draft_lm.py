@@ -131,7 +131,7 @@ class LMState:
         """Feed what was written since the last draft; returns the logits behind it, or nothing if it was nothing."""
         counts = [len(pending) for pending in self._pending]
         if not any(counts):
-            return torch.empty(0, device=self._lm.device)
+            return torch.empty(0, 0, device=self._lm.device)
         width, device = max(counts), self._lm.device
         ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in self._pending], device=device)
         lengths = torch.tensor(counts, device=device)
