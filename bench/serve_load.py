@@ -5,7 +5,7 @@ that differs would show a steer, or anything else, of another row. Rounding may 
 script also prints how far ahead the library's token was where a text first differs.
 
     python bench/serve_load.py --reward toxicity --reward sentiment --out results/serve_load-smollm2.json
-    PYTHONPATH=tests python bench/serve_load.py --tiny --out results/serve_load-tiny.json
+    PYTHONPATH=tests python bench/serve_load.py --tiny --prefix-cache 0.001 --out results/serve_load-tiny.json
 """
 
 import ctypes
@@ -257,6 +257,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="How long they ask.")] = 120.0,
     tokens: Annotated[int, typer.Option(help="Most new tokens of a text.")] = 24,
     checked: Annotated[int, typer.Option(help="Most texts that the library writes again.")] = 2000,
+    prefix_cache: Annotated[float, typer.Option(help="Gigabytes of the prefix cache; little, so that it fills.")] = 0.02,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Load a server, print a table, and end with status 1 if it is wrong."""
@@ -266,7 +267,7 @@ def main(
         lm = trimtab.load(model)
         rewards = load_registered(parse_places(reward or []), lm.base)
     prompts = TINY_PROMPTS if tiny_model else PROMPTS
-    record = measure(lm, rewards, prompts, clients, seconds, tokens, checked=checked)
+    record = measure(lm, rewards, prompts, clients, seconds, tokens, checked=checked, prefix_cache=prefix_cache)
     show(record)
     if out is not None:
         out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
