@@ -78,7 +78,8 @@ class DraftCard:
         if weights_fingerprint != self.base_weights_fingerprint:
             raise RewardMismatch(
                 f"the draft head {shown(name)} was trained on weights {self.base_weights_fingerprint} "
-                f"(of {self.base}), {shown(base)} has {weights_fingerprint}; train one for it: trimtab train draft --base {shown(base)}"
+                f"(of {self.base}), {shown(base)} has {weights_fingerprint}; train one for it: "
+                f"trimtab train draft --base {shown(base)}"
             )
 
     def to_json(self) -> str:
