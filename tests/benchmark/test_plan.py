@@ -50,7 +50,8 @@ def test_the_operations_are_those_of_the_tokens_that_are_read(subject, key):
 
 
 def test_without_limits_every_row_has_what_was_asked_for():
-    planned = list(plan(ROWS, [SETTING], 24, 5, SIZES, NO_LIMITS))
+    sizes = SIZES._replace(drafts=frozenset({"lookup", "draft"}))
+    planned = list(plan(ROWS, [SETTING], 24, 5, sizes, NO_LIMITS))
     assert planned == [Case(row, SETTING, 24, 5) for row in ROWS]
 
 

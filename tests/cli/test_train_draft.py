@@ -48,7 +48,7 @@ def test_a_trained_head_drafts_on_the_command_line(trimtab, place, head, data):
         (["generate", "w1", "--draft", "x"], "got --draft, expected --speculate draft with it"),
         (["rewind", "w1", "--speculate", "magic"], "got --speculate 'magic', expected lookup or draft"),
         (["train", "draft", "--out", "x", "--width", 10, "--heads", 3], "multiple of"),
-        (["train", "draft", "--out", "x", "--data", "nothing.jsonl"], "there is no such file"),
+        (["train", "draft", "--out", "x", "--max-tokens", 16, "--data", "nothing.jsonl"], "there is no such file"),
         (["train", "draft", "--out", "x", "--run", "x/run"], "outside"),
     ],
 )

@@ -44,8 +44,10 @@ def test_a_stream_that_drafts_has_the_same_text(drafting, http, eager):
 
 def test_a_search_drafts(drafting, http, eager):
     asked = {"prompt": "w1 w2", "seed": 3, "max_tokens": 4, "rewind": {"judge_rewards": {"mood": 1}, "iterations": 3}}
-    plain = http.post("/v1/completions", json=asked).json()["choices"]
-    assert drafting.post("/v1/completions", json={**asked, "speculate": "lookup"}).json()["choices"] == plain
+    plain = http.post("/v1/completions", json=asked).json()["choices"][0]
+    found = drafting.post("/v1/completions", json={**asked, "speculate": "lookup"}).json()["choices"][0]
+    assert found["text"] == plain["text"]
+    assert found["trimtab"]["rewind"]["iterations"] == plain["trimtab"]["rewind"]["iterations"]
 
 
 @pytest.mark.parametrize("kind", ["lookup", "draft", "magic"])

@@ -156,9 +156,10 @@ def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Wri
 
 def sentences(codec: TextCodec, rows: int, tokens: int) -> list[list[int]]:
     """Token ids of openings that ship with trimtab, one behind the other, each row from another one on."""
-    starts = openings()
-    text = [codec.encode_prompt(". ".join([*starts[row % len(starts) :], *starts])) for row in range(rows)]
-    return [(ids * (tokens // len(ids) + 1))[:tokens] for ids in text]
+    encoded = [codec.encode_prompt(opening) for opening in openings()]
+    turned = [encoded[row % len(encoded) :] + encoded[: row % len(encoded)] for row in range(rows)]
+    found = [[token for opening in each for token in opening] for each in turned]
+    return [(ids * (tokens // len(ids) + 1))[:tokens] for ids in found]
 
 
 @final
