@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from jaxtyping import Float
@@ -10,19 +10,23 @@ from torch import Tensor
 
 from trimtab.checking import checked, shown
 from trimtab.engines.base import Capability, Choice, Chunk, Continuation, Request, Scored, collect, raise_fault
+from trimtab.engines.engine_names import check_engine
 from trimtab.engines.request_limit import request_limit
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.vllm.likelihoods import forced_choices, measured, scored
 from trimtab.engines.vllm.request_pool import RequestPool
 from trimtab.engines.vllm.row_rewards import check_steers
 from trimtab.engines.vllm.running_requests import RunningRequests
-from trimtab.engines.vllm.starting import check_installed, check_options, start_vllm
+from trimtab.engines.vllm.starting import check_options, start_vllm
 from trimtab.errors import InvalidSetting
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.usage import Usage
 from trimtab.steering.reward import Reward
 from trimtab.steering.steer import Steer
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.llm_engine import LLMEngine
 
 
 @final
@@ -51,12 +55,17 @@ class VllmEngine:
     capabilities: frozenset[Capability] = frozenset({"score", "read", "rewards", "states"})
 
     def __init__(self, base: FrozenLM, options: Mapping[str, Any] = MappingProxyType({})):
-        check_installed()
+        check_engine("vllm")
         check_options(options)
         self._set(RequestPool(start_vllm(base, options)), TorchEngine(base), Usage())
 
     def _set(self, pool: RequestPool, torch_engine: TorchEngine, usage: Usage) -> None:
         self._pool, self._torch, self._usage = pool, torch_engine, usage
+
+    @property
+    def llm_engine(self) -> "LLMEngine":
+        """vLLM's own engine; requests that are added to it directly run beside ours."""
+        return self._pool.engine
 
     @property
     def base(self) -> FrozenLM:

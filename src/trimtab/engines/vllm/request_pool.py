@@ -73,7 +73,7 @@ class RequestPool:
             detokenize=False,
             skip_clone=True,
             extra_args=extra,
-            skip_reading_prefix_cache=_reads_every_token(asked),
+            skip_reading_prefix_cache=reads_every_token(asked),
         )
         return self._add(prefix, params, extra)
 
@@ -116,7 +116,7 @@ class RequestPool:
             TICKETS.drop(request.extra_args)
 
 
-def _reads_every_token(asked: Asked) -> bool:
+def reads_every_token(asked: Asked) -> bool:
     """Whether a ladder steers, which must read every token of the prompt beside the model."""
     rewards = [reward for reward in distinct_rewards([asked.steer]) if isinstance(reward, RewardModel)]
     return any(reward.network.ladder is not None for reward in rewards)

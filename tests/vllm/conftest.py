@@ -1,0 +1,48 @@
+import os
+
+import pytest
+
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+OPTIONS = {
+    "enforce_eager": True,
+    "max_model_len": 512,
+    "block_size": 16,
+    "num_gpu_blocks_override": 64,
+    "max_num_batched_tokens": 64,
+    "max_num_seqs": 32,
+}
+FOREIGN = ("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning", "ignore::ResourceWarning")
+
+
+def pytest_collection_modifyitems(items):
+    """vLLM's own warnings are not ours to mend."""
+    for item in items:
+        if "/tests/vllm/" in str(item.path):
+            item.add_marker(pytest.mark.slow)
+            for each in FOREIGN:
+                item.add_marker(pytest.mark.filterwarnings(each))
+
+
+@pytest.fixture(scope="session")
+def vllm_lm(smollm2):
+    """SmolLM2 in vLLM, with blocks for few texts, so that large batches are preempted, and prompts read in chunks."""
+    pytest.importorskip("vllm", reason="vLLM is not installed here; make test-vllm has it")
+    from trimtab.engines.vllm.engine import VllmEngine
+    from trimtab.language_model import LanguageModel
+
+    return LanguageModel(VllmEngine(smollm2.base, OPTIONS))
+
+
+@pytest.fixture
+def preempted(vllm_lm, monkeypatch):
+    """The names of the requests that vLLM preempts."""
+    scheduler = vllm_lm.engine.llm_engine.engine_core.engine_core.scheduler
+    preempt, names = scheduler._preempt_request, []
+
+    def counting(request, *args, **kwargs):
+        names.append(request.request_id)
+        return preempt(request, *args, **kwargs)
+
+    monkeypatch.setattr(scheduler, "_preempt_request", counting)
+    return names
