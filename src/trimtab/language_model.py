@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Unpack, cast, final, overload
+from typing import Literal, Unpack, cast, final, overload
 
 import torch
 from torch import nn
@@ -50,7 +50,7 @@ def load(
     batch_invariant: bool = False,
     chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
     engine: EngineName = "torch",
-    engine_options: Mapping[str, Any] | None = None,
+    engine_options: Mapping[str, object] | None = None,
 ) -> "LanguageModel":
     """Load a language model.
 

@@ -10,7 +10,7 @@ from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads import HEADS
 
 EngineName = Literal["torch", "vllm"]
-ENGINE_HELP = "What runs the model: torch, or vllm, for many texts at once (pip install 'trimtab[vllm]')."
+ENGINE_HELP = "What runs the model: torch, or vllm for many texts at once, which is an extra package."
 
 
 def check_engine(engine: str, batch_invariant: bool = False, speculate: str | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import torch
 from jaxtyping import Float
@@ -54,7 +54,7 @@ class VllmEngine:
 
     capabilities: frozenset[Capability] = frozenset({"score", "read", "rewards", "states"})
 
-    def __init__(self, base: FrozenLM, options: Mapping[str, Any] = MappingProxyType({})):
+    def __init__(self, base: FrozenLM, options: Mapping[str, object] = MappingProxyType({})):
         check_engine("vllm")
         check_options(options)
         self._set(RequestPool(start_vllm(base, options)), TorchEngine(base), Usage())

@@ -19,7 +19,7 @@ PROCESSOR = "trimtab.engines.vllm.processor:SteeringProcessor"
 OURS = ("model", "dtype", "logits_processors", "hf_overrides", "skip_tokenizer_init", "async_scheduling", "tokenizer")
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def check_options(options: Mapping[str, object]) -> None:
     """Refuse options of vLLM that trimtab sets itself, before anything loads.
 
     Raises:
@@ -29,7 +29,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise InvalidSetting(f"got {shown(wrong[0])} in engine_options, expected others: trimtab sets it itself")
 
 
-def start_vllm(base: FrozenLM, options: Mapping[str, Any]) -> "LLMEngine":
+def start_vllm(base: FrozenLM, options: Mapping[str, object]) -> "LLMEngine":
     """vLLM's engine over the weights of a model that is loaded here, in the same dtype.
 
     Args:
@@ -44,7 +44,7 @@ def start_vllm(base: FrozenLM, options: Mapping[str, Any]) -> "LLMEngine":
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    given = dict(options)
+    given: dict[str, Any] = dict(options)
     section = {"embedded": True} | ({"taps": list(given.pop("taps"))} if "taps" in given else {})
     folder = find_model(base.name, weights=True)
     try:
