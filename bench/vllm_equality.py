@@ -26,10 +26,10 @@ STARTS = ["The new neighbours are", "My boss said that", "I never liked", "After
 STARTS += ["In the morning,", "Nobody knew why"]
 ENDS = ["", " very", " always, and I mean it when I say that,", " a bit of"]
 PROMPTS = [start + end for start in STARTS for end in ENDS]
-LONG = [f"{' '.join(PROMPTS[:8])} {prompt}" for prompt in PROMPTS]
+LONG = [f"{prompt} {' '.join(PROMPTS[:8])} {prompt}" for prompt in PROMPTS]
 KINDS = {"own state": "sentiment-own", "ladder": "sentiment", "own layers": "sentiment-lora"}
 STOPS = [".", " and", "\n"]
-PRESSURE = {"block_size": 16, "num_gpu_blocks_override": 90, "max_num_batched_tokens": 64, "max_num_seqs": 32}
+PRESSURE = {"block_size": 32, "num_gpu_blocks_override": 48, "max_num_batched_tokens": 64, "max_num_seqs": 32}
 
 
 class Case(NamedTuple):
@@ -104,12 +104,13 @@ def main(
     model: str = "smollm2",
     tokens: Annotated[int, typer.Option(help="New tokens of each text.")] = 32,
     only: Annotated[str, typer.Option(help="Compare only the cases whose name has this.")] = "",
+    relaxed: Annotated[bool, typer.Option(help="Also compare with room for all texts.")] = True,
 ) -> None:
     """Compare the engines, and write the record."""
     check_output(out, "--out", [], replace=True)
     reference = trimtab.load(model, dtype="float32")
     results = []
-    for options in ({}, PRESSURE):
+    for options in ({}, PRESSURE) if relaxed else (PRESSURE,):
         given = {"enforce_eager": True, "max_model_len": 512, **options}
         engine = VllmEngine(reference.base, given)
         preempted = count_preemptions(engine)

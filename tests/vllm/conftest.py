@@ -7,8 +7,8 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 OPTIONS = {
     "enforce_eager": True,
     "max_model_len": 512,
-    "block_size": 16,
-    "num_gpu_blocks_override": 64,
+    "block_size": 32,
+    "num_gpu_blocks_override": 40,
     "max_num_batched_tokens": 64,
     "max_num_seqs": 32,
 }

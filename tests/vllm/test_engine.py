@@ -82,9 +82,9 @@ def test_stop_strings_end_a_text(vllm_lm, smollm2, rewards):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_preempted_texts_and_prompts_in_chunks_are_the_same(vllm_lm, smollm2, rewards, preempted, kind):
-    """16 texts need more blocks than there are; each prompt is longer than a step reads."""
-    prompts = [f"{' '.join(PROMPTS * 4)} {number}" for number in range(16)]
-    assert_same(vllm_lm, smollm2, prompts, rewards[kind].toward(20.0), max_new_tokens=12, seed=0)
+    """12 texts need more blocks than there are; each prompt is longer than a step reads."""
+    prompts = [f"{number} {' '.join(PROMPTS * 3)}" for number in range(12)]
+    assert_same(vllm_lm, smollm2, prompts, rewards[kind].toward(20.0), max_new_tokens=48, seed=0)
     assert preempted
 
 

@@ -38,6 +38,13 @@ GOALS = (
 )
 
 
+VLLM_GOALS = (
+    Goal("vLLM: own state is free", "vllm-own", "vllm", 1.03, (1, 8, 32, 128)),
+    Goal("vLLM: ladder is nearly free", "vllm-ladder", "vllm", 1.10, (1, 8, 32, 128)),
+    Goal("vLLM: steered, it is faster than the loop", "vllm-own", "own", 1 / 1.5, (32,)),
+)  # of --engine vllm
+
+
 class Judged(NamedTuple):
     """A goal in one batch.
 
@@ -78,7 +85,8 @@ def judge_goals(tables: Mapping[Setting, Runs], sizes: Sizes, batches: Sequence[
     first: dict[int, Runs] = {}
     for setting, runs in tables.items():
         first.setdefault(setting.batch, runs)
-    for goal in GOALS:
+    of_vllm = VLLM_GOALS if any("vllm" in runs for runs in tables.values()) else ()
+    for goal in GOALS + of_vllm:
         limit = arm_floor(sizes) + ARM_MARGIN if goal.limit is None else goal.limit
         for batch in [batch for batch in goal.batches if batch in batches] or goal.batches[-1:]:
             yield judge(goal, batch, limit, first.get(batch, {}))
