@@ -6,13 +6,14 @@ from trimtab.models.codec import TextCodec
 from trimtab.steering.steer import distinct_rewards
 
 
-def request_limit(request: Request, codec: TextCodec, vocabulary_size: int) -> int:
+def request_limit(request: Request, codec: TextCodec, vocabulary_size: int, context_length: int | None = None) -> int:
     """The most new tokens of a request.
 
     Args:
         request: the request.
         codec: of the model.
         vocabulary_size: how many logits the model returns.
+        context_length: of the engine, in tokens; default: the model's.
 
     Raises:
         InvalidSetting: more candidates than there are tokens, or than a reward can score.
@@ -20,7 +21,7 @@ def request_limit(request: Request, codec: TextCodec, vocabulary_size: int) -> i
         RewardMismatch: a reward was made for another tokenizer.
     """
     request.params.check_vocabulary(vocabulary_size)
-    rooms = [codec.context_length]
+    rooms = [codec.context_length, *([] if context_length is None else [context_length])]
     for reward in distinct_rewards([request.steer]):
         reward.check_serves(codec.fingerprint)
         reward.check_candidates(request.params.top_k)

@@ -142,7 +142,7 @@ class VllmEngine:
         if (name := request.params.speculate) is not None:
             raise InvalidSetting(f"got speculate={shown(name)} with the engine vllm, expected none; use engine='torch'")
         check_steers(request.steer)
-        return request_limit(request, self.codec, self.vocabulary_size)
+        return request_limit(request, self.codec, self.vocabulary_size, self._pool.context_length)
 
     def score(
         self,
@@ -158,6 +158,7 @@ class VllmEngine:
 
         Raises:
             UnsupportedByEngine: as in `limits`.
+            InvalidPrompt: prefix and continuation leave no room in the context.
             NonFiniteReward, NonFiniteLogits: a reward or the language model gives NaN.
         """
         check_steers(steer)
@@ -183,6 +184,7 @@ class VllmEngine:
 
         Raises:
             UnsupportedByEngine: as in `limits`.
+            InvalidPrompt: a text is longer than the context.
             NonFiniteReward, NonFiniteLogits: a reward or a logit is NaN or infinite.
         """
         check_steers(steer)

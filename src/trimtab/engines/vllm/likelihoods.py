@@ -19,8 +19,13 @@ def measured(pool: RequestPool, prefixes: Texts, continuations: Texts) -> tuple[
     """log p of each continuation behind its prefix, and whether each of its tokens was the most likely one.
 
     One forward call reads a text; it reads nothing from vLLM's prefix cache.
+
+    Raises:
+        InvalidPrompt: prefix and continuation leave no room for a token.
     """
     pairs = list(zip(prefixes, continuations, strict=True))
+    for prefix, tokens in pairs:
+        pool.check_room(len(prefix) + len(tokens) + 1)  # vLLM adds a token of its own
     with pool.lock:
         running = [pool.measure([*prefix, *tokens]) for prefix, tokens in pairs]
         while not all(request.done for request in running):
@@ -54,8 +59,11 @@ def forced_choices(
         max_kl: the steer's budget, in nats per token; None for no budget.
 
     Raises:
+        InvalidPrompt: prefix and continuation are longer than the context.
         NonFiniteReward, NonFiniteLogits: a reward or a logit is NaN or infinite.
     """
+    for prefix, tokens in zip(prefixes, continuations, strict=True):
+        pool.check_room(len(prefix) + len(tokens))
     params = SamplingParams(top_k=top_k, max_kl=max_kl, seed=0)
     boxes = [Outbox() for _ in prefixes]
     with pool.lock:

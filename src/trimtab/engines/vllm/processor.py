@@ -1,5 +1,6 @@
 """trimtab's logits processor for vLLM's V1 model runner: the steering rule, for each request its own steer."""
 
+import logging
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -20,9 +21,11 @@ from trimtab.steering.rule import scatter_candidates
 from trimtab.steering.steer import distinct_rewards
 
 if TYPE_CHECKING:
-    from vllm import SamplingParams
     from vllm.config import VllmConfig
 
+    from vllm import SamplingParams
+
+LOG = logging.getLogger(__name__)
 CHOSEN = 1e9  # the logit of a token that is chosen here: vLLM's greedy sampler takes it
 
 
@@ -109,8 +112,14 @@ class SteeringProcessor(LogitsProcessor):
     def _write(self, logits: Tensor, places: Tensor, group: RowGroup) -> None:
         """Put what a group has chosen, or what it has left to choose from, into the logits."""
         step = group.choose(logits[places].float())
+        faults = group.faults(step)
         if group.draws:
             logits[places, step.tokens] = CHOSEN
-            group.deliver(step)
+            group.deliver(step, faults)
         else:
             logits[places] = scatter_candidates(step.steered, step.candidates, logits.shape[1]).to(logits.dtype)
+        for at, fault in faults.items():
+            if group.rows[at].asked.outbox is None:
+                LOG.error("a text ends here: %s", fault)
+                logits[places[at]] = -torch.inf
+                logits[places[at], self._served.eos_token_id] = CHOSEN

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from trimtab.engines.vllm.asked import Asked
 from trimtab.engines.vllm.request_settings import TICKETS
+from trimtab.errors import InvalidPrompt
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.steer import distinct_rewards
 
@@ -49,9 +50,23 @@ class RequestPool:
         self.lock = RLock()
 
     @property
+    def context_length(self) -> int:
+        """The longest text that vLLM takes, in tokens."""
+        return self._engine.vllm_config.model_config.max_model_len
+
+    @property
     def engine(self) -> "LLMEngine":
         """vLLM's engine."""
         return self._engine
+
+    def check_room(self, tokens: int) -> None:
+        """Refuse a text that vLLM would cut short.
+
+        Raises:
+            InvalidPrompt: it has more tokens than fit.
+        """
+        if tokens > self.context_length:
+            raise InvalidPrompt(f"got a text of {tokens} tokens, expected at most {self.context_length}")
 
     def write(self, prefix: Sequence[int], asked: Asked, limit: int, eos: Sequence[int]) -> RunningRequest:
         """Add a request whose tokens the processor chooses.

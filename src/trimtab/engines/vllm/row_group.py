@@ -1,6 +1,6 @@
 """Rows of vLLM's batch whose tokens are chosen together: by the torch engine's rule, and by its noise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -17,6 +17,7 @@ from trimtab.engines.torch.trace import trace_step
 from trimtab.engines.vllm.row_rewards import RowReward
 from trimtab.engines.vllm.rows import BatchRow
 from trimtab.engines.vllm.state_sources import StateSource
+from trimtab.errors import TrimtabError
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.steering.reward import Reward
 from trimtab.steering.rule import Candidates
@@ -70,20 +71,28 @@ class RowGroup:
         guide = self._guide
         return Step(tokens, columns, candidates, base_logprobs, steered, rewards, guide.finite, guide.scale)
 
-    def deliver(self, step: Step) -> None:
-        """Put each row's choice, or its fault, into the row's outbox."""
+    def faults(self, step: Step) -> dict[int, TrimtabError]:
+        """The errors of the rows whose logits or rewards are not finite, by their places in the group."""
+        finite = [] if step.finite is None else step.finite.tolist()
+        wrong = [at for at, sound in enumerate(finite) if not sound]
+        return {at: self._guide.fault(at, step.candidates, step.rewards) for at in wrong}
+
+    def deliver(self, step: Step, faults: Mapping[int, TrimtabError]) -> None:
+        """Put each row's choice, or its fault, into the row's outbox.
+
+        Args:
+            step: what `choose` returned.
+            faults: what `faults` returned.
+        """
         widths = [row.asked.params.top_k for row in self.rows]
         if self.rows[0].asked.forced:
             columns = step.columns.tolist()
             widths = [None if width is None else max(width, at + 1) for width, at in zip(widths, columns, strict=True)]
-        finite = [True] * len(self.rows) if step.finite is None else step.finite.tolist()
         for at, (row, choice) in enumerate(zip(self.rows, trace_step(step, widths), strict=True)):
-            if row.asked.outbox is None:
-                continue
-            if finite[at]:
+            if row.asked.outbox is not None and at in faults:
+                row.asked.outbox.fault = faults[at]
+            elif row.asked.outbox is not None:
                 row.asked.outbox.choices.append(choice)
-            else:
-                row.asked.outbox.fault = self._guide.fault(at, step.candidates, step.rewards)
 
     def _candidates(self, logits: Float[Tensor, "rows vocabulary"]) -> tuple[Candidates, Int[Tensor, " rows"] | None]:
         """C, and the columns of the forced tokens if there are any."""

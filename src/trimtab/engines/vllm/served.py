@@ -65,8 +65,10 @@ class Served:
         """The served rewards of an engine with this configuration.
 
         Raises:
-            InvalidSetting: its model keeps no hidden states.
+            InvalidSetting: its model keeps no hidden states, or vLLM schedules before it knows the tokens.
         """
+        if config.scheduler_config.async_scheduling:
+            raise InvalidSetting("got asynchronous scheduling, expected none: --no-async-scheduling")
         architectures = list(config.model_config.hf_config.architectures or [])
         if not all(name.startswith(PREFIX) for name in architectures):
             expected = [PREFIX + name for name in architectures]
@@ -80,6 +82,11 @@ class Served:
     def base(self) -> FrozenLM:
         """The model in this process: rewards share its weights."""
         return load_frozen_lm(self._model)
+
+    @property
+    def eos_token_id(self) -> int:
+        """A token that ends a text."""
+        return min(self.base.codec.eos_token_ids)
 
     def steer(self, texts: Sequence[SteerText]) -> Steer | None:
         """The sum of a request's terms."""
