@@ -31,7 +31,7 @@ test-browser: $(READY)  ## install playwright and, if there is none, Debian's ch
 vllm-env: $(VLLM_READY)  ## install vLLM for CPUs into an environment of its own, in .venv-vllm
 
 test-vllm: $(VLLM_READY)  ## test the vLLM engine: ten minutes on two quiet cores
-	VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 $(VLLM)/bin/pytest tests/vllm
+	VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 $(VLLM)/bin/pytest tests/with_vllm
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -1,4 +1,7 @@
+"""Tests of the vLLM engine. They run where vLLM is installed: `make test-vllm`."""
+
 import os
+from importlib.util import find_spec
 
 import pytest
 
@@ -16,18 +19,19 @@ FOREIGN = ("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserW
 
 
 def pytest_collection_modifyitems(items):
-    """vLLM's own warnings are not ours to mend."""
+    """Skip the tests where vLLM is not installed; its own warnings are not ours to mend."""
+    marks = [pytest.mark.slow, *map(pytest.mark.filterwarnings, FOREIGN)]
+    if find_spec("vllm") is None:
+        marks.append(pytest.mark.skip(reason="vLLM is not installed here; make test-vllm installs it"))
     for item in items:
-        if "/tests/vllm/" in str(item.path):
-            item.add_marker(pytest.mark.slow)
-            for each in FOREIGN:
-                item.add_marker(pytest.mark.filterwarnings(each))
+        if "/tests/with_vllm/" in str(item.path):
+            for mark in marks:
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")
 def vllm_lm(smollm2):
     """SmolLM2 in vLLM, with blocks for few texts, so that large batches are preempted, and prompts read in chunks."""
-    pytest.importorskip("vllm", reason="vLLM is not installed here; make test-vllm has it")
     from trimtab.engines.vllm.engine import VllmEngine
     from trimtab.language_model import LanguageModel
 
