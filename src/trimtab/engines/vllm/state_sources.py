@@ -161,14 +161,12 @@ class TrunkStates(SlottedStates):
                 self._read([self._slots[row] for row in group], [unseen[row] for row in group])
 
     def _unseen(self, row: BatchRow) -> list[int]:
+        """The tokens that the layers have not read: of a row that only grows, the last ones."""
         bos = self._encoder.bos_token_id
         opening = [] if bos is None or row.prompt[0] == bos else [bos]
+        of_prompt = len(opening) + len(row.prompt)
         held = self._cache.lengths[self._slots[row]]
-        return (
-            [*opening, *row.ids][held:]
-            if held < len(opening) + len(row.prompt)
-            else list(row.written[held - len(opening) - len(row.prompt) :])
-        )
+        return [*opening, *row.ids][held:] if held < of_prompt else list(row.written[held - of_prompt :])
 
     def _read(self, slots: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
         """Extend some slots by tokens, in one forward call."""
