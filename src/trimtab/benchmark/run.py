@@ -118,9 +118,10 @@ def measure_times(subject: Subject, settings: BenchSettings, found: Measured, wo
         found.runs[setting] = {}
         too_large = time_in_turns(cases, writers, found.runs[setting], work.ran)
         found.left_out += [LeftOut(case.row, setting, "the memory of the GPU is too small") for case in too_large]
-        for case in (case for case in cases if case not in too_large and case.row.writer != "vllm"):
-            parts = time_parts(jobs[case], case.tokens, case.row.writer == "generate")
-            found.parts[setting, case.row.key] = parts
+        for case in (case for case in cases if case not in too_large):
+            if case.row.writer != "vllm":
+                parts = time_parts(jobs[case], case.tokens, case.row.writer == "generate")
+                found.parts[setting, case.row.key] = parts
             work.ran(case)
 
 
@@ -134,8 +135,8 @@ def vllm_engine(subject: Subject) -> StartsBatches:
 def measure_peaks(spec: SubjectSpec, settings: BenchSettings, found: Measured, work: "Work") -> None:
     """Measure the memory of each row, each in a process of its own."""
     layers = found.about["layers"]
-    for case in (case for case in found.cases if case.row.writer != "vllm"):
-        peak = measure_memory(case, spec, layers, settings.seed)
+    for case in found.cases:
+        peak = None if case.row.writer == "vllm" else measure_memory(case, spec, layers, settings.seed)
         if peak is not None:
             found.memory[case.setting, case.row.key] = peak
         work.loaded(case)
