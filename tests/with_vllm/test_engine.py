@@ -161,6 +161,18 @@ def test_likelihoods_are_the_torch_engines(vllm_lm, smollm2, rewards, kind):
         assert ours.greedy.tolist() == theirs.greedy.tolist()
 
 
+def test_likelihoods_of_single_tokens_are_the_models_own(vllm_lm, smollm2):
+    """As a judge asks for them."""
+    prefixes = [smollm2.engine.codec.encode_text(text) for text in PROMPTS]
+    best = [each.token_ids[0] for each in smollm2.generate(PROMPTS, temperature=0, max_new_tokens=1)]
+    continuations = [[[token], [198], [504]] for token in best]
+    found = vllm_lm.engine.score(prefixes, continuations)
+    expected = smollm2.engine.score(prefixes, continuations)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.logprobs, theirs.logprobs, atol=2e-3, rtol=1e-3)
+        assert ours.greedy.tolist() == theirs.greedy.tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize("kind", [None, "ladder", "own layers"])
 def test_reading_a_text_gives_the_torch_engines_choices(vllm_lm, smollm2, rewards, kind):
     steer = None if kind is None else rewards[kind].toward(20.0)
@@ -179,7 +191,7 @@ def test_best_of_and_rewind_run_on_it(vllm_lm, smollm2, rewards):
     ranked = vllm_lm.best_of(PROMPTS[0], 4, by=reward, seed=0, max_new_tokens=8)
     expected = smollm2.best_of(PROMPTS[0], 4, by=reward, seed=0, max_new_tokens=8)
     assert [each.token_ids for each in ranked.drafts] == [each.token_ids for each in expected.drafts]
-    settings = trimtab.RewindSettings(max_iterations=4, min_iterations=2, max_new_tokens=8)
+    settings = trimtab.RewindSettings(iterations=4, fresh_iterations=2, max_new_tokens=8)
     options = {"judge": RewardJudge(reward), "settings": settings, "similarity": "off", "seed": 0}
     assert vllm_lm.rewind(PROMPTS[0], **options).text == smollm2.rewind(PROMPTS[0], **options).text
 

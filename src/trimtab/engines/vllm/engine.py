@@ -154,7 +154,8 @@ class VllmEngine:
     ) -> list[Scored]:
         """The likelihood of each continuation right after its prefix; arguments as in `Engine.score`.
 
-        Without a steer, one forward call reads a text (vLLM's prompt log-probs); with one, a step per token.
+        With a steer, it takes a step per token. Without one, one forward call reads a text (vLLM's prompt log-probs),
+        which finds nothing in the prefix cache; single tokens, as judges ask for, take one step, which does.
 
         Raises:
             UnsupportedByEngine: as in `limits`.
@@ -165,11 +166,13 @@ class VllmEngine:
         owners = [list(prefix) for prefix, of_row in zip(prefixes, continuations, strict=True) for _ in of_row]
         flat = [tokens for of_row in continuations for tokens in of_row]
         self._usage.count(sum(map(len, owners)) + sum(map(len, flat)))
-        if steer is None:
+        if steer is None and any(len(tokens) > 1 for tokens in flat):
             logprobs, greedy = measured(self._pool, owners, flat)
             found = Scored(torch.tensor(logprobs), torch.tensor(greedy))
         else:
-            found = scored(forced_choices(self._pool, self.base, owners, flat, steer, top_k, max_kl))
+            width = 1 if steer is None else top_k  # the best candidate tells whether a token is the most likely one
+            choices = forced_choices(self._pool, self.base, owners, flat, steer, width, max_kl)
+            found = scored(choices, steered=steer is not None)
         counts = [len(of_row) for of_row in continuations]
         return [Scored(*each) for each in zip(found.logprobs.split(counts), found.greedy.split(counts), strict=True)]
 

@@ -83,8 +83,13 @@ def forced_choices(
     return [tuple(box.choices) for box in boxes]
 
 
-def scored(choices: Sequence[Sequence[Choice]]) -> Scored:
-    """The likelihood of continuations from the choices that were forced."""
-    logprobs = [sum(choice.logprob for choice in of_text) for of_text in choices]
+def scored(choices: Sequence[Sequence[Choice]], steered: bool) -> Scored:
+    """The likelihood of continuations from the choices that were forced.
+
+    Args:
+        choices: of each continuation.
+        steered: whether a steer is part of it; else it is the model's own, over the whole vocabulary.
+    """
+    logprobs = [sum(each.logprob if steered else each.base_logprob for each in of_text) for of_text in choices]
     greedy = [all(int(each.steered_logprobs.argmax()) == each.column for each in of_text) for of_text in choices]
     return Scored(torch.tensor(logprobs), torch.tensor(greedy))
