@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_judge, rank_by_texts
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Engine, Request, require, require_base
+from trimtab.engines.engine_names import EngineName, check_engine
 from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import place_of, provenance, template_options
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
@@ -48,6 +49,8 @@ def load(
     dtype: torch.dtype | Dtype | None = None,
     batch_invariant: bool = False,
     chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
+    engine: EngineName = "torch",
+    engine_options: Mapping[str, object] | None = None,
 ) -> "LanguageModel":
     """Load a language model.
 
@@ -59,14 +62,25 @@ def load(
             in the docs.
         chat_template_kwargs: variables of the model's chat template, for every conversation, such as
             `{"enable_thinking": False}`.
+        engine: "torch", or "vllm" for many texts at once: see vLLM in the docs for what it can do.
+        engine_options: of vLLM, such as `{"max_model_len": 2048}`; see `VllmEngine`.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
-        UnsupportedModel: it cannot be steered: an encoder, a state that cannot be rewound, no language-model head.
-        InvalidSetting: torch cannot use the device, or the chat template has no such variable.
+        UnsupportedModel: it cannot be steered: an encoder, a state that cannot be rewound, no language-model head; or
+            vLLM cannot run it.
+        InvalidSetting: torch cannot use the device, the chat template has no such variable, or the engine is not
+            installed or lacks a setting.
     """
+    check_engine(engine, batch_invariant)
+    if engine_options and engine != "vllm":
+        raise InvalidSetting(f"got engine_options with engine={engine!r}, expected engine='vllm'")
     wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
     base = load_frozen_lm(os.fspath(name), device, wanted, chat_template_kwargs=chat_template_kwargs)
+    if engine == "vllm":
+        from trimtab.engines.vllm.engine import VllmEngine
+
+        return LanguageModel(VllmEngine(base, engine_options or {}))
     return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
 
 

@@ -7,6 +7,7 @@ import typer
 
 from trimtab.cli.completion import complete_method, complete_model, complete_reward, complete_steer
 from trimtab.cli.console import loading
+from trimtab.engines.engine_names import ENGINE_HELP, EngineName, check_engine
 from trimtab.models.dtypes import Dtype
 from trimtab.rewards.heads import HEADS
 from trimtab.rewards.other_tokenizer import RETOKENIZE
@@ -30,6 +31,7 @@ BatchInvariant = Annotated[
         "--batch-invariant", help="Write each text alone, so that in bfloat16, too, it does not depend on its batch."
     ),
 ]
+EngineOption = Annotated[EngineName, typer.Option(help=ENGINE_HELP)]
 Prompts = Annotated[list[str] | None, typer.Argument(help="Texts to continue.")]
 Source = Annotated[
     Path | None,
@@ -77,13 +79,17 @@ Force = Annotated[bool, typer.Option("--force", help="Replace existing output fi
 PrintJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
-def load_language_model(name: str, dtype: Dtype, batch_invariant: bool = False) -> "LanguageModel":
+def load_language_model(
+    name: str, dtype: Dtype, batch_invariant: bool = False, engine: EngineName = "torch"
+) -> "LanguageModel":
     """Load a language model in a number format, with a spinner.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
+        InvalidSetting: the engine is not installed, or lacks a setting.
     """
+    check_engine(engine, batch_invariant)
     with loading(name):
         from trimtab.language_model import load
 
-        return load(name, dtype=dtype, batch_invariant=batch_invariant)
+        return load(name, dtype=dtype, batch_invariant=batch_invariant, engine=engine)

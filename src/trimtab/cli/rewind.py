@@ -16,6 +16,7 @@ from trimtab.cli.options import Prompts, Source, Target, load_language_model
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, run_with_progress
 from trimtab.cli.search_options import SearchOptions
 from trimtab.cli.search_outputs import Outputs, show
+from trimtab.engines.engine_names import check_engine_steers
 from trimtab.errors import InvalidSetting
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 
@@ -146,7 +147,7 @@ def check_names(job: "RewindJob", prompts: list[str], source: Path | None) -> "T
     Raises:
         TrimtabError: something is wrong.
     """
-    from trimtab.rewards.registry import check_candidates
+    from trimtab.rewards.registry import cards_of, check_candidates
     from trimtab.rewind.similarity import check_similarity
 
     with loading(job.model):
@@ -154,6 +155,7 @@ def check_names(job: "RewindJob", prompts: list[str], source: Path | None) -> "T
         codec = check_prompts(prompts, job.chat, job.system, job.model, job.steer, job.method, source, job.retokenize)
         job.settings.check_vocabulary(len(codec.tokenizer))
         check_candidates(job.steer, job.method, job.settings.widest, codec, job.retokenize)
+        check_engine_steers(job.engine, cards_of(job.steer, job.method, codec, job.retokenize))
     return codec
 
 
@@ -174,7 +176,7 @@ def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen
     check_rooms(prompts, job, codec, judge)
     if unchosen:
         warn_of_self_judge(job.model)
-    lm = load_language_model(job.model, job.dtype)
+    lm = load_language_model(job.model, job.dtype, engine=job.engine)
     with loading("rewards"):
         alone, retokenize = job.judge_alone, job.retokenize
         judge = judge or load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, alone, retokenize)

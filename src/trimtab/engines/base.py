@@ -257,6 +257,35 @@ class Engine(Protocol):
         """The hidden states of the last tokens of each text, two thirds up the layers."""
 
 
+@runtime_checkable
+class JoiningBatch(Protocol):
+    """A batch whose requests come and go between steps. One thread uses it."""
+
+    @property
+    def active(self) -> bool:
+        """Whether any row is unfinished."""
+
+    def add(self, requests: Sequence[Request], limits: Sequence[int]) -> list[int]:
+        """Add the rows of checked requests, with their limits; returns the requests' numbers."""
+
+    def step(self) -> list[Chunk]:
+        """Write tokens of the rows."""
+
+    def cancel(self, request: int) -> None:
+        """Drop the rows of a request."""
+
+
+@runtime_checkable
+class StartsBatches(Protocol):
+    """An engine whose requests may join and leave a running batch."""
+
+    def limits(self, requests: Sequence[Request]) -> list[int]:
+        """How many tokens each request may have; all that can be checked before the work starts is checked."""
+
+    def start_batch(self) -> JoiningBatch:
+        """An empty batch."""
+
+
 def require(engine: Engine, needed: Iterable[Capability], purpose: str) -> None:
     """Refuse an engine that lacks a capability.
 
