@@ -33,6 +33,7 @@ ORDER = [
     "training",
     "judges",
     "engines",
+    "drafts",
     "rewards",
     "steering",
     "models",

@@ -189,7 +189,7 @@ class Generation:
         return {**kept, "trace": self.trace, "provenance": self.provenance}
 
     def as_dict(self) -> dict[str, object]:
-        """This sample with its whole trace and its provenance, ready for JSON."""
+        """This sample with its usage, its whole trace and its provenance, ready for JSON."""
         given = "prompt" if isinstance(self.prompt, str) else "messages"
         return {
             given: self.prompt if isinstance(self.prompt, str) else [dict(message) for message in self.prompt],
@@ -198,6 +198,7 @@ class Generation:
             "token_ids": self.token_ids,
             "finish_reason": self.finish_reason,
             "mean_rewards": self.mean_rewards,
+            "usage": self.usage.as_dict(),
             "trace": [token.as_dict() for token in self.trace],
             "provenance": self.provenance,
         }

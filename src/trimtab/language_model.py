@@ -16,6 +16,7 @@ from trimtab.engines.engine_names import EngineName, check_engine
 from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import place_of, provenance, template_options
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
+from trimtab.engines.torch.drafting import draft_proposers
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
@@ -42,7 +43,7 @@ Params = SamplingParams | None | Sequence[SamplingParams]
 Prompts = Sequence[Prompt]
 
 
-@checked
+@checked_except("draft")
 def load(
     name: str | os.PathLike[str] = "smollm2",
     device: str | torch.device | None = None,
@@ -51,6 +52,7 @@ def load(
     chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
     engine: EngineName = "torch",
     engine_options: Mapping[str, object] | None = None,
+    draft: "str | os.PathLike[str] | LanguageModel | None" = None,
 ) -> "LanguageModel":
     """Load a language model.
 
@@ -64,6 +66,9 @@ def load(
             `{"enable_thinking": False}`.
         engine: "torch", or "vllm" for many texts at once: see vLLM in the docs for what it can do.
         engine_options: of vLLM, such as `{"max_model_len": 2048}`; see `VllmEngine`.
+        draft: what drafts tokens where `speculate="draft"`: the folder of a draft head (`trimtab train draft`), or
+            another language model of the same tokenizer, loaded or by name. Default: the draft head that ships for the
+            model, if there is one.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
@@ -71,8 +76,11 @@ def load(
             vLLM cannot run it.
         InvalidSetting: torch cannot use the device, the chat template has no such variable, or the engine is not
             installed or lacks a setting.
+        CorruptReward, RewardMismatch: the draft head is damaged, or of another model.
     """
     check_engine(engine, batch_invariant)
+    if draft is not None and engine != "torch":
+        raise InvalidSetting(f"got draft= with engine={engine!r}, expected engine='torch', which can check drafts")
     if engine_options and engine != "vllm":
         raise InvalidSetting(f"got engine_options with engine={engine!r}, expected engine='vllm'")
     wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
@@ -81,16 +89,17 @@ def load(
         from trimtab.engines.vllm.engine import VllmEngine
 
         return LanguageModel(VllmEngine(base, engine_options or {}))
-    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
+    return _on_torch(base, batch_invariant, draft)
 
 
-@checked_except("model")
+@checked_except("model", "draft")
 def from_transformers(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     name: str | None = None,
     batch_invariant: bool = False,
     chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
+    draft: "str | os.PathLike[str] | LanguageModel | None" = None,
 ) -> "LanguageModel":
     """Steer a model that is already loaded.
 
@@ -99,15 +108,25 @@ def from_transformers(
             the uncompiled module runs. It is put into eval mode, and its weights stop requiring gradients.
         tokenizer: its tokenizer.
         name: recorded as the base of rewards that are trained on it; default: the name it was loaded by.
-        batch_invariant, chat_template_kwargs: as in `load`.
+        batch_invariant, chat_template_kwargs, draft: as in `load`.
 
     Raises:
         UnsupportedModel: it cannot be steered: an encoder, a state that cannot be rewound, no language-model head.
         InvalidSetting: the chat template has no such variable.
+        CorruptReward, RewardMismatch: the draft head is damaged, or of another model.
     """
     whole = _uncompiled(model)
     base = FrozenLM(whole, tokenizer, name or str(whole.config._name_or_path), chat_template_kwargs)
-    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
+    return _on_torch(base, batch_invariant, draft)
+
+
+def _on_torch(base: FrozenLM, batch_invariant: bool, draft: object) -> "LanguageModel":
+    """A model on the torch engine, with what drafts for it."""
+    given = draft.base if isinstance(draft, LanguageModel) else draft
+    if not isinstance(given, str | os.PathLike | FrozenLM | None):
+        raise WrongType(f"got draft={shown(draft)}, expected a folder, or a language model or its name")
+    proposers = draft_proposers(base, given)
+    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant, proposers=proposers))
 
 
 def _uncompiled(model: object) -> PreTrainedModel:

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -10,6 +10,8 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import RewardFolder, TextColumn
 from trimtab.cli.train_checks import check_attributes
 from trimtab.cli.train_command import TrainCommand
+from trimtab.cli.train_draft import draft
+from trimtab.cli.train_options import Base, Run, SaveDtype
 from trimtab.training.recipe import (
     GENARM_RECIPE,
     DistilSettings,
@@ -23,26 +25,18 @@ from trimtab.training.recipe import (
 
 DEFAULT_GENARM = GenARMSettings()
 
-Run = Annotated[
-    Path | None, typer.Option(help="Folder for settings, metrics and checkpoints. Default: OUT.run, beside --out.")
-]
-Base = Annotated[
-    str, typer.Option(help="The language model that the reward reads: smollm2, a folder, a .gguf file or a Hub id.")
-]
 LabelRange = Annotated[
     tuple[float, float] | None,
     typer.Option(metavar="LOW HIGH", help="Lowest and highest label; they become 0 and 1. Default: 0 1."),
 ]
-SaveDtype = Annotated[
-    Literal["bfloat16", "float16", "float32"], typer.Option(help="Number format of the saved weights.")
-]
-
 app = typer.Typer(
     no_args_is_help=True,
     help="Train rewards from labels, from preferences, or from another reward.",
     epilog="Interrupted runs resume when the same command is given again.\n\n"
     "On several GPUs: torchrun --nproc-per-node N -m trimtab train …",
 )
+
+app.command()(draft)
 
 
 @app.command()

@@ -99,6 +99,7 @@ class Writer:
             stop=self._stop,
             seed=seed,
             max_kl=self._settings.max_kl,
+            speculate=self._settings.speculate,
         )
         return Request(_prefix(request), params, self._steer, until)
 
@@ -112,6 +113,7 @@ class Writer:
             max_new_tokens=1,
             seed=0,
             max_kl=self._settings.max_kl,
+            speculate=self._settings.speculate,  # one token is never drafted, but a draft head reads the prefix with it
         )
         steps = self._engine.sample([Request(_prefix(request), one, self._steer) for request in pending])
         for (search, wanted), (step,) in zip(pending, steps, strict=True):

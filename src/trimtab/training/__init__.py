@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from trimtab.training.adapt_settings import AdaptSettings
     from trimtab.training.adaptation import adapt
     from trimtab.training.distil import train_from_teacher
+    from trimtab.training.draft import train_draft
+    from trimtab.training.draft_settings import DraftSettings
     from trimtab.training.fit import RunOptions
     from trimtab.training.genarm import train_genarm
     from trimtab.training.labels import train_from_labels
@@ -21,6 +23,7 @@ __all__ = [
     "AdaptSettings",
     "ClassifierTeacher",
     "DistilSettings",
+    "DraftSettings",
     "GenARMSettings",
     "LabelSettings",
     "LabelledText",
@@ -34,6 +37,7 @@ __all__ = [
     "adapt",
     "read_labelled",
     "read_pairs",
+    "train_draft",
     "train_from_labels",
     "train_from_pairs",
     "train_from_teacher",
@@ -46,6 +50,7 @@ __getattr__, __dir__ = lazy_exports(
         "AdaptSettings": "trimtab.training.adapt_settings",
         "ClassifierTeacher": "trimtab.training.text_teacher",
         "DistilSettings": "trimtab.training.recipe",
+        "DraftSettings": "trimtab.training.draft_settings",
         "GenARMSettings": "trimtab.training.recipe",
         "LabelSettings": "trimtab.training.recipe",
         "LabelledText": "trimtab.data.tables",
@@ -59,6 +64,7 @@ __getattr__, __dir__ = lazy_exports(
         "adapt": "trimtab.training.adaptation",
         "read_labelled": "trimtab.data.tables",
         "read_pairs": "trimtab.data.tables",
+        "train_draft": "trimtab.training.draft",
         "train_from_labels": "trimtab.training.labels",
         "train_from_pairs": "trimtab.training.pairs",
         "train_from_teacher": "trimtab.training.distil",

@@ -136,8 +136,13 @@ class RunningBatch:
         return [Row(number, sample, request.params, ending) for sample, ending in enumerate(endings)]
 
     def _start(self, kind: Kind, requests: Sequence[Request], rows: list[Row]) -> None:
-        loop = DecodeLoop(self._lm, requests, self._prefix_cache, self._usage)
-        speculation = self._speculation(requests, len(rows))
+        proposer = None if (name := requests[0].params.speculate) is None else self._proposers[name]
+        reader = None if proposer is None else proposer.reads(self._lm.model)
+        readers = [] if reader is None else [reader]
+        loop = DecodeLoop(self._lm, requests, self._prefix_cache, self._usage, readers=readers)
+        speculation = None
+        if proposer is not None:
+            speculation = Speculation(proposer, requests, loop.host)
         if kind not in self._loops:
             self._loops[kind] = LoopRows(loop, rows, speculation)
             return
@@ -146,12 +151,6 @@ class RunningBatch:
         running.rows += rows
         if running.speculation is not None and speculation is not None:
             running.speculation.join(speculation)
-
-    def _speculation(self, requests: Sequence[Request], rows: int) -> Speculation | None:
-        name = requests[0].params.speculate
-        if name is None:
-            return None
-        return Speculation(self._proposers[name].start(requests), rows, self._lm.device.type)
 
     def _start_alone(self, request: Request, rows: Sequence[Row]) -> None:
         """Give every row a loop that has encoded its prompt alone."""

@@ -97,7 +97,7 @@ class RowSampling:
     def candidates(self, logits: Float[Tensor, "rows vocabulary"]) -> Candidates:
         """The candidates of each row. Rows with a top_k and rows without one cannot share a batch."""
         widths, nuclei = {each.top_k for each in self.params}, {each.top_p for each in self.params}
-        widest = max((width for width in widths if width), default=None)
+        widest = max((min(width, logits.shape[1]) for width in widths if width), default=None)
         same_p = next(iter(nuclei)) if len(nuclei) == 1 else self.top_p
         return top_candidates(logits, widest, same_p, self.top_k if len(widths) > 1 else None)
 
