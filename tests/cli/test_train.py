@@ -96,6 +96,21 @@ def test_a_language_model_is_trained_from_pairs_and_steers(trimtab, place):
     assert trimtab("generate", "w1", "--model", place / "lm", "--steer", steer, "--max-new-tokens", 3).stdout
 
 
+def test_language_models_are_trained_on_texts_of_a_label_and_steer(trimtab, place):
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--column", "good", "--base", place / "lm"]
+    held_out = ["--held-out", place / "train.csv"]
+    trimtab("train", "expert", *data, *held_out, "--at-least", 0.5, *QUICK, "--out", place / "good-lm")
+    trimtab("train", "expert", *data, "--at-most", 0, *QUICK, "--epochs", 1, "--out", place / "bad-lm")
+    card = read_card(place / "good-lm")
+    assert (card.head, card.trunk, card.clamp, card.attributes) == ("lm", "lora", None, ("expert",))
+    assert card.provenance["objective"] == "language modelling"
+    assert (card.provenance["column"], card.provenance["at_least"], card.provenance["texts"]) == ("good", 0.5, 160)
+    assert card.quality["texts"] == 160
+    assert card.quality["perplexity"] > 1
+    steer = f"experts:{place / 'good-lm'},{place / 'bad-lm'}=2"
+    assert trimtab("generate", "w1", "--model", place / "lm", "--steer", steer, "--max-new-tokens", 3).stdout
+
+
 def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
     trimtab(
         "train", "distil", "--teacher", teacher, "--data", place / "train.csv", "--text-column", "sentence",
@@ -131,7 +146,10 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("got --batch-size 0", ["labels", "--batch-size", "0"]),
         ("expected different names", ["labels", "--attribute", "a", "--attribute", "a"]),
         ("expected different names", ["pairs", "--attribute", " "]),
-        ("by trimtab train genarm; expected q or v", ["labels", "--head", "lm"]),
+        ("by trimtab train expert; expected q or v", ["labels", "--head", "lm"]),
+        ("expected a column and a bound", ["expert", "--column", "good"]),
+        ("expected a column and a bound", ["expert", "--at-least", "0.5"]),
+        ("expected 0 to 1, in this order", ["expert", "--column", "good", "--at-least", "0.5", "--at-most", "0.2"]),
         ("got --label-range 5 1", ["labels", "--label-range", "5", "1"]),
         ("got reward 'none'", ["labels", "--start", "none"]),
         ("got reward 'none'", ["distil", "--teacher", "none"]),

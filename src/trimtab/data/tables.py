@@ -1,6 +1,7 @@
 """Training texts: labelled texts and pairs, read from tables, checked and sampled."""
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -244,6 +245,21 @@ def select_balanced(rows: Sequence[LabelledText], limit: int | None, seed: int) 
             f"got {len(high)} rows of at least 0.5 and {len(low)} below, expected some of each to balance"
         )
     return [row for pair in zip(high[:each], low[:each], strict=True) for row in pair]
+
+
+def select_labelled(
+    rows: Sequence[LabelledText], at_least: float | None = None, at_most: float | None = None
+) -> list[LabelledText]:
+    """Return the rows whose first label is within bounds, in order. None is no bound.
+
+    Raises:
+        InvalidData: there is none.
+    """
+    low, high = (-math.inf if at_least is None else at_least), (math.inf if at_most is None else at_most)
+    found = [row for row in rows if low <= row.labels[0] <= high]
+    if not found:
+        raise InvalidData(f"got {len(rows)} rows, none with a label from {low:g} to {high:g}")
+    return found
 
 
 def digest_of(examples: Sequence[object]) -> str:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from trimtab.training.adapt_settings import AdaptSettings
     from trimtab.training.adaptation import adapt
     from trimtab.training.distil import train_from_teacher
+    from trimtab.training.expert import train_expert
     from trimtab.training.fit import RunOptions
     from trimtab.training.genarm import train_genarm
     from trimtab.training.labels import train_from_labels
@@ -34,6 +35,7 @@ __all__ = [
     "adapt",
     "read_labelled",
     "read_pairs",
+    "train_expert",
     "train_from_labels",
     "train_from_pairs",
     "train_from_teacher",
@@ -59,6 +61,7 @@ __getattr__, __dir__ = lazy_exports(
         "adapt": "trimtab.training.adaptation",
         "read_labelled": "trimtab.data.tables",
         "read_pairs": "trimtab.data.tables",
+        "train_expert": "trimtab.training.expert",
         "train_from_labels": "trimtab.training.labels",
         "train_from_pairs": "trimtab.training.pairs",
         "train_from_teacher": "trimtab.training.distil",

@@ -77,6 +77,16 @@ def sequence_bradley_terry(
     return bradley_terry(*whole.chunk(2))
 
 
+def language_modelling(log_probs: Float[Tensor, "texts tokens 1"], known: Bool[Tensor, "texts tokens"]) -> Loss:
+    """−log p of each token given what precedes it, averaged over tokens.
+
+    Args:
+        log_probs: of each token.
+        known: False at padding, and where a token has no prefix.
+    """
+    return token_mean(-log_probs.float()[..., 0], known)
+
+
 def prefix_bradley_terry(
     chosen: Float[Tensor, "rows tokens attributes"],
     rejected: Float[Tensor, "rows tokens attributes"],

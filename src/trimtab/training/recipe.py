@@ -122,7 +122,7 @@ class PairSettings:
     ] = False
 
 
-GENARM_RECIPE = Recipe(head="lm", batch_size=32, learning_rate=5e-4, regulariser=0.0, probe_beta=1.0)
+LM_RECIPE = Recipe(head="lm", batch_size=32, learning_rate=5e-4, regulariser=0.0, probe_beta=1.0)
 
 
 @final
@@ -231,7 +231,8 @@ def check_scores_prefixes(recipe: Recipe) -> None:
     if head_kind(recipe.head).is_language_model:
         able = [head for head, kind in HEADS.items() if not kind.is_language_model]
         raise InvalidSetting(
-            f"got head={recipe.head!r}, which learns from pairs by trimtab train genarm; expected {' or '.join(able)}"
+            f"got head={recipe.head!r}, a language model, which learns by trimtab train genarm or by trimtab train "
+            f"expert; expected {' or '.join(able)}"
         )
 
 
@@ -242,9 +243,9 @@ def check_trains_lm(recipe: Recipe) -> None:
         InvalidSetting: another head, or a trunk that is not trained as a whole.
     """
     if not head_kind(recipe.head).is_language_model:
-        raise InvalidSetting(f"got head={recipe.head!r} for GenARM, expected head='lm'")
+        raise InvalidSetting(f"got head={recipe.head!r} for a language model, expected head='lm'")
     if recipe.trunk not in ("lora", "full"):
-        raise InvalidSetting(f"got trunk={recipe.trunk!r} for GenARM, expected trunk='lora' or 'full'")
+        raise InvalidSetting(f"got trunk={recipe.trunk!r} for a language model, expected trunk='lora' or 'full'")
 
 
 def check_target_of(teacher: str, card: RewardCard, recipe: Recipe, settings: DistilSettings) -> None:

@@ -1,10 +1,11 @@
-"""`trimtab train labels`, `pairs` and `distil`."""
+"""`trimtab train`."""
 
 from torture.case import Case, accepted, refused, refused_tails, refused_values
 from torture.tables.values import (
     BELOW_ONE,
     DISTIL,
     ESCAPE,
+    EXPERT,
     GENARM,
     LABELS,
     NO_TABLES,
@@ -119,6 +120,11 @@ OTHERS: list[Case] = [
     *refused_values(GENARM, "--beta-r", ("nan", "0", "-1", "inf")),
     *refused_values(GENARM, "--head", ("q", "v")),
     *refused_values(GENARM, "--trunk", ("frozen", "ladder")),
+    *refused_values(EXPERT, "--head", ("q", "v")),
+    *refused_values(EXPERT, "--trunk", ("frozen", "ladder")),
+    *refused_values(EXPERT, "--at-least", ("0.5", "nan", "abc")),
+    *refused_values((*EXPERT, "--column", "label"), "--at-least", ("nan", "-1", "2", "inf")),
+    *refused_values((*EXPERT, "--at-most", "0"), "--column", ("nobody", "text", "", ESCAPE)),
     *(
         refused(*without(DISTIL, "--teacher"), "--teacher", name)
         for name in (
@@ -146,5 +152,6 @@ OTHERS: list[Case] = [
     accepted("distils", *DISTIL),
     accepted("trains on pairs", *PAIRS, "--prefixes"),
     accepted("trains a language model on pairs", *GENARM),
+    accepted("trains a language model on texts", *EXPERT, "--column", "label", "--at-least", "0.5"),
 ]
 CASES = [*RECIPE, *DATA, *PLACES, *OTHERS]

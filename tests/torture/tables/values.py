@@ -125,6 +125,7 @@ QUICK = (
 LABELS = ("train", "labels", "--data", "labels.jsonl", *QUICK)
 PAIRS = ("train", "pairs", "--data", "pairs.jsonl", *QUICK)
 GENARM = ("train", "genarm", "--data", "pairs.jsonl", *QUICK)
+EXPERT = ("train", "expert", "--data", "labels.jsonl", *QUICK)
 DISTIL = ("train", "distil", "--data", "labels.jsonl", "--teacher", "rewards/v", *QUICK)
 SWEEP = ("--model", "lm", "--samples", "2", "--max-new-tokens", "3", "--out", "out", "--rounds", "0", "--limit", "2")
 EVALUATE = ("evaluate", "prompts", "--up", "prompts.jsonl", "--judge", "vader", *SWEEP)
