@@ -13,7 +13,7 @@ from trimtab.generation import Generation
 from trimtab.judges.base import Judge, check_scores, description_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.ranker import Ranker
-from trimtab.models.codec import Prompt, TextCodec
+from trimtab.models.codec import Prompt, TextCodec, prompt_text
 from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer, distinct_rewards
 
@@ -118,7 +118,7 @@ def rank_by_judge(
     Raises:
         InvalidData: a score is no number from 0 to 1.
     """
-    texts = [prompt if isinstance(prompt, str) else engine.codec.render(prompt) for prompt in prompts]
+    texts = [prompt_text(prompt) for prompt in prompts]
     judged = [
         Draft(text, tuple(prefix), tuple(without_eos(draft.token_ids, engine.codec)), draft.text)
         for text, prefix, of_prompt in zip(texts, prefixes, drafts, strict=True)

@@ -22,10 +22,11 @@ from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.load import JudgeLike
 from trimtab.judges.ranker import Ranker
 from trimtab.models.chat_template import TemplateOption
-from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation
+from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation, prompt_text
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
+from trimtab.repairs import check_repairs, repaired
 from trimtab.rewards.any_reward import AnyReward
 from trimtab.rewards.experts import Expert, Experts
 from trimtab.rewards.load_experts import load_expert
@@ -324,6 +325,7 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steer | None = None,
         params: SamplingParams | None = None,
+        repairs: int = 0,
         **options: Unpack[DraftOptions],
     ) -> RankedDrafts: ...
 
@@ -335,6 +337,7 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
+        repairs: int = 0,
         **options: Unpack[DraftOptions],
     ) -> list[RankedDrafts]: ...
 
@@ -346,6 +349,7 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
+        repairs: int = 0,
         **options: Unpack[DraftOptions],
     ) -> RankedDrafts | list[RankedDrafts]:
         """Write n drafts of each prompt and rank them by the reward of prompt and draft.
@@ -357,6 +361,8 @@ class LanguageModel:
                 should be high; or a reward model of another library: `trimtab.judges.load_ranker("ORG/MODEL")`;
                 or a judge, such as `trimtab.judges.StepJudge`.
             steer, params, options: how the drafts are written, as in `generate`.
+            repairs: rounds in which drafts that fail `trimtab.judges.UnitTests` are written again, from the line of
+                their error (CodeRL).
 
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
@@ -375,7 +381,12 @@ class LanguageModel:
         else:
             require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
-        drafts = [written.samples for written in self._generations(several, requests)]
+        tests = check_repairs(repairs, ranking, requests) if repairs else None
+        lm = self if tests is None else self.session()
+        drafts: Sequence[Sequence[Generation]] = [each.samples for each in lm._generations(several, requests)]
+        if tests is not None:
+            texts = [prompt_text(prompt) for prompt in several]
+            drafts = repaired(lm.engine, tests, requests, texts, drafts, repairs)
         prefixes = [request.prefix for request in requests]
         if isinstance(ranking, Steer):
             ranked = rank(self.engine, ranking, prefixes, drafts)
