@@ -85,6 +85,20 @@ def test_a_reward_is_trained_from_pairs(trimtab, place):
     assert read_card(place / "kind").quality["accuracy:kind"] > 0.9
 
 
+def test_other_objectives_of_pairs_and_of_teachers(trimtab, place, teacher):
+    """HaF-RM's policy loss, RLMEC's token rewards of an edit, and ABC's credits."""
+    pairs = ["train", "pairs", "--data", place / "pairs.jsonl", "--base", place / "lm", *QUICK, "--epochs", 1]
+    trimtab(*pairs, "--policy-loss", 0.5, "--out", place / "haf")
+    trimtab(*pairs, "--edits", "--out", place / "edits")
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--base", place / "lm", "--limit", 60]
+    distil = ["train", "distil", "--teacher", teacher, *data, *QUICK, "--epochs", 1]
+    trimtab(*distil, "--target", "delta", "--credit", "attention", "--credit-share", 0.8, "--out", place / "abc")
+    objectives = [read_card(place / name).provenance["objective"] for name in ("haf", "edits", "abc")]
+    assert objectives == [
+        "pairs, policy loss 0.5 at 0.1", "pairs, token rewards of the edit", "distil, credit by attention, share 0.8"
+    ]  # fmt: skip
+
+
 def test_a_language_model_is_trained_from_pairs_and_steers(trimtab, place):
     data = ["--data", place / "pairs.jsonl", "--attribute", "kind", "--base", place / "lm"]
     trimtab("train", "genarm", *data, *QUICK, "--out", place / "kind-lm")
@@ -150,6 +164,7 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("expected a column and a bound", ["expert", "--column", "good"]),
         ("expected a column and a bound", ["expert", "--at-least", "0.5"]),
         ("expected 0 to 1, in this order", ["expert", "--column", "good", "--at-least", "0.5", "--at-most", "0.2"]),
+        ("expected --trunk lora or full", ["pairs", "--trunk", "frozen", "--policy-loss", "1"]),
         ("got --label-range 5 1", ["labels", "--label-range", "5", "1"]),
         ("got reward 'none'", ["labels", "--start", "none"]),
         ("got reward 'none'", ["distil", "--teacher", "none"]),

@@ -16,7 +16,7 @@ from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.measure import FlipProbe, PairMeasure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, sequence_bradley_terry
-from trimtab.training.pairs import collate_pairs
+from trimtab.training.pair_batches import collate_pairs
 from trimtab.training.recipe import LM_RECIPE, GenARMSettings, Recipe, check_trains_lm
 from trimtab.training.trainer import Batch
 

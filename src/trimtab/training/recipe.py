@@ -120,6 +120,34 @@ class PairSettings:
     prefixes: Annotated[
         bool, "Compare prefixes of equal length as well as whole texts; longer prefixes weigh more."
     ] = False
+    policy_loss: Annotated[
+        float,
+        "Weight α of a second loss: the trunk also learns as a language model which text is preferred (HaF-RM).",
+    ] = 0.0
+    policy_temperature: Annotated[float, "τ of this second loss."] = 0.1
+    edits: Annotated[
+        bool,
+        "Learn token rewards from the minimal edit between both texts instead (RLMEC): 0.5 for a token of the chosen "
+        "text, -0.1 for a token of the rejected text that the edit takes out, 0 for the others.",
+    ] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.policy_loss <= LARGEST:
+            given = shown(self.policy_loss)
+            raise InvalidSetting(f"got policy_loss={given}, expected at least 0, at most {LARGEST:.0e}")
+        if not 0 < self.policy_temperature <= LARGEST:
+            given = shown(self.policy_temperature)
+            raise InvalidSetting(f"got policy_temperature={given}, expected more than 0, at most {LARGEST:.0e}")
+        if self.edits and (self.prefixes or self.policy_loss):
+            raise InvalidSetting("got edits with prefixes or policy_loss, expected one objective")
+
+    @property
+    def described(self) -> str:
+        """The objective in a few words, for the card."""
+        if self.edits:
+            return "pairs, token rewards of the edit"
+        policy = f", policy loss {self.policy_loss:g} at {self.policy_temperature:g}" if self.policy_loss else ""
+        return "pairs" + (", with prefixes" if self.prefixes else "") + policy
 
 
 LM_RECIPE = Recipe(head="lm", batch_size=32, learning_rate=5e-4, regulariser=0.0, probe_beta=1.0)
@@ -157,16 +185,29 @@ class DistilSettings:
         "Positions of each text, drawn at random, at which the teacher scores --candidates. Fewer positions leave time "
         "for more texts. Default: all.",
     ] = None
+    credit: Annotated[
+        Literal["attention"] | None,
+        "Share the reward of a whole text among its tokens by the teacher's attention (ABC); with --target delta.",
+    ] = None
+    credit_share: Annotated[
+        float, "Share β of the reward that attention distributes, from 0 to 1; the last token has the rest."
+    ] = 0.65
 
     def __post_init__(self) -> None:
         for name in ("candidates", "positions"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidSetting(f"got {name}={shown(value)}, expected at least 1")
+        if self.credit is not None and self.target != "delta":
+            raise InvalidSetting(f"got credit={self.credit!r} with target={self.target!r}, expected target='delta'")
+        if not 0 <= self.credit_share <= 1:
+            raise InvalidSetting(f"got credit_share={shown(self.credit_share)}, expected 0 to 1")
 
     @property
     def described(self) -> str:
         """The target in a few words, for the card."""
+        if self.credit is not None:
+            return f"credit by {self.credit}, share {self.credit_share:g}"
         if self.target != "candidates":
             return self.target
         return f"candidates of {self.candidates}" + (f" at {self.positions} positions" if self.positions else "")
