@@ -85,6 +85,17 @@ def test_a_reward_is_trained_from_pairs(trimtab, place):
     assert read_card(place / "kind").quality["accuracy:kind"] > 0.9
 
 
+def test_a_datastore_is_built_and_mixed_in(trimtab, place):
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--base", place / "lm", "--max-tokens", 6]
+    done = trimtab("train", "datastore", *data, "--keys", 50, "--neighbours", 5, "--out", place / "store")
+    assert "50 keys" in done.stderr
+    card = read_card(place / "store")
+    assert (card.head, card.trunk, card.keys, card.neighbours, card.mix) == ("knn", "frozen", 50, 5, 0.5)
+    assert {"base_perplexity", "perplexity"} <= card.quality.keys()
+    words = ["generate", "w1", "--model", place / "lm", "--steer", f"{place / 'store'}=1", "--max-new-tokens", 3]
+    assert trimtab(*words).stdout
+
+
 def test_other_objectives_of_pairs_and_of_teachers(trimtab, place, teacher):
     """HaF-RM's policy loss, RLMEC's token rewards of an edit, and ABC's credits."""
     pairs = ["train", "pairs", "--data", place / "pairs.jsonl", "--base", place / "lm", *QUICK, "--epochs", 1]
@@ -160,7 +171,7 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("got --batch-size 0", ["labels", "--batch-size", "0"]),
         ("expected different names", ["labels", "--attribute", "a", "--attribute", "a"]),
         ("expected different names", ["pairs", "--attribute", " "]),
-        ("by trimtab train expert; expected q or v", ["labels", "--head", "lm"]),
+        ("train datastore; expected q or v", ["labels", "--head", "lm"]),
         ("expected a column and a bound", ["expert", "--column", "good"]),
         ("expected a column and a bound", ["expert", "--at-least", "0.5"]),
         ("expected 0 to 1, in this order", ["expert", "--column", "good", "--at-least", "0.5", "--at-most", "0.2"]),

@@ -42,6 +42,7 @@ COMMANDS = {
     "pairs": ["train", "pairs", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
     "genarm": ["train", "genarm", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
     "expert": ["train", "expert", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
+    "datastore": ["train", "datastore", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
     "distil": [
         "train",
         "distil",

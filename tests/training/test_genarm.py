@@ -88,7 +88,7 @@ def test_what_cannot_train_a_language_model_is_refused(base):
         train_genarm(base, "kind", pairs, pairs, quick())
     with pytest.raises(errors.InvalidSetting, match="expected trunk='lora' or 'full'"):
         train_genarm(base, "kind", pairs, pairs, quick(head="lm", trunk="frozen"))
-    with pytest.raises(errors.InvalidSetting, match="by trimtab train genarm"):
+    with pytest.raises(errors.InvalidSetting, match="by trimtab train genarm, by"):
         train_from_pairs(base, "kind", pairs, pairs, quick(head="lm"))
     with pytest.raises(errors.InvalidSetting, match="got beta_r=0"):
         GenARMSettings(beta_r=0.0)

@@ -10,6 +10,7 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import RewardFolder, TextColumn
 from trimtab.cli.train_checks import check_attributes
 from trimtab.cli.train_command import TrainCommand
+from trimtab.cli.train_datastore import datastore
 from trimtab.cli.train_expert import expert
 from trimtab.cli.train_options import Base, LabelRange, Run, SaveDtype
 from trimtab.training.recipe import (
@@ -170,6 +171,7 @@ def genarm(
 
 
 app.command()(expert)
+app.command()(datastore)
 
 
 @app.command()

@@ -42,6 +42,15 @@ class TextPair:
     rejected: str
 
 
+@checked
+@dataclass(frozen=True)
+class PromptedText:
+    """A text, and the prompt before it; an empty prompt is none."""
+
+    text: str
+    prompt: str = ""
+
+
 Row = TypeVar("Row")
 
 
@@ -122,6 +131,27 @@ def read_pairs(
         if pair.chosen == pair.rejected:
             raise ValueError("got the same text twice, expected two different texts")
         return pair
+
+    return read_table(source, split, parse)
+
+
+@checked
+def read_prompted(
+    source: str | Path, text_column: str = "text", prompt_column: str | None = None, split: str = "train"
+) -> Table[PromptedText]:
+    """Read texts, each with the prompt before it if there is such a column.
+
+    Args:
+        source, split: as in `read_records`.
+        text_column, prompt_column: the columns with the text and with its prompt; None for no prompts.
+
+    Raises:
+        WrongType: an argument of another type.
+        InvalidData: no such table, or it has no usable row.
+    """
+
+    def parse(row: dict[str, Any]) -> PromptedText:
+        return PromptedText(text_of(row, text_column), "" if prompt_column is None else text_of(row, prompt_column))
 
     return read_table(source, split, parse)
 

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 from trimtab.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from trimtab.data.tables import LabelledText, TextPair, read_labelled, read_pairs
+    from trimtab.data.tables import LabelledText, PromptedText, TextPair, read_labelled, read_pairs
     from trimtab.training.adapt_settings import AdaptSettings
     from trimtab.training.adaptation import adapt
+    from trimtab.training.datastore import build_datastore
+    from trimtab.training.datastore_settings import DatastoreSettings
     from trimtab.training.distil import train_from_teacher
     from trimtab.training.expert import train_expert
     from trimtab.training.fit import RunOptions
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AdaptSettings",
     "ClassifierTeacher",
+    "DatastoreSettings",
     "DistilSettings",
     "GenARMSettings",
     "LabelSettings",
     "LabelledText",
     "PairSettings",
+    "PromptedText",
     "Recipe",
     "RewardTeacher",
     "RunFolder",
@@ -33,6 +37,7 @@ __all__ = [
     "TextPair",
     "TextTeacher",
     "adapt",
+    "build_datastore",
     "read_labelled",
     "read_pairs",
     "train_expert",
@@ -47,11 +52,13 @@ __getattr__, __dir__ = lazy_exports(
     {
         "AdaptSettings": "trimtab.training.adapt_settings",
         "ClassifierTeacher": "trimtab.training.text_teacher",
+        "DatastoreSettings": "trimtab.training.datastore_settings",
         "DistilSettings": "trimtab.training.recipe",
         "GenARMSettings": "trimtab.training.recipe",
         "LabelSettings": "trimtab.training.recipe",
         "LabelledText": "trimtab.data.tables",
         "PairSettings": "trimtab.training.recipe",
+        "PromptedText": "trimtab.data.tables",
         "Recipe": "trimtab.training.recipe",
         "RewardTeacher": "trimtab.training.text_teacher",
         "RunFolder": "trimtab.training.run_folder",
@@ -59,6 +66,7 @@ __getattr__, __dir__ = lazy_exports(
         "TextPair": "trimtab.data.tables",
         "TextTeacher": "trimtab.training.text_teacher",
         "adapt": "trimtab.training.adaptation",
+        "build_datastore": "trimtab.training.datastore",
         "read_labelled": "trimtab.data.tables",
         "read_pairs": "trimtab.data.tables",
         "train_expert": "trimtab.training.expert",

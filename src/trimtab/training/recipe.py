@@ -267,13 +267,13 @@ def check_scores_prefixes(recipe: Recipe) -> None:
     """Check that a head can learn the label or the rank of a text: its reward is one number for each prefix.
 
     Raises:
-        InvalidSetting: it is a language model.
+        InvalidSetting: it is a language model or a datastore.
     """
-    if head_kind(recipe.head).is_language_model:
-        able = [head for head, kind in HEADS.items() if not kind.is_language_model]
+    if not head_kind(recipe.head).scores_prefixes:
+        able = [head for head, kind in HEADS.items() if kind.scores_prefixes]
         raise InvalidSetting(
-            f"got head={recipe.head!r}, a language model, which learns by trimtab train genarm or by trimtab train "
-            f"expert; expected {' or '.join(able)}"
+            f"got head={recipe.head!r}, which learns by trimtab train genarm, by trimtab train expert or by trimtab "
+            f"train datastore; expected {' or '.join(able)}"
         )
 
 

@@ -3,6 +3,7 @@
 from torture.case import Case, accepted, refused, refused_tails, refused_values
 from torture.tables.values import (
     BELOW_ONE,
+    DATASTORE,
     DISTIL,
     ESCAPE,
     EXPERT,
@@ -128,6 +129,15 @@ OTHERS: list[Case] = [
     *refused_values(GENARM, "--beta-r", ("nan", "0", "-1", "inf")),
     *refused_values(GENARM, "--head", ("q", "v")),
     *refused_values(GENARM, "--trunk", ("frozen", "ladder")),
+    *refused_values(DATASTORE, "--mix", ("nan", "-1", "1", "abc")),
+    *refused_values(DATASTORE, "--keys", ("0", "-1", "abc", "1.5")),
+    *refused_values(DATASTORE, "--neighbours", ("0", "-1", "abc")),
+    *refused_values(DATASTORE, "--distance-temperature", ("0", "nan", "inf", "-1")),
+    *refused_values(DATASTORE, "--seed", ("-1", "abc")),
+    *refused_values(DATASTORE, "--prompt-column", ("nobody", "label")),
+    *refused_values(without(DATASTORE, "--data"), "--data", ("nowhere.jsonl", "folder", "")),
+    *refused_values(without(DATASTORE, "--max-tokens"), "--max-tokens", ("0", "64", "abc")),
+    accepted("builds a datastore", *DATASTORE, "--keys", "20"),
     *refused_values(EXPERT, "--head", ("q", "v")),
     *refused_values(EXPERT, "--trunk", ("frozen", "ladder")),
     *refused_values(EXPERT, "--at-least", ("0.5", "nan", "abc")),
