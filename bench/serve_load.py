@@ -1,10 +1,11 @@
 """Keep a server busy with clients that come and leave: memory stays flat, no row stays, no steer reaches another row.
 
 The clients are a process of their own (serve_clients.py). Afterwards the library writes the same texts again: a text
-that differs would show a steer, or anything else, of another row.
+that differs would show a steer, or anything else, of another row. Rounding may break a tie between two tokens, so the
+script also prints how far ahead the library's token was where a text first differs.
 
     python bench/serve_load.py --reward toxicity --reward sentiment --out results/serve_load-smollm2.json
-    PYTHONPATH=tests python bench/serve_load.py --tiny --out results/serve_load-tiny.json
+    PYTHONPATH=tests python bench/serve_load.py --tiny --prefix-cache 0.001 --out results/serve_load-tiny.json
 """
 
 import ctypes
@@ -27,8 +28,11 @@ import typer
 
 import trimtab
 from trimtab.benchmark.run import load_average, processor
+from trimtab.engines.base import Request
 from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.sampling import gumbel_noise, row_keys
+from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
 from trimtab.server.app import create_app
 from trimtab.server.listening import running
@@ -49,6 +53,7 @@ SAMPLES_PER_SECOND = 4
 BATCH = 64  # texts that the library writes together
 PATIENCE = 10.0  # seconds within which the last rows must be gone
 WARM_UP = 0.15  # share of the time for a first load, after which memory is compared
+NEAR_TIE = 1e-3  # a lead that rounding may turn, in float32
 FLAT = 1.05  # memory after the load over memory before it
 
 
@@ -105,9 +110,9 @@ def steer_of(shelf: RewardShelf, betas: dict[str, float]) -> Steer | None:
     return shelf.steer({name: SteerTerm.model_validate({"beta": beta}) for name, beta in betas.items()})
 
 
-def wrong_texts(lm: LanguageModel, shelf: RewardShelf, texts: Sequence[dict[str, Any]]) -> int:
-    """How many texts are not those that the library writes."""
-    wrong = 0
+def wrong_texts(lm: LanguageModel, shelf: RewardShelf, texts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The requests whose texts are not those that the library writes, each with the library's lead."""
+    wrong = []
     for start in range(0, len(texts), BATCH):
         group = texts[start : start + BATCH]
         params = [
@@ -116,8 +121,32 @@ def wrong_texts(lm: LanguageModel, shelf: RewardShelf, texts: Sequence[dict[str,
         ]
         steers = [steer_of(shelf, each["steer"]) for each in group]
         written = lm.generate([each["prompt"] for each in group], steers, params)
-        wrong += sum(one.text != other["text"] for one, other in zip(written, group, strict=True))
+        for one, other in zip(written, group, strict=True):
+            if one.text != other["text"]:
+                request = {name: value for name, value in other.items() if name != "text"}
+                wrong.append({**request, "lead": lead(lm, one, other)})
     return wrong
+
+
+def lead(lm: LanguageModel, written: Generation, served: dict[str, Any]) -> float:
+    """By how much the library's token was ahead of the second where its text leaves the served one.
+
+    In log-probability over temperature, and noise. 1e9 where the served text is the beginning of the library's.
+    """
+    text = ""
+    for place, token in enumerate(written.trace):
+        text += token.text
+        if not served["text"].startswith(text):
+            scores = token.choice.steered_logprobs.double()[None]
+            if served["temperature"]:
+                params = SamplingParams(seed=served["seed"])
+                prefix = lm.engine.codec.encode_prompt(served["prompt"])
+                keys = row_keys([Request(prefix, params)], scores.device)
+                noise = gumbel_noise(keys, keys.new_tensor([place]), token.choice.candidates[None])
+                scores = scores / served["temperature"] + noise
+            first, second = scores.topk(2).values[0].tolist()
+            return first - second
+    return 1e9
 
 
 def fifths(samples: Sequence[int]) -> list[float]:
@@ -135,6 +164,7 @@ def measure(
     tokens: int = 24,
     max_rows: int = 32,
     checked: int = 2000,
+    prefix_cache: float = 0.02,
 ) -> dict[str, Any]:
     """Load a server, and check it. A shorter load before it fills caches.
 
@@ -147,8 +177,10 @@ def measure(
         tokens: the most new tokens of a text.
         max_rows: that are written together.
         checked: the most texts that the library writes again.
+        prefix_cache: gigabytes that the server keeps of what it encoded; the shorter load shall fill them.
     """
-    app = create_app(lm, "model", rewards, ServerSettings(max_rows=max_rows, max_queue=2 * clients))
+    settings = ServerSettings(max_rows=max_rows, max_queue=2 * clients, prefix_cache=prefix_cache)
+    app = create_app(lm, "model", rewards, settings)
     samples: list[int] = []
     names = [each.name for each in rewards]
     with running(app) as url:
@@ -160,6 +192,8 @@ def measure(
         left, after = rows_left(app.state.trimtab.scheduler), in_use()
     texts = seen["texts"]
     compared = random.Random(0).sample(texts, min(checked, len(texts)))
+    different = wrong_texts(lm, RewardShelf(rewards), compared)
+    ties = sum(each["lead"] < NEAR_TIE for each in different)
     return {
         "about": {**provenance(lm.engine, None), "processor": processor(), "load_average": load_average()},
         "rewards": names,
@@ -167,12 +201,15 @@ def measure(
         "seconds": seconds,
         "tokens": tokens,
         "max_rows": max_rows,
+        "prefix_cache": prefix_cache,
         "statuses": seen["statuses"],
         "whole_texts": len(texts),
         "clients_that_left": seen["left"],
         "rows_left": left,
         "compared_texts": len(compared),
-        "wrong_texts": wrong_texts(lm, RewardShelf(rewards), compared),
+        "wrong_texts": len(different) - ties,
+        "broken_ties": ties,
+        "different": different,
         "megabytes": {"before": before, "after": after, "fifths": fifths(samples)},
     }
 
@@ -192,6 +229,7 @@ def show(record: dict[str, Any]) -> None:
         ("clients that left", record["clients_that_left"]),
         ("rows and requests that stayed", record["rows_left"]),
         ("texts that are not the library's", f"{record['wrong_texts']} of {record['compared_texts']}"),
+        ("others that left it at a near tie", record["broken_ties"]),
         ("megabytes in use before and after", f"{memory['before']:.0f} {memory['after']:.0f}"),
         (f"after at most {FLAT}× before", "yes" if is_flat(record) else "no"),
         ("megabytes in each fifth of the time", " ".join(f"{each:.0f}" for each in memory["fifths"])),
@@ -201,12 +239,13 @@ def show(record: dict[str, Any]) -> None:
 
 
 def tiny() -> tuple[LanguageModel, list[RegisteredReward]]:
-    """A tiny random model and rewards of both kinds, from the tests."""
-    from tiny import tiny_lm, tiny_reward
+    """A tiny random model and rewards of three kinds, from the tests."""
+    from tiny import tiny_ladder, tiny_lm, tiny_reward
     from trimtab.engines.torch.engine import TorchEngine
 
     lm = LanguageModel(TorchEngine(tiny_lm("llama")))
-    made = {"mood": tiny_reward(lm.base, "q", seed=1), "mood-rad": tiny_reward(lm.base, "v", seed=2)}
+    lora, rad = tiny_reward(lm.base, "q", seed=1), tiny_reward(lm.base, "v", seed=2)
+    made = {"mood": tiny_ladder(lm.base), "mood-lora": lora, "mood-rad": rad}
     return lm, [RegisteredReward.of(name, reward) for name, reward in made.items()]
 
 
@@ -218,6 +257,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="How long they ask.")] = 120.0,
     tokens: Annotated[int, typer.Option(help="Most new tokens of a text.")] = 24,
     checked: Annotated[int, typer.Option(help="Most texts that the library writes again.")] = 2000,
+    prefix_cache: Annotated[float, typer.Option(help="Gigabytes of prefix cache; few, so that it fills.")] = 0.02,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Load a server, print a table, and end with status 1 if it is wrong."""
@@ -227,7 +267,7 @@ def main(
         lm = trimtab.load(model)
         rewards = load_registered(parse_places(reward or []), lm.base)
     prompts = TINY_PROMPTS if tiny_model else PROMPTS
-    record = measure(lm, rewards, prompts, clients, seconds, tokens, checked=checked)
+    record = measure(lm, rewards, prompts, clients, seconds, tokens, checked=checked, prefix_cache=prefix_cache)
     show(record)
     if out is not None:
         out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -52,7 +52,8 @@ def search(page: Page, out: Path) -> list[int]:
 
 
 def with_margin(part: Locator) -> FloatRect:
-    """The place of a part of the page, with a margin."""
+    """The place of a part of the page, with a margin, on the whole page."""
+    part.page.evaluate("window.scrollTo(0, 0)")
     box = part.bounding_box()
     assert box is not None
     return {

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tiny import tiny_ladder
 from trimtab.errors import InvalidSetting
 from trimtab.models.kv_cache import LAST, KVCache
 from trimtab.models.prefix_cache import PrefixCache
@@ -127,6 +128,30 @@ def test_joined_rows_go_into_the_prefix_cache_whole(llama):
     assert [len(prefix_cache.of(llama.model).find(text)) for text in texts] == [8, 3]
     again, logits = fed(llama, [[*text, 7] for text in texts], prefix_cache=prefix_cache)
     assert_rows(llama, again, [[*text, 7] for text in texts], logits)
+
+
+def test_rows_that_a_side_network_did_not_read_stay_out_of_its_prefix_cache(llama):
+    """They hold zeros there. Forked, re-ordered or rolled back, they are still those rows."""
+    prefix_cache, ladder = PrefixCache(), tiny_ladder(llama).network.ladder
+    cache, _ = fed(llama, [LONG], (ladder,), prefix_cache=prefix_cache)
+    cache.join(fed(llama, [[50, 51], [12, 13, 14]], prefix_cache=prefix_cache)[0])
+    cache.select(torch.tensor([2, 1, 0, 2]))
+    texts, _ = feed_one(cache, [[12, 13, 14], [50, 51], LONG, [12, 13, 14]], [4, 5, 6, 7])
+    cache.select(torch.tensor([], dtype=torch.long))
+    assert [len(prefix_cache.of(llama.model).find(text)) for text in texts] == [4, 3, 8, 4]
+    assert [len(prefix_cache.of(ladder).find(text)) for text in texts] == [0, 0, 8, 0]
+    ends = [[*text, 9] for text in texts]
+    again, _ = fed(llama, ends, (ladder,), prefix_cache=prefix_cache)
+    torch.testing.assert_close(again.hidden(ladder), fed(llama, ends, (ladder,))[0].hidden(ladder))
+
+
+def test_a_cache_that_rows_with_a_side_network_join_keeps_zeros_out_too(llama):
+    prefix_cache, ladder = PrefixCache(), tiny_ladder(llama).network.ladder
+    cache, _ = fed(llama, [[50, 51]], prefix_cache=prefix_cache)
+    cache.join(fed(llama, [LONG], (ladder,), prefix_cache=prefix_cache)[0])
+    cache.join(fed(llama, [[7, 8]], prefix_cache=prefix_cache)[0])
+    cache.remember()
+    assert [len(prefix_cache.of(ladder).find(text)) for text in ([50, 51], LONG, [7, 8])] == [0, 7, 0]
 
 
 def test_trimming_drops_padding_columns_and_changes_no_state(frozen):

@@ -60,6 +60,7 @@ class KVCache:
         self._proposed = 0
         self._candidates = torch.empty(0, 0, dtype=torch.long)
         self._history: dict[Reader, StateHistory] = {}
+        self._unread: dict[Any, Tensor] = {}  # of a network that joined later: rows in which it has zeros
 
     @property
     def _networks(self) -> list[Any]:
@@ -168,6 +169,7 @@ class KVCache:
         self._mask, self._ids = self._mask[rows], self._ids[rows]
         if self._proposed:
             self._candidates = self._candidates[rows]
+        self._unread = {network: unread[rows] for network, unread in self._unread.items()}
         for history in self._history.values():
             history.select(rows)
 
@@ -178,7 +180,7 @@ class KVCache:
     def join(self, other: "KVCache") -> None:
         """Append the rows of another cache of the same model; the shorter rows are padded on the left.
 
-        What only one of the caches reads is zero in the rows of the other.
+        What only one of the caches reads is zero in the rows of the other, which its prefix cache never receives.
         """
         if other._mask is None:
             return
@@ -190,6 +192,7 @@ class KVCache:
         slots, rows = max(self.slots, other.slots), (self.rows, other.rows)
         self._padded = self._padded or other._padded or self.slots != other.slots
         ours, theirs = self._by_network(), other._by_network()
+        self._unread = {each: torch.cat([self._zeros_of(each), other._zeros_of(each)]) for each in ours | theirs}
         self.readers = tuple(dict.fromkeys((*self.readers, *other.readers)))
         ours |= {each: blank_cache(theirs[each], self.rows) for each in theirs.keys() - ours.keys()}
         theirs |= {each: blank_cache(ours[each], other.rows) for each in ours.keys() - theirs.keys()}
@@ -217,10 +220,16 @@ class KVCache:
 
     def _take(self, other: "KVCache") -> None:
         self._caches, self._mask, self._ids, self._padded = other._caches, other._mask, other._ids, other._padded
-        self.readers, self._history = other.readers, other._history
+        self.readers, self._history, self._unread = other.readers, other._history, other._unread
 
     def _by_network(self) -> dict[object, DynamicCache]:
         return dict(zip(self._networks, self._caches, strict=True))
+
+    def _zeros_of(self, network: object) -> Bool[Tensor, " rows"]:
+        """The rows of whose first tokens a network has zeros, because it did not read them."""
+        assert self._mask is not None
+        unread = self._mask.new_full((self.rows,), network not in self._networks)
+        return self._unread.get(network, unread)
 
     def rollback(self, tokens: int) -> None:
         """Take back the last `tokens` tokens of every prefix.
@@ -311,7 +320,10 @@ class KVCache:
         columns = [range(self.slots - lengths[row], self.slots) for row in rows]
         texts = [[ids[row][column] for column in of_row] for row, of_row in zip(rows, columns, strict=True)]
         for network, cache in self._by_network().items():
-            self.prefix_cache.of(network).save(cache, rows, texts, columns)
+            zeros = self._zeros_of(network).tolist()
+            read = [each for each in zip(rows, texts, columns, strict=True) if not zeros[each[0]]]
+            if read:
+                self.prefix_cache.of(network).save(cache, *zip(*read, strict=True))
 
     def _forward(self, ids: Tensor, positions: Tensor, mask: Any, logits: int = 1) -> ModelOutput:
         extra: dict[str, Any] = {}

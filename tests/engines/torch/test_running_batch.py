@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 import torch
 
-from tiny import tiny_lm, tiny_reward
+from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import testing
 from trimtab.engines.base import Request, collect
 from trimtab.engines.sampling_params import SamplingParams
@@ -34,18 +34,19 @@ def requests_of(steers, **params):
 def steers_of(frozen, kind):
     """Return the steers of four rows: of one kind of reward, or of several."""
     own = tiny_reward(frozen, "q", "frozen", seed=3, bos_token_id=None)
-    arm, rad = tiny_reward(frozen, "q", seed=1), tiny_reward(frozen, "v", seed=2)
+    arm, rad, ladder = tiny_reward(frozen, "q", seed=1), tiny_reward(frozen, "v", seed=2), tiny_ladder(frozen)
     return {
         "plain": [None] * 4,
         "own trunk": [arm.toward(6.0), arm.away(3.0, "calm"), arm.toward(2.0), arm.toward(6.0)],
         "own state": [own.toward(6.0), own.away(3.0, "calm"), None, own.toward(2.0) + own.away(1.0, "calm")],
+        "ladder": [ladder.toward(6.0), None, ladder.away(3.0, "calm"), ladder.toward(2.0) + own.away(1.0)],
         "V-head": [rad.toward(6.0), rad.away(3.0, "calm"), rad.toward(2.0), None],
         "mixed": [arm.toward(6.0), None, own.away(4.0) + rad.toward(2.0), rad.toward(3.0) + arm.away(2.0)],
     }[kind]
 
 
 @pytest.mark.parametrize("steps_before", [0, 1, 3])
-@pytest.mark.parametrize("kind", ["plain", "own trunk", "own state", "V-head", "mixed"])
+@pytest.mark.parametrize("kind", ["plain", "own trunk", "own state", "ladder", "V-head", "mixed"])
 def test_a_text_is_the_same_whenever_its_row_joins(frozen, kind, steps_before):
     engine = TorchEngine(frozen)
     testing.assert_joining_changes_nothing(engine, requests_of(steers_of(frozen, kind)), steps_before)
@@ -219,6 +220,23 @@ def test_a_row_from_a_filled_prefix_cache_keeps_its_text_when_another_joins(llam
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_prompt_is_steered_alike_after_a_plain_row_of_it_ran_beside_a_ladder(llama, first):
+    """The plain row's tokens are in the prefix cache; the ladder did not read them."""
+    steer = tiny_ladder(llama).toward(6.0)
+    beside = [Request(PREFIXES[2], replace(PARAMS, seed=1), steer), Request(PREFIXES[0], replace(PARAMS, seed=2))]
+    engine = TorchEngine(llama, PrefixCache())
+    batch = engine.start_batch()
+    for request in (beside[first], beside[1 - first]):
+        batch.add([request], engine.limits([request]))
+    while batch.active:
+        batch.step()
+    request = Request([*PREFIXES[0], 17], replace(PARAMS, seed=3), steer)
+    ((expected,),) = TorchEngine(llama).sample([request])
+    ((found,),) = engine.sample([request])
+    assert_same_continuation(found, expected)
+
+
 def test_steps_of_several_tokens_stop_at_the_end_of_the_context():
     """GPT-2's positions end with the context: no row may be fed beyond it."""
     gpt2 = tiny_lm("gpt2")
