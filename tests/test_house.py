@@ -28,6 +28,7 @@ ORDER = [
     "trimtab",
     "language_model",
     "rewind",
+    "prefix_search",
     "repairs",
     "best_of",
     "generation",

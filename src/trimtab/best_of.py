@@ -77,8 +77,7 @@ def rank(
     """
     pairs = [(prefix, draft) for prefix, of_prompt in zip(prefixes, drafts, strict=True) for draft in of_prompt]
     texts = [[*prefix, *without_eos(draft.token_ids, engine.codec)] for prefix, draft in pairs]
-    batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
-    scores = torch.cat([_scores(engine, by, batch) for batch in batches])
+    scores = reward_sums(engine, by, texts)
     parts = scores.split([len(of_prompt) for of_prompt in drafts])
     record = tuple(by.describe())
     return [_ranked(of_prompt, part, record) for of_prompt, part in zip(drafts, parts, strict=True)]
@@ -142,8 +141,13 @@ def _ranked(
     return RankedDrafts(tuple(drafts[place] for place in order.tolist()), tuple(scores[order].tolist()), by)
 
 
+def reward_sums(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[Tensor, " texts"]:
+    """Σ ±β · r of each text, in batches."""
+    batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
+    return torch.cat([_scores(engine, by, batch) for batch in batches])
+
+
 def _scores(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[Tensor, " texts"]:
-    """Σ ±β · r of each text."""
     total = torch.zeros(len(texts))
     for reward in distinct_rewards([by]):
         rewards = engine.rewards(reward, texts).cpu()

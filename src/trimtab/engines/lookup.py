@@ -20,7 +20,7 @@ class PromptLookup:
 
     def start(self, requests: Sequence[Request]) -> ProposerState:
         """A state of the rows of some requests."""
-        return LookupState([NgramIndex(each.prefix) for each in requests for _ in range(each.params.n)])
+        return LookupState([NgramIndex(each.tokens) for each in requests for _ in range(each.params.n)])
 
 
 @final
