@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_judge, rank_by_texts
 from trimtab.checking import checked, checked_except, shown
-from trimtab.engines.base import Engine, Request, require, require_base
+from trimtab.engines.base import Continuation, Engine, Request, require, require_base
 from trimtab.engines.engine_names import EngineName, check_engine
 from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import place_of, provenance, template_options
@@ -24,10 +24,12 @@ from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.load import JudgeLike
 from trimtab.judges.ranker import Ranker
 from trimtab.models.chat_template import TemplateOption
-from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation
+from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation, prompt_text
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
+from trimtab.prefix_search import Numbered, by_halves, check_prefix_search, in_blocks
+from trimtab.repairs import check_repairs, repaired
 from trimtab.rewards.any_reward import AnyReward
 from trimtab.rewards.experts import Expert, Experts
 from trimtab.rewards.load_experts import load_expert
@@ -357,6 +359,9 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steer | None = None,
         params: SamplingParams | None = None,
+        repairs: int = 0,
+        block: int | None = None,
+        halve_every: int | None = None,
         **options: Unpack[DraftOptions],
     ) -> RankedDrafts: ...
 
@@ -368,6 +373,9 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
+        repairs: int = 0,
+        block: int | None = None,
+        halve_every: int | None = None,
         **options: Unpack[DraftOptions],
     ) -> list[RankedDrafts]: ...
 
@@ -379,6 +387,9 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
+        repairs: int = 0,
+        block: int | None = None,
+        halve_every: int | None = None,
         **options: Unpack[DraftOptions],
     ) -> RankedDrafts | list[RankedDrafts]:
         """Write n drafts of each prompt and rank them by the reward of prompt and draft.
@@ -390,6 +401,12 @@ class LanguageModel:
                 should be high; or a reward model of another library: `trimtab.judges.load_ranker("ORG/MODEL")`;
                 or a judge, such as `trimtab.judges.StepJudge`.
             steer, params, options: how the drafts are written, as in `generate`.
+            repairs: rounds in which drafts that fail `trimtab.judges.UnitTests` are written again, from the line of
+                their error (CodeRL).
+            block: write the text in blocks of this many tokens, each the best of n by the reward of the text so far
+                (Controlled Decoding). One draft results.
+            halve_every: after every so many tokens, end the worse half of the drafts by the reward of the text so far
+                (speculative rejection). What is left are drafts of plain best-of-n.
 
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
@@ -408,7 +425,18 @@ class LanguageModel:
         else:
             require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
-        drafts = [written.samples for written in self._generations(several, requests)]
+        tests = check_repairs(repairs, ranking, requests) if repairs else None
+        watched = check_prefix_search(block, halve_every, ranking)
+        lm = self.session() if tests is not None or watched is not None else self
+        if watched is not None and block is not None:
+            drafts = lm._numbered(several, requests, in_blocks(lm.engine, watched, requests, block))
+        elif watched is not None and halve_every is not None:
+            drafts = lm._numbered(several, requests, by_halves(lm.engine, watched, requests, halve_every))
+        else:
+            drafts = [list(each.samples) for each in lm._generations(several, requests)]
+        if tests is not None:
+            texts = [prompt_text(prompt) for prompt in several]
+            drafts = repaired(lm.engine, tests, requests, texts, drafts, repairs)
         prefixes = [request.prefix for request in requests]
         if isinstance(ranking, Steer):
             ranked = rank(self.engine, ranking, prefixes, drafts)
@@ -488,15 +516,30 @@ class LanguageModel:
         place = place_of(self.engine) | template_options(codec or self.engine.codec)
         written = self.engine.sample(requests)
         return [
-            Generation(
-                self.engine.codec,
-                prompt,
-                continuations,
-                request.params.stop,
-                partial(provenance, self.engine, request.steer, request.params, **place),
-            )
+            self._generation(prompt, request, continuations, place)
             for prompt, continuations, request in zip(prompts, written, requests, strict=True)
         ]
+
+    def _numbered(
+        self, prompts: Sequence[Prompt], requests: Sequence[Request], written: Sequence[Sequence[Numbered]]
+    ) -> list[list[Generation]]:
+        """Some of the samples of each prompt, each with its number."""
+        place = place_of(self.engine) | template_options(self.engine.codec)
+        return [
+            [self._generation(prompt, request, [each], place, sample) for sample, each in of_prompt]
+            for prompt, request, of_prompt in zip(prompts, requests, written, strict=True)
+        ]
+
+    def _generation(
+        self,
+        prompt: Prompt,
+        request: Request,
+        continuations: Sequence[Continuation],
+        place: Mapping[str, str],
+        sample: int = 0,
+    ) -> Generation:
+        made_by = partial(provenance, self.engine, request.steer, request.params, **place)
+        return Generation(self.engine.codec, prompt, continuations, request.params.stop, made_by, sample)
 
     def _requests(
         self,

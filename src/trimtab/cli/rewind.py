@@ -173,9 +173,12 @@ def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen
     """
     from trimtab.judges.notation import early_judge
     from trimtab.rewards.registry import load_steers
+    from trimtab.rewind.new_search import check_whole_drafts
 
     with loading(f"the judge {job.judge}"):
         judge = early_judge(job.judge, codec, job.judge_chat, job.judge_soft, job.retokenize)
+    if judge is not None:
+        check_whole_drafts(judge, job.settings)
     check_rooms(prompts, job, codec, judge)
     if unchosen:
         warn_of_self_judge(job.model)

@@ -128,6 +128,9 @@ class Request:
         params: how to sample; the seed must be set.
         steer: how to steer; None for plain sampling.
         until: end behind a token whose text ends in one of these characters.
+        written: tokens that are written behind the prefix already. The text continues behind them as if one call wrote
+            it all; `max_new_tokens` counts what comes behind them.
+        first_sample: the number of the first of its samples, on which the noise depends.
 
     Raises:
         InvalidSetting: no seed. An engine never draws one, so that every text can be written again.
@@ -137,10 +140,17 @@ class Request:
     params: SamplingParams
     steer: Steer | None = None
     until: str = ""
+    written: tuple[int, ...] = ()
+    first_sample: int = 0
 
     def __post_init__(self) -> None:
         if self.params.seed is None:
             raise InvalidSetting("got a request without a seed, expected params.with_seed()")
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The prefix and what is written behind it."""
+        return (*self.prefix, *self.written)
 
 
 @final
