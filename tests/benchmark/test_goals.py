@@ -3,9 +3,9 @@
 import pytest
 
 from trimtab.benchmark.bench_settings import Setting
-from trimtab.benchmark.goals import GOALS, arm_floor, judge_goals
+from trimtab.benchmark.goals import GOALS, VLLM_GOALS, arm_floor, judge_goals
 from trimtab.benchmark.plan import Sizes
-from trimtab.benchmark.rows import KEYS
+from trimtab.benchmark.rows import KEYS, VLLM_ROWS
 from trimtab.benchmark.writers import Run
 
 LAYER = 4 * 576 + 2 * (576 * 576 + 576 * 192) + 3 * 576 * 1536 - 2 * 576  # of SmolLM2-135M: attention, MLP, two norms
@@ -56,3 +56,12 @@ def test_rows_with_steers_of_their_own_are_compared_with_one_steer():
 def test_goals_compare_rows_of_the_table():
     """All but one: the row of the ladder joins the table with the trunk."""
     assert {name for goal in GOALS for name in (goal.row, goal.other)} - set(KEYS) <= {"ladder"}
+
+
+def test_vllm_has_goals_of_its_own_where_it_was_measured():
+    table = {"plain": runs(1), "own": runs(1), "vllm": runs(0.5), "vllm-own": runs(0.51), "vllm-arm": runs(0.82)}
+    found = judged({Setting(32, 20, 20): table})
+    verdicts = {goal.row: found[goal.row, 32].verdict for goal in VLLM_GOALS[:3]}
+    assert verdicts == {"vllm-own": "met", "vllm-ladder": "not measured", "vllm-arm": "missed"}
+    assert found["vllm-arm", 32].limit == pytest.approx(1.626, abs=0.001)
+    assert {name for goal in VLLM_GOALS for name in (goal.row, goal.other)} <= {*KEYS, *(row.key for row in VLLM_ROWS)}

@@ -1,14 +1,15 @@
-"""Both writers write what was asked for, and say when the first token came."""
+"""All writers write what was asked for, and say when the first token came."""
 
 import pytest
 
 from draft_heads import tiny_draft
 from trimtab.benchmark.bench_settings import Setting
 from trimtab.benchmark.fresh_rewards import FreshRewards
-from trimtab.benchmark.rows import ROWS
+from trimtab.benchmark.rows import ROWS, VLLM_ROWS
 from trimtab.benchmark.subject import Subject
 from trimtab.benchmark.writers import Run, generate_writer, job_of, loop_writer, writer_of
 from trimtab.engines.torch.draft_head import HeadProposer
+from trimtab.engines.torch.engine import TorchEngine
 
 ROW = {row.key: row for row in ROWS}
 SETTING = Setting(3, 5, 6)
@@ -33,6 +34,14 @@ def test_every_row_reads_the_prompts_once_and_each_token_once(subject, key, step
     assert run.tokens == 4
     assert run.first > 0
     assert run.others > 0
+
+
+@pytest.mark.parametrize("row", VLLM_ROWS, ids=lambda row: row.key)
+def test_the_rows_of_an_engine_are_written_by_its_running_batch(subject, row, steps):
+    job = job_of(row, SETTING, FreshRewards(subject), seed=0)
+    run = writer_of(row, job, TorchEngine(subject.lm))(4)
+    assert steps == [(3, 5), (3, 1), (3, 1), (3, 1)]
+    assert (run.tokens, run.first > 0, run.others > 0) == (4, True, True)
 
 
 def test_the_time_per_token_leaves_the_first_token_out():

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple, final
 
-from trimtab.benchmark.rows import KEYS, ROWS, Row, find_rows
+from trimtab.benchmark.rows import KEYS, ROWS, VLLM_ROWS, Row, find_rows
 from trimtab.checking import checked, shown
+from trimtab.engines.engine_names import EngineName, check_engine
 from trimtab.errors import InvalidSetting
 
 MOST = {"batch": 4096, "prompt_tokens": 10**6, "top_k": 10**6, "tokens": 10**5, "repeats": 1000, "layers": 1000}
@@ -67,6 +68,9 @@ class BenchSettings:
     cpu_time: Annotated[
         bool, "Measure the CPU time of the process, which other work on the machine disturbs less. Not on a GPU."
     ] = False
+    engine: Annotated[
+        EngineName, "With vllm, measure also the vLLM engine: unsteered, and steered by a reward of each kind."
+    ] = "torch"
     seed: Annotated[int, "Seed of the random prompts, the fresh rewards and the sampling."] = 0
 
     def __post_init__(self) -> None:
@@ -79,6 +83,7 @@ class BenchSettings:
         if not 0 <= self.seed < 2**32:
             raise InvalidSetting(f"got seed={shown(self.seed)}, expected 0 to {2**32 - 1}")
         find_rows(self.rows or ())
+        check_engine(self.engine)
 
     def resolved(self) -> "BenchSettings":
         """These settings with every default filled in, but for `layers`, which depends on the model."""
@@ -97,7 +102,7 @@ class BenchSettings:
     @property
     def table_rows(self) -> tuple[Row, ...]:
         """The rows of each table, in order."""
-        return find_rows(self.resolved().rows or ())
+        return find_rows(self.resolved().rows or ()) + (VLLM_ROWS if self.engine == "vllm" else ())
 
     def tables(self) -> Iterator[Setting]:
         """The settings of the tables: each batch with the first prompts and k, then with one of them changed."""

@@ -17,8 +17,9 @@ class Goal(NamedTuple):
     Attributes:
         name: the goal in words.
         row, other: the keys of both rows.
-        limit: None for the floor of ARM and 0.05.
+        limit: None for the floor of ARM and the margin.
         batches: the batches that it is about.
+        margin: what ARM may take above its floor.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Goal(NamedTuple):
     other: str
     limit: float | None
     batches: tuple[int, ...] = (1, 8, 32)
+    margin: float = ARM_MARGIN
 
 
 GOALS = (
@@ -36,6 +38,14 @@ GOALS = (
     Goal("32 steers cost as one: own state", "own-steers", "own", 1.05, (32,)),
     Goal("32 steers cost as one: ARM", "arm-steers", "arm", 1.05, (32,)),
 )
+
+
+VLLM_GOALS = (
+    Goal("vLLM: own state is free", "vllm-own", "vllm", 1.03, (1, 8, 32, 128)),
+    Goal("vLLM: ladder is nearly free", "vllm-ladder", "vllm", 1.10, (1, 8, 32, 128)),
+    Goal("vLLM: ARM is near its floor", "vllm-arm", "vllm", None, (32,), margin=0.10),
+    Goal("vLLM: steered, it is faster than the loop", "vllm-own", "own", 1 / 1.5, (32,)),
+)  # of --engine vllm
 
 
 class Judged(NamedTuple):
@@ -78,8 +88,9 @@ def judge_goals(tables: Mapping[Setting, Runs], sizes: Sizes, batches: Sequence[
     first: dict[int, Runs] = {}
     for setting, runs in tables.items():
         first.setdefault(setting.batch, runs)
-    for goal in GOALS:
-        limit = arm_floor(sizes) + ARM_MARGIN if goal.limit is None else goal.limit
+    of_vllm = VLLM_GOALS if any("vllm" in runs for runs in tables.values()) else ()
+    for goal in GOALS + of_vllm:
+        limit = arm_floor(sizes) + goal.margin if goal.limit is None else goal.limit
         for batch in [batch for batch in goal.batches if batch in batches] or goal.batches[-1:]:
             yield judge(goal, batch, limit, first.get(batch, {}))
 

@@ -9,7 +9,7 @@ from trimtab.errors import InvalidSetting
 from trimtab.rewards.heads import head_kind
 from trimtab.training.recipe import Recipe
 
-Writer = Literal["loop", "generate"]
+Writer = Literal["loop", "generate", "vllm"]
 RadMethod = Literal["block mask", "cached calls", "re-encoding"]
 
 LOOKUP, DRAFT = "lookup", "draft"  # what drafts
@@ -52,7 +52,7 @@ class Row:
         title: its name in tables.
         reward: what steers; None for plain sampling.
         own_steers: whether every row of the batch has a steer of its own; it then needs a batch of two or more.
-        writer: our decode loop, or transformers' `generate`.
+        writer: our decode loop, transformers' `generate`, or the vLLM engine.
         quick: whether `--quick` measures it.
         speculate: what drafts the tokens: "lookup" behind prompts that repeat a passage, so that there is something to
             copy, "draft" behind sentences, of which the head knows more than of random tokens; None for random prompts,
@@ -86,6 +86,12 @@ ROWS = (
     Row("rad-cached", "RAD, k cached calls", RewardShape(RAD, by="cached calls")),
     Row("rad-encoded", "RAD, re-encoding", RewardShape(RAD, by="re-encoding")),
 )
+VLLM_ROWS = (
+    Row("vllm", "vLLM, unsteered", writer="vllm"),
+    Row("vllm-own", "vLLM, own state", RewardShape(OWN), writer="vllm"),
+    Row("vllm-ladder", "vLLM, ladder", RewardShape(LADDER), writer="vllm"),
+    Row("vllm-arm", "vLLM, ARM", RewardShape(ARM), writer="vllm"),
+)  # of --engine vllm
 MADE_BY = "trimtab bench"  # marks a record, so that another file is never replaced
 PLAIN = "plain"
 TRANSFORMERS = "transformers"

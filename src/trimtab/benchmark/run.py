@@ -17,6 +17,7 @@ from trimtab.benchmark.parts import Part, time_parts
 from trimtab.benchmark.plan import LIMITS, Case, LeftOut, Sizes, operations, plan, sizes_of
 from trimtab.benchmark.subject import Subject, SubjectSpec, check_fits, load_subject
 from trimtab.benchmark.writers import job_of, writer_of
+from trimtab.engines.base import StartsBatches
 from trimtab.errors import InvalidSetting
 from trimtab.models.loading import check_device
 from trimtab.versions import versions
@@ -64,6 +65,8 @@ def prepare(spec: SubjectSpec, settings: BenchSettings) -> tuple[Subject, Measur
     assert known.tokens is not None
     assert known.repeats is not None
     check_clock(settings, check_device(spec.device))
+    if settings.engine == "vllm" and spec.shapes is not None:
+        raise InvalidSetting(f"got --shapes {spec.shapes} with --engine vllm, expected a model that is saved")
     check_fits(spec, max(known.prompt_tokens or ()), known.tokens, max(known.top_k or ()), known.layers)
     subject = load_subject(spec, known.layers)
     sizes, limits = sizes_of(subject), LIMITS.get(subject.lm.device.type, LIMITS["cuda"])
@@ -107,24 +110,33 @@ def measure(subject: Subject, spec: SubjectSpec, settings: BenchSettings, found:
 def measure_times(subject: Subject, settings: BenchSettings, found: Measured, work: "Work") -> None:
     """Time the rows of each table in turns, then watch one run of each for its parts."""
     rewards = FreshRewards(subject)
+    engine = vllm_engine(subject) if settings.engine == "vllm" else None
     jobs = {case: job_of(case.row, case.setting, rewards, settings.seed, settings.cpu_time) for case in found.cases}
     for setting in dict.fromkeys(case.setting for case in found.cases):
         cases = [case for case in found.cases if case.setting == setting]
-        writers = {case.row.key: writer_of(case.row, jobs[case]) for case in cases}
+        writers = {case.row.key: writer_of(case.row, jobs[case], engine) for case in cases}
         found.runs[setting] = {}
         too_large = time_in_turns(cases, writers, found.runs[setting], work.ran)
         found.left_out += [LeftOut(case.row, setting, "the memory of the GPU is too small") for case in too_large]
         for case in (case for case in cases if case not in too_large):
-            parts = time_parts(jobs[case], case.tokens, case.row.writer == "generate")
-            found.parts[setting, case.row.key] = parts
+            if case.row.writer != "vllm":
+                parts = time_parts(jobs[case], case.tokens, case.row.writer == "generate")
+                found.parts[setting, case.row.key] = parts
             work.ran(case)
+
+
+def vllm_engine(subject: Subject) -> StartsBatches:
+    """vLLM over the weights of a subject. It caches no prompts, because the other rows have none cached either."""
+    from trimtab.engines.vllm.engine import VllmEngine
+
+    return VllmEngine(subject.lm, {"enable_prefix_caching": False})
 
 
 def measure_peaks(spec: SubjectSpec, settings: BenchSettings, found: Measured, work: "Work") -> None:
     """Measure the memory of each row, each in a process of its own."""
     layers = found.about["layers"]
     for case in found.cases:
-        peak = measure_memory(case, spec, layers, settings.seed)
+        peak = None if case.row.writer == "vllm" else measure_memory(case, spec, layers, settings.seed)
         if peak is not None:
             found.memory[case.setting, case.row.key] = peak
         work.loaded(case)

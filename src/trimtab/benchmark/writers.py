@@ -1,4 +1,4 @@
-"""How each row writes its texts: our decode loop, or transformers' `generate`. Both say when the first token came."""
+"""How each row writes its texts: our loop, transformers' `generate`, or vLLM. All say when the first token came."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from trimtab.benchmark.bench_settings import Setting
 from trimtab.benchmark.fresh_rewards import FreshRewards
 from trimtab.benchmark.rows import DRAFT, Row
 from trimtab.benchmark.subject import Subject, random_prompts
-from trimtab.engines.base import Request
+from trimtab.engines.base import Request, StartsBatches
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import ACCELERATOR_POLL
 from trimtab.engines.torch.running_batch import RunningBatch
@@ -102,9 +102,31 @@ def job_of(row: Row, setting: Setting, rewards: FreshRewards, seed: int, cpu_tim
     return Job(rewards.subject, setting, rewards.steers(row, setting.batch), seed, network, now, row.speculate)
 
 
-def writer_of(row: Row, job: Job) -> Write:
-    """What writes the texts of a row."""
+def writer_of(row: Row, job: Job, engine: StartsBatches | None = None) -> Write:
+    """What writes the texts of a row; the engine is vLLM's, for its rows."""
+    if row.writer == "vllm":
+        assert engine is not None
+        return engine_writer(job, engine)
     return generate_writer(job) if row.writer == "generate" else loop_writer(job)
+
+
+def engine_writer(job: Job, engine: StartsBatches) -> Write:
+    """Write by the running batch of an engine, which may take several steps to read the prompts."""
+
+    def write(tokens: int) -> Run:
+        requests = job.requests(tokens)
+        start = job.now()
+        batch = engine.start_batch()
+        batch.add(requests, [tokens] * len(requests))
+        opened: set[int] = set()
+        while len(opened) < len(requests):
+            opened |= {chunk.request for chunk in batch.step()}
+        first = job.now()
+        while batch.active:
+            batch.step()
+        return Run(first - start, job.now() - first, tokens)
+
+    return write
 
 
 def loop_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:

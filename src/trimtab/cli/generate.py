@@ -13,6 +13,7 @@ from trimtab.cli.options import (
     Chat,
     DraftOption,
     DtypeOption,
+    EngineOption,
     Force,
     Method,
     Model,
@@ -27,6 +28,7 @@ from trimtab.cli.options import (
     load_language_model,
 )
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, resolve_seed, run_with_progress
+from trimtab.engines.engine_names import check_engine, check_engine_steers
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidSetting
 from trimtab.rewards.heads import head_of_method
@@ -48,6 +50,7 @@ def generate(
     model: Model = "smollm2",
     dtype: DtypeOption = "auto",
     batch_invariant: BatchInvariant = False,
+    engine: EngineOption = "torch",
     steer: SteerOption = None,
     method: Method = None,
     retokenize: Retokenize = False,
@@ -80,6 +83,7 @@ def generate(
     check_outputs(prompts, sampling, bool(source), stream, shown)
     if show_rewards and not steer:
         raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")
+    check_engine(engine, batch_invariant, sampling.speculate)
     check_drafts([] if sampling.speculate is None else [sampling.speculate], draft)
     if method is not None:
         head_of_method(method)
@@ -91,9 +95,10 @@ def generate(
         sampling.check_vocabulary(len(codec.tokenizer))
 
         from trimtab.jobs import Job, write_prompts
-        from trimtab.rewards.registry import check_candidates, load_steers
+        from trimtab.rewards.registry import cards_of, check_candidates, load_steers
 
         check_candidates(steer or [], method, sampling.top_k, codec, retokenize)
+        check_engine_steers(engine, cards_of(steer or [], method, codec, retokenize))
 
     job = Job(
         model=model,
@@ -106,9 +111,10 @@ def generate(
         system=system,
         batch_invariant=batch_invariant,
         trace=trace,
+        engine=engine,
     )
     check_resume(source, target, codec, job, force)
-    lm = load_language_model(model, dtype, batch_invariant, draft)
+    lm = load_language_model(model, dtype, batch_invariant, engine, draft)
     steering = None
     if steer:
         with loading("rewards"):

@@ -9,6 +9,7 @@ import typer
 from trimtab.checking import shown
 from trimtab.cli.completion import complete_method, complete_model, complete_reward, complete_steer
 from trimtab.cli.console import loading
+from trimtab.engines.engine_names import ENGINE_HELP, EngineName, check_engine
 from trimtab.errors import InvalidSetting
 from trimtab.models.dtypes import Dtype
 from trimtab.rewards.heads import HEADS
@@ -33,6 +34,7 @@ BatchInvariant = Annotated[
         "--batch-invariant", help="Write each text alone, so that in bfloat16, too, it does not depend on its batch."
     ),
 ]
+EngineOption = Annotated[EngineName, typer.Option(help=ENGINE_HELP)]
 SPECULATE = ("lookup", "draft")
 DraftOption = Annotated[
     str | None,
@@ -107,15 +109,21 @@ def check_drafts(speculate: Sequence[str], draft: str | None) -> None:
 
 
 def load_language_model(
-    name: str, dtype: Dtype, batch_invariant: bool = False, draft: str | None = None
+    name: str,
+    dtype: Dtype,
+    batch_invariant: bool = False,
+    engine: EngineName = "torch",
+    draft: str | None = None,
 ) -> "LanguageModel":
     """Load a language model in a number format, with a spinner.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
+        InvalidSetting: the engine is not installed, or lacks a setting.
         CorruptReward, RewardMismatch: the draft head is damaged, or of another model.
     """
+    check_engine(engine, batch_invariant)
     with loading(name):
         from trimtab.language_model import load
 
-        return load(name, dtype=dtype, batch_invariant=batch_invariant, draft=draft)
+        return load(name, dtype=dtype, batch_invariant=batch_invariant, engine=engine, draft=draft)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trimtab.data.jsonlines import Line
+    from trimtab.engines.engine_names import EngineName
     from trimtab.jobs import Job, Replayed, RewindJob
     from trimtab.language_model import LanguageModel
     from trimtab.models.dtypes import Dtype
@@ -60,10 +61,10 @@ def replay(
 
 
 class JobLoader:
-    """Loads what a job names; a model is loaded once for all jobs of its name and dtype."""
+    """Loads what a job names; a model is loaded once for all jobs of its name, dtype and engine."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[str, Dtype, bool], LanguageModel] = {}
+        self._models: dict[tuple[str, Dtype, bool, EngineName], LanguageModel] = {}
 
     def devices(self) -> list[str]:
         """The devices of the models that were loaded."""
@@ -76,7 +77,7 @@ class JobLoader:
         from trimtab.rewards.registry import check_steers, load_steers
 
         check_steers(job.steer, job.method, load_codec(job.model), job.retokenize)
-        key = job.model, job.dtype, not isinstance(job, RewindJob) and job.batch_invariant
+        key = job.model, job.dtype, not isinstance(job, RewindJob) and job.batch_invariant, job.engine
         if key not in self._models:
             self._models[key] = load_language_model(*key)
         lm = self._models[key]

@@ -16,6 +16,7 @@ from trimtab.cli.options import DraftOption, Prompts, Source, Target, check_draf
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, run_with_progress
 from trimtab.cli.search_options import SearchOptions
 from trimtab.cli.search_outputs import Outputs, show
+from trimtab.engines.engine_names import check_engine_steers
 from trimtab.errors import InvalidSetting
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 
@@ -148,7 +149,7 @@ def check_names(job: "RewindJob", prompts: list[str], source: Path | None) -> "T
     Raises:
         TrimtabError: something is wrong.
     """
-    from trimtab.rewards.registry import check_candidates
+    from trimtab.rewards.registry import cards_of, check_candidates
     from trimtab.rewind.similarity import check_similarity
 
     with loading(job.model):
@@ -156,6 +157,7 @@ def check_names(job: "RewindJob", prompts: list[str], source: Path | None) -> "T
         codec = check_prompts(prompts, job.chat, job.system, job.model, job.steer, job.method, source, job.retokenize)
         job.settings.check_vocabulary(len(codec.tokenizer))
         check_candidates(job.steer, job.method, job.settings.widest, codec, job.retokenize)
+        check_engine_steers(job.engine, cards_of(job.steer, job.method, codec, job.retokenize))
     return codec
 
 
@@ -171,13 +173,16 @@ def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen
     """
     from trimtab.judges.notation import early_judge
     from trimtab.rewards.registry import load_steers
+    from trimtab.rewind.new_search import check_whole_drafts
 
     with loading(f"the judge {job.judge}"):
         judge = early_judge(job.judge, codec, job.judge_chat, job.judge_soft, job.retokenize)
+    if judge is not None:
+        check_whole_drafts(judge, job.settings)
     check_rooms(prompts, job, codec, judge)
     if unchosen:
         warn_of_self_judge(job.model)
-    lm = load_language_model(job.model, job.dtype, draft=draft)
+    lm = load_language_model(job.model, job.dtype, engine=job.engine, draft=draft)
     with loading("rewards"):
         alone, retokenize = job.judge_alone, job.retokenize
         judge = judge or load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, alone, retokenize)

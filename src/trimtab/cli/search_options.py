@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cli.judges import JudgeSettings, parse_judge
-from trimtab.cli.options import Chat, DtypeOption, Method, Model, Retokenize, Seed, SteerOption, Stop, System
+from trimtab.cli.options import (
+    Chat,
+    DtypeOption,
+    EngineOption,
+    Method,
+    Model,
+    Retokenize,
+    Seed,
+    SteerOption,
+    Stop,
+    System,
+)
 from trimtab.cli.prompt_file import resolve_seed
+from trimtab.engines.engine_names import check_engine
 from trimtab.rewards.heads import head_of_method
 from trimtab.steering.notation import parse_steer
 
@@ -23,6 +35,7 @@ class SearchOptions:
 
     model: Model = "smollm2"
     dtype: DtypeOption = "auto"
+    engine: EngineOption = "torch"
     steer: SteerOption = None
     method: Method = None
     retokenize: Retokenize = False
@@ -41,6 +54,7 @@ class SearchOptions:
         Raises:
             InvalidSetting, InvalidData: of the judge, the steer or the method.
         """
+        check_engine(self.engine)
         if self.method is not None:
             head_of_method(self.method)
         parse_judge(judge)

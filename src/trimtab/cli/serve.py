@@ -12,11 +12,13 @@ from trimtab.cli.options import (
     BatchInvariant,
     DraftOption,
     DtypeOption,
+    EngineOption,
     Model,
     Retokenize,
     check_drafts,
     load_language_model,
 )
+from trimtab.engines.engine_names import EngineName, check_engine, check_engine_steers
 from trimtab.errors import InvalidSetting
 from trimtab.server.public_names import RewardPlace, check_places, parse_places, public_name
 from trimtab.server.server_settings import ServerSettings
@@ -38,6 +40,7 @@ def serve(
     model: Model = "smollm2",
     dtype: DtypeOption = "auto",
     batch_invariant: BatchInvariant = False,
+    engine: EngineOption = "torch",
     reward: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,18 +74,19 @@ def serve(
     Example: trimtab serve --host 0.0.0.0 --port 8080 --max-rows 64 --reward kind=rewards/kind
     """
     check_extra()
+    check_engine(engine, batch_invariant)
     check_drafts(settings.speculate, draft)
     places = parse_places(reward) if reward else None
     check_places(places or [])
     served, key = public_name(model, served_name), key_of(api_key)
     if places:
-        check_rewards(model, places, retokenize)
+        check_rewards(model, places, retokenize, engine)
 
     from trimtab.server.listening import bind, log_to_stderr, serve_on
 
     with bind(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
-        lm = load_language_model(model, dtype, batch_invariant, draft)
+        lm = load_language_model(model, dtype, batch_invariant, engine, draft)
         with loading("rewards"):
             app, names = build(lm, served, places, settings, key, retokenize)
         log_to_stderr()
@@ -103,12 +107,15 @@ def check_extra() -> None:
         )
 
 
-def check_rewards(model: str, places: list[RewardPlace], retokenize: bool = False) -> None:
+def check_rewards(
+    model: str, places: list[RewardPlace], retokenize: bool = False, engine: EngineName = "torch"
+) -> None:
     """Refuse rewards that are damaged, or made for another tokenizer, before the model's weights load.
 
     Raises:
         ModelNotFound: there is no such model.
         RewardMismatch, CorruptReward: of a reward.
+        UnsupportedByEngine: the engine cannot steer by one.
     """
     from trimtab.models.loading import load_codec
     from trimtab.rewards.expert_names import check_experts, names_experts
@@ -119,8 +126,9 @@ def check_rewards(model: str, places: list[RewardPlace], retokenize: bool = Fals
         for place in places:
             if names_experts(place.source):
                 check_experts(place.source, codec)
+                check_engine_steers(engine, [None])
             else:
-                check_reward(place.source, codec, retokenize)
+                check_engine_steers(engine, [check_reward(place.source, codec, retokenize)])
 
 
 def key_of(option: str | None) -> str | None:

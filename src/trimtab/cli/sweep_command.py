@@ -9,6 +9,7 @@ import typer
 from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.options import load_language_model
 from trimtab.cli.sweep_candidates import check_candidates
+from trimtab.engines.engine_names import check_engine, check_engine_steers
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.run.search_settings import SearchSettings
 from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOptions, SweepSettings
@@ -62,7 +63,7 @@ def run_sweep(asked: Asked) -> None:
     """
     sets = check_sweep(asked)
     check_readers(asked.task, asked.scoring)
-    lm = load_language_model(asked.settings.model, asked.settings.dtype)
+    lm = load_language_model(asked.settings.model, asked.settings.dtype, engine=asked.settings.engine)
     plan = plan_of(asked, lm)
     if left := write_texts(asked, plan, sets, lm):
         error_console().print(
@@ -86,6 +87,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     from trimtab.evaluation.score.judge_specs import check_guide
 
     check_at_least(0, rounds=asked.rounds)
+    check_engine(asked.settings.engine)
     check_matplotlib()
     check_report_folder(asked.out, "--out", asked.plots.formats, asked.force)
     check_rows_only(asked.out)
@@ -100,6 +102,8 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
 
     codec = load_codec(asked.settings.model)
     cards = {spec: check_guide(spec, codec, asked.grid.retokenize) for spec in rewards}
+    steering = {part for text in asked.grid.reward or [] for part in text.split("+")}
+    check_engine_steers(asked.settings.engine, [cards[spec] for spec in rewards if spec in steering])
     check_candidates(asked.grid, asked.settings, asked.search, cards, len(codec.tokenizer))
     sets = [
         read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split)

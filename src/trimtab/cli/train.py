@@ -1,4 +1,4 @@
-"""`trimtab train`: train rewards from labels, from preferences, or from another reward."""
+"""`trimtab train`: train rewards from labels, from preferences, from another reward, or language models from texts."""
 
 from functools import partial
 from pathlib import Path
@@ -10,10 +10,12 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import RewardFolder, TextColumn
 from trimtab.cli.train_checks import check_attributes
 from trimtab.cli.train_command import TrainCommand
+from trimtab.cli.train_datastore import datastore
 from trimtab.cli.train_draft import draft
-from trimtab.cli.train_options import Base, Run, SaveDtype
+from trimtab.cli.train_expert import expert
+from trimtab.cli.train_options import Base, LabelRange, Run, SaveDtype
 from trimtab.training.recipe import (
-    GENARM_RECIPE,
+    LM_RECIPE,
     DistilSettings,
     GenARMSettings,
     LabelSettings,
@@ -25,13 +27,9 @@ from trimtab.training.recipe import (
 
 DEFAULT_GENARM = GenARMSettings()
 
-LabelRange = Annotated[
-    tuple[float, float] | None,
-    typer.Option(metavar="LOW HIGH", help="Lowest and highest label; they become 0 and 1. Default: 0 1."),
-]
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train rewards from labels, from preferences, or from another reward.",
+    help="Train rewards from labels, from preferences, from another reward, or language models from texts.",
     epilog="Interrupted runs resume when the same command is given again.\n\n"
     "On several GPUs: torchrun --nproc-per-node N -m trimtab train …",
 )
@@ -138,7 +136,7 @@ def pairs(
 def genarm(
     source: Source,
     out: RewardFolder,
-    recipe: Annotated[Recipe, "Training"] = GENARM_RECIPE,
+    recipe: Annotated[Recipe, "Training"] = LM_RECIPE,
     settings: Annotated[GenARMSettings, "Objective"] = DEFAULT_GENARM,
     run: Run = None,
     base: Base = "smollm2",
@@ -173,6 +171,10 @@ def genarm(
         options = command.make_run_options()
         reward = train_genarm(lm, attribute, rows, held_out_rows, recipe, settings, options)
         command.save_reward(reward, save_dtype)
+
+
+app.command()(expert)
+app.command()(datastore)
 
 
 @app.command()

@@ -11,6 +11,10 @@ Run = Annotated[
 Base = Annotated[
     str, typer.Option(help="The language model that the reward reads: smollm2, a folder, a .gguf file or a Hub id.")
 ]
+LabelRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="LOW HIGH", help="Lowest and highest label; they become 0 and 1. Default: 0 1."),
+]
 SaveDtype = Annotated[
     Literal["bfloat16", "float16", "float32"], typer.Option(help="Number format of the saved weights.")
 ]

@@ -128,6 +128,9 @@ class Request:
         params: how to sample; the seed must be set.
         steer: how to steer; None for plain sampling.
         until: end behind a token whose text ends in one of these characters.
+        written: tokens that are written behind the prefix already. The text continues behind them as if one call wrote
+            it all; `max_new_tokens` counts what comes behind them.
+        first_sample: the number of the first of its samples, on which the noise depends.
 
     Raises:
         InvalidSetting: no seed. An engine never draws one, so that every text can be written again.
@@ -137,10 +140,17 @@ class Request:
     params: SamplingParams
     steer: Steer | None = None
     until: str = ""
+    written: tuple[int, ...] = ()
+    first_sample: int = 0
 
     def __post_init__(self) -> None:
         if self.params.seed is None:
             raise InvalidSetting("got a request without a seed, expected params.with_seed()")
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The prefix and what is written behind it."""
+        return (*self.prefix, *self.written)
 
 
 @final
@@ -266,6 +276,35 @@ class Engine(Protocol):
 
     def states(self, texts: Sequence[Sequence[int]], last: Sequence[int]) -> list[Float[Tensor, "positions hidden"]]:
         """The hidden states of the last tokens of each text, two thirds up the layers."""
+
+
+@runtime_checkable
+class JoiningBatch(Protocol):
+    """A batch whose requests come and go between steps. One thread uses it."""
+
+    @property
+    def active(self) -> bool:
+        """Whether any row is unfinished."""
+
+    def add(self, requests: Sequence[Request], limits: Sequence[int]) -> list[int]:
+        """Add the rows of checked requests, with their limits; returns the requests' numbers."""
+
+    def step(self) -> list[Chunk]:
+        """Write tokens of the rows."""
+
+    def cancel(self, request: int) -> None:
+        """Drop the rows of a request."""
+
+
+@runtime_checkable
+class StartsBatches(Protocol):
+    """An engine whose requests may join and leave a running batch."""
+
+    def limits(self, requests: Sequence[Request]) -> list[int]:
+        """How many tokens each request may have; all that can be checked before the work starts is checked."""
+
+    def start_batch(self) -> JoiningBatch:
+        """An empty batch."""
 
 
 def require(engine: Engine, needed: Iterable[Capability], purpose: str) -> None:

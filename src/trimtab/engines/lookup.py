@@ -26,7 +26,7 @@ class PromptLookup:
 
     def start(self, requests: Sequence[Request], host: KVCache) -> ProposerState:
         """A state of the rows of some requests."""
-        return LookupState([NgramIndex(each.prefix) for each in requests for _ in range(each.params.n)])
+        return LookupState([NgramIndex(each.tokens) for each in requests for _ in range(each.params.n)])
 
 
 @final

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, final
 
 from trimtab.checking import checked, shown
+from trimtab.engines.engine_names import EngineName
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.models.dtypes import Dtype
@@ -27,6 +28,7 @@ class Job:
             turn out, also the one that a template inserts.
         batch_invariant: decode so that texts do not depend on their batch in bfloat16 either.
         trace: put the candidates of every token into the rows.
+        engine: what runs the model.
     """
 
     model: str
@@ -39,6 +41,7 @@ class Job:
     batch_invariant: bool = False
     trace: bool = False
     retokenize: bool = False
+    engine: EngineName = "torch"
 
     @property
     def samples(self) -> int:
@@ -72,6 +75,7 @@ class RewindJob:
     judge_alone: bool
     dtype: Dtype
     retokenize: bool = False
+    engine: EngineName = "torch"
 
     @property
     def samples(self) -> int:

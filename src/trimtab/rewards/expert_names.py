@@ -103,7 +103,7 @@ def check_lm_head(name: str, head: str) -> None:
     if not HEADS[head].is_language_model:
         raise InvalidSetting(
             f"got the reward {shown(name)} with a {head!r} head as an expert, expected a language model, or a reward "
-            "by trimtab train genarm; steer by this reward itself"
+            "by trimtab train genarm or trimtab train expert; steer by this reward itself"
         )
 
 

@@ -324,6 +324,18 @@ def check_candidates(
         read_card(folder).check_candidates(folder.name, k)
 
 
+def cards_of(
+    texts: Sequence[str], method: str | None, codec: "TextCodec | None" = None, retokenize: bool = False
+) -> list[RewardCard | None]:
+    """The cards of the rewards that steers name; None for experts. Arguments and errors as in `check_candidates`."""
+    return [
+        None
+        if names_experts(typed.reward)
+        else read_card(find_reward(name_for(typed.reward, method, codec, retokenize)))
+        for typed in _parse_steers(texts)
+    ]
+
+
 def _named_rewards(texts: object, method: str | None, codec: "TextCodec | None" = None) -> list[SteerText]:
     """The steers by rewards; those by experts are checked, and left out."""
     typed = _parse_steers(texts)

@@ -57,6 +57,9 @@ class RewindSettings:
     draft_tokens: Annotated[
         int, "Maximum tokens of a draft after its branch; a draft ends at , . ? : ; or a line break."
     ] = 30
+    whole_drafts: Annotated[
+        bool, "Write drafts to the end of the text, for judges of finished texts. A draft with the best score is taken."
+    ] = False
     lookahead: Annotated[
         int, "Drafts of a prompt to write together, ahead of need. Affects the cost, not the text."
     ] = 8

@@ -1,10 +1,9 @@
-"""Batches whose rows join and leave: the torch engine's, and one that drives any other engine by its streams."""
+"""Batches whose rows join and leave: the engine's own, or one that drives an engine by its streams."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol, final, runtime_checkable
 
-from trimtab.engines.base import Chunk, Engine, Request
-from trimtab.engines.torch.engine import TorchEngine
+from trimtab.engines.base import Chunk, Engine, Request, StartsBatches
 from trimtab.errors import TrimtabError
 
 
@@ -27,10 +26,10 @@ class Batch(Protocol):
 
 
 @final
-class TorchBatch:
-    """The running batch of a torch engine."""
+class EngineBatch:
+    """The running batch of an engine that has one."""
 
-    def __init__(self, engine: TorchEngine):
+    def __init__(self, engine: StartsBatches):
         self._engine, self._batch = engine, engine.start_batch()
 
     @property
@@ -95,7 +94,7 @@ class StreamedBatch:
 
 def start_batch(engine: Engine) -> Batch:
     """An empty batch of an engine."""
-    return TorchBatch(engine) if isinstance(engine, TorchEngine) else StreamedBatch(engine)
+    return EngineBatch(engine) if isinstance(engine, StartsBatches) else StreamedBatch(engine)
 
 
 def check_request(engine: Engine, request: Request) -> None:
@@ -105,5 +104,5 @@ def check_request(engine: Engine, request: Request) -> None:
         InvalidSetting, InvalidPrompt, RewardMismatch: the engine refuses it.
     """
     request.params.check_vocabulary(engine.vocabulary_size)
-    if isinstance(engine, TorchEngine):
+    if isinstance(engine, StartsBatches):
         engine.limits([request])

@@ -5,9 +5,8 @@ from typing import Any, final
 
 import torch
 
-from trimtab.engines.base import Engine, FinishReason, Request
+from trimtab.engines.base import Engine, FinishReason, Request, StartsBatches
 from trimtab.engines.provenance import provenance
-from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.sampling import row_keys
 from trimtab.models.codec import TextCodec
 from trimtab.server.call import Call
@@ -28,7 +27,7 @@ class Responses:
 
     def __init__(self, engine: Engine, served: str):
         self._codec: TextCodec = engine.codec
-        self._keyed = isinstance(engine, TorchEngine)
+        self._keyed = isinstance(engine, StartsBatches)  # they draw by the keys of `row_keys`
         self._described, self._served = provenance(engine), served
 
     def provenance(self, call: Call) -> dict[str, Any]:

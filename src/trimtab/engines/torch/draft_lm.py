@@ -62,7 +62,7 @@ class LMState:
     def __init__(self, lm: FrozenLM, requests: Sequence[Request]):
         self._lm, self._cache = lm, KVCache(lm.model)
         self._sampling = RowSampling.of(requests, lm.device)
-        self._lengths = [len(each.prefix) for each in requests for _ in range(each.params.n)]  # in the cache
+        self._lengths = [len(each.tokens) for each in requests for _ in range(each.params.n)]  # in the cache
         self._pending: list[list[int]] = [[] for _ in self._lengths]  # written, and not in the cache
         self._fed: list[list[int]] = [[] for _ in self._lengths]  # of the last drafts, what the cache has
         self._over = max(self._lengths) > lm.context_length
@@ -121,10 +121,10 @@ class LMState:
 
     def _encode(self, requests: Sequence[Request]) -> None:
         """Feed each prompt once."""
-        places = {prompt: row for row, prompt in enumerate(dict.fromkeys(tuple(each.prefix) for each in requests))}
+        places = {prompt: row for row, prompt in enumerate(dict.fromkeys(each.tokens for each in requests))}
         batch = self._lm.batch(list(places))
         self._cache.feed(batch.ids, batch.mask)
-        rows = [places[tuple(each.prefix)] for each in requests for _ in range(each.params.n)]
+        rows = [places[each.tokens] for each in requests for _ in range(each.params.n)]
         self._cache.select(torch.tensor(rows, device=self._lm.device))
 
     def _read_pending(self) -> Float[Tensor, "rows vocabulary"]:

@@ -11,17 +11,18 @@ from torch import Tensor
 from trimtab.checking import checked, shown
 from trimtab.engines.base import Capability, Choice, Chunk, Continuation, Request, Scored, collect, raise_fault
 from trimtab.engines.proposer import Proposer
+from trimtab.engines.request_limit import request_limit
 from trimtab.engines.torch.reading import read_texts
 from trimtab.engines.torch.running_batch import PROPOSERS, RunningBatch
 from trimtab.engines.torch.scoring import reward_texts, score_continuations, score_packed
-from trimtab.errors import InvalidPrompt, InvalidSetting, NonFiniteLogits
+from trimtab.errors import InvalidSetting, NonFiniteLogits
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.packed_texts import PackedTexts
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
 from trimtab.steering.reward import Reward
-from trimtab.steering.steer import Steer, distinct_rewards
+from trimtab.steering.steer import Steer
 
 DRAFT = "draft"  # the name of drafts by a head or by another model
 ACCELERATOR_POLL = 8  # tokens between two looks at the device
@@ -141,17 +142,8 @@ class TorchEngine:
         return [self._limit(request) for request in requests]
 
     def _limit(self, request: Request) -> int:
-        request.params.check_vocabulary(self.vocabulary_size)
         self._check_speculate(request.params.speculate)
-        rooms = [self.codec.context_length]
-        for reward in distinct_rewards([request.steer]):
-            reward.check_serves(self.codec.fingerprint)
-            reward.check_candidates(request.params.top_k)
-            rooms.append(reward.context_length - reward.extra_tokens)
-        room = min(rooms) - len(request.prefix)
-        if room < 1 or not request.prefix:
-            raise InvalidPrompt(f"got a prompt of {len(request.prefix)} tokens, expected 1 to {min(rooms) - 1}")
-        return min(request.params.max_new_tokens, room)
+        return request_limit(request, self.codec, self.vocabulary_size)
 
     def _check_speculate(self, name: str | None) -> None:
         if name is None or name in self.proposers:

@@ -74,7 +74,6 @@ class DecodeLoop:
         requests: the prefixes to continue; samples, and requests of one prefix and steer, share its KV cache.
         prefix_cache: prefixes that were encoded before.
         usage: counts what goes through the models.
-        first_sample: the number of each request's first sample, which its noise depends on.
         readers: read the language model beside the rewards.
 
     Attributes:
@@ -87,10 +86,9 @@ class DecodeLoop:
         requests: Sequence[Request],
         prefix_cache: PrefixCache | None = None,
         usage: Usage | None = None,
-        first_sample: int = 0,
         readers: Iterable[Reader] = (),
     ):
-        texts = {(tuple(request.prefix), id(request.steer)): request.steer for request in requests}
+        texts = {(request.tokens, id(request.steer)): request.steer for request in requests}
         steers = list(texts.values())
         of_rewards = {reader for reward in distinct_rewards(steers) if (reader := reward.reads(lm.model)) is not None}
         batch = lm.batch([prefix for prefix, _ in texts])
@@ -99,10 +97,10 @@ class DecodeLoop:
         self._logits = self.host.feed(batch.ids, batch.mask).logits[:, -1].float()
         self._guide.prefill(batch)
         self._chosen: tuple[Tensor, Tensor | None] | None = None
-        self._sampling = RowSampling.of(requests, lm.device, first_sample)
+        self._sampling = RowSampling.of(requests, lm.device)
         if len(self._sampling.params) > len(texts):
             place = {text: row for row, text in enumerate(texts)}
-            rows = [place[tuple(each.prefix), id(each.steer)] for each in requests for _ in range(each.params.n)]
+            rows = [place[each.tokens, id(each.steer)] for each in requests for _ in range(each.params.n)]
             self._fork(torch.tensor(rows, device=lm.device))
 
     def step(self) -> Step:

@@ -154,9 +154,10 @@ class RunningBatch:
 
     def _start_alone(self, request: Request, rows: Sequence[Row]) -> None:
         """Give every row a loop that has encoded its prompt alone."""
-        one = replace(request, params=replace(request.params, n=1))
         for row in rows:
-            loop = DecodeLoop(self._lm, [one], None, self._usage, first_sample=row.sample)
+            first = request.first_sample + row.sample
+            one = replace(request, params=replace(request.params, n=1), first_sample=first)
+            loop = DecodeLoop(self._lm, [one], None, self._usage)
             self._loops[row.request, row.sample] = LoopRows(loop, [row])
 
     def _step(self, kind: Kind, tokens: int) -> list[Chunk]:

@@ -111,6 +111,8 @@ class Sweep:
         """Every setting that decides the texts of a row; a row resumes only with the same ones."""
         shared, engine = asdict(self.settings), lm.engine.describe()
         del shared["limit"]  # the digest of the prompts covers it
+        if self.settings.engine == "torch":
+            del shared["engine"]  # as in files of versions that had no other
         return {
             "task": self.task,
             "prompts": row.prompts.name,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, final
 
 from trimtab.checking import checked
+from trimtab.engines.engine_names import ENGINE_HELP, EngineName
 from trimtab.engines.sampling_params import DEFAULT_TOP_K
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.checks import check_at_least
@@ -81,6 +82,7 @@ class SweepSettings:
     dtype: Annotated[
         Dtype, "Number format of the model; auto is float32 on a CPU, else the format of the saved weights."
     ] = "auto"
+    engine: Annotated[EngineName, ENGINE_HELP] = "torch"
     limit: Annotated[int | None, "Maximum number of prompts per file, from the first. Default: all."] = None
     samples: Annotated[int, "Continuations per prompt; 25 in the papers."] = 25
     max_new_tokens: Annotated[int, "Maximum number of new tokens per continuation; 20 in the papers."] = 20

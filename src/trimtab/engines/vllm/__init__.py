@@ -1,0 +1,1 @@
+"""The vLLM engine: vLLM runs the model, and trimtab's logits processor steers each request inside it."""

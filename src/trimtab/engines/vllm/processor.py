@@ -1,0 +1,124 @@
+"""trimtab's logits processor for vLLM's V1 model runner: the steering rule, for each request its own steer."""
+
+import logging
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
+from vllm.v1.sample.logits_processor.builtin import process_dict_updates
+
+from trimtab.engines.vllm.asked import Asked
+from trimtab.engines.vllm.request_settings import asked_of, check_request_settings
+from trimtab.engines.vllm.row_group import RowGroup, kind_of
+from trimtab.engines.vllm.row_rewards import new_source
+from trimtab.engines.vllm.rows import BatchRow, PlacedRow, place_rows
+from trimtab.engines.vllm.served import Served
+from trimtab.engines.vllm.state_sources import StateSource
+from trimtab.engines.vllm.step_record import StepRecord, running_step
+from trimtab.steering.reward import Reward
+from trimtab.steering.rule import scatter_candidates
+from trimtab.steering.steer import distinct_rewards
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+    from vllm.config import VllmConfig
+
+LOG = logging.getLogger(__name__)
+CHOSEN = 1e9  # the logit of a token that is chosen here: vLLM's greedy sampler takes it
+
+
+@final
+class SteeringProcessor(LogitsProcessor):
+    """Steers the requests whose `extra_args` have the key `trimtab`; others are left alone.
+
+    Args:
+        vllm_config: of the engine; its model must be one of `tapped_models`.
+        device: of the logits.
+        is_pin_memory: not used.
+
+    Raises:
+        InvalidSetting: the model keeps no hidden states.
+        RewardMismatch, CorruptReward, UnsupportedByEngine: of a reward to be served.
+    """
+
+    @classmethod
+    def validate_params(cls, sampling_params: "SamplingParams") -> None:
+        """Check a request before it joins: vLLM's server answers 400 to what is wrong.
+
+        Raises:
+            InvalidSetting: no such reward or setting, or a value out of range.
+        """
+        check_request_settings(sampling_params)
+
+    def __init__(self, vllm_config: "VllmConfig", device: torch.device, is_pin_memory: bool):
+        self._served = Served.of(vllm_config)
+        self._device = device
+        self._rows: dict[int, BatchRow] = {}
+        self._sources: dict[int, tuple[Reward, StateSource]] = {}
+        self._groups: list[RowGroup] = []
+
+    def is_argmax_invariant(self) -> bool:
+        """False: steering changes the most likely token, so greedy requests need it too."""
+        return False
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        """Follow the requests that join, leave and move."""
+        process_dict_updates(self._rows, batch_update, self._row)
+
+    @torch.inference_mode()
+    def apply(self, logits: Tensor) -> Tensor:
+        """z' of each steered row on its candidates, −inf elsewhere; of a row that is drawn here, its token alone."""
+        if not self._rows:
+            self._sources.clear()
+            return logits
+        step = running_step()
+        placed = place_rows(self._rows, step)
+        self._follow(step, placed)
+        index = {each.row: each.index for each in placed if each.ready}
+        for group in self._grouped(list(index)):
+            places = torch.tensor([index[row] for row in group.rows], device=logits.device)
+            self._write(logits, places, group)
+        return logits
+
+    def _row(self, params: "SamplingParams", prompt: list[int] | None, written: list[int]) -> BatchRow | None:
+        asked: Asked | None = asked_of(params, self._served)
+        return None if asked is None else BatchRow(asked, prompt or [], written)
+
+    def _follow(self, step: StepRecord, placed: list[PlacedRow]) -> None:
+        """Let the source of every reward take in the step."""
+        steered: dict[int, list[PlacedRow]] = {}
+        for each in placed:
+            for reward in distinct_rewards([each.row.asked.steer]):
+                steered.setdefault(id(reward), []).append(each)
+                if id(reward) not in self._sources:
+                    self._sources[id(reward)] = reward, new_source(reward, each.row.asked.base)
+        self._sources = {key: self._sources[key] for key in steered}
+        for key, (_, source) in self._sources.items():
+            source.follow(step, steered[key])
+
+    def _source_of(self, reward: Reward) -> StateSource:
+        return self._sources[id(reward)][1]
+
+    def _grouped(self, ready: list[BatchRow]) -> list[RowGroup]:
+        """The rows by kind; the groups of the last step if they have the same rows."""
+        kinds = dict.fromkeys(map(kind_of, ready))
+        wanted = [[row for row in ready if kind_of(row) == kind] for kind in kinds]
+        if [group.rows for group in self._groups] != wanted:
+            self._groups = [RowGroup(rows, self._source_of, self._device) for rows in wanted]
+        return self._groups
+
+    def _write(self, logits: Tensor, places: Tensor, group: RowGroup) -> None:
+        """Put what a group has chosen, or what it has left to choose from, into the logits."""
+        step = group.choose(logits[places].float())
+        faults = group.faults(step)
+        if group.draws:
+            logits[places, step.tokens] = CHOSEN
+            group.deliver(step, faults)
+        else:
+            logits[places] = scatter_candidates(step.steered, step.candidates, logits.shape[1]).to(logits.dtype)
+        for at, fault in faults.items():
+            if group.rows[at].asked.outbox is None:
+                LOG.error("a text ends here: %s", fault)
+                logits[places[at]] = -torch.inf
+                logits[places[at], self._served.eos_token_id] = CHOSEN

@@ -1,0 +1,112 @@
+"""Rewards as vLLM's rows need them: the same head, on states that a source keeps."""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from trimtab.engines.vllm.rows import BatchRow
+from trimtab.engines.vllm.state_sources import LadderStates, OwnStates, StateSource, TrunkStates
+from trimtab.errors import UnsupportedByEngine
+from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.rewards.heads.q_head import ScoresNextTokens
+from trimtab.rewards.ladder import Ladder
+from trimtab.rewards.reward_model import RewardModel
+from trimtab.steering.reward import Reward, RewardState
+from trimtab.steering.steer import Steer, distinct_rewards
+
+
+def check_steers(steer: Steer | None) -> None:
+    """Refuse rewards that the vLLM engine cannot steer by.
+
+    Raises:
+        UnsupportedByEngine: the message says what to do instead.
+    """
+    for reward in distinct_rewards([steer]):
+        if not isinstance(reward, RewardModel):
+            raise UnsupportedByEngine(
+                f"got {reward.name!r} with the engine vllm, expected one reward model of the model's tokenizer; use "
+                "engine='torch'"
+            )
+        if not isinstance(reward.network.head, ScoresNextTokens):
+            raise UnsupportedByEngine(
+                f"got {reward.name!r}, which reads every candidate, with the engine vllm, expected a reward that "
+                "scores all next tokens at once (ARM); use engine='torch'"
+            )
+
+
+def new_source(reward: Reward, base: FrozenLM | None) -> StateSource:
+    """A new source of a reward's states.
+
+    Args:
+        reward: one that `check_steers` lets pass.
+        base: the steered model, in this process.
+    """
+    assert isinstance(reward, RewardModel)
+    assert base is not None
+    reader = reward.reads(base.model)
+    if isinstance(reader, int):
+        return OwnStates(reader, None if reader == LAST else reward.base.final_norm)
+    if isinstance(reader, Ladder):
+        return LadderStates(reader, base)
+    return TrunkStates(reward.prefix_encoder, reward.base.device)
+
+
+@final
+class RowReward:
+    """A reward over some rows of vLLM's batch.
+
+    Args:
+        reward: the reward; all that is not said here is its own.
+        source: has the rows' states.
+        rows: the rows that it steers, in the order of their batch.
+    """
+
+    def __init__(self, reward: Reward, source: StateSource, rows: Sequence[BatchRow]):
+        self._reward, self._source, self._rows = reward, source, rows
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reward, name)
+
+    def reads(self, model: object) -> None:
+        """Nothing of a cache of ours: the source reads vLLM's model."""
+        return
+
+    def start(self, host: KVCache | None = None) -> RewardState:
+        """The rewards of the rows."""
+        assert isinstance(self._reward, RewardModel)
+        head = self._reward.network.head
+        assert isinstance(head, ScoresNextTokens)
+        return _RowState(head, self._source, self._rows)
+
+
+@final
+class _RowState:
+    """The rewards of rows whose prefixes vLLM keeps."""
+
+    def __init__(self, head: ScoresNextTokens, source: StateSource, rows: Sequence[BatchRow]):
+        self._head, self._source, self._rows = head, source, rows
+
+    def rewards(self, candidates: Int[Tensor, "rows k"] | None) -> Float[Tensor, "rows k attributes"]:
+        """Score next tokens from the state of each row."""
+        return self._head.next_rewards(self._source.hidden(self._rows), candidates)
+
+    def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:
+        """Do nothing: the source has read the prompts."""
+
+    def advance(self, tokens: Int[Tensor, " rows"], choice: Int[Tensor, " rows"] | None = None) -> None:
+        """Do nothing: the source advances."""
+
+    def select(self, rows: Int[Tensor, " selected"]) -> None:
+        """Refuse: other rows are another group, which has states of its own."""
+        raise NotImplementedError
+
+    def join(self, other: RewardState) -> None:
+        """Refuse, as `select`."""
+        raise NotImplementedError
+
+    def rollback(self, tokens: int) -> None:
+        """Refuse: vLLM takes no token back."""
+        raise NotImplementedError

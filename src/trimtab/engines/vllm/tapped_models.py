@@ -1,0 +1,73 @@
+"""vLLM's model classes, which here keep the hidden states of each step for rewards. They are named `Trimtab…`.
+
+The classes are made when they are first asked for: `TrimtabLlamaForCausalLM` is a `LlamaForCausalLM`. vLLM finds them
+by module and name, also in processes that it starts.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trimtab.engines.vllm.step_record import StepRecord, keep_step
+from trimtab.engines.vllm.vllm_settings import taps_of
+from trimtab.models.kv_cache import LAST
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+PREFIX = "Trimtab"
+
+
+class KeepsHiddenStates(nn.Module):
+    """The part of the classes that is ours; a class of vLLM follows it in their order of bases."""
+
+    def __init__(self, *, vllm_config: "VllmConfig", prefix: str = "", **options: Any):
+        super().__init__(vllm_config=vllm_config, prefix=prefix, **options)
+        self._layers = vllm_config.model_config.hf_text_config.num_hidden_layers
+        below_the_top = [depth for depth in taps_of(vllm_config) if depth < self._layers]
+        self._taps = below_the_top if hasattr(self, "set_aux_hidden_state_layers") else []
+        if self._taps:
+            self.set_aux_hidden_state_layers(tuple(self._taps))  # type: ignore[operator]  # a method of vLLM's class
+
+    def forward(self, input_ids: Tensor, positions: Tensor, *inputs: Any, **options: Any) -> Any:
+        """vLLM's own output, without the states of the layers below the top."""
+        output = super().forward(input_ids, positions, *inputs, **options)
+        hidden, tapped = output if isinstance(output, tuple) else (output, [])
+        starts = _starts()
+        if isinstance(hidden, Tensor) and starts is not None:
+            states = dict(zip(self._taps, tapped, strict=True)) | {LAST: hidden, self._layers: hidden}
+            keep_step(StepRecord(positions, starts, states))
+        return hidden
+
+
+def _starts() -> Tensor | None:
+    """Where the tokens of each request start; None while vLLM measures its memory."""
+    from vllm.forward_context import get_forward_context
+
+    about = get_forward_context().attn_metadata
+    if not about:
+        return None
+    found = next(iter(about.values())).query_start_loc
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
+def tapped_class(architecture: str) -> type[nn.Module]:
+    """The class that is one of vLLM's and keeps hidden states.
+
+    Args:
+        architecture: the name of vLLM's, such as LlamaForCausalLM.
+    """
+    from vllm import ModelRegistry
+
+    theirs = ModelRegistry.models[architecture].load_model_cls()
+    return type(PREFIX + architecture, (KeepsHiddenStates, theirs), {"__module__": __name__})
+
+
+def __getattr__(name: str) -> type[nn.Module]:
+    """The class of a name; it stays in this module, so that there is one of each."""
+    if not name.startswith(PREFIX):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = tapped_class(name.removeprefix(PREFIX))
+    return found
