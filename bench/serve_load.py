@@ -257,9 +257,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="How long they ask.")] = 120.0,
     tokens: Annotated[int, typer.Option(help="Most new tokens of a text.")] = 24,
     checked: Annotated[int, typer.Option(help="Most texts that the library writes again.")] = 2000,
-    prefix_cache: Annotated[
-        float, typer.Option(help="Gigabytes of the prefix cache; little, so that it fills.")
-    ] = 0.02,
+    prefix_cache: Annotated[float, typer.Option(help="Gigabytes of prefix cache; few, so that it fills.")] = 0.02,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Load a server, print a table, and end with status 1 if it is wrong."""

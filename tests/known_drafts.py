@@ -24,7 +24,12 @@ class KnownDrafts:
         written = zip(requests, engine.sample(requests), strict=True)
         self.texts = {key_of(request): [each.token_ids for each in found] for request, found in written}
 
-    def start(self, requests):
+    cost = 0.0
+
+    def reads(self, model):
+        """Nothing."""
+
+    def start(self, requests, host):
         """A state that knows the rows' texts."""
         return KnownDraftsState(self, [text for each in requests for text in self.texts[key_of(each)]])
 

@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from draft_heads import tiny_draft
 from known_drafts import KnownDrafts
 from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import testing
 from trimtab.engines.base import DecodeUsage, Request
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.draft_head import HeadProposer
+from trimtab.engines.torch.draft_lm import LMProposer
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
 from trimtab.models.kv_cache import KVCache
@@ -18,12 +21,6 @@ from trimtab.models.prefix_cache import PrefixCache
 PREFIXES = [[10, 11, 12, 13, 14, 10, 11, 12], [20, 21], [30, 31, 32, 33, 34]]
 PARAMS = SamplingParams(top_k=6, max_new_tokens=9, seed=3, temperature=0.7)
 WRONG = {"right": 0.0, "mixed": 0.25, "wrong": 1.0}
-
-
-@pytest.fixture
-def eager(monkeypatch):
-    """Check every draft, however often drafts were wrong."""
-    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_length", lambda rates, longest, cost: max(longest))
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +159,90 @@ def test_a_cancelled_request_leaves_the_texts_of_drafted_rows(qwen2, eager):
         step()
     for row in (0, 2):
         assert written[row] == engine.sample([requests[row]])[0][0].token_ids
+
+
+def proposer_of(base, kind):
+    """Return a random head; or another model, close to the one that it drafts for."""
+    if kind == "head":
+        return HeadProposer(tiny_draft(base), base)
+    near = tiny_lm(base.name.removeprefix("tiny-"), seed=5 if base.name == "tiny-qwen2" else 0)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in near.model.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    return LMProposer(near, base)
+
+
+def drafted_by(base, kind, requests, steps_before=None, cache=None):
+    """Check the law for a head or another model; return what the texts cost."""
+    engine = TorchEngine(base, cache, proposers={"draft": proposer_of(base, kind)})
+    found = testing.assert_speculation_changes_nothing(engine, requests, "draft", steps_before)
+    return sum((each.usage for of in found for each in of), start=DecodeUsage())
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+@pytest.mark.parametrize("reward", ["plain", "own state", "ladder", "own trunk", "V-head", "several"])
+def test_a_head_and_another_model_change_no_text(qwen2, kind, reward, eager):
+    usage = drafted_by(qwen2, kind, requests_of(steers_of(qwen2, reward)))
+    assert usage.drafted
+    assert usage.accepted or kind == "head"
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+@pytest.mark.parametrize("steps_before", [None, 1])
+def test_a_head_and_another_model_draft_rows_of_all_settings(qwen2, kind, steps_before, eager):
+    rows = [
+        Request([5 + row, 9, *range(20, 20 + row % 3)], replace(PARAMS, seed=row, **settings), steer)
+        for row, (settings, steer) in enumerate(zip(SETTINGS.values(), steers_of(qwen2, "ladder") * 6, strict=False))
+    ]
+    assert drafted_by(qwen2, kind, rows, steps_before).accepted
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])
+def test_a_head_and_another_model_draft_on_any_family(family, kind, eager):
+    base = tiny_lm(family)
+    assert drafted_by(base, kind, requests_of(steers_of(base, "several")), steps_before=2).drafted
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+def test_a_head_and_another_model_draft_to_the_end_of_the_context(kind, eager):
+    base = tiny_lm("gpt2")
+    requests = [Request([10] * length, replace(PARAMS, max_new_tokens=20, seed=length)) for length in (60, 50, 57)]
+    assert drafted_by(base, kind, requests).drafted
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+def test_a_head_and_another_model_draft_behind_a_prefix_cache(qwen2, kind, eager):
+    cache, requests = PrefixCache(), requests_of(steers_of(qwen2, "ladder"))
+    for _ in range(3):
+        assert drafted_by(qwen2, kind, requests, cache=cache).drafted
+        requests = [replace(each, prefix=[*each.prefix, 40, 41]) for each in requests]
+
+
+def test_the_same_model_drafts_every_token(qwen2, eager):
+    """The noise of draft and loop is the same, so a draft by the model itself is right, greedy and sampled."""
+    engine = TorchEngine(qwen2, proposers={"draft": LMProposer(tiny_lm("qwen2", seed=5), qwen2)})
+    requests = requests_of([None], [{"temperature": 0}, {"temperature": 2.0}, {"top_p": 0.7}])
+    found = testing.assert_speculation_changes_nothing(engine, requests, "draft")
+    for ((written,),) in zip(found, strict=True):
+        assert written.finish_reason == "eos" or written.usage.accepted == written.usage.drafted > 0
+
+
+def test_a_smaller_context_ends_the_drafts_of_another_model(qwen2, eager):
+    small = tiny_lm("qwen2", seed=5)
+    small.model.config.max_position_embeddings = 12
+    engine = TorchEngine(qwen2, proposers={"draft": LMProposer(small, qwen2)})
+    request = Request(PREFIXES[0][:4], replace(PARAMS, max_new_tokens=30, stop=()))
+    ((written,),) = testing.assert_speculation_changes_nothing(engine, [request], "draft")
+    assert written.usage.forwards > 10 or written.finish_reason == "eos"
+
+
+def test_what_drafts_may_go_wrong_and_no_text_changes(qwen2, eager, monkeypatch):
+    """A model that still reads what was rejected drafts worse; the law is of the loop alone."""
+    plain = drafted_by(qwen2, "model", requests_of([None]))
+    monkeypatch.setattr("trimtab.engines.torch.draft_lm.LMState._retract", lambda self, tokens: None)
+    assert drafted_by(qwen2, "model", requests_of([None])).accepted < plain.accepted
 
 
 def test_lookup_changes_no_text_and_saves_calls():

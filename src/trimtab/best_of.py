@@ -13,7 +13,7 @@ from trimtab.generation import Generation
 from trimtab.judges.base import Judge, check_scores, description_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.ranker import Ranker
-from trimtab.models.codec import Prompt, TextCodec
+from trimtab.models.codec import Prompt, TextCodec, prompt_text
 from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer, distinct_rewards
 
@@ -77,8 +77,7 @@ def rank(
     """
     pairs = [(prefix, draft) for prefix, of_prompt in zip(prefixes, drafts, strict=True) for draft in of_prompt]
     texts = [[*prefix, *without_eos(draft.token_ids, engine.codec)] for prefix, draft in pairs]
-    batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
-    scores = torch.cat([_scores(engine, by, batch) for batch in batches])
+    scores = reward_sums(engine, by, texts)
     parts = scores.split([len(of_prompt) for of_prompt in drafts])
     record = tuple(by.describe())
     return [_ranked(of_prompt, part, record) for of_prompt, part in zip(drafts, parts, strict=True)]
@@ -118,7 +117,7 @@ def rank_by_judge(
     Raises:
         InvalidData: a score is no number from 0 to 1.
     """
-    texts = [prompt if isinstance(prompt, str) else engine.codec.render(prompt) for prompt in prompts]
+    texts = [prompt_text(prompt) for prompt in prompts]
     judged = [
         Draft(text, tuple(prefix), tuple(without_eos(draft.token_ids, engine.codec)), draft.text)
         for text, prefix, of_prompt in zip(texts, prefixes, drafts, strict=True)
@@ -142,8 +141,13 @@ def _ranked(
     return RankedDrafts(tuple(drafts[place] for place in order.tolist()), tuple(scores[order].tolist()), by)
 
 
+def reward_sums(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[Tensor, " texts"]:
+    """Σ ±β · r of each text, in batches."""
+    batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
+    return torch.cat([_scores(engine, by, batch) for batch in batches])
+
+
 def _scores(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[Tensor, " texts"]:
-    """Σ ±β · r of each text."""
     total = torch.zeros(len(texts))
     for reward in distinct_rewards([by]):
         rewards = engine.rewards(reward, texts).cpu()

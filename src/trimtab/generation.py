@@ -168,7 +168,7 @@ class Generation:
         first, *others = continuations
         self._codec, self._continuation = codec, first
         self.prompt = prompt
-        self._made_by = provenance
+        self._stop, self._made_by = tuple(stop), provenance
         self.sample = sample
         self.token_ids = first.token_ids
         self.finish_reason = first.finish_reason
@@ -189,7 +189,7 @@ class Generation:
         return {**kept, "trace": self.trace, "provenance": self.provenance}
 
     def as_dict(self) -> dict[str, object]:
-        """This sample with its whole trace and its provenance, ready for JSON."""
+        """This sample with its usage, its whole trace and its provenance, ready for JSON."""
         given = "prompt" if isinstance(self.prompt, str) else "messages"
         return {
             given: self.prompt if isinstance(self.prompt, str) else [dict(message) for message in self.prompt],
@@ -198,9 +198,19 @@ class Generation:
             "token_ids": self.token_ids,
             "finish_reason": self.finish_reason,
             "mean_rewards": self.mean_rewards,
+            "usage": self.usage.as_dict(),
             "trace": [token.as_dict() for token in self.trace],
             "provenance": self.provenance,
         }
+
+    def rewritten(self, continuation: Continuation, sample: int) -> "Generation":
+        """Another continuation of the same prompt, with the same stop strings and provenance.
+
+        Args:
+            continuation: the continuation.
+            sample: its number among the samples of the prompt.
+        """
+        return Generation(self._codec, self.prompt, [continuation], self._stop, self._made_by, sample)
 
     @property
     def samples(self) -> tuple["Generation", ...]:

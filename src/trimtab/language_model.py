@@ -11,11 +11,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_judge, rank_by_texts
 from trimtab.checking import checked, checked_except, shown
-from trimtab.engines.base import Engine, Request, require, require_base
+from trimtab.engines.base import Continuation, Engine, Request, require, require_base
 from trimtab.engines.engine_names import EngineName, check_engine
 from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import place_of, provenance, template_options
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
+from trimtab.engines.torch.drafting import draft_proposers
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
@@ -23,10 +24,12 @@ from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.load import JudgeLike
 from trimtab.judges.ranker import Ranker
 from trimtab.models.chat_template import TemplateOption
-from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation
+from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation, prompt_text
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
+from trimtab.prefix_search import Numbered, by_halves, check_prefix_search, in_blocks
+from trimtab.repairs import check_repairs, repaired
 from trimtab.rewards.any_reward import AnyReward
 from trimtab.rewards.experts import Expert, Experts
 from trimtab.rewards.load_experts import load_expert
@@ -42,7 +45,7 @@ Params = SamplingParams | None | Sequence[SamplingParams]
 Prompts = Sequence[Prompt]
 
 
-@checked
+@checked_except("draft")
 def load(
     name: str | os.PathLike[str] = "smollm2",
     device: str | torch.device | None = None,
@@ -51,6 +54,7 @@ def load(
     chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
     engine: EngineName = "torch",
     engine_options: Mapping[str, object] | None = None,
+    draft: "str | os.PathLike[str] | LanguageModel | None" = None,
 ) -> "LanguageModel":
     """Load a language model.
 
@@ -64,6 +68,9 @@ def load(
             `{"enable_thinking": False}`.
         engine: "torch", or "vllm" for many texts at once: see vLLM in the docs for what it can do.
         engine_options: of vLLM, such as `{"max_model_len": 2048}`; see `VllmEngine`.
+        draft: what drafts tokens where `speculate="draft"`: the folder of a draft head (`trimtab train draft`), or
+            another language model of the same tokenizer, loaded or by name. Default: the draft head that ships for the
+            model, if there is one.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
@@ -71,8 +78,11 @@ def load(
             vLLM cannot run it.
         InvalidSetting: torch cannot use the device, the chat template has no such variable, or the engine is not
             installed or lacks a setting.
+        CorruptReward, RewardMismatch: the draft head is damaged, or of another model.
     """
     check_engine(engine, batch_invariant)
+    if draft is not None and engine != "torch":
+        raise InvalidSetting(f"got draft= with engine={engine!r}, expected engine='torch', which can check drafts")
     if engine_options and engine != "vllm":
         raise InvalidSetting(f"got engine_options with engine={engine!r}, expected engine='vllm'")
     wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
@@ -81,16 +91,17 @@ def load(
         from trimtab.engines.vllm.engine import VllmEngine
 
         return LanguageModel(VllmEngine(base, engine_options or {}))
-    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
+    return _on_torch(base, batch_invariant, draft)
 
 
-@checked_except("model")
+@checked_except("model", "draft")
 def from_transformers(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     name: str | None = None,
     batch_invariant: bool = False,
     chat_template_kwargs: Mapping[str, TemplateOption] | None = None,
+    draft: "str | os.PathLike[str] | LanguageModel | None" = None,
 ) -> "LanguageModel":
     """Steer a model that is already loaded.
 
@@ -99,15 +110,25 @@ def from_transformers(
             the uncompiled module runs. It is put into eval mode, and its weights stop requiring gradients.
         tokenizer: its tokenizer.
         name: recorded as the base of rewards that are trained on it; default: the name it was loaded by.
-        batch_invariant, chat_template_kwargs: as in `load`.
+        batch_invariant, chat_template_kwargs, draft: as in `load`.
 
     Raises:
         UnsupportedModel: it cannot be steered: an encoder, a state that cannot be rewound, no language-model head.
         InvalidSetting: the chat template has no such variable.
+        CorruptReward, RewardMismatch: the draft head is damaged, or of another model.
     """
     whole = _uncompiled(model)
     base = FrozenLM(whole, tokenizer, name or str(whole.config._name_or_path), chat_template_kwargs)
-    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant))
+    return _on_torch(base, batch_invariant, draft)
+
+
+def _on_torch(base: FrozenLM, batch_invariant: bool, draft: object) -> "LanguageModel":
+    """A model on the torch engine, with what drafts for it."""
+    given = draft.base if isinstance(draft, LanguageModel) else draft
+    if not isinstance(given, str | os.PathLike | FrozenLM | None):
+        raise WrongType(f"got draft={shown(draft)}, expected a folder, or a language model or its name")
+    proposers = draft_proposers(base, given)
+    return LanguageModel(TorchEngine(base, batch_invariant=batch_invariant, proposers=proposers))
 
 
 def _uncompiled(model: object) -> PreTrainedModel:
@@ -338,6 +359,9 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steer | None = None,
         params: SamplingParams | None = None,
+        repairs: int = 0,
+        block: int | None = None,
+        halve_every: int | None = None,
         **options: Unpack[DraftOptions],
     ) -> RankedDrafts: ...
 
@@ -349,6 +373,9 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
+        repairs: int = 0,
+        block: int | None = None,
+        halve_every: int | None = None,
         **options: Unpack[DraftOptions],
     ) -> list[RankedDrafts]: ...
 
@@ -360,6 +387,9 @@ class LanguageModel:
         by: AnyReward | Steer | Ranker | Judge,
         steer: Steering = None,
         params: Params = None,
+        repairs: int = 0,
+        block: int | None = None,
+        halve_every: int | None = None,
         **options: Unpack[DraftOptions],
     ) -> RankedDrafts | list[RankedDrafts]:
         """Write n drafts of each prompt and rank them by the reward of prompt and draft.
@@ -371,6 +401,12 @@ class LanguageModel:
                 should be high; or a reward model of another library: `trimtab.judges.load_ranker("ORG/MODEL")`;
                 or a judge, such as `trimtab.judges.StepJudge`.
             steer, params, options: how the drafts are written, as in `generate`.
+            repairs: rounds in which drafts that fail `trimtab.judges.UnitTests` are written again, from the line of
+                their error (CodeRL).
+            block: write the text in blocks of this many tokens, each the best of n by the reward of the text so far
+                (Controlled Decoding). One draft results.
+            halve_every: after every so many tokens, end the worse half of the drafts by the reward of the text so far
+                (speculative rejection). What is left are drafts of plain best-of-n.
 
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
@@ -389,7 +425,18 @@ class LanguageModel:
         else:
             require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
-        drafts = [written.samples for written in self._generations(several, requests)]
+        tests = check_repairs(repairs, ranking, requests) if repairs else None
+        watched = check_prefix_search(block, halve_every, ranking)
+        lm = self.session() if tests is not None or watched is not None else self
+        if watched is not None and block is not None:
+            drafts = lm._numbered(several, requests, in_blocks(lm.engine, watched, requests, block))
+        elif watched is not None and halve_every is not None:
+            drafts = lm._numbered(several, requests, by_halves(lm.engine, watched, requests, halve_every))
+        else:
+            drafts = [list(each.samples) for each in lm._generations(several, requests)]
+        if tests is not None:
+            texts = [prompt_text(prompt) for prompt in several]
+            drafts = repaired(lm.engine, tests, requests, texts, drafts, repairs)
         prefixes = [request.prefix for request in requests]
         if isinstance(ranking, Steer):
             ranked = rank(self.engine, ranking, prefixes, drafts)
@@ -469,15 +516,30 @@ class LanguageModel:
         place = place_of(self.engine) | template_options(codec or self.engine.codec)
         written = self.engine.sample(requests)
         return [
-            Generation(
-                self.engine.codec,
-                prompt,
-                continuations,
-                request.params.stop,
-                partial(provenance, self.engine, request.steer, request.params, **place),
-            )
+            self._generation(prompt, request, continuations, place)
             for prompt, continuations, request in zip(prompts, written, requests, strict=True)
         ]
+
+    def _numbered(
+        self, prompts: Sequence[Prompt], requests: Sequence[Request], written: Sequence[Sequence[Numbered]]
+    ) -> list[list[Generation]]:
+        """Some of the samples of each prompt, each with its number."""
+        place = place_of(self.engine) | template_options(self.engine.codec)
+        return [
+            [self._generation(prompt, request, [each], place, sample) for sample, each in of_prompt]
+            for prompt, request, of_prompt in zip(prompts, requests, written, strict=True)
+        ]
+
+    def _generation(
+        self,
+        prompt: Prompt,
+        request: Request,
+        continuations: Sequence[Continuation],
+        place: Mapping[str, str],
+        sample: int = 0,
+    ) -> Generation:
+        made_by = partial(provenance, self.engine, request.steer, request.params, **place)
+        return Generation(self.engine.codec, prompt, continuations, request.params.stop, made_by, sample)
 
     def _requests(
         self,

@@ -87,6 +87,9 @@ def test_other_rows_without_a_place_are_left_out():
     for key in ("arm-merged", "arm-apart"):
         assert "adapters" in unfit(ROW[key], SETTING, SIZES._replace(adapters=False), NO_LIMITS)
         assert not unfit(ROW[key], SETTING, SIZES, NO_LIMITS)
+    assert "no draft head" in unfit(ROW["draft"], SETTING, SIZES, NO_LIMITS)
+    assert not unfit(ROW["draft"], SETTING, SIZES._replace(drafts=frozenset({"lookup", "draft"})), NO_LIMITS)
+    assert not unfit(ROW["lookup"], SETTING, SIZES, NO_LIMITS)
     assert "1024" in unfit(ROW["rad"], SETTING._replace(top_k=1025), SIZES, NO_LIMITS)
     copies = 2 * 3 * (5 + FEWEST_TOKENS) * 10
     assert not unfit(ROW["rad-cached"], SETTING, SIZES, Limits(1e30, 1e30, copies))

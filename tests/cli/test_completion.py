@@ -42,7 +42,7 @@ def test_judges_have_a_sign_or_are_the_model_itself():
 
 
 def test_methods_and_models():
-    assert names(complete_method("r")) == ["rad"]
+    assert names(complete_method("r")) == ["rad", "rtd"]
     assert names(complete_model("sm")) == ["smollm2"]
 
 

@@ -53,6 +53,17 @@ def test_tree_page_and_costs_show_the_same_search(rewind, tmp_path):
     assert shown.stdout.rstrip().endswith(row["text"])
 
 
+def test_unit_tests_judge_whole_drafts(trimtab, place, tmp_path):
+    """Words are names that no program defines, so every draft ends in an error, and none is taken."""
+    (tmp_path / "tests.py").write_text("assert w1 == 1")
+    words = ["rewind", "w1", "--model", place / "lm", "--judge", f"tests:{tmp_path / 'tests.py'}", *QUICK, "--json"]
+    (row,) = json_lines(trimtab(*words, "--whole-drafts").stdout)
+    assert {round(branch["score"], 2) for branch in row["commits"][0]["branches"]} <= {-1.0, -0.6}
+    done = trimtab(*words, check=False)
+    assert done.status == 1
+    assert "the judge 'tests' judges finished texts; write whole drafts: --whole-drafts" in done.stderr
+
+
 def test_rewind_without_a_subcommand_searches(trimtab, place, rewind, teacher):
     search = ["rewind", "search", "w1 w2", "--model", place / "lm", "--judge", f"{teacher}=+1", *QUICK]
     assert trimtab(*search).stdout == rewind("w1 w2").stdout

@@ -85,6 +85,31 @@ def test_a_reward_is_trained_from_pairs(trimtab, place):
     assert read_card(place / "kind").quality["accuracy:kind"] > 0.9
 
 
+def test_a_datastore_is_built_and_mixed_in(trimtab, place):
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--base", place / "lm", "--max-tokens", 6]
+    done = trimtab("train", "datastore", *data, "--keys", 50, "--neighbours", 5, "--out", place / "store")
+    assert "50 keys" in done.stderr
+    card = read_card(place / "store")
+    assert (card.head, card.trunk, card.keys, card.neighbours, card.mix) == ("knn", "frozen", 50, 5, 0.5)
+    assert {"base_perplexity", "perplexity"} <= card.quality.keys()
+    words = ["generate", "w1", "--model", place / "lm", "--steer", f"{place / 'store'}=1", "--max-new-tokens", 3]
+    assert trimtab(*words).stdout
+
+
+def test_other_objectives_of_pairs_and_of_teachers(trimtab, place, teacher):
+    """HaF-RM's policy loss, RLMEC's token rewards of an edit, and ABC's credits."""
+    pairs = ["train", "pairs", "--data", place / "pairs.jsonl", "--base", place / "lm", *QUICK, "--epochs", 1]
+    trimtab(*pairs, "--policy-loss", 0.5, "--out", place / "haf")
+    trimtab(*pairs, "--edits", "--out", place / "edits")
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--base", place / "lm", "--limit", 60]
+    distil = ["train", "distil", "--teacher", teacher, *data, *QUICK, "--epochs", 1]
+    trimtab(*distil, "--target", "delta", "--credit", "attention", "--credit-share", 0.8, "--out", place / "abc")
+    objectives = [read_card(place / name).provenance["objective"] for name in ("haf", "edits", "abc")]
+    assert objectives == [
+        "pairs, policy loss 0.5 at 0.1", "pairs, token rewards of the edit", "distil, credit by attention, share 0.8"
+    ]  # fmt: skip
+
+
 def test_a_language_model_is_trained_from_pairs_and_steers(trimtab, place):
     data = ["--data", place / "pairs.jsonl", "--attribute", "kind", "--base", place / "lm"]
     trimtab("train", "genarm", *data, *QUICK, "--out", place / "kind-lm")
@@ -93,6 +118,21 @@ def test_a_language_model_is_trained_from_pairs_and_steers(trimtab, place):
     assert card.provenance["objective"] == "genarm, beta_r 0.05"
     assert card.provenance["recipe"]["probe_beta"] == 1.0
     steer = f"experts:{place / 'kind-lm'},{place / 'lm'}=2"
+    assert trimtab("generate", "w1", "--model", place / "lm", "--steer", steer, "--max-new-tokens", 3).stdout
+
+
+def test_language_models_are_trained_on_texts_of_a_label_and_steer(trimtab, place):
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--column", "good", "--base", place / "lm"]
+    held_out = ["--held-out", place / "train.csv"]
+    trimtab("train", "expert", *data, *held_out, "--at-least", 0.5, *QUICK, "--out", place / "good-lm")
+    trimtab("train", "expert", *data, "--at-most", 0, *QUICK, "--epochs", 1, "--out", place / "bad-lm")
+    card = read_card(place / "good-lm")
+    assert (card.head, card.trunk, card.clamp, card.attributes) == ("lm", "lora", None, ("expert",))
+    assert card.provenance["objective"] == "language modelling"
+    assert (card.provenance["column"], card.provenance["at_least"], card.provenance["texts"]) == ("good", 0.5, 160)
+    assert card.quality["texts"] == 160
+    assert card.quality["perplexity"] > 1
+    steer = f"experts:{place / 'good-lm'},{place / 'bad-lm'}=2"
     assert trimtab("generate", "w1", "--model", place / "lm", "--steer", steer, "--max-new-tokens", 3).stdout
 
 
@@ -131,7 +171,11 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("got --batch-size 0", ["labels", "--batch-size", "0"]),
         ("expected different names", ["labels", "--attribute", "a", "--attribute", "a"]),
         ("expected different names", ["pairs", "--attribute", " "]),
-        ("by trimtab train genarm; expected q or v", ["labels", "--head", "lm"]),
+        ("train datastore; expected q or v", ["labels", "--head", "lm"]),
+        ("expected a column and a bound", ["expert", "--column", "good"]),
+        ("expected a column and a bound", ["expert", "--at-least", "0.5"]),
+        ("expected 0 to 1, in this order", ["expert", "--column", "good", "--at-least", "0.5", "--at-most", "0.2"]),
+        ("expected --trunk lora or full", ["pairs", "--trunk", "frozen", "--policy-loss", "1"]),
         ("got --label-range 5 1", ["labels", "--label-range", "5", "1"]),
         ("got reward 'none'", ["labels", "--start", "none"]),
         ("got reward 'none'", ["distil", "--teacher", "none"]),

@@ -4,7 +4,18 @@ from math import isclose
 
 import pytest
 
-from trimtab.engines.draft_length import MOST_DRAFTED, Acceptance, CheckCost, check_cost, draft_length
+from tiny import tiny_lm
+from trimtab.engines.draft_length import (
+    CPU_COST,
+    MOST_DRAFTED,
+    OTHER_COST,
+    TILED_COST,
+    Acceptance,
+    Balance,
+    CheckCost,
+    check_cost,
+    draft_length,
+)
 
 
 def speed(rates, longest, cost, length):
@@ -13,10 +24,11 @@ def speed(rates, longest, cost, length):
         1 + sum(rate**place for place in range(1, min(length, most) + 1))
         for rate, most in zip(rates, longest, strict=True)
     )
-    return tokens / (1 + cost.token * len(rates) * (1 + length) + (cost.call if length else 0))
+    several = cost.call if len(rates) > 1 or length else 0
+    return tokens / (1 + several + cost.token * len(rates) * (1 + length) + cost.draft * length)
 
 
-@pytest.mark.parametrize("cost", [CheckCost(0.1, 0.002), CheckCost(0.5, 0.05), CheckCost(0, 0.2)])
+@pytest.mark.parametrize("cost", [CheckCost(0.1, 0.002), CheckCost(0.5, 0.05, 0.1), CheckCost(0, 0.2)])
 @pytest.mark.parametrize("rates", [[0.9], [0.1], [0.5, 0.5, 0.9], [0.02, 0.9] * 8])
 def test_no_other_length_writes_more_per_time(rates, cost):
     longest = [20 - row for row in range(len(rates))]
@@ -44,5 +56,44 @@ def test_acceptance_is_the_share_of_late():
     assert isclose(seen.rate, 0.5, abs_tol=1e-3)
 
 
-def test_a_token_costs_less_on_an_accelerator():
-    assert check_cost("cpu").token > check_cost("cuda").token
+def lost_share(cost, rows, calls, drafted, right=0):
+    """Return the time of a text whose drafts are never right, over token by token."""
+    balance, seen, spent = Balance(), Acceptance(), 0.0
+    for _ in range(calls):
+        length = draft_length([seen.rate] * rows, [drafted] * rows, cost)
+        length = length if balance.affords(cost.lost(rows, length)) else 0
+        spent += cost.of(rows, length) / cost.of(rows, 0)
+        seen.see(length, right)
+        balance.see(1 + right, cost.of(rows, length) / cost.of(rows, 0))
+    return spent / calls
+
+
+@pytest.mark.parametrize("cost", [CPU_COST, TILED_COST, OTHER_COST, CheckCost(0.1, 0.01, 0.2)])
+@pytest.mark.parametrize("rows", [1, 8])
+def test_drafts_that_fail_cost_one_part_in_twenty(cost, rows):
+    assert lost_share(cost, rows, calls=40, drafted=MOST_DRAFTED) <= 1.05
+    assert 1 < lost_share(cost, rows, calls=2000, drafted=MOST_DRAFTED) <= 1.035
+
+
+def test_what_was_saved_is_spent_on_few_failures():
+    balance = Balance()
+    assert balance.affords(0.6)
+    assert not balance.affords(0.8)
+    for _ in range(100):
+        balance.see(written=4.0, cost=1.5)
+    assert balance.affords(3.0)
+    assert not balance.affords(3.1)
+    balance.see(written=1.0, cost=3.0)
+    assert not balance.affords(1.1)
+
+
+def test_a_token_costs_less_where_matrix_tiles_multiply_it(monkeypatch):
+    model = tiny_lm("llama").model
+    plain = check_cost(model, 0.25)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: True)
+    assert check_cost(model, 0.25) == plain
+    tiled = check_cost(model.bfloat16(), 0.25)
+    assert (plain.draft, tiled.draft) == (0.25, 0.25)
+    assert tiled.token < plain.token
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    assert check_cost(model, 0.25) == plain

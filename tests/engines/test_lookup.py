@@ -1,8 +1,12 @@
 """Drafts copied from the prompt and the text."""
 
+from tiny import tiny_lm
 from trimtab.engines.base import Request
 from trimtab.engines.lookup import NgramIndex, PromptLookup
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.models.kv_cache import KVCache
+
+HOST = KVCache(tiny_lm("llama").model)  # lookup reads nothing of it
 
 
 def longest_match_by_hand(tokens, most):
@@ -41,11 +45,11 @@ def test_an_index_that_grows_finds_what_a_comparison_of_all_runs_finds():
 
 def test_forked_rows_do_not_see_each_other():
     params = SamplingParams(seed=0, n=2)
-    state = PromptLookup().start([Request([1, 2, 3, 1, 2], params)])
+    state = PromptLookup().start([Request([1, 2, 3, 1, 2], params)], HOST)
     state.append([[3, 1], [9, 9]])
     state.select([0, 0, 1])
     state.append([[2], [7], [9]])
     assert state.propose([2, 2, 2]) == [[3, 1], [], [9, 9]]
-    other = PromptLookup().start([Request([4, 5, 4, 5], params)])
+    other = PromptLookup().start([Request([4, 5, 4, 5], params)], HOST)
     state.join(other)
     assert state.propose([1, 1, 1, 1, 1]) == [[3], [], [9], [4], [4]]

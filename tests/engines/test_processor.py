@@ -5,7 +5,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import trimtab
+from forward_counter import ForwardCounter
 from tiny import FAMILIES, tiny_reward
+from trimtab.engines.torch.guide import Guide
 from trimtab.errors import InvalidSetting, NonFiniteLogits, RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.testing import WordCodec, WordReward, separate_rewards
@@ -186,3 +188,74 @@ def test_embeddings_without_ids_are_refused_with_the_reason(llama):
 def test_an_argument_of_another_type_is_our_error(llama, options):
     with pytest.raises(InvalidSetting):
         trimtab.SteeringProcessor(**{"steer": tiny_reward(llama, "q").toward(1.0), **options})
+
+
+ASSISTED = ["plain", "prompt lookup", "another model", "the same model"]
+
+
+def assisted(llama, head, kind, **options):
+    """Return the text of assisted generation, the calls of the model, and how often the prompt was read."""
+    noisy = copy.deepcopy(llama.model)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in noisy.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    helper = {
+        "plain": {},
+        "prompt lookup": {"prompt_lookup_num_tokens": 4},
+        "another model": {"assistant_model": noisy},
+        "the same model": {"assistant_model": copy.deepcopy(llama.model)},
+    }[kind]
+    processor = trimtab.SteeringProcessor(tiny_reward(llama, head).toward(6.0), top_k=5)
+    ids, prompts = torch.tensor([[10, 11, 12, 13, 14, 10, 11, 12, 13]]), PrefillCounter()
+    settings = {"max_new_tokens": 24, "pad_token_id": 0, "eos_token_id": None, "do_sample": False, **helper, **options}
+    with prompts, ForwardCounter(llama.model) as calls:
+        written = llama.model.generate(
+            ids, attention_mask=torch.ones_like(ids), logits_processor=[processor], **settings
+        )
+    return written[0, ids.shape[1] :].tolist(), calls.calls, prompts.count
+
+
+class PrefillCounter:
+    """Counts the prompts that rewards encode inside a `with` block."""
+
+    def __enter__(self):
+        self.count, self.prefill = 0, Guide.prefill
+
+        def counted(guide, batch):
+            self.count += 1
+            self.prefill(guide, batch)
+
+        Guide.prefill = counted
+        return self
+
+    def __exit__(self, *_):
+        Guide.prefill = self.prefill
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' own
+@pytest.mark.parametrize("head", ["q", "v"])
+@pytest.mark.parametrize("kind", ASSISTED[1:])
+def test_assisted_generation_writes_the_text_of_generate(llama, head, kind):
+    """It reads the prompt once, and drafts save calls of the model."""
+    text, calls, _ = assisted(llama, head, "plain")
+    found, fewer, prompts = assisted(llama, head, kind)
+    assert found == text
+    assert prompts == 1
+    assert fewer < calls == len(text)
+
+
+def test_prompt_lookup_keeps_drafts_that_steering_could_forbid(llama, monkeypatch):
+    """Its probes have no candidates: if they were steered, no draft would be left, in silence."""
+    steered = assisted(llama, "q", "prompt lookup")[1]
+    monkeypatch.setattr("trimtab.engines.processor.is_probe", lambda scores: False)
+    assert assisted(llama, "q", "prompt lookup")[1] > steered
+
+
+def test_a_state_that_is_taken_back_is_that_of_a_new_processor(frozen, reward):
+    used, text = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5), list(range(10, 20))
+    torch.manual_seed(0)
+    for tokens in (text[:4], text[:7], [*text[:5], 40, 41], [*text[:5], 40], text[:4], [50, *text[1:5]]):
+        ids, scores = torch.tensor([tokens]), torch.randn(1, frozen.vocabulary_size)
+        fresh = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5)
+        torch.testing.assert_close(used(ids, scores), fresh(ids, scores), atol=1e-4, rtol=1e-4)

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from draft_heads import tiny_draft
 from tiny import tiny_lm, tiny_reward
 from tiny_job import JOB, LINES, json_rows, rewind_job, run_job, write_lines
 from trimtab import jobs
 from trimtab.data.jsonlines import Line, read_lines
+from trimtab.engines.torch.draft_head import HeadProposer
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.jobs.replay import replay_rows
 from trimtab.language_model import LanguageModel
@@ -36,6 +38,20 @@ def test_every_text_is_written_again_in_any_batch(lm, written, batch_size):
     found = replay_rows(list(read_lines(written)), loader(lm), batch_size, lambda *done: seen.append(done))
     assert [(result.number, result.fault) for result in found] == [(number, None) for number in range(1, 9)]
     assert seen[-1] == (8, 8)
+
+
+def test_rows_that_were_drafted_are_written_again_token_by_token(lm, tmp_path, eager):
+    """The model at hand has no draft head."""
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    drafting = LanguageModel(TorchEngine(lm.base, proposers={"draft": HeadProposer(tiny_draft(lm.base), lm.base)}))
+    job = replace(JOB, sampling=replace(JOB.sampling, speculate="draft", max_new_tokens=9))
+    run_job(drafting, source, target, job)
+    rows = json_rows(target)
+    assert sum(row["usage"]["drafted"] for row in rows) > 0
+    assert all(row["usage"]["tokens"] == len(row["token_ids"]) for row in rows)
+    found = replay_rows(list(read_lines(target)), loader(lm))
+    assert [result.fault for result in found] == [None] * len(rows)
 
 
 def test_a_changed_text_is_named_with_the_token(lm, written):

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from draft_heads import tiny_draft
 from forward_counter import ForwardCounter
 from tiny import tiny_lm, tiny_reward
 from trimtab import errors, testing
+from trimtab.engines.torch.draft_head import HeadProposer
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
 from trimtab.models.prefix_cache import PrefixCache
@@ -30,6 +32,19 @@ def test_a_search_alone_equals_a_search_beside_others(family_lm, similarity):
     testing.assert_search_ignores_company(
         family_lm, PROMPTS, judge=likes_odd, settings=SMALL, similarity=similarity, seed=3, stop=["w50"]
     )
+
+
+@pytest.mark.parametrize("kind", ["lookup", "draft"])
+def test_a_search_that_drafts_is_the_same_search(llama, lm, kind, eager):
+    drafting = LanguageModel(TorchEngine(llama, proposers={"draft": HeadProposer(tiny_draft(llama), llama)}))
+    settings = replace(SMALL, max_new_tokens=14, draft_tokens=12)
+    plain = lm.rewind(PROMPTS, judge=likes_odd, settings=settings, seed=3)
+    found = drafting.rewind(PROMPTS, judge=likes_odd, settings=replace(settings, speculate=kind), seed=3)
+    for one, other in zip(found, plain, strict=True):
+        assert one.token_ids == other.token_ids
+        assert [(branch.text, branch.visits) for commit in one.commits for branch in commit.branches] == [
+            (branch.text, branch.visits) for commit in other.commits for branch in commit.branches
+        ]
 
 
 def test_a_search_that_widens_and_shares_scores_equals_one_beside_others(lm):

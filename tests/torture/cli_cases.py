@@ -11,13 +11,14 @@ from typing import Any, final
 from torture.case import Case
 from torture.client import Ended, Server, run_alone, spread
 from torture.edited_rows import build_edited_rows
-from torture.tables import adapt, bench, edited, evaluate, generate, rewards, rewind, serve, top, train
+from torture.tables import adapt, bench, edited, evaluate, experts, generate, rewards, rewind, serve, top, train
 from torture.tables.values import EVALUATE, GENERATE_FILE
 from torture.verdict import faults_of, late_faults, snapshot
 from torture.world import build_world, copy_world, remove_world
 
 TABLES = {
     "generate": generate,
+    "experts": experts,
     "rewind": rewind,
     "rewards": rewards,
     "train": train,

@@ -41,6 +41,8 @@ COMMANDS = {
     "labels": ["train", "labels", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
     "pairs": ["train", "pairs", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
     "genarm": ["train", "genarm", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
+    "expert": ["train", "expert", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
+    "datastore": ["train", "datastore", "--data", "nowhere.jsonl", "--out", "out", "--base", "nowhere"],
     "distil": [
         "train",
         "distil",

@@ -15,7 +15,7 @@ from trimtab.language_model import LanguageModel
 from trimtab.training.genarm import train_genarm
 from trimtab.training.objectives import sequence_bradley_terry
 from trimtab.training.pairs import train_from_pairs
-from trimtab.training.recipe import GENARM_RECIPE, GenARMSettings
+from trimtab.training.recipe import LM_RECIPE, GenARMSettings
 
 GOOD, BAD = ({f"w{number}" for number in range(first, first + 9)} for first in (1, 31))
 
@@ -88,11 +88,11 @@ def test_what_cannot_train_a_language_model_is_refused(base):
         train_genarm(base, "kind", pairs, pairs, quick())
     with pytest.raises(errors.InvalidSetting, match="expected trunk='lora' or 'full'"):
         train_genarm(base, "kind", pairs, pairs, quick(head="lm", trunk="frozen"))
-    with pytest.raises(errors.InvalidSetting, match="by trimtab train genarm"):
+    with pytest.raises(errors.InvalidSetting, match="by trimtab train genarm, by"):
         train_from_pairs(base, "kind", pairs, pairs, quick(head="lm"))
     with pytest.raises(errors.InvalidSetting, match="got beta_r=0"):
         GenARMSettings(beta_r=0.0)
 
 
 def test_the_defaults_are_the_papers():
-    assert (GENARM_RECIPE.trunk, GENARM_RECIPE.resolved_learning_rate, GenARMSettings().beta_r) == ("lora", 5e-4, 0.05)
+    assert (LM_RECIPE.trunk, LM_RECIPE.resolved_learning_rate, GenARMSettings().beta_r) == ("lora", 5e-4, 0.05)

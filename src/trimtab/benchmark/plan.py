@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, final
 
 from trimtab.benchmark.bench_settings import FEWEST_TOKENS, Setting
-from trimtab.benchmark.rows import Row
+from trimtab.benchmark.rows import LOOKUP, Row
 from trimtab.benchmark.subject import Subject
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.heads.v_head import MAX_CANDIDATES
@@ -42,12 +42,14 @@ class Sizes(NamedTuple):
         trunk: parameters of a trunk beside it.
         cache_bytes: of one token in the trunk's KV cache.
         adapters: whether the trunk is made of the model's own layers and adapters.
+        drafts: what can draft for the model.
     """
 
     lm: int
     trunk: int
     cache_bytes: int
     adapters: bool = True
+    drafts: frozenset[str] = frozenset({LOOKUP})
 
 
 class Case(NamedTuple):
@@ -77,7 +79,8 @@ class LeftOut(NamedTuple):
 def sizes_of(subject: Subject) -> Sizes:
     """The sizes of a subject."""
     of_token = subject.layers * cache_bytes(subject.base)
-    return Sizes(subject.weights_read, subject.trunk_weights, of_token, subject.base is subject.lm)
+    drafts = frozenset(subject.proposers)
+    return Sizes(subject.weights_read, subject.trunk_weights, of_token, subject.base is subject.lm, drafts)
 
 
 def cache_bytes(lm: FrozenLM) -> int:
@@ -110,6 +113,8 @@ def unfit(row: Row, setting: Setting, sizes: Sizes, limits: Limits) -> str:
     """Why a row cannot be measured in a table; empty if it can."""
     if row.own_steers and setting.batch < 2:
         return "a batch of one has one steer"
+    if row.speculate is not None and row.speculate not in sizes.drafts:
+        return "no draft head ships for the model"
     if row.reward is not None and row.reward.merge_adapters is not None and not sizes.adapters:
         return "the trunk is a smaller model without adapters"
     if row.reward is not None and row.reward.runs_candidates and setting.top_k > MAX_CANDIDATES:

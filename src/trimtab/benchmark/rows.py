@@ -12,6 +12,7 @@ from trimtab.training.recipe import Recipe
 Writer = Literal["loop", "generate", "vllm"]
 RadMethod = Literal["block mask", "cached calls", "re-encoding"]
 
+LOOKUP, DRAFT = "lookup", "draft"  # what drafts
 OWN = Recipe(trunk="frozen", head="q")
 LADDER = Recipe(trunk="ladder", head="q")
 ARM = Recipe(trunk="lora", head="q", lora_rank=8)
@@ -53,8 +54,9 @@ class Row:
         own_steers: whether every row of the batch has a steer of its own; it then needs a batch of two or more.
         writer: our decode loop, transformers' `generate`, or the vLLM engine.
         quick: whether `--quick` measures it.
-        speculate: drafts the tokens of prompts that repeat a passage, so that there is something to copy; None for
-            random prompts, token by token.
+        speculate: what drafts the tokens: "lookup" behind prompts that repeat a passage, so that there is something to
+            copy, "draft" behind sentences, of which the head knows more than of random tokens; None for random prompts,
+            token by token.
     """
 
     key: str
@@ -69,7 +71,8 @@ class Row:
 ROWS = (
     Row("transformers", "transformers' generate", writer="generate", quick=True),
     Row("plain", "plain loop", quick=True),
-    Row("lookup", "plain loop with lookup, copying", speculate="lookup"),
+    Row("lookup", "plain loop with lookup, copying", speculate=LOOKUP),
+    Row("draft", "plain loop with a draft head", speculate=DRAFT),
     Row("own", "own state", RewardShape(OWN), quick=True),
     Row("own-two", "own state, two attributes", RewardShape(OWN, attributes=2)),
     Row("own-steers", "own state, a steer per row", RewardShape(OWN), own_steers=True),

@@ -1,6 +1,8 @@
 """The model that is measured, and the base of the rewards that run beside it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, final
 
 import torch
@@ -9,6 +11,9 @@ from transformers import AutoConfig, GenerationConfig
 from trimtab.benchmark.bench_settings import MOST
 from trimtab.benchmark.shapes import Shapes, find_shapes, random_lm
 from trimtab.checking import shown
+from trimtab.engines.proposer import Proposer
+from trimtab.engines.torch.drafting import draft_proposers
+from trimtab.engines.torch.running_batch import PROPOSERS
 from trimtab.errors import InvalidSetting
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.dtypes import Dtype, torch_dtype
@@ -46,6 +51,11 @@ class Subject:
     lm: FrozenLM
     base: FrozenLM
     layers: int
+
+    @cached_property
+    def proposers(self) -> Mapping[str, Proposer]:
+        """What can draft for the model: copying, and the draft head that ships for it, if there is one."""
+        return {**PROPOSERS, **draft_proposers(self.lm)}
 
     @property
     def weights_read(self) -> int:

@@ -11,15 +11,17 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from trimtab.benchmark.bench_settings import Setting
 from trimtab.benchmark.fresh_rewards import FreshRewards
-from trimtab.benchmark.rows import Row
+from trimtab.benchmark.rows import DRAFT, Row
 from trimtab.benchmark.subject import Subject, random_prompts
 from trimtab.engines.base import Request, StartsBatches
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import ACCELERATOR_POLL
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.evaluation.run.timing import Clock
+from trimtab.models.codec import TextCodec
 from trimtab.rewards.network import RewardNetwork
 from trimtab.steering.steer import Steer
+from trimtab.training.own_texts import openings
 
 PASSAGES = 3  # in a prompt that repeats one
 
@@ -72,8 +74,10 @@ class Job:
 
     @property
     def prompts(self) -> list[list[int]]:
-        """Random token ids, all of one length; or a passage of them, repeated to that length."""
+        """Random token ids, all of one length; or a passage of them, repeated to that length; or sentences."""
         tokens = self.setting.prompt_tokens
+        if self.speculate == DRAFT:
+            return sentences(self.subject.lm.codec, self.setting.batch, tokens)
         passage = tokens if self.speculate is None else max(1, tokens // PASSAGES)
         prompts = random_prompts(self.subject.lm, self.setting.batch, passage, self.seed)
         return [(ids * (tokens // passage + 1))[:tokens] for ids in prompts]
@@ -138,7 +142,7 @@ def loop_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
     def write(tokens: int) -> Run:
         requests = job.requests(tokens)
         start = job.now()
-        batch = RunningBatch(lm)
+        batch = RunningBatch(lm, proposers=job.subject.proposers)
         batch.add(requests, [tokens] * len(requests))
         batch.step()
         first = job.now()
@@ -170,6 +174,13 @@ def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Wri
         return Run(first.at - start, job.now() - first.at, tokens)
 
     return write
+
+
+def sentences(codec: TextCodec, rows: int, tokens: int) -> list[list[int]]:
+    """Token ids of openings that ship with trimtab, one behind the other, each row from another one on."""
+    starts = openings()
+    text = [codec.encode_prompt(". ".join([*starts[row % len(starts) :], *starts])) for row in range(rows)]
+    return [(ids * (tokens // len(ids) + 1))[:tokens] for ids in text]
 
 
 @final

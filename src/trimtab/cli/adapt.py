@@ -13,7 +13,7 @@ from trimtab.cli.completion import complete_model, complete_reward
 from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import TextColumn
-from trimtab.cli.train import Run, SaveDtype
+from trimtab.cli.train_options import Run, SaveDtype
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.steering.notation import usual_beta

@@ -8,7 +8,7 @@ import typer
 from trimtab.cli.console import error_console, loading, report_faults
 from trimtab.cli.options import RewardName, TextColumn
 from trimtab.cli.rewards import LabelColumns, MaxTokens, check_columns, check_numbers, print_quality
-from trimtab.cli.train import LabelRange
+from trimtab.cli.train_options import LabelRange
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.training.recipe import Recipe

@@ -11,6 +11,7 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import (
     BatchInvariant,
     Chat,
+    DraftOption,
     DtypeOption,
     EngineOption,
     Force,
@@ -23,6 +24,7 @@ from trimtab.cli.options import (
     SteerOption,
     System,
     Target,
+    check_drafts,
     load_language_model,
 )
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, resolve_seed, run_with_progress
@@ -52,6 +54,7 @@ def generate(
     steer: SteerOption = None,
     method: Method = None,
     retokenize: Retokenize = False,
+    draft: DraftOption = None,
     chat: Chat = False,
     system: System = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print each token when it is written; one prompt.")] = False,
@@ -81,6 +84,7 @@ def generate(
     if show_rewards and not steer:
         raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")
     check_engine(engine, batch_invariant, sampling.speculate)
+    check_drafts([] if sampling.speculate is None else [sampling.speculate], draft)
     if method is not None:
         head_of_method(method)
     for text in steer or []:
@@ -110,7 +114,7 @@ def generate(
         engine=engine,
     )
     check_resume(source, target, codec, job, force)
-    lm = load_language_model(model, dtype, batch_invariant, engine)
+    lm = load_language_model(model, dtype, batch_invariant, engine, draft)
     steering = None
     if steer:
         with loading("rewards"):

@@ -31,7 +31,9 @@ HELP = (
     "sentiment or requests; self:FILE.toml asks your own question. NAME=+1 is a reward or a classifier whose high "
     "scores are good; NAME=-1 is one whose high scores are bad. "
     "sentences:AGGREGATE:JUDGE scores the text after each sentence, lines:AGGREGATE:JUDGE after each line, and takes "
-    "the min, mean, product, log-sum or last."
+    "the min, mean, product, log-sum or last. "
+    "tests:FILE runs the program in a draft, and the tests of a .py file, or of a table with columns prompt and tests; "
+    "it needs --whole-drafts."
 )
 JudgeOption = Annotated[str, typer.Option(metavar="JUDGE", help=HELP, autocompletion=complete_judge)]
 OptionalJudge = Annotated[

@@ -1,13 +1,16 @@
 """Options that several commands share, and the language model that they name."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trimtab.checking import shown
 from trimtab.cli.completion import complete_method, complete_model, complete_reward, complete_steer
 from trimtab.cli.console import loading
 from trimtab.engines.engine_names import ENGINE_HELP, EngineName, check_engine
+from trimtab.errors import InvalidSetting
 from trimtab.models.dtypes import Dtype
 from trimtab.rewards.heads import HEADS
 from trimtab.rewards.other_tokenizer import RETOKENIZE
@@ -32,6 +35,16 @@ BatchInvariant = Annotated[
     ),
 ]
 EngineOption = Annotated[EngineName, typer.Option(help=ENGINE_HELP)]
+SPECULATE = ("lookup", "draft")
+DraftOption = Annotated[
+    str | None,
+    typer.Option(
+        "--draft",
+        metavar="FOLDER|MODEL",
+        help="What drafts with --speculate draft: a draft head (trimtab train draft), or another language model of the "
+        "same tokenizer. Default: the draft head that ships for the model.",
+    ),
+]
 Prompts = Annotated[list[str] | None, typer.Argument(help="Texts to continue.")]
 Source = Annotated[
     Path | None,
@@ -79,17 +92,38 @@ Force = Annotated[bool, typer.Option("--force", help="Replace existing output fi
 PrintJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
+def check_drafts(speculate: Sequence[str], draft: str | None) -> None:
+    """Refuse a kind of drafts that there is not, and a draft head that nothing asks for.
+
+    Args:
+        speculate: the kinds that are asked for, or that requests may ask for.
+        draft: of --draft.
+
+    Raises:
+        InvalidSetting: naming the option.
+    """
+    if wrong := [kind for kind in speculate if kind not in SPECULATE]:
+        raise InvalidSetting(f"got --speculate {shown(wrong[0])}, expected {' or '.join(SPECULATE)}")
+    if draft is not None and "draft" not in speculate:
+        raise InvalidSetting("got --draft, expected --speculate draft with it")
+
+
 def load_language_model(
-    name: str, dtype: Dtype, batch_invariant: bool = False, engine: EngineName = "torch"
+    name: str,
+    dtype: Dtype,
+    batch_invariant: bool = False,
+    engine: EngineName = "torch",
+    draft: str | None = None,
 ) -> "LanguageModel":
     """Load a language model in a number format, with a spinner.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
         InvalidSetting: the engine is not installed, or lacks a setting.
+        CorruptReward, RewardMismatch: the draft head is damaged, or of another model.
     """
     check_engine(engine, batch_invariant)
     with loading(name):
         from trimtab.language_model import load
 
-        return load(name, dtype=dtype, batch_invariant=batch_invariant, engine=engine)
+        return load(name, dtype=dtype, batch_invariant=batch_invariant, engine=engine, draft=draft)

@@ -10,7 +10,7 @@ import typer
 from trimtab.cli.completion import complete_model
 from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
 from trimtab.cli.options import PrintJson, RewardName, TextColumn
-from trimtab.cli.train import LabelRange
+from trimtab.cli.train_options import LabelRange
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidOutput, InvalidSetting
 from trimtab.training.recipe import Recipe

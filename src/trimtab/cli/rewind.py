@@ -12,7 +12,7 @@ from trimtab.cli.console import error_console, loading
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.help import DefaultCommandGroup
 from trimtab.cli.judges import JudgeSettings, load_search_judge, warn_of_self_judge
-from trimtab.cli.options import Prompts, Source, Target, load_language_model
+from trimtab.cli.options import DraftOption, Prompts, Source, Target, check_drafts, load_language_model
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, run_with_progress
 from trimtab.cli.search_options import SearchOptions
 from trimtab.cli.search_outputs import Outputs, show
@@ -84,6 +84,7 @@ def search(
     prompts: Prompts = None,
     source: Source = None,
     target: Target = None,
+    draft: DraftOption = None,
     batch_size: Annotated[int, typer.Option(help="Prompts of --input that are searched together.")] = 8,
 ) -> None:
     """Search for continuations that a judge likes (RAIN, 2309.07124): drafts are written, judged and taken back.
@@ -94,13 +95,14 @@ def search(
     or let a reward judge. Ctrl-C ends a search with the best draft so far.
     """
     check_sources(prompts, source, target, batch_size, outputs.force)
+    check_drafts([] if settings.speculate is None else [settings.speculate], draft)
     outputs = outputs.checked(source)
     options.check(judging.name)
     with loading(options.model):
         job = options.job(settings, budget, judging, None if outputs.force else target)
     codec = check_names(job, prompts or [], source)
     check_resume(source, target, codec, job, outputs.force)
-    models = load(job, prompts or [], codec, judging.judge is None)
+    models = load(job, prompts or [], codec, judging.judge is None, draft)
     if source is not None and target is not None:
         search_file(source, target, job, batch_size, models, outputs.force)
     else:
@@ -159,7 +161,7 @@ def check_names(job: "RewindJob", prompts: list[str], source: Path | None) -> "T
     return codec
 
 
-def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen: bool) -> "Models":
+def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen: bool, draft: str | None) -> "Models":
     """Check the judge, then load the models that a job names.
 
     Args:
@@ -167,16 +169,20 @@ def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen
         prompts: from the command line.
         codec: of the language model.
         unchosen: whether the judge is the default, which is warned of.
+        draft: what drafts; None for the draft head that ships for the model.
     """
     from trimtab.judges.notation import early_judge
     from trimtab.rewards.registry import load_steers
+    from trimtab.rewind.new_search import check_whole_drafts
 
     with loading(f"the judge {job.judge}"):
         judge = early_judge(job.judge, codec, job.judge_chat, job.judge_soft, job.retokenize)
+    if judge is not None:
+        check_whole_drafts(judge, job.settings)
     check_rooms(prompts, job, codec, judge)
     if unchosen:
         warn_of_self_judge(job.model)
-    lm = load_language_model(job.model, job.dtype, engine=job.engine)
+    lm = load_language_model(job.model, job.dtype, engine=job.engine, draft=draft)
     with loading("rewards"):
         alone, retokenize = job.judge_alone, job.retokenize
         judge = judge or load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, alone, retokenize)

@@ -8,7 +8,16 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import BatchInvariant, DtypeOption, EngineOption, Model, Retokenize, load_language_model
+from trimtab.cli.options import (
+    BatchInvariant,
+    DraftOption,
+    DtypeOption,
+    EngineOption,
+    Model,
+    Retokenize,
+    check_drafts,
+    load_language_model,
+)
 from trimtab.engines.engine_names import EngineName, check_engine, check_engine_steers
 from trimtab.errors import InvalidSetting
 from trimtab.server.public_names import RewardPlace, check_places, parse_places, public_name
@@ -42,6 +51,7 @@ def serve(
         ),
     ] = None,
     retokenize: Retokenize = False,
+    draft: DraftOption = None,
     api_key: Annotated[
         str | None,
         typer.Option(help=f"Key that every request but /health must bring. Default: the variable {KEY_VARIABLE}."),
@@ -65,6 +75,7 @@ def serve(
     """
     check_extra()
     check_engine(engine, batch_invariant)
+    check_drafts(settings.speculate, draft)
     places = parse_places(reward) if reward else None
     check_places(places or [])
     served, key = public_name(model, served_name), key_of(api_key)
@@ -75,7 +86,7 @@ def serve(
 
     with bind(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
-        lm = load_language_model(model, dtype, batch_invariant, engine)
+        lm = load_language_model(model, dtype, batch_invariant, engine, draft)
         with loading("rewards"):
             app, names = build(lm, served, places, settings, key, retokenize)
         log_to_stderr()

@@ -1,8 +1,8 @@
-"""`trimtab train`: train rewards from labels, from preferences, or from another reward."""
+"""`trimtab train`: train rewards from labels, from preferences, from another reward, or language models from texts."""
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -10,8 +10,12 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import RewardFolder, TextColumn
 from trimtab.cli.train_checks import check_attributes
 from trimtab.cli.train_command import TrainCommand
+from trimtab.cli.train_datastore import datastore
+from trimtab.cli.train_draft import draft
+from trimtab.cli.train_expert import expert
+from trimtab.cli.train_options import Base, LabelRange, Run, SaveDtype
 from trimtab.training.recipe import (
-    GENARM_RECIPE,
+    LM_RECIPE,
     DistilSettings,
     GenARMSettings,
     LabelSettings,
@@ -23,26 +27,14 @@ from trimtab.training.recipe import (
 
 DEFAULT_GENARM = GenARMSettings()
 
-Run = Annotated[
-    Path | None, typer.Option(help="Folder for settings, metrics and checkpoints. Default: OUT.run, beside --out.")
-]
-Base = Annotated[
-    str, typer.Option(help="The language model that the reward reads: smollm2, a folder, a .gguf file or a Hub id.")
-]
-LabelRange = Annotated[
-    tuple[float, float] | None,
-    typer.Option(metavar="LOW HIGH", help="Lowest and highest label; they become 0 and 1. Default: 0 1."),
-]
-SaveDtype = Annotated[
-    Literal["bfloat16", "float16", "float32"], typer.Option(help="Number format of the saved weights.")
-]
-
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train rewards from labels, from preferences, or from another reward.",
+    help="Train rewards from labels, from preferences, from another reward, or language models from texts.",
     epilog="Interrupted runs resume when the same command is given again.\n\n"
     "On several GPUs: torchrun --nproc-per-node N -m trimtab train …",
 )
+
+app.command()(draft)
 
 
 @app.command()
@@ -144,7 +136,7 @@ def pairs(
 def genarm(
     source: Source,
     out: RewardFolder,
-    recipe: Annotated[Recipe, "Training"] = GENARM_RECIPE,
+    recipe: Annotated[Recipe, "Training"] = LM_RECIPE,
     settings: Annotated[GenARMSettings, "Objective"] = DEFAULT_GENARM,
     run: Run = None,
     base: Base = "smollm2",
@@ -179,6 +171,10 @@ def genarm(
         options = command.make_run_options()
         reward = train_genarm(lm, attribute, rows, held_out_rows, recipe, settings, options)
         command.save_reward(reward, save_dtype)
+
+
+app.command()(expert)
+app.command()(datastore)
 
 
 @app.command()

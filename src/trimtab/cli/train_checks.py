@@ -43,13 +43,13 @@ def check_folders(out: Path, run: Path, targets: Path) -> None:
     check_named_folder(out, "--out")
     check_named_folder(run, "--run")
     check_named_folder(targets, "--targets")
-    _check_outside("--run", run, "--out", out)
-    _check_outside("--out", out, "--run", run)
-    _check_outside("--targets", targets, "--out", out)
-    _check_outside("--out", out, "--targets", targets)
-    _check_outside("--run", run, "--targets", targets)
+    check_outside("--run", run, "--out", out)
+    check_outside("--out", out, "--run", run)
+    check_outside("--targets", targets, "--out", out)
+    check_outside("--out", out, "--targets", targets)
+    check_outside("--run", run, "--targets", targets)
     if targets.resolve() != (run / TARGETS).resolve():
-        _check_outside("--targets", targets, "--run", run)
+        check_outside("--targets", targets, "--run", run)
     check_targets(targets)
 
 
@@ -76,7 +76,12 @@ def check_base(base: str, recipe: "Recipe") -> "TokenizerCodec":
     return codec
 
 
-def _check_outside(option: str, path: Path, other_option: str, other: Path) -> None:
+def check_outside(option: str, path: Path, other_option: str, other: Path) -> None:
+    """Check that a folder is not another one, nor inside it.
+
+    Raises:
+        InvalidSetting: it is.
+    """
     if path.resolve().is_relative_to(other.resolve()):
         raise InvalidSetting(
             f"got {option} {shown_path(path)}, expected a folder outside {other_option} {shown_path(other)}"

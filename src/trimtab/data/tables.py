@@ -1,6 +1,7 @@
 """Training texts: labelled texts and pairs, read from tables, checked and sampled."""
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,15 @@ class TextPair:
 
     chosen: str
     rejected: str
+
+
+@checked
+@dataclass(frozen=True)
+class PromptedText:
+    """A text, and the prompt before it; an empty prompt is none."""
+
+    text: str
+    prompt: str = ""
 
 
 Row = TypeVar("Row")
@@ -121,6 +131,27 @@ def read_pairs(
         if pair.chosen == pair.rejected:
             raise ValueError("got the same text twice, expected two different texts")
         return pair
+
+    return read_table(source, split, parse)
+
+
+@checked
+def read_prompted(
+    source: str | Path, text_column: str = "text", prompt_column: str | None = None, split: str = "train"
+) -> Table[PromptedText]:
+    """Read texts, each with the prompt before it if there is such a column.
+
+    Args:
+        source, split: as in `read_records`.
+        text_column, prompt_column: the columns with the text and with its prompt; None for no prompts.
+
+    Raises:
+        WrongType: an argument of another type.
+        InvalidData: no such table, or it has no usable row.
+    """
+
+    def parse(row: dict[str, Any]) -> PromptedText:
+        return PromptedText(text_of(row, text_column), "" if prompt_column is None else text_of(row, prompt_column))
 
     return read_table(source, split, parse)
 
@@ -244,6 +275,21 @@ def select_balanced(rows: Sequence[LabelledText], limit: int | None, seed: int) 
             f"got {len(high)} rows of at least 0.5 and {len(low)} below, expected some of each to balance"
         )
     return [row for pair in zip(high[:each], low[:each], strict=True) for row in pair]
+
+
+def select_labelled(
+    rows: Sequence[LabelledText], at_least: float | None = None, at_most: float | None = None
+) -> list[LabelledText]:
+    """Return the rows whose first label is within bounds, in order. None is no bound.
+
+    Raises:
+        InvalidData: there is none.
+    """
+    low, high = (-math.inf if at_least is None else at_least), (math.inf if at_most is None else at_most)
+    found = [row for row in rows if low <= row.labels[0] <= high]
+    if not found:
+        raise InvalidData(f"got {len(rows)} rows, none with a label from {low:g} to {high:g}")
+    return found
 
 
 def digest_of(examples: Sequence[object]) -> str:

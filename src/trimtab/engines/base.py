@@ -1,7 +1,7 @@
 """The engine protocol: everything that best-of, rewind, judges, evaluation and jobs may ask of a model."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, Protocol, final, runtime_checkable
 
@@ -70,19 +70,30 @@ class DecodeUsage:
         forwards: calls in which the text took part; 0 if the engine does not count them.
         drafted: tokens that were drafted and checked.
         accepted: those of them that are part of the text.
+        tokens: of the text.
     """
 
     forwards: int = 0
     drafted: int = 0
     accepted: int = 0
+    tokens: int = 0
 
     def __add__(self, other: "DecodeUsage") -> "DecodeUsage":
-        return DecodeUsage(self.forwards + other.forwards, self.drafted + other.drafted, self.accepted + other.accepted)
+        return DecodeUsage(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def acceptance(self) -> float:
         """The share of the drafted tokens that are part of the text; 0 without drafts."""
         return self.accepted / self.drafted if self.drafted else 0.0
+
+    @property
+    def tokens_per_forward(self) -> float:
+        """Tokens of the text for each forward call, 1 token by token; 0 if the engine does not count its calls."""
+        return self.tokens / self.forwards if self.forwards else 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        """All figures, ready for JSON."""
+        return {**asdict(self), "acceptance": self.acceptance, "tokens_per_forward": self.tokens_per_forward}
 
 
 @final
@@ -117,6 +128,9 @@ class Request:
         params: how to sample; the seed must be set.
         steer: how to steer; None for plain sampling.
         until: end behind a token whose text ends in one of these characters.
+        written: tokens that are written behind the prefix already. The text continues behind them as if one call wrote
+            it all; `max_new_tokens` counts what comes behind them.
+        first_sample: the number of the first of its samples, on which the noise depends.
 
     Raises:
         InvalidSetting: no seed. An engine never draws one, so that every text can be written again.
@@ -126,10 +140,17 @@ class Request:
     params: SamplingParams
     steer: Steer | None = None
     until: str = ""
+    written: tuple[int, ...] = ()
+    first_sample: int = 0
 
     def __post_init__(self) -> None:
         if self.params.seed is None:
             raise InvalidSetting("got a request without a seed, expected params.with_seed()")
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The prefix and what is written behind it."""
+        return (*self.prefix, *self.written)
 
 
 @final

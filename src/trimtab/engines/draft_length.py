@@ -3,25 +3,67 @@
 from collections.abc import Sequence
 from typing import NamedTuple, final
 
+import torch
+from transformers import PreTrainedModel
+
 MOST_DRAFTED = 16  # tokens
 EXPECTED = 0.5  # the share that is right, before any was tried; it counts as one token
 MEMORY = 0.97  # of what was seen, from one call to the next
+ALLOWED = 0.7  # plain steps that drafts may lose before they have saved any
+SHARE = 0.03  # of all steps that they may lose besides
+MOST_SAVED = 3.0  # steps; what was saved long ago pays for no more failures than that
 
 
 class CheckCost(NamedTuple):
-    """What it costs to check drafts, in forward calls of one token.
+    """What it costs to draft and to check, in forward calls of one token.
 
     Attributes:
-        call: a call of several tokens, however few: other matrix products, masks, and what is taken back.
+        call: a call of several tokens, of one row or of several: other matrix products than one token's, and masks.
         token: each token in a call.
+        draft: each token that is drafted, for all rows together.
     """
 
     call: float
     token: float
+    draft: float = 0.0
+
+    def of(self, rows: int, drafted: int) -> float:
+        """The cost of a call that checks this many drafted tokens of each row; with 0, of a plain step."""
+        tokens = rows * (drafted + 1)
+        return 1 + self.call * (tokens > 1) + self.token * tokens + self.draft * drafted
+
+    def lost(self, rows: int, drafted: int) -> float:
+        """What a check in which no token is right costs more than a plain step, in plain steps."""
+        return self.of(rows, drafted) / self.of(rows, 0) - 1
 
 
-COSTS = {"cpu": CheckCost(0.5, 0.05)}  # SmolLM2 in float32: 5, 9 and 17 tokens take 2.0, 2.3 and 2.6 times one
+CPU_COST = CheckCost(0.5, 0.035)  # SmolLM2 in float32: 5, 9 and 17 tokens take 1.7, 2.1 and 2.4 times one
+TILED_COST = CheckCost(0.1, 0.01)  # in bfloat16 on a CPU with matrix tiles (AMX): 5, 9 and 17 take 1.1 times one
 OTHER_COST = CheckCost(0.1, 0.002)  # where a call's time is that of reading the weights; not measured
+
+
+@final
+class Balance:
+    """The plain steps that drafts have saved, less those that they have lost. Where it is used up, nothing is drafted.
+
+    So drafts that fail cost little: the steps allowed at the start, and a share of all steps.
+    """
+
+    def __init__(self) -> None:
+        self._steps = ALLOWED
+
+    def affords(self, lost: float) -> bool:
+        """Whether a check may be tried that loses this many steps if it fails."""
+        return lost <= self._steps
+
+    def see(self, written: float, cost: float) -> None:
+        """Count one call.
+
+        Args:
+            written: tokens that it gave each row, on average.
+            cost: of the call, in plain steps.
+        """
+        self._steps = min(self._steps + written - cost + SHARE, MOST_SAVED)
 
 
 @final
@@ -55,16 +97,24 @@ def draft_length(rates: Sequence[float], longest: Sequence[int], cost: CheckCost
         cost: of a check.
     """
     rows = len(rates)
-    best, length = rows / (1 + cost.token * rows), 0
+    best, length = rows / cost.of(rows, 0), 0
     written = float(rows)
     for tokens in range(1, min(max(longest), MOST_DRAFTED) + 1):
         written += sum(rate**tokens for rate, most in zip(rates, longest, strict=True) if most >= tokens)
-        speed = written / (1 + cost.call + cost.token * rows * (tokens + 1))
+        speed = written / cost.of(rows, tokens)
         if speed > best:
             best, length = speed, tokens
     return length
 
 
-def check_cost(device: str) -> CheckCost:
-    """What it costs to check drafts on a type of device."""
-    return COSTS.get(device, OTHER_COST)
+def check_cost(model: PreTrainedModel, draft: float = 0.0) -> CheckCost:
+    """What it costs to draft and to check drafts.
+
+    Args:
+        model: checks them.
+        draft: the cost of a drafted token, in forward calls of the model.
+    """
+    if model.device.type != "cpu":
+        return OTHER_COST._replace(draft=draft)
+    tiled = model.dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    return (TILED_COST if tiled else CPU_COST)._replace(draft=draft)

@@ -5,6 +5,7 @@ from typing import final
 
 from trimtab.engines.base import Request
 from trimtab.engines.proposer import ProposerState
+from trimtab.models.kv_cache import KVCache
 
 LONGEST, SHORTEST = 4, 2  # tokens that must recur
 
@@ -18,9 +19,14 @@ class PromptLookup:
     that reaches the end of the text continues in itself, so that a repeated passage is drafted at any length.
     """
 
-    def start(self, requests: Sequence[Request]) -> ProposerState:
+    cost = 0.0
+
+    def reads(self, model: object) -> None:
+        """Nothing."""
+
+    def start(self, requests: Sequence[Request], host: KVCache) -> ProposerState:
         """A state of the rows of some requests."""
-        return LookupState([NgramIndex(each.prefix) for each in requests for _ in range(each.params.n)])
+        return LookupState([NgramIndex(each.tokens) for each in requests for _ in range(each.params.n)])
 
 
 @final

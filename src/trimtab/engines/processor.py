@@ -18,6 +18,8 @@ from trimtab.steering.reward import Reward
 from trimtab.steering.rule import scatter_candidates, top_candidates
 from trimtab.steering.steer import Steer, distinct_rewards
 
+MOST_ADVANCED = 8  # tokens that are appended one by one; a prompt is encoded at once
+PROBE = 1.0  # the logit of every token when transformers' prompt lookup asks which tokens are forbidden
 PADDED_TO = (64, 128)  # models pad their vocabulary to a multiple of one of these
 
 
@@ -29,8 +31,13 @@ class SteeringProcessor(LogitsProcessor):
     transformers applies its own temperature, top-k and top-p afterwards, so β means the same as everywhere else.
 
     The state of the rewards is a function of the batch's tokens. It is kept while the batch grows by one token per
-    call, in any order of rows (beam search re-orders them). Anything else starts a new state: a re-used processor, or
-    one that saw another prompt, cannot leak.
+    call, in any order of rows (beam search re-orders them), and where the batch shares its prompt and more with the
+    last call: what differs is taken back. So assisted generation (`prompt_lookup_num_tokens`, `assistant_model`)
+    encodes no prompt twice. Anything else starts a new state: a re-used processor, or one that saw another prompt,
+    cannot leak.
+
+    Assisted generation steers the assistant, too. Before prompt lookup drafts, it asks processors which tokens they
+    forbid, by logits that are all 1; steering forbids none there, because it knows no candidates.
 
     `generate` hides the model's hidden states from its processors. A reward that could read them runs its own trunk
     here instead; `LanguageModel.generate` is faster for those. It also hides the tokenizer: give it, and another one
@@ -76,6 +83,7 @@ class SteeringProcessor(LogitsProcessor):
         self._pad_token_id = steer.terms[0].reward.pad_token_id if pad_token_id is None else pad_token_id
         self._guide: Guide | None = None
         self._seen: Tensor | None = None
+        self._prompt = 0  # columns that were encoded at once
 
     @torch.inference_mode()
     def __call__(
@@ -83,6 +91,8 @@ class SteeringProcessor(LogitsProcessor):
     ) -> Float[Tensor, "rows vocabulary"]:
         """z' for each row: steered on its candidates, −inf elsewhere."""
         tokens = self._check(input_ids, scores)
+        if is_probe(scores):
+            return scores
         guide = self._follow(input_ids)
         candidates = top_candidates(scores[:, :tokens], self._params.top_k, self._params.top_p)
         max_kl = self._params.max_kl
@@ -104,17 +114,31 @@ class SteeringProcessor(LogitsProcessor):
         return tokens
 
     def _follow(self, ids: Tensor) -> Guide:
-        """The guide for these prefixes: the last one advanced by a token, or a new one."""
-        parents = self._parents(ids)
-        if self._guide is None or parents is None:
-            self._guide = Guide([self._steer] * ids.shape[0], ids.device)
-            self._guide.prefill(PromptBatch(ids, self._prompt_mask(ids)))
-        else:
+        """The guide for these prefixes: the last one, advanced or taken back to what is common, or a new one."""
+        parents, common = self._parents(ids), self._common(ids)
+        guide = self._guide
+        if guide is not None and parents is not None:
             if not torch.equal(parents, torch.arange(len(parents), device=ids.device)):
-                self._guide.select(parents)
-            self._guide.advance(ids[:, -1])
-        self._seen = ids.clone()
-        return self._guide
+                guide.select(parents)
+            guide.advance(ids[:, -1])
+        elif guide is not None and self._seen is not None and common >= max(self._prompt, ids.shape[1] - MOST_ADVANCED):
+            guide.rollback(self._seen.shape[1] - common)
+            for tokens in ids[:, common:].unbind(1):
+                guide.advance(tokens)
+        else:
+            guide = Guide([self._steer] * ids.shape[0], ids.device)
+            guide.prefill(PromptBatch(ids, self._prompt_mask(ids)))
+            self._prompt = ids.shape[1]
+        self._guide, self._seen = guide, ids.clone()
+        return guide
+
+    def _common(self, ids: Tensor) -> int:
+        """How many first columns are those of the last call, in every row."""
+        seen = self._seen
+        if seen is None or seen.device != ids.device or len(seen) != len(ids):
+            return 0
+        width = min(seen.shape[1], ids.shape[1])
+        return int((seen[:, :width] == ids[:, :width]).all(0).int().cumprod(0).sum())
 
     def _parents(self, ids: Tensor) -> Tensor | None:
         """The row of the last call that each row continues by one token; None if a row continues none."""
@@ -128,6 +152,14 @@ class SteeringProcessor(LogitsProcessor):
         mask = (ids != self._pad_token_id).cumsum(1) > 0
         mask[:, -1] = True
         return mask
+
+
+def is_probe(scores: Float[Tensor, "rows vocabulary"]) -> bool:
+    """Whether scores are no model's, but those by which transformers' prompt lookup asks which tokens are forbidden.
+
+    They are all 1, but for what other processors changed.
+    """
+    return bool((scores == PROBE).float().mean() > 0.5)
 
 
 def check_tokenizer(reward: Reward, tokenizer: PreTrainedTokenizerBase | None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from trimtab.engines.base import Request
+from trimtab.models.kv_cache import KVCache, Reader
 
 
 @runtime_checkable
@@ -34,5 +35,18 @@ class ProposerState(Protocol):
 class Proposer(Protocol):
     """Drafts tokens: immutable, shared by all batches."""
 
-    def start(self, requests: Sequence[Request]) -> ProposerState:
-        """A new state: the n samples of the first request, then of the second, and so on."""
+    @property
+    def cost(self) -> float:
+        """Of a drafted token, in forward calls of the language model."""
+
+    def reads(self, model: object) -> Reader | None:
+        """What it reads from the cache of `model`, as `Reward.reads` says; None for nothing."""
+
+    def start(self, requests: Sequence[Request], host: KVCache) -> ProposerState:
+        """A new state: the n samples of the first request, then of the second, and so on.
+
+        Args:
+            requests: the rows.
+            host: the cache of the loop that writes them, which has what `reads` named. When `propose` is called, it has
+                every token of a row but the last.
+        """

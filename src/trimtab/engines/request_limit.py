@@ -26,7 +26,7 @@ def request_limit(request: Request, codec: TextCodec, vocabulary_size: int, cont
         reward.check_serves(codec.fingerprint)
         reward.check_candidates(request.params.top_k)
         rooms.append(reward.context_length - reward.extra_tokens)
-    room = min(rooms) - len(request.prefix)
+    room = min(rooms) - len(request.tokens)
     if room < 1 or not request.prefix:
-        raise InvalidPrompt(f"got a prompt of {len(request.prefix)} tokens, expected 1 to {min(rooms) - 1}")
+        raise InvalidPrompt(f"got a prompt of {len(request.tokens)} tokens, expected 1 to {min(rooms) - 1}")
     return min(request.params.max_new_tokens, room)

@@ -62,8 +62,9 @@ class SamplingParams:
             0; above 1 against repetition. As in transformers; None or 1 for none.
         no_repeat_ngram_size: no run of this many tokens occurs twice in prompt and text. As in transformers; None or 0
             for no limit.
-        speculate: "lookup" drafts tokens by copying from prompt and text, and checks several in one forward call; None
-            writes token by token. In float32 no text changes, up to ties that rounding breaks.
+        speculate: "lookup" drafts tokens by copying from prompt and text, and checks several in one forward call;
+            "draft" drafts them by the model's draft head, or by another model; None writes token by token. In float32
+            no text changes, up to ties that rounding breaks.
 
     Raises:
         InvalidSetting: a value is out of range, or of another type.
@@ -87,7 +88,9 @@ class SamplingParams:
     ] = None
 
     speculate: Annotated[
-        str | None, 'How tokens are drafted, so that one call checks several: "lookup" copies from prompt and text.'
+        str | None,
+        "How tokens are drafted, so that one call checks several: lookup copies from prompt and text, draft asks a "
+        "draft head. No text changes.",
     ] = None
 
     def __post_init__(self) -> None:

@@ -13,8 +13,8 @@ from trimtab.jobs.job import Job, RewindJob
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}  # of rewards, which round differently in another batch
-UNCHECKED = ("line", "call", "provenance")  # the place in the input, the cost of the call; provenance has rules
-UNTOLD = (*MACHINE, "reward", "source", "base")  # where a text was written; the name and place of the same weights
+UNCHECKED = ("line", "call", "usage", "provenance")  # the place in the input, the cost; provenance has rules
+UNTOLD = (*MACHINE, "reward", "source", "base", "speculate")  # where, how fast; the name and place of the same weights
 SETTINGS = {each.name for kind in (Job, RewindJob, SamplingParams, RewindSettings, Budget) for each in fields(kind)}
 LATER = {*SETTINGS, "weights_sha256"}  # older rows lack newer settings: they were written with the defaults
 

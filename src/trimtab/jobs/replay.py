@@ -119,11 +119,13 @@ class Again:
     names: Mapping[str, str]
 
     def write(self, prompts: Sequence[NumberedPrompt]) -> list[Sequence[Generation | SearchResult]]:
-        """The samples of each prompt."""
+        """The samples of each prompt, token by token: drafts change no text, and may need files."""
         if isinstance(self.job, RewindJob):
             assert self.judge is not None
-            return [[result] for result in search_prompts(self.lm, prompts, self.judge, self.steer, self.job)]
-        written = self.lm.generate([each.prompt for each in prompts], self.steer, self.job.sampling)
+            job = replace(self.job, settings=replace(self.job.settings, speculate=None))
+            return [[result] for result in search_prompts(self.lm, prompts, self.judge, self.steer, job)]
+        plain = replace(self.job.sampling, speculate=None)
+        written = self.lm.generate([each.prompt for each in prompts], self.steer, plain)
         return [list(each.samples) for each in written]
 
     def compare(self, line: Line, prompt: NumberedPrompt, samples: Sequence[Generation | SearchResult]) -> Replayed:

@@ -33,7 +33,10 @@ def write_prompts(
 
 
 def describe(generation: Generation, job: Job) -> dict[str, Any]:
-    """A generation as one JSON object, with the candidates of every token if the job has a trace."""
+    """A generation as one JSON object, with the candidates of every token if the job has a trace.
+
+    With drafts it has their usage.
+    """
     tokens = list(generation.trace)
     row = {
         "text": generation.text,
@@ -43,6 +46,8 @@ def describe(generation: Generation, job: Job) -> dict[str, Any]:
         "steer": list(job.steer),
         "finish_reason": generation.finish_reason,
     }
+    if job.sampling.speculate is not None:
+        row["usage"] = generation.usage.as_dict()
     if job.trace:
         row["trace"] = [token.as_dict() for token in tokens]
     return row | {"provenance": made_by(generation.provenance, job)}

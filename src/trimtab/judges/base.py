@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from trimtab.checking import shown
 from trimtab.engines.base import Capability, Engine
@@ -64,6 +64,15 @@ class ReadsTokens(Protocol):
         Raises:
             RewardMismatch: it reads the tokens of another tokenizer.
         """
+
+
+@runtime_checkable
+class JudgesWholeTexts(Protocol):
+    """A judge of finished texts, such as programs that run. A search writes its drafts to the end for it."""
+
+    @property
+    def judges_whole_texts(self) -> Literal[True]:
+        """True."""
 
 
 @runtime_checkable

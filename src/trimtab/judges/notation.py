@@ -1,6 +1,6 @@
 """Judges of searches as text: `self[:QUESTION]`, or NAME[:ATTRIBUTE or LABEL]=+1 or =-1. No torch at import.
 
-`sentences:AGGREGATE:JUDGE` and `lines:AGGREGATE:JUDGE` aggregate a judge's scores over steps.
+`sentences:AGGREGATE:JUDGE` and `lines:AGGREGATE:JUDGE` aggregate a judge's scores over steps. `tests:FILE` runs code.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 CLASSIFIERS = ("vader", "profanity", "onnx")
 TOXIC = ("toxic", "toxicity", "hate", "offensive")  # labels of classifiers
 POSITIVE = ("positive", "pos")
+UNIT_TESTS = "tests"
 EXPECTED = (
     "expected self, self:truthfulness, self:sentiment, self:FILE.toml, or NAME=+1 (high is good) or NAME=-1 (high is "
     "bad) of a reward, vader, profanity, onnx:FOLDER or a text-classification model, as in toxicity=-1; for steps, "
-    "sentences:AGGREGATE:JUDGE or lines:AGGREGATE:JUDGE"
+    "sentences:AGGREGATE:JUDGE or lines:AGGREGATE:JUDGE; for code, tests:FILE"
 )
 
 
@@ -38,8 +39,8 @@ class JudgeText:
     """A judge as it was written.
 
     Attributes:
-        name: `self[:QUESTION]`, or the name of a reward or a classifier.
-        sign: +1 if high scores are good, −1 if they are bad; None for a self-judge.
+        name: `self[:QUESTION]`, `tests:FILE`, or the name of a reward or a classifier.
+        sign: +1 if high scores are good, −1 if they are bad; None for a self-judge and for tests.
         steps: the kind of steps and the aggregate; None for a judge of whole texts.
     """
 
@@ -49,7 +50,7 @@ class JudgeText:
 
 
 def parse_judge(text: str) -> JudgeText:
-    """Read `self[:QUESTION]`, NAME=+1 or NAME=-1, each behind `sentences:AGGREGATE:` or `lines:AGGREGATE:` or not.
+    """Read `self[:QUESTION]`, `tests:FILE`, NAME=+1 or NAME=-1, each behind `sentences:AGGREGATE:` or the like, or not.
 
     Raises:
         InvalidSetting: the text has another form, or names a question that does not exist.
@@ -59,8 +60,10 @@ def parse_judge(text: str) -> JudgeText:
         aggregate, _, inner = rest.partition(":")
         check_steps(kind, aggregate)
         return replace(parse_judge(inner), steps=(kind, aggregate))
-    if text.partition(":")[0] == SELF:
+    if kind == SELF:
         question_of(text)
+        return JudgeText(text, None)
+    if kind == UNIT_TESTS and rest:
         return JudgeText(text, None)
     name, _, sign = text.rpartition("=")
     if not name or sign not in ("+1", "1", "-1"):
@@ -144,6 +147,10 @@ def _judge_of(text: str, chat: bool, soft: bool, of_reward: "Callable[[str], Jud
         steps, aggregate = typed.steps
         inner = _judge_of(text.split(":", 2)[2], chat, soft, of_reward)
         return None if inner is None else StepJudge(inner, aggregate, steps)
+    if typed.name.partition(":")[0] == UNIT_TESTS:
+        from trimtab.judges.unit_tests import load_tests
+
+        return load_tests(typed.name.partition(":")[2])
     if typed.sign is None:
         return SelfJudge.from_text(typed.name, chat, soft)
     model, _ = parse_reward(typed.name)

@@ -74,11 +74,11 @@ class StepJudge:
     def steps_of(self, draft: Draft, engine: Engine | None) -> list[Draft]:
         """The draft up to the end of each of its steps; the last one is the draft itself."""
         ends = step_ends(draft.text, self._steps)[:-1]
-        lengths = [] if engine is None or not ends else _lengths(draft, engine.codec)
+        lengths = [] if engine is None or not ends else token_ends(draft, engine.codec)
         return [*(_cut(draft, end, lengths) for end in ends), draft]
 
 
-def _lengths(draft: Draft, codec: TextCodec) -> list[int]:
+def token_ends(draft: Draft, codec: TextCodec) -> list[int]:
     """The place in the draft's text where each of its tokens ends."""
     ends = [len(codec.decode(draft.token_ids[: count + 1])) for count in range(len(draft.token_ids))]
     offset = len(draft.text) - ends[-1] if ends else 0

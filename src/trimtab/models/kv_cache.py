@@ -92,6 +92,13 @@ class KVCache:
         """What one of `readers` has of each prefix's last tokens."""
         return self._history[reader].recent(tokens)
 
+    def keys_values(
+        self, network: SideNetwork
+    ) -> tuple[Float[Tensor, "rows heads slots size"], Float[Tensor, "rows heads slots size"]]:
+        """The keys and values of the first layer of one of `readers`, a network of its own."""
+        layer = self._by_network()[network].layers[0]
+        return layer.keys, layer.values
+
     def feed(
         self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"] | None = None, logits: int = 1
     ) -> ModelOutput:

@@ -83,6 +83,21 @@ def load_frozen_lm(
     place = check_device(device, dtype)
 
     from trimtab.models.frozen_lm import FrozenLM
+
+    folder = check_model(name)
+    with quiet_transformers(), faults_of(name):
+        model = _load_weights(folder, place, dtype)
+    return FrozenLM(model, codec.tokenizer, name, chat_template_kwargs)
+
+
+def check_model(name: str) -> Path:
+    """Check a language model by its config and its weight files, without reading the weights; returns its folder.
+
+    A Hub id is downloaded, a GGUF file converted.
+
+    Raises:
+        ModelNotFound, UnsupportedModel: as `load_frozen_lm`.
+    """
     from trimtab.models.steerable import check_config
     from trimtab.models.weight_files import check_weight_files
 
@@ -90,10 +105,9 @@ def load_frozen_lm(
         config = _load_config(find_model(name, weights=False))
     check_config(config)
     folder = find_model(name, weights=True)
-    with quiet_transformers(), faults_of(name):
+    with faults_of(name):
         check_weight_files(folder)
-        model = _load_weights(folder, place, dtype)
-    return FrozenLM(model, codec.tokenizer, name, chat_template_kwargs)
+    return folder
 
 
 def find_model(name: str, weights: bool) -> Path:

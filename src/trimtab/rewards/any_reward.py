@@ -14,9 +14,9 @@ def check_scores_whole_texts(reward: Reward) -> None:
     """Check that a reward's last answer is that of a whole text, so that texts can be ranked by it.
 
     Raises:
-        InvalidSetting: it scores one token at a time, as language models do.
+        InvalidSetting: it scores one token at a time, as language models and datastores do.
     """
-    by_tokens = isinstance(reward, RewardModel) and head_kind(reward.card.head).is_language_model
+    by_tokens = isinstance(reward, RewardModel) and not head_kind(reward.card.head).scores_prefixes
     if by_tokens or isinstance(reward, Experts):
         raise InvalidSetting(
             f"got {reward.name!r} to rank texts by, which scores one token at a time; expected a reward of whole "

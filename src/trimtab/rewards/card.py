@@ -26,6 +26,7 @@ MAX_SIZE = 1_000_000  # of a rank, a number of layers or an alpha
 MAX_REWARD = 1e30  # float32 holds it
 MAX_DEPTH = 20  # of objects and lists within each other
 OF_LADDERS = ("taps", "ladder_width", "ladder_heads")
+OF_DATASTORES = ("keys", "neighbours", "distance_temperature", "mix")
 TrunkTraining = Literal["frozen", "ladder", "lora", "full"]
 Link = Literal["identity", "sigmoid"]
 
@@ -81,6 +82,10 @@ class RewardCard:
     taps: tuple[int, ...] = ()
     ladder_width: int = 192
     ladder_heads: int = 3
+    keys: int = 0
+    neighbours: int = 32
+    distance_temperature: float = 1000.0
+    mix: float = 0.5
     link: Link = "identity"
     clamp: tuple[float, float] | None = (0.0, 1.0)
     bos_token_id: int | None = None
@@ -98,6 +103,7 @@ class RewardCard:
             if not 1 <= getattr(self, name) <= MAX_SIZE:
                 raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {MAX_SIZE}")
         _check_taps(self)
+        _check_datastore(self)
         if not all(self.attributes) or not 0 < len(self.attributes) == len(set(self.attributes)):
             raise InvalidSetting(f"got attributes {shown(self.attributes)}, expected one or more different names")
         if self.clamp is not None and not -MAX_REWARD <= self.clamp[0] < self.clamp[1] <= MAX_REWARD:
@@ -207,7 +213,8 @@ class RewardCard:
 
     def as_dict(self) -> dict[str, object]:
         """The fields of config.json; what only some rewards have is left out of the others."""
-        absent = (() if self.taps else OF_LADDERS) + (() if self.calibration else ("calibration",))
+        absent = (() if self.taps else OF_LADDERS) + (() if self.keys else OF_DATASTORES)
+        absent += () if self.calibration else ("calibration",)
         return {name: value for name, value in asdict(self).items() if name not in absent}
 
     def to_json(self) -> str:
@@ -240,6 +247,15 @@ def _check_taps(card: RewardCard) -> None:
         raise InvalidSetting(f"got taps={shown(card.taps)} with trunk={card.trunk!r}, expected none")
     if card.trunk == "ladder" and not (ascending and card.taps[-1:] == (card.layers,)):
         raise InvalidSetting(f"got taps={shown(card.taps)}, expected ascending depths that end at layers={card.layers}")
+
+
+def _check_datastore(card: RewardCard) -> None:
+    sizes = 0 <= card.keys <= MAX_SIZE and 1 <= card.neighbours <= MAX_SIZE
+    if not (sizes and 0 < card.distance_temperature <= MAX_REWARD and 0 <= card.mix < 1):
+        raise InvalidSetting(
+            f"got keys={card.keys}, neighbours={card.neighbours}, distance_temperature={card.distance_temperature} and "
+            f"mix={card.mix}, expected at least 0, at least 1, above 0, and 0 to below 1"
+        )
 
 
 def _check_calibration(card: RewardCard) -> None:

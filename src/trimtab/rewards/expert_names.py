@@ -103,7 +103,7 @@ def check_lm_head(name: str, head: str) -> None:
     if not HEADS[head].is_language_model:
         raise InvalidSetting(
             f"got the reward {shown(name)} with a {head!r} head as an expert, expected a language model, or a reward "
-            "by trimtab train genarm; steer by this reward itself"
+            "by trimtab train genarm or trimtab train expert; steer by this reward itself"
         )
 
 
@@ -133,17 +133,20 @@ def check_same_tokenizer(name: str, found: str, codec: "TextCodec") -> None:
 def _check_expert(name: str, codec: "TextCodec | None") -> None:
     if is_adapter(name):
         check_adapter(name)
-        return
-    if is_reward(name):
+    elif is_reward(name):
         card = read_card(name)
         check_lm_head(name, card.head)
-        fingerprint = card.tokenizer_fingerprint
+        if codec is not None:
+            check_same_tokenizer(name, card.tokenizer_fingerprint, codec)
     else:
-        from trimtab.models.loading import find_model, load_codec
+        _check_model(name, codec)
 
-        find_model(name, weights=False)
-        if codec is None:
-            return
-        fingerprint = load_codec(name).fingerprint
+
+def _check_model(name: str, codec: "TextCodec | None") -> None:
+    """Check a language model: its tokenizer first, because a Hub id's weights take long to fetch."""
+    from trimtab.models.loading import check_model, find_model, load_codec
+
+    find_model(name, weights=False)
     if codec is not None:
-        check_same_tokenizer(name, fingerprint, codec)
+        check_same_tokenizer(name, load_codec(name).fingerprint, codec)
+        check_model(name)

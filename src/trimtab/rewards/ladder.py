@@ -58,7 +58,7 @@ class Ladder(nn.Module):
         cache: DynamicCache | None = None,
     ) -> Float[Tensor, "rows new width"]:
         """The ladder's state at each new token; see `SideNetwork`."""
-        taken = self._normed([each.flatten(0, 1) for each in states]) * self.scale
+        taken = normed_taps([each.flatten(0, 1) for each in states], self.rungs.dtype) * self.scale
         rungs = torch.bmm(taken, self.rungs).unflatten(1, states[0].shape[:2])
         allowed = None if visible is None else visible[:, None]
         x = torch.zeros_like(rungs[0])
@@ -68,12 +68,7 @@ class Ladder(nn.Module):
 
     def fit_scale(self, states: Sequence[Float[Tensor, "tokens hidden"]]) -> None:
         """Set s from the hidden states of some tokens at each of `taps`: one over each feature's deviation there."""
-        deviation = self._normed(states).std(dim=1, keepdim=True)
-        self.scale.copy_(1 / (deviation + LEAST_DEVIATION))
-
-    def _normed(self, states: Sequence[Float[Tensor, "tokens hidden"]]) -> Float[Tensor, "taps tokens hidden"]:
-        taken = torch.stack(list(states)).to(self.rungs.dtype)
-        return functional.layer_norm(taken, taken.shape[-1:])
+        self.scale.copy_(even_scale(states))
 
 
 @final
@@ -107,7 +102,7 @@ class LadderLayer(nn.Module):
             cache: the keys and values of earlier tokens.
             number: the layer's number in the cache.
         """
-        projected = self.queries_key_value(self.attention_norm(x)).unflatten(-1, (self.heads + 2, -1)).transpose(1, 2)
+        projected = self._by_head(self.queries_key_value(self.attention_norm(x)))
         queries, key, value = projected.split([self.heads, 1, 1], dim=1)
         if cache is not None:
             key, value = cache.update(key, value, number)
@@ -117,6 +112,31 @@ class LadderLayer(nn.Module):
         x = x + self.attention_out(attended.transpose(1, 2).flatten(2))
         gate, up = self.gate_and_up(self.feed_forward_norm(x)).chunk(2, dim=-1)
         return x + self.down(functional.silu(gate) * up)
+
+    def key_value(
+        self, x: Float[Tensor, "rows new width"]
+    ) -> tuple[Float[Tensor, "rows 1 new size"], Float[Tensor, "rows 1 new size"]]:
+        """The keys and values of some inputs alone."""
+        weights = self.queries_key_value.weight[x.shape[-1] :]
+        key, value = self._by_head(functional.linear(self.attention_norm(x), weights)).split(1, dim=1)
+        return key, value
+
+    def _by_head(self, projected: Float[Tensor, "rows new all"]) -> Float[Tensor, "rows heads new size"]:
+        size = self.attention_out.out_features // self.heads
+        return projected.unflatten(-1, (-1, size)).transpose(1, 2)
+
+
+def normed_taps(
+    states: Sequence[Float[Tensor, "tokens hidden"]], dtype: torch.dtype
+) -> Float[Tensor, "taps tokens hidden"]:
+    """Hidden states at each of some depths, each normalised."""
+    taken = torch.stack(list(states)).to(dtype)
+    return functional.layer_norm(taken, taken.shape[-1:])
+
+
+def even_scale(states: Sequence[Float[Tensor, "tokens hidden"]]) -> Float[Tensor, "taps 1 hidden"]:
+    """One over the deviation of each normalised feature, from the hidden states of some tokens at each depth."""
+    return 1 / (normed_taps(states, torch.float32).std(dim=1, keepdim=True) + LEAST_DEVIATION)
 
 
 def by_columns(weights: Float[Tensor, "*batch rows columns"]) -> nn.Parameter:

@@ -267,7 +267,10 @@ class RewardModel:
             TrainingDiverged: a weight is not finite, or not within the range of `dtype`.
         """
         tensors = reward_tensors(self.network, self.card.trunk)
-        rounded = {name: weight.to(dtype or weight.dtype).contiguous() for name, weight in tensors.items()}
+        rounded = {
+            name: (weight.to(dtype) if dtype and weight.is_floating_point() else weight).contiguous()
+            for name, weight in tensors.items()
+        }
         card = replace(self.card, base_weights_fingerprint=self.base.base_weights_fingerprint)
         write_reward(Path(folder), card, rounded)
 

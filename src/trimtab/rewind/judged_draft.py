@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from trimtab.engines.base import Choice
+from trimtab.engines.base import Choice, FinishReason
 from trimtab.judges.draft import Draft
 from trimtab.rewind.tree import Embedding
 
@@ -20,6 +20,7 @@ class JudgedDraft:
         embeddings: of its tails; empty if similarity is off.
         choices: its tokens and their candidates, an EOS included.
         rollout_text: the text behind the branch.
+        ended: why the draft ends.
     """
 
     draft: Draft
@@ -27,3 +28,4 @@ class JudgedDraft:
     choices: tuple[Choice, ...] = field(repr=False)
     rollout_text: str
     embeddings: Sequence[Embedding] = field(default=(), repr=False)
+    ended: FinishReason | None = None

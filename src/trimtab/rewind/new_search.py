@@ -8,7 +8,7 @@ from trimtab.checking import shown
 from trimtab.engines.base import Engine
 from trimtab.engines.sampling_params import MAX_SEED
 from trimtab.errors import InvalidPrompt, InvalidSetting, WrongType
-from trimtab.judges.base import Judge, ReadsTokens
+from trimtab.judges.base import Judge, JudgesWholeTexts, ReadsTokens
 from trimtab.models.codec import Prompt, TextCodec, prompt_text
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.rewind.search import Search
@@ -32,6 +32,19 @@ def check_arguments(
     if not isinstance(steer, Steer | None):
         raise WrongType(f"got steer={shown(steer)}, expected one Steer for all prompts: reward.toward(beta)")
     settings.check_vocabulary(engine.vocabulary_size)
+
+
+def check_whole_drafts(judge: Judge, settings: RewindSettings) -> None:
+    """Check that a judge of finished texts gets them.
+
+    Raises:
+        InvalidSetting: drafts end with a sentence.
+    """
+    if isinstance(judge, JudgesWholeTexts) and not settings.whole_drafts:
+        raise InvalidSetting(
+            f"got drafts that end with a sentence, but the judge {shown(judge.name)} judges finished texts; write "
+            "whole drafts: --whole-drafts, or RewindSettings(whole_drafts=True)"
+        )
 
 
 def search_seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:

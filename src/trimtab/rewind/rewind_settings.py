@@ -57,9 +57,17 @@ class RewindSettings:
     draft_tokens: Annotated[
         int, "Maximum tokens of a draft after its branch; a draft ends at , . ? : ; or a line break."
     ] = 30
+    whole_drafts: Annotated[
+        bool, "Write drafts to the end of the text, for judges of finished texts. A draft with the best score is taken."
+    ] = False
     lookahead: Annotated[
         int, "Drafts of a prompt to write together, ahead of need. Affects the cost, not the text."
     ] = 8
+    speculate: Annotated[
+        str | None,
+        "How tokens of branches and drafts are guessed ahead, so that one call checks several: lookup or draft. "
+        "Affects the cost, not the text.",
+    ] = None
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -145,5 +153,5 @@ def check_numbers(settings: "RewindSettings | Budget") -> None:
     for name in (each.name for each in fields(settings)):
         value = getattr(settings, name)
         for number in value if isinstance(value, tuple) else (value,):
-            if number is not None and not abs(number) <= MAX_NUMBER:  # NaN included
+            if not isinstance(number, str | None) and not abs(number) <= MAX_NUMBER:  # NaN included
                 raise InvalidSetting(f"got {name}={shown(value)}, expected a finite number")

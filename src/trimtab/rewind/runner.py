@@ -16,7 +16,7 @@ from trimtab.judges.load import JudgeLike, as_judge
 from trimtab.models.codec import Prompt
 from trimtab.models.usage import Usage
 from trimtab.rewind.judged_draft import JudgedDraft
-from trimtab.rewind.new_search import check_arguments, new_search, search_seeds
+from trimtab.rewind.new_search import check_arguments, check_whole_drafts, new_search, search_seeds
 from trimtab.rewind.result import SearchResult
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.rewind.search import Search
@@ -71,6 +71,7 @@ def rewind_prompts(
     settings, budget = settings or RewindSettings(), options.get("budget") or Budget()
     check_arguments(engine, prompts, steer, settings, budget)
     judging, comparing = as_judge(judge), as_similarity(options.get("similarity", "lm"))
+    check_whole_drafts(judging, settings)
     require(engine, needs_of(judging), f"the judge {shown(judging.name)}")
     require(engine, comparing.needs, f"similarity={shown(comparing.name)}")
     seeds = search_seeds(options.get("seed"), len(prompts))
@@ -167,7 +168,9 @@ class SearchRunner:
         scores = self._scores(drafts)
         embeddings = self._similarity.embed(drafts, self._engine)
         for (search, node, written), score, of_draft in zip(drafts_written, scores, embeddings, strict=True):
-            search.judged[node] = JudgedDraft(written.draft, score, written.choices, written.rollout_text, of_draft)
+            search.judged[node] = JudgedDraft(
+                written.draft, score, written.choices, written.rollout_text, of_draft, written.ended
+            )
 
     def _scores(self, drafts: Sequence[Draft]) -> list[float]:
         """RAIN's s of each draft: −1 (bad) to 1 (good)."""

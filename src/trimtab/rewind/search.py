@@ -12,7 +12,7 @@ from trimtab.engines.base import Choice, FinishReason
 from trimtab.rewind.judged_draft import JudgedDraft
 from trimtab.rewind.record import Branch, Commit, record_branches, record_commit
 from trimtab.rewind.rewind_settings import RewindSettings
-from trimtab.rewind.tree import Node, Tree
+from trimtab.rewind.tree import HIGHEST, Node, Tree
 
 Kind = Literal["draft", "children", "another"]
 
@@ -151,9 +151,13 @@ class Search:
             return
         best = self.best
         if best is not None:
-            self.commits.append(record_commit(self.tree, self.judged, self._decode, best, final=True))
-            self.choices = self.judged[best].choices
+            self._take(best)
         self.finish_reason = reason
+
+    def _take(self, node: Node) -> None:
+        """Make the judged draft of a node the text."""
+        self.commits.append(record_commit(self.tree, self.judged, self._decode, node, final=True))
+        self.choices = self.judged[node].choices
 
     def _advance(self) -> SearchRequest | None:
         """Run the loops until something is missing, and return that; None once the text is complete."""
@@ -187,6 +191,9 @@ class Search:
         self.tree.backup(path, judged.score)
         self.iterations += 1
         self._iterations_left -= 1
+        if self.settings.whole_drafts and judged.score >= HIGHEST:
+            self._take(path[-1])
+            self.finish_reason = judged.ended
         return None
 
     def _select(self) -> tuple[list[Node], SearchRequest | None]:

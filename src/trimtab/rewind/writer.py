@@ -29,11 +29,13 @@ class UnjudgedDraft:
         draft: the text for the judge.
         choices: the tokens of the whole continuation.
         rollout_text: the text behind the branch.
+        ended: why it ends.
     """
 
     draft: Draft
     choices: tuple[Choice, ...]
     rollout_text: str
+    ended: FinishReason | None
 
 
 @final
@@ -80,10 +82,11 @@ class Writer:
         node, length = wanted.node, self._length(request)
         if wanted.kind == "draft":
             before = _before(search, node)
-            if node.ended or self._at_sentence_end(before):
+            if node.ended or (not self._settings.whole_drafts and self._at_sentence_end(before)):
                 return []
-            limit = min(self._settings.draft_tokens, search.limit - len(before))
-            return [self._sample(request, _seed(search.seed, "draft", 0), limit, until=SENTENCE_ENDS)]
+            room, whole = search.limit - len(before), self._settings.whole_drafts
+            limit = room if whole else min(self._settings.draft_tokens, room)
+            return [self._sample(request, _seed(search.seed, "draft", 0), limit, until="" if whole else SENTENCE_ENDS)]
         if length == 1:
             return []
         if wanted.kind == "another":
@@ -99,6 +102,7 @@ class Writer:
             stop=self._stop,
             seed=seed,
             max_kl=self._settings.max_kl,
+            speculate=self._settings.speculate,
         )
         return Request(_prefix(request), params, self._steer, until)
 
@@ -112,6 +116,7 @@ class Writer:
             max_new_tokens=1,
             seed=0,
             max_kl=self._settings.max_kl,
+            speculate=self._settings.speculate,  # one token is never drafted, but a draft head reads the prefix with it
         )
         steps = self._engine.sample([Request(_prefix(request), one, self._steer) for request in pending])
         for (search, wanted), (step,) in zip(pending, steps, strict=True):
@@ -165,7 +170,8 @@ class Writer:
             tuple(map(self._text, tails)),
             tuple(map(len, tails)),
         )
-        return UnjudgedDraft(draft, (*before, *behind), self._text(self._ids(behind)))
+        ended = answers[0].finish_reason if answers else search.written[node].ended if node.parent else None
+        return UnjudgedDraft(draft, (*before, *behind), self._text(self._ids(behind)), ended)
 
     def _at_sentence_end(self, choices: Sequence[Choice]) -> bool:
         """Whether a branch ends a sentence, and so is judged without a draft behind it."""

@@ -129,6 +129,7 @@ class Intake:
         self, kind: Kind, body: SamplingFields, prompts: Sequence[Given], limit: int, logprobs: int | None
     ) -> Call:
         steer = self._steer(body)
+        check_speculate(body, self.settings)
         params = sampling_of(body, limit)
         ranking = self._ranking(body, params)
         judge = self._judge(body, prompts)
@@ -213,7 +214,19 @@ def sampling_of(body: SamplingFields, limit: int) -> SamplingParams:
         seed=secrets.randbits(SEED_BITS) if body.seed is None else body.seed,
         max_kl=body.max_kl,
         repetition_penalty=body.repetition_penalty,
+        speculate=body.speculate,
     )
+
+
+def check_speculate(body: SamplingFields, settings: ServerSettings) -> None:
+    """Refuse drafts that the server does not allow.
+
+    Raises:
+        APIError: 400.
+    """
+    if body.speculate is not None and body.speculate not in settings.speculate:
+        allowed = " or ".join(settings.speculate) or "no such field: this server drafts nothing"
+        raise APIError(400, f"got speculate={shown(body.speculate)}, expected {allowed}", "speculate", "invalid_value")
 
 
 def prefix_of(codec: TextCodec, prompt: Given, vocabulary_size: int) -> list[int]:

@@ -24,7 +24,8 @@ def with_prefix_cache(lm: LanguageModel, gigabytes: float) -> LanguageModel:
     engine = lm.engine
     if not gigabytes or not isinstance(engine, TorchEngine):
         return lm
-    return LanguageModel(TorchEngine(engine.base, PrefixCache(gigabytes), batch_invariant=engine.batch_invariant))
+    invariant, proposers = engine.batch_invariant, engine.proposers
+    return LanguageModel(TorchEngine(engine.base, PrefixCache(gigabytes), None, invariant, proposers))
 
 
 def load_registered(

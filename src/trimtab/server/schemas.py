@@ -147,6 +147,9 @@ class SamplingFields(Closed):
     top_p: float | None = Field(None, gt=0, le=1, description="Keep the fewest candidates with this probability.")
     top_k: int | None = Field(DEFAULT_TOP_K, ge=0, le=MAX_TOP_K, description="Candidates per token; 0 for no limit.")
     max_kl: float | None = Field(None, ge=0, le=MAX_NUMBER, description="Budget for steering, in nats per token.")
+    speculate: str | None = Field(
+        None, max_length=MAX_NAME, description="Draft tokens, if the server allows it: lookup or draft."
+    )
     repetition_penalty: float | None = Field(
         None, ge=PENALTIES[0], le=PENALTIES[1], description="As in transformers; 1 for none."
     )

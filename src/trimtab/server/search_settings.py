@@ -23,7 +23,7 @@ def search_settings(body: SamplingFields, limit: int) -> RewindSettings | None:
     if body.rewind is None:
         return None
     own = body.rewind.model_dump(exclude=NO_SETTINGS, exclude_none=True)
-    given: dict[str, Any] = {"temperature": body.temperature, "max_kl": body.max_kl}
+    given: dict[str, Any] = {"temperature": body.temperature, "max_kl": body.max_kl, "speculate": body.speculate}
     if "top_k" in body.model_fields_set:
         given["top_k"] = body.top_k
     try:

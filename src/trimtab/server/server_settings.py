@@ -35,6 +35,11 @@ class ServerSettings:
         "Gigabytes of keys and values kept of the model, and of each reward's layers, for later prompts that "
         "begin alike, as the turns of a chat do. 0 keeps none.",
     ] = 1.0
+    speculate: Annotated[
+        Sequence[str],
+        "Let requests ask for drafts of this kind: lookup or draft. Repeat for both. Such requests do not share a "
+        "batch with the others.",
+    ] = ()
     cors_origin: Annotated[
         Sequence[str], "Let pages of this origin call the server, as https://example.org. Repeat for several."
     ] = ()

@@ -157,8 +157,8 @@ class ScriptedEngine:
 
     def _write(self, request: Request, sampling: RowSampling, limit: int, number: int, sample: int) -> Iterator[Chunk]:
         guide, ending = Guide([request.steer], CPU), RowEnding(self.codec, request, limit)
-        guide.prefill(PromptBatch.pad([request.prefix], 0, CPU))
-        ids = list(request.prefix)
+        guide.prefill(PromptBatch.pad([request.tokens], 0, CPU))
+        ids = list(request.tokens)
         while ending.reason is None:
             step = self._step(guide, sampling, ids)
             guide.advance(step.tokens, step.columns)
@@ -247,9 +247,9 @@ class ScriptedEngine:
         for reward in distinct_rewards([request.steer]):
             reward.check_serves(self.codec.fingerprint)
             reward.check_candidates(request.params.top_k)
-        room = self.codec.context_length - len(request.prefix)
+        room = self.codec.context_length - len(request.tokens)
         if room < 1 or not request.prefix:
-            raise InvalidPrompt(f"got a prompt of {len(request.prefix)} tokens, expected a shorter one")
+            raise InvalidPrompt(f"got a prompt of {len(request.tokens)} tokens, expected a shorter one")
         return min(request.params.max_new_tokens, room)
 
 

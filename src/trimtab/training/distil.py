@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from trimtab.checking import checked
 from trimtab.data.tables import LabelledText
@@ -17,6 +18,7 @@ from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead, take_slots
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.agreement import TaughtMeasure
+from trimtab.training.credit import check_credits, credit_targets
 from trimtab.training.examples import Examples, TokenizedTexts, takes_base
 from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.kept_folder import HELD_OUT
@@ -36,6 +38,8 @@ from trimtab.training.teacher import teacher_digest, teacher_rewards
 from trimtab.training.teacher_facts import facts_of, shape_of
 from trimtab.training.text_teacher import AnyTeacher, as_teacher, read_unchanged
 from trimtab.training.trainer import QUICK_HELD_OUT, Batch
+
+EARLIER = {"observed": (0, 0, 1, 0), "taught": (1, 0)}  # how each part of a batch is shifted by a token
 
 
 @final
@@ -70,24 +74,25 @@ class Distillation:
     Args:
         target: one of these three.
         pad_token_id: pads the batches.
+        from_zero: the reward before the first token is 0, so that delta has a target for this token, too.
     """
 
-    def __init__(self, target: DistilTarget, pad_token_id: int):
-        self.target = target
+    def __init__(self, target: DistilTarget, pad_token_id: int, from_zero: bool = False):
+        self.target, self.from_zero = target, from_zero
         self.pad_token_id = pad_token_id
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Ids, mask and targets, all left-padded."""
         batch = PromptBatch.pad([example["input_ids"] for example in examples], self.pad_token_id, torch.device("cpu"))
         targets = [example["target"] for example in examples]
-        padded = {"ids": batch.ids, "mask": batch.mask, "observed": _pad([t.observed for t in targets])}
-        padded["taught"] = _pad([t.known for t in targets])
+        padded = {"ids": batch.ids, "mask": batch.mask, "observed": pad_left([t.observed for t in targets])}
+        padded["taught"] = pad_left([t.known for t in targets])
         if self.target == "candidates":
             width = batch.ids.shape[1]
-            padded["slots"] = _pad([t.places.long() + width - len(t.known) for t in targets])
-            padded["asked"] = _pad([t.scored for t in targets])
-            padded["candidates"] = _pad([t.candidates.long() for t in targets])
-            padded["rewards"] = _pad([t.rewards for t in targets])
+            padded["slots"] = pad_left([t.places.long() + width - len(t.known) for t in targets])
+            padded["asked"] = pad_left([t.scored for t in targets])
+            padded["candidates"] = pad_left([t.candidates.long() for t in targets])
+            padded["rewards"] = pad_left([t.rewards for t in targets])
         return padded
 
     def loss(self, scored: PrefixRewards, head: RewardHead, batch: Batch) -> Loss:
@@ -96,9 +101,9 @@ class Distillation:
         if self.target == "orig":
             return squared_error(scored.values, observed, known)
         if self.target == "delta":
-            second_on = scored.known & batch["taught"] & batch["taught"].roll(1, dims=1)
-            second_on[:, 0] = False
-            return squared_error(scored.values, observed - observed.roll(1, dims=1), second_on)
+            earlier, second_on = (functional.pad(batch[part][:, :-1], pad) for part, pad in EARLIER.items())
+            has_target = known if self.from_zero else known & second_on
+            return squared_error(scored.values, observed - earlier, has_target)
         of_tokens = squared_error(scored.values, observed, known)
         answers = head.predict(take_slots(scored.before, batch["slots"]), batch["candidates"])
         asked = batch["asked"] & scored.known.gather(1, batch["slots"])[..., None]
@@ -142,6 +147,9 @@ def train_from_teacher(
     teachers = [as_teacher(each, base) for each in (teacher if isinstance(teacher, Sequence) else [teacher])]
     for each in teachers:
         check_student(base, each, recipe, settings)
+    if settings.credit is not None:
+        for each in teachers:
+            check_credits(each)
     attributes, clamp = check_teachers([shape_of(each, base) for each in teachers])
     kept, kept_held_out = (read_unchanged(rows, base, teachers) for rows in (train, held_out))
     texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (kept, kept_held_out))
@@ -159,7 +167,7 @@ def train_from_teacher(
     differences = settings.target == "delta"
     clamp = None if differences else clamp
     card = new_card(base, attributes, recipe, baseline=not differences, clamp=clamp)
-    objective = Distillation(settings.target, base.pad_token_id)
+    objective = Distillation(settings.target, base.pad_token_id, from_zero=settings.credit is not None)
     of_texts = text_measure(base, attributes, measured, recipe.probe_beta, clamp, differences)
     task = TrainingTask(
         objective=objective,
@@ -187,6 +195,9 @@ def _rewards_of_all(
     folder: Path,
 ) -> list[Target]:
     """The rewards of every teacher, side by side. One teacher keeps them in the folder, several in folders in it."""
+    if settings.credit is not None:
+        credits = [credit_targets(check_credits(t), base, texts, settings.credit_share, recipe.bf16) for t in teachers]
+        return [side_by_side(of_text) for of_text in zip(*credits, strict=True)]
     asked = settings.candidates if settings.target == "candidates" else 0
     found: list[list[Target]] = []
     for each in teachers:
@@ -214,7 +225,7 @@ def _mean_reward(targets: Sequence[Target]) -> Float[np.ndarray, " attributes"]:
     return rewards.sum(0).numpy() / max(len(rewards), 1)
 
 
-def _pad(parts: Sequence[Tensor]) -> Tensor:
+def pad_left(parts: Sequence[Tensor]) -> Tensor:
     """Left-pad along the first axis and stack."""
     width = max(len(part) for part in parts)
     return torch.stack([torch.cat([part.new_zeros((width - len(part), *part.shape[1:])), part]) for part in parts])

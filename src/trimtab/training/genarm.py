@@ -16,8 +16,8 @@ from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.measure import FlipProbe, PairMeasure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, sequence_bradley_terry
-from trimtab.training.pairs import collate_pairs
-from trimtab.training.recipe import GENARM_RECIPE, GenARMSettings, Recipe, check_trains_lm
+from trimtab.training.pair_batches import collate_pairs
+from trimtab.training.recipe import LM_RECIPE, GenARMSettings, Recipe, check_trains_lm
 from trimtab.training.trainer import Batch
 
 
@@ -50,7 +50,7 @@ def train_genarm(
     attribute: str,
     train: Sequence[TextPair],
     held_out: Sequence[TextPair],
-    recipe: Recipe = GENARM_RECIPE,
+    recipe: Recipe = LM_RECIPE,
     settings: GenARMSettings | None = None,
     options: RunOptions | None = None,
 ) -> RewardModel:

@@ -77,6 +77,34 @@ def sequence_bradley_terry(
     return bradley_terry(*whole.chunk(2))
 
 
+def policy_preference(
+    log_probs: Float[Tensor, "texts tokens 1"],
+    known: Bool[Tensor, "texts tokens"],
+    reference: Float[Tensor, " texts"],
+    temperature: float,
+) -> Loss:
+    """HaF-RM's policy loss: −log σ(τ × the margin of log π − log π₀ of whole texts), averaged over pairs (2407.04185).
+
+    Args:
+        log_probs: log π of each token; all chosen texts, then all rejected ones.
+        known: False at padding, and where a token has no prefix.
+        reference: log π₀ of each text, over the same tokens.
+        temperature: τ.
+    """
+    gained = log_probs.float()[..., 0].masked_fill(~known, 0).sum(1) - reference
+    return bradley_terry(*(temperature * gained[:, None]).chunk(2))
+
+
+def language_modelling(log_probs: Float[Tensor, "texts tokens 1"], known: Bool[Tensor, "texts tokens"]) -> Loss:
+    """−log p of each token given what precedes it, averaged over tokens.
+
+    Args:
+        log_probs: of each token.
+        known: False at padding, and where a token has no prefix.
+    """
+    return token_mean(-log_probs.float()[..., 0], known)
+
+
 def prefix_bradley_terry(
     chosen: Float[Tensor, "rows tokens attributes"],
     rejected: Float[Tensor, "rows tokens attributes"],

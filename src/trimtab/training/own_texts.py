@@ -1,6 +1,7 @@
 """Texts that a language model writes itself, from openings that ship with the package, for training without data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,38 @@ def write_own_texts(
 
 
 def _batches(base: FrozenLM, start: int, count: int, tokens: int, seed: int) -> Iterator[list[str]]:
-    engine, starts = TorchEngine(base), openings()
-    for first in range(start, count, BATCH):
-        numbers = range(first, min(first + BATCH, count))
-        requests = [_request(base, starts[number % len(starts)], tokens, f"{seed} {number}") for number in numbers]
+    starts = [base.codec.encode_prompt(opening) for opening in openings()]
+    prefixes = [starts[number % len(starts)] for number in range(count)]
+    params = SamplingParams(top_k=None, max_new_tokens=tokens, seed=seed)
+    for written in sampled(base, prefixes, start, params, tokens, BATCH):
+        yield [base.codec.decode(ids).rstrip(PART_OF_A_CHARACTER) for ids in written]
+
+
+def sampled(
+    base: FrozenLM, prefixes: Sequence[Sequence[int]], start: int, params: SamplingParams, tokens: int, batch: int
+) -> Iterator[list[list[int]]]:
+    """Batches of prefixes with what a model writes behind them. A text depends on its number and on the seed.
+
+    Args:
+        base: the language model.
+        prefixes: token ids.
+        start: the number of the first to continue.
+        params: how to sample; with the seed and the number of a text comes its own seed.
+        tokens: maximum tokens of a prefix and its text; one is always written.
+        batch: texts at once.
+    """
+    engine = TorchEngine(base)
+    for first in range(start, len(prefixes), batch):
+        numbers = range(first, min(first + batch, len(prefixes)))
+        requests = [_request(prefixes[number], params, tokens, number) for number in numbers]
         written = engine.sample(requests)
-        yield [
-            base.codec.decode([*request.prefix, *continuations[0].token_ids]).rstrip(PART_OF_A_CHARACTER)
-            for request, continuations in zip(requests, written, strict=True)
-        ]
+        yield [[*each.prefix, *found[0].token_ids] for each, found in zip(requests, written, strict=True)]
 
 
-def _request(base: FrozenLM, opening: str, tokens: int, seed: str) -> Request:
-    prefix = base.codec.encode_prompt(opening)
-    number = int(text_fingerprint(seed), 16)
-    params = SamplingParams(top_k=None, max_new_tokens=max(1, tokens - len(prefix)), seed=number)
-    return Request(prefix, params)
+def _request(prefix: Sequence[int], params: SamplingParams, tokens: int, number: int) -> Request:
+    room = max(1, min(params.max_new_tokens, tokens - len(prefix)))
+    seed = int(text_fingerprint(f"{params.seed} {number}"), 16)
+    return Request(prefix, replace(params, max_new_tokens=room, seed=seed))
 
 
 def _kept(folder: Path, base: FrozenLM, tokens: int, seed: int) -> list[str]:
@@ -87,11 +104,24 @@ def _kept(folder: Path, base: FrozenLM, tokens: int, seed: int) -> list[str]:
         "seed": seed,
     }
     claim(folder / RECORD, settings, "texts that a model wrote")
-    path = folder / TEXTS_FILE
+    return [str(text) for text in kept_rows(folder / TEXTS_FILE, "text", str)]
+
+
+def kept_rows(path: Path, name: str, kind: type) -> list[Any]:
+    """What an earlier run wrote to a file of texts, whole lines only; empty if there is no file.
+
+    Args:
+        path: JSON lines.
+        name: the field to read.
+        kind: its type.
+
+    Raises:
+        InvalidData: a line has no such field.
+    """
     if not path.exists():
         return []
     drop_torn_line(path)
     rows = [line.row for line in read_lines(path)]
-    if not all(row is not None and isinstance(row.get("text"), str) for row in rows):
+    if not all(row is not None and isinstance(row.get(name), kind) for row in rows):
         raise InvalidData(f"cannot read the texts in {str(path)!r}; remove the file")
-    return [row["text"] for row in rows if row is not None]
+    return [row[name] for row in rows if row is not None]

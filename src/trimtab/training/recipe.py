@@ -120,9 +120,37 @@ class PairSettings:
     prefixes: Annotated[
         bool, "Compare prefixes of equal length as well as whole texts; longer prefixes weigh more."
     ] = False
+    policy_loss: Annotated[
+        float,
+        "Weight α of a second loss: the trunk also learns as a language model which text is preferred (HaF-RM).",
+    ] = 0.0
+    policy_temperature: Annotated[float, "τ of this second loss."] = 0.1
+    edits: Annotated[
+        bool,
+        "Learn token rewards from the minimal edit between both texts instead (RLMEC): 0.5 for a token of the chosen "
+        "text, -0.1 for a token of the rejected text that the edit takes out, 0 for the others.",
+    ] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.policy_loss <= LARGEST:
+            given = shown(self.policy_loss)
+            raise InvalidSetting(f"got policy_loss={given}, expected at least 0, at most {LARGEST:.0e}")
+        if not 0 < self.policy_temperature <= LARGEST:
+            given = shown(self.policy_temperature)
+            raise InvalidSetting(f"got policy_temperature={given}, expected more than 0, at most {LARGEST:.0e}")
+        if self.edits and (self.prefixes or self.policy_loss):
+            raise InvalidSetting("got edits with prefixes or policy_loss, expected one objective")
+
+    @property
+    def described(self) -> str:
+        """The objective in a few words, for the card."""
+        if self.edits:
+            return "pairs, token rewards of the edit"
+        policy = f", policy loss {self.policy_loss:g} at {self.policy_temperature:g}" if self.policy_loss else ""
+        return "pairs" + (", with prefixes" if self.prefixes else "") + policy
 
 
-GENARM_RECIPE = Recipe(head="lm", batch_size=32, learning_rate=5e-4, regulariser=0.0, probe_beta=1.0)
+LM_RECIPE = Recipe(head="lm", batch_size=32, learning_rate=5e-4, regulariser=0.0, probe_beta=1.0)
 
 
 @final
@@ -157,16 +185,29 @@ class DistilSettings:
         "Positions of each text, drawn at random, at which the teacher scores --candidates. Fewer positions leave time "
         "for more texts. Default: all.",
     ] = None
+    credit: Annotated[
+        Literal["attention"] | None,
+        "Share the reward of a whole text among its tokens by the teacher's attention (ABC); with --target delta.",
+    ] = None
+    credit_share: Annotated[
+        float, "Share β of the reward that attention distributes, from 0 to 1; the last token has the rest."
+    ] = 0.65
 
     def __post_init__(self) -> None:
         for name in ("candidates", "positions"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidSetting(f"got {name}={shown(value)}, expected at least 1")
+        if self.credit is not None and self.target != "delta":
+            raise InvalidSetting(f"got credit={self.credit!r} with target={self.target!r}, expected target='delta'")
+        if not 0 <= self.credit_share <= 1:
+            raise InvalidSetting(f"got credit_share={shown(self.credit_share)}, expected 0 to 1")
 
     @property
     def described(self) -> str:
         """The target in a few words, for the card."""
+        if self.credit is not None:
+            return f"credit by {self.credit}, share {self.credit_share:g}"
         if self.target != "candidates":
             return self.target
         return f"candidates of {self.candidates}" + (f" at {self.positions} positions" if self.positions else "")
@@ -226,12 +267,13 @@ def check_scores_prefixes(recipe: Recipe) -> None:
     """Check that a head can learn the label or the rank of a text: its reward is one number for each prefix.
 
     Raises:
-        InvalidSetting: it is a language model.
+        InvalidSetting: it is a language model or a datastore.
     """
-    if head_kind(recipe.head).is_language_model:
-        able = [head for head, kind in HEADS.items() if not kind.is_language_model]
+    if not head_kind(recipe.head).scores_prefixes:
+        able = [head for head, kind in HEADS.items() if kind.scores_prefixes]
         raise InvalidSetting(
-            f"got head={recipe.head!r}, which learns from pairs by trimtab train genarm; expected {' or '.join(able)}"
+            f"got head={recipe.head!r}, which learns by trimtab train genarm, by trimtab train expert or by trimtab "
+            f"train datastore; expected {' or '.join(able)}"
         )
 
 
@@ -242,9 +284,9 @@ def check_trains_lm(recipe: Recipe) -> None:
         InvalidSetting: another head, or a trunk that is not trained as a whole.
     """
     if not head_kind(recipe.head).is_language_model:
-        raise InvalidSetting(f"got head={recipe.head!r} for GenARM, expected head='lm'")
+        raise InvalidSetting(f"got head={recipe.head!r} for a language model, expected head='lm'")
     if recipe.trunk not in ("lora", "full"):
-        raise InvalidSetting(f"got trunk={recipe.trunk!r} for GenARM, expected trunk='lora' or 'full'")
+        raise InvalidSetting(f"got trunk={recipe.trunk!r} for a language model, expected trunk='lora' or 'full'")
 
 
 def check_target_of(teacher: str, card: RewardCard, recipe: Recipe, settings: DistilSettings) -> None:

@@ -50,6 +50,10 @@ NAMES: list[Case] = [
     *refused_values(REWIND, "--model", ("nowhere", "broken/bert", "broken/no_weights")),
     refused(*REWIND, "--judge", "self", "--judge-chat"),  # no chat template
     accepted("a judge of texts that is no model", *REWIND, "--judge", "vader=+1"),
+    *refused_values(
+        (*REWIND, "--whole-drafts"), "--judge", ("tests:", "tests:nowhere.py", "tests:notes.txt", "tests:full")
+    ),
+    refused(*REWIND, "--judge", "tests:prompts.jsonl", "--whole-drafts"),  # prompts without tests
     refused(*REWIND, "--judge", "self"),  # the tiny tokenizer has no letters A and B
 ]
 OUTPUTS: list[Case] = [

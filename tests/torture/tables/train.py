@@ -1,10 +1,12 @@
-"""`trimtab train labels`, `pairs` and `distil`."""
+"""`trimtab train`."""
 
 from torture.case import Case, accepted, refused, refused_tails, refused_values
 from torture.tables.values import (
     BELOW_ONE,
+    DATASTORE,
     DISTIL,
     ESCAPE,
+    EXPERT,
     GENARM,
     LABELS,
     NO_TABLES,
@@ -116,9 +118,31 @@ OTHERS: list[Case] = [
     *refused_values(PAIRS, "--attribute", ("",)),
     *refused_values(PAIRS, "--limit", ("0", "-1", "1")),
     *refused_values(PAIRS, "--learning-rate", ("nan",)),
+    *refused_values(PAIRS, "--policy-loss", ("nan", "-1", "inf", "abc")),
+    *refused_values((*PAIRS, "--policy-loss", "1"), "--policy-temperature", ("nan", "0", "-1", "inf")),
+    *refused_values((*PAIRS, "--policy-loss", "1"), "--trunk", ("frozen", "ladder")),
+    refused(*PAIRS, "--edits", "--prefixes"),
+    refused(*PAIRS, "--edits", "--head", "v"),
+    refused(*DISTIL, "--credit", "attention"),
+    *refused_values((*DISTIL, "--target", "delta", "--credit", "attention"), "--credit-share", ("nan", "-1", "2")),
+    *refused_values((*DISTIL, "--target", "delta"), "--credit", ("", "nobody")),
     *refused_values(GENARM, "--beta-r", ("nan", "0", "-1", "inf")),
     *refused_values(GENARM, "--head", ("q", "v")),
     *refused_values(GENARM, "--trunk", ("frozen", "ladder")),
+    *refused_values(DATASTORE, "--mix", ("nan", "-1", "1", "abc")),
+    *refused_values(DATASTORE, "--keys", ("0", "-1", "abc", "1.5")),
+    *refused_values(DATASTORE, "--neighbours", ("0", "-1", "abc")),
+    *refused_values(DATASTORE, "--distance-temperature", ("0", "nan", "inf", "-1")),
+    *refused_values(DATASTORE, "--seed", ("-1", "abc")),
+    *refused_values(DATASTORE, "--prompt-column", ("nobody", "label")),
+    *refused_values(without(DATASTORE, "--data"), "--data", ("nowhere.jsonl", "folder", "")),
+    *refused_values(without(DATASTORE, "--max-tokens"), "--max-tokens", ("0", "64", "abc")),
+    accepted("builds a datastore", *DATASTORE, "--keys", "20"),
+    *refused_values(EXPERT, "--head", ("q", "v")),
+    *refused_values(EXPERT, "--trunk", ("frozen", "ladder")),
+    *refused_values(EXPERT, "--at-least", ("0.5", "nan", "abc")),
+    *refused_values((*EXPERT, "--column", "label"), "--at-least", ("nan", "-1", "2", "inf")),
+    *refused_values((*EXPERT, "--at-most", "0"), "--column", ("nobody", "text", "", ESCAPE)),
     *(
         refused(*without(DISTIL, "--teacher"), "--teacher", name)
         for name in (
@@ -146,5 +170,6 @@ OTHERS: list[Case] = [
     accepted("distils", *DISTIL),
     accepted("trains on pairs", *PAIRS, "--prefixes"),
     accepted("trains a language model on pairs", *GENARM),
+    accepted("trains a language model on texts", *EXPERT, "--column", "label", "--at-least", "0.5"),
 ]
 CASES = [*RECIPE, *DATA, *PLACES, *OTHERS]

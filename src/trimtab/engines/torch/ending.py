@@ -16,20 +16,20 @@ class RowEnding:
     Args:
         codec: decodes the tokens.
         request: the stop strings and the characters that end the row.
-        limit: the maximum number of tokens.
+        limit: the maximum number of tokens, without those that the request has written already.
     """
 
     def __init__(self, codec: TextCodec, request: Request, limit: int):
         self._codec, self._until, self._limit = codec, tuple(request.until), limit
         self._stop = [text for text in request.params.stop if text]
         self._window = max((len(text.encode()) for text in self._stop), default=0) + WINDOW_MARGIN
-        self._tokens: list[int] = []
+        self._tokens, self._before = list(request.written), len(request.written)
         self.reason: FinishReason | None = None
 
     @property
     def room(self) -> int:
         """How many tokens may follow."""
-        return self._limit - len(self._tokens)
+        return self._limit - (len(self._tokens) - self._before)
 
     def take(self, tokens: Sequence[int]) -> int:
         """Append tokens up to the row's end; returns how many were taken."""

@@ -24,6 +24,7 @@ from trimtab.models.usage import Usage
 from trimtab.steering.reward import Reward
 from trimtab.steering.steer import Steer
 
+DRAFT = "draft"  # the name of drafts by a head or by another model
 ACCELERATOR_POLL = 8  # tokens between two looks at the device
 
 
@@ -141,9 +142,14 @@ class TorchEngine:
         return [self._limit(request) for request in requests]
 
     def _limit(self, request: Request) -> int:
-        if (name := request.params.speculate) is not None and name not in self.proposers:
-            raise InvalidSetting(f"got speculate={shown(name)}, expected one of: {', '.join(self.proposers)}")
+        self._check_speculate(request.params.speculate)
         return request_limit(request, self.codec, self.vocabulary_size)
+
+    def _check_speculate(self, name: str | None) -> None:
+        if name is None or name in self.proposers:
+            return
+        advice = "" if DRAFT in self.proposers else f"; {DRAFT} needs a draft head: see trimtab train draft --help"
+        raise InvalidSetting(f"got speculate={shown(name)}, expected one of: {', '.join(self.proposers)}{advice}")
 
     def score(
         self,

@@ -223,6 +223,11 @@ class Guide:
             members = range(self._rows) if group.rows is None else group.rows.tolist()
             group.state.retract([tokens[row] for row in members])
 
+    def rollback(self, tokens: int) -> None:
+        """Take back the last tokens of every row."""
+        for group in self._groups:
+            group.state.rollback(tokens)
+
     def select(self, rows: Int[Tensor, " selected"]) -> None:
         """Fork, re-order or drop rows."""
         for group in self._groups:

@@ -1,6 +1,6 @@
 """The decode loop: rows over one shared, forked KV cache, one token per step. Rows may join and leave between steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -13,7 +13,7 @@ from trimtab.engines.torch.sampling import RowSampling
 from trimtab.errors import TrimtabError
 from trimtab.models.cache_rows import shift_right
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.models.kv_cache import KVCache
+from trimtab.models.kv_cache import KVCache, Reader
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
 from trimtab.steering.rule import Candidates
@@ -74,7 +74,10 @@ class DecodeLoop:
         requests: the prefixes to continue; samples, and requests of one prefix and steer, share its KV cache.
         prefix_cache: prefixes that were encoded before.
         usage: counts what goes through the models.
-        first_sample: the number of each request's first sample, which its noise depends on.
+        readers: read the language model beside the rewards.
+
+    Attributes:
+        host: the language model's KV cache. It has every token of a row but the last, which is fed by the next step.
     """
 
     def __init__(
@@ -83,21 +86,21 @@ class DecodeLoop:
         requests: Sequence[Request],
         prefix_cache: PrefixCache | None = None,
         usage: Usage | None = None,
-        first_sample: int = 0,
+        readers: Iterable[Reader] = (),
     ):
-        texts = {(tuple(request.prefix), id(request.steer)): request.steer for request in requests}
+        texts = {(request.tokens, id(request.steer)): request.steer for request in requests}
         steers = list(texts.values())
-        readers = {reader for reward in distinct_rewards(steers) if (reader := reward.reads(lm.model)) is not None}
+        of_rewards = {reader for reward in distinct_rewards(steers) if (reader := reward.reads(lm.model)) is not None}
         batch = lm.batch([prefix for prefix, _ in texts])
-        self._host = KVCache(lm.model, readers, prefix_cache, usage)
-        self._guide = Guide(steers, lm.device, self._host, lm.codec, deferred=True)
-        self._logits = self._host.feed(batch.ids, batch.mask).logits[:, -1].float()
+        self.host = KVCache(lm.model, of_rewards | set(readers), prefix_cache, usage)
+        self._guide = Guide(steers, lm.device, self.host, lm.codec, deferred=True)
+        self._logits = self.host.feed(batch.ids, batch.mask).logits[:, -1].float()
         self._guide.prefill(batch)
         self._chosen: tuple[Tensor, Tensor | None] | None = None
-        self._sampling = RowSampling.of(requests, lm.device, first_sample)
+        self._sampling = RowSampling.of(requests, lm.device)
         if len(self._sampling.params) > len(texts):
             place = {text: row for row, text in enumerate(texts)}
-            rows = [place[tuple(each.prefix), id(each.steer)] for each in requests for _ in range(each.params.n)]
+            rows = [place[each.tokens, id(each.steer)] for each in requests for _ in range(each.params.n)]
             self._fork(torch.tensor(rows, device=lm.device))
 
     def step(self) -> Step:
@@ -128,7 +131,7 @@ class DecodeLoop:
         ids, mask = self._behind_last(drafts)
         places = ids.shape[1]
         self._guide.extend(ids, mask)
-        logits = self._host.feed(ids, mask, places).logits.float().flatten(0, 1)
+        logits = self.host.feed(ids, mask, places).logits.float().flatten(0, 1)
         step = self._choose(logits, self._sampling.in_places(places), places)
         self._checked = step.tokens.unflatten(0, (-1, places))
         return step
@@ -140,7 +143,7 @@ class DecodeLoop:
             kept: how many tokens of each row's draft to keep.
         """
         tokens, taken_back = self._checked, [self._checked.shape[1] - 1 - count for count in kept]
-        self._host.retract(taken_back)
+        self.host.retract(taken_back)
         self._guide.retract(taken_back)
         last = torch.tensor(kept, device=tokens.device)
         self._chosen = tokens.gather(1, last[:, None]).squeeze(1), None
@@ -163,14 +166,14 @@ class DecodeLoop:
         """Append the rows of another loop over the same model. No row's text changes."""
         for loop in (self, other):
             loop._advance()
-        self._host.join(other._host)
+        self.host.join(other.host)
         self._guide.join(other._guide)
         self._logits = torch.cat([self._logits, other._logits])
         self._sampling = self._sampling.join(other._sampling)
 
     def _choose(self, logits: Float[Tensor, "rows vocabulary"], sampling: RowSampling, places: int = 1) -> Step:
         """The choice of each row, or behind each of the last tokens of every row."""
-        logits = sampling.constrained(logits, lambda: in_places(*self._host.prefixes, places))
+        logits = sampling.constrained(logits, lambda: in_places(*self.host.prefixes, places))
         candidates = sampling.candidates(logits)
         steered, rewards = self._guide.steer(candidates, logits, sampling.budget, places)
         columns = sampling.choose(steered, candidates.ids)
@@ -194,11 +197,11 @@ class DecodeLoop:
             return
         tokens, columns = self._chosen
         self._guide.advance(tokens, columns)
-        self._logits = self._host.feed(tokens[:, None]).logits[:, -1].float()
+        self._logits = self.host.feed(tokens[:, None]).logits[:, -1].float()
         self._chosen = None
 
     def _fork(self, rows: Int[Tensor, " selected"]) -> None:
-        self._host.select(rows)
+        self.host.select(rows)
         self._guide.select(rows)
         self._logits = self._logits[rows]
 

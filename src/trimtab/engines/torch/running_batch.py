@@ -136,8 +136,13 @@ class RunningBatch:
         return [Row(number, sample, request.params, ending) for sample, ending in enumerate(endings)]
 
     def _start(self, kind: Kind, requests: Sequence[Request], rows: list[Row]) -> None:
-        loop = DecodeLoop(self._lm, requests, self._prefix_cache, self._usage)
-        speculation = self._speculation(requests, len(rows))
+        proposer = None if (name := requests[0].params.speculate) is None else self._proposers[name]
+        reader = None if proposer is None else proposer.reads(self._lm.model)
+        readers = [] if reader is None else [reader]
+        loop = DecodeLoop(self._lm, requests, self._prefix_cache, self._usage, readers=readers)
+        speculation = None
+        if proposer is not None:
+            speculation = Speculation(proposer, requests, loop.host)
         if kind not in self._loops:
             self._loops[kind] = LoopRows(loop, rows, speculation)
             return
@@ -147,17 +152,12 @@ class RunningBatch:
         if running.speculation is not None and speculation is not None:
             running.speculation.join(speculation)
 
-    def _speculation(self, requests: Sequence[Request], rows: int) -> Speculation | None:
-        name = requests[0].params.speculate
-        if name is None:
-            return None
-        return Speculation(self._proposers[name].start(requests), rows, self._lm.device.type)
-
     def _start_alone(self, request: Request, rows: Sequence[Row]) -> None:
         """Give every row a loop that has encoded its prompt alone."""
-        one = replace(request, params=replace(request.params, n=1))
         for row in rows:
-            loop = DecodeLoop(self._lm, [one], None, self._usage, first_sample=row.sample)
+            first = request.first_sample + row.sample
+            one = replace(request, params=replace(request.params, n=1), first_sample=first)
+            loop = DecodeLoop(self._lm, [one], None, self._usage)
             self._loops[row.request, row.sample] = LoopRows(loop, [row])
 
     def _step(self, kind: Kind, tokens: int) -> list[Chunk]:

@@ -44,20 +44,19 @@ class RowSampling:
     ngram: Int[Tensor, " rows"]
 
     @classmethod
-    def of(cls, requests: Sequence[Request], device: torch.device, first_sample: int = 0) -> "RowSampling":
+    def of(cls, requests: Sequence[Request], device: torch.device) -> "RowSampling":
         """The rows of some requests: the n samples of the first, then of the second, and so on.
 
         Args:
             requests: the requests.
             device: of the rows.
-            first_sample: the number of each request's first sample.
         """
         params = tuple(request.params for request in requests for _ in range(request.params.n))
         temperatures = [each.temperature for each in params]
         return cls(
             params,
-            row_keys(requests, device, first_sample),
-            torch.zeros(len(params), dtype=torch.long, device=device),
+            row_keys(requests, device),
+            torch.tensor([len(each.written) for each in requests for _ in range(each.params.n)], device=device),
             torch.tensor([value or 1.0 for value in temperatures], dtype=torch.float64, device=device),
             torch.tensor([value == 0 for value in temperatures], device=device),
             torch.tensor([each.top_k or 0 for each in params], device=device),
@@ -97,7 +96,7 @@ class RowSampling:
     def candidates(self, logits: Float[Tensor, "rows vocabulary"]) -> Candidates:
         """The candidates of each row. Rows with a top_k and rows without one cannot share a batch."""
         widths, nuclei = {each.top_k for each in self.params}, {each.top_p for each in self.params}
-        widest = max((width for width in widths if width), default=None)
+        widest = max((min(width, logits.shape[1]) for width in widths if width), default=None)
         same_p = next(iter(nuclei)) if len(nuclei) == 1 else self.top_p
         return top_candidates(logits, widest, same_p, self.top_k if len(widths) > 1 else None)
 
@@ -165,7 +164,7 @@ def gumbel_noise(
     return -(-uniform.log()).log()
 
 
-def row_keys(requests: Sequence[Request], device: torch.device, first_sample: int = 0) -> Int[Tensor, " rows"]:
+def row_keys(requests: Sequence[Request], device: torch.device) -> Int[Tensor, " rows"]:
     """A 63-bit key for each sample of each request, from the seed, the prefix and the number of the sample.
 
     The prefix is part of it so that one seed gives different prompts independent noise.
@@ -176,7 +175,7 @@ def row_keys(requests: Sequence[Request], device: torch.device, first_sample: in
         )
         >> 1
         for request in requests
-        for sample in range(first_sample, first_sample + request.params.n)
+        for sample in range(request.first_sample, request.first_sample + request.params.n)
     ]
     return torch.tensor(keys, device=device)
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import final
 
-from trimtab.engines.draft_length import Acceptance, check_cost, draft_length
-from trimtab.engines.proposer import ProposerState
+from trimtab.engines.base import Request
+from trimtab.engines.draft_length import Acceptance, Balance, check_cost, draft_length
+from trimtab.engines.proposer import Proposer
+from trimtab.models.kv_cache import KVCache
 
 
 @final
@@ -12,14 +14,15 @@ class Speculation:
     """Drafts for the rows of a loop, as long as pays.
 
     Args:
-        state: proposes the tokens.
-        rows: how many rows it has.
-        device: the type of device that checks them.
+        proposer: drafts the tokens.
+        requests: the rows.
+        host: the cache of the loop that checks them.
     """
 
-    def __init__(self, state: ProposerState, rows: int, device: str):
-        self._state, self._cost = state, check_cost(device)
-        self._seen = [Acceptance() for _ in range(rows)]
+    def __init__(self, proposer: Proposer, requests: Sequence[Request], host: KVCache):
+        self._state, self._cost = proposer.start(requests, host), check_cost(host.model, proposer.cost)
+        self._seen = [Acceptance() for request in requests for _ in range(request.params.n)]
+        self._balance = Balance()
 
     def propose(self, rooms: Sequence[int]) -> list[list[int]]:
         """A draft for each row; empty where none pays.
@@ -29,7 +32,7 @@ class Speculation:
         """
         rates, longest = [seen.rate for seen in self._seen], [room - 1 for room in rooms]
         length = draft_length(rates, longest, self._cost)
-        if length == 0:
+        if length == 0 or not self._balance.affords(self._cost.lost(len(rooms), length)):
             return [[] for _ in rooms]
         drafts = self._state.propose([max(0, min(length, most)) for most in longest])
         length = draft_length(rates, [len(draft) for draft in drafts], self._cost)
@@ -43,6 +46,9 @@ class Speculation:
             kept: how many tokens of each draft were right.
             written: the tokens that each row has got.
         """
+        rows, longest = len(drafts), max(map(len, drafts))
+        each = sum(map(len, written)) / rows
+        self._balance.see(each, self._cost.of(rows, longest) / self._cost.of(rows, 0))
         for seen, draft, right in zip(self._seen, drafts, kept, strict=True):
             seen.see(len(draft), right)
         self._state.append(written)

@@ -47,7 +47,7 @@ class PlainSteps:
 
     def usage(self, row: int, count: int) -> DecodeUsage:
         """What the first tokens of a row cost: one forward call each."""
-        return DecodeUsage(forwards=count)
+        return DecodeUsage(forwards=count, tokens=count)
 
 
 @final
@@ -90,7 +90,7 @@ class CheckedDrafts:
 
     def usage(self, row: int, count: int) -> DecodeUsage:
         """What the first tokens of a row cost: one forward call for all."""
-        return DecodeUsage(forwards=1, drafted=self._drafted[row], accepted=min(self.kept[row], count))
+        return DecodeUsage(1, self._drafted[row], min(self.kept[row], count), count)
 
 
 Written = PlainSteps | CheckedDrafts

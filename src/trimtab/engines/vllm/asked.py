@@ -30,6 +30,7 @@ class Asked:
         steer: how to steer; None for not at all.
         base: the model in this process, whose weights the steer's rewards share; None without a steer.
         sample: the number of the sample, which its noise depends on.
+        begun: how many of the prompt's last tokens an earlier call wrote, see `Request.written`.
         draws: choose the token here, by the noise of the seed. Otherwise vLLM samples among the steered candidates.
         forced: tokens to choose, whatever their probability; empty to choose freely.
         outbox: receives each choice; None if nobody asks.
@@ -39,6 +40,7 @@ class Asked:
     steer: Steer | None = None
     base: FrozenLM | None = None
     sample: int = 0
+    begun: int = 0
     draws: bool = True
     forced: Sequence[int] = ()
     outbox: Outbox | None = None

@@ -21,9 +21,8 @@ from trimtab.steering.rule import scatter_candidates
 from trimtab.steering.steer import distinct_rewards
 
 if TYPE_CHECKING:
-    from vllm.config import VllmConfig
-
     from vllm import SamplingParams
+    from vllm.config import VllmConfig
 
 LOG = logging.getLogger(__name__)
 CHOSEN = 1e9  # the logit of a token that is chosen here: vLLM's greedy sampler takes it

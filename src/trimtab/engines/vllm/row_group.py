@@ -47,11 +47,7 @@ class RowGroup:
     def __init__(self, rows: Sequence[BatchRow], source_of: Callable[[Reward], StateSource], device: torch.device):
         self.rows = list(rows)
         self._guide = Guide(_steers(rows, source_of), device, deferred=True)
-        requests = [Request(row.prompt, replace(row.asked.params, n=1)) for row in rows]
-        parts = [RowSampling.of([one], device, row.asked.sample) for one, row in zip(requests, rows, strict=True)]
-        self._sampling = parts[0]
-        for part in parts[1:]:
-            self._sampling = self._sampling.join(part)
+        self._sampling = RowSampling.of([_request(row) for row in rows], device)
 
     @property
     def draws(self) -> bool:
@@ -61,7 +57,7 @@ class RowGroup:
     def choose(self, logits: Float[Tensor, "rows vocabulary"]) -> Step:
         """The next token of every row; a step's fields say the rest."""
         sampling, device = self._sampling, logits.device
-        sampling.steps = torch.tensor([len(row.written) for row in self.rows], device=device)
+        sampling.steps = torch.tensor([row.asked.begun + len(row.written) for row in self.rows], device=device)
         logits = sampling.constrained(logits, self._prefixes)
         candidates, forced = self._candidates(logits)
         steered, rewards = self._guide.steer(candidates, logits, sampling.budget)
@@ -118,6 +114,13 @@ def _steers(rows: Sequence[BatchRow], source_of: Callable[[Reward], StateSource]
         Steer(tuple(replace(term, reward=over_rows[id(term.reward)]) for term in steer.terms)) if steer else None
         for steer in steers
     ]
+
+
+def _request(row: BatchRow) -> Request:
+    """What the row's noise depends on."""
+    asked, start = row.asked, len(row.prompt) - row.asked.begun
+    written = tuple(row.prompt[start:])
+    return Request(row.prompt[:start], replace(asked.params, n=1), written=written, first_sample=asked.sample)
 
 
 def _uses(steer: Steer | None, reward: Reward) -> bool:

@@ -96,9 +96,10 @@ class RunningRequests:
     def _start(self, number: int, request: Request, limit: int, sample: int) -> _Sample:
         codec, outbox = self._base.codec, Outbox()
         one = replace(request.params, n=1)
-        asked = Asked(one, request.steer, self._base, sample=sample, outbox=outbox)
-        self._usage.count(len(request.prefix))
-        running = self._pool.write(request.prefix, asked, limit, list(codec.eos_token_ids))
+        place = request.first_sample + sample
+        asked = Asked(one, request.steer, self._base, place, len(request.written), outbox=outbox)
+        self._usage.count(len(request.tokens))
+        running = self._pool.write(request.tokens, asked, limit, list(codec.eos_token_ids))
         return _Sample(number, sample, RowEnding(codec, request, limit), running, outbox)
 
     def _take(self, sample: _Sample) -> Chunk:

@@ -41,9 +41,8 @@ def start_vllm(base: FrozenLM, options: Mapping[str, object]) -> "LLMEngine":
     """
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # rewards and requests are objects of this process
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    from vllm.v1.engine.llm_engine import LLMEngine
-
     from vllm import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
 
     given: dict[str, Any] = dict(options)
     section = {"embedded": True} | ({"taps": list(given.pop("taps"))} if "taps" in given else {})

@@ -44,6 +44,7 @@ class SearchSettings:
     search_top_k: Annotated[int, "Candidates per token of a search."] = PAPER.top_k
     search_max_kl: Annotated[float | None, "Budget for the steers of a search, in nats per token."] = PAPER.max_kl
     draft_tokens: Annotated[int, HELP["draft_tokens"]] = PAPER.draft_tokens
+    whole_drafts: Annotated[bool, HELP["whole_drafts"]] = PAPER.whole_drafts
     lookahead: Annotated[int, HELP["lookahead"]] = PAPER.lookahead
 
     def __post_init__(self) -> None:

@@ -25,6 +25,8 @@ class HeadKind:
         scores_texts: whether its rewards are of texts, so that they mean the same for every tokenizer.
         reads_host: whether the head can read the steered model's own hidden states, or a ladder over them.
         is_language_model: whether its rewards are the log-probabilities of next tokens, so that it can be an expert.
+        scores_prefixes: whether its reward is one number for each prefix, so that it can rank whole texts, and learn
+            their labels.
     """
 
     method: str
@@ -35,6 +37,7 @@ class HeadKind:
     scores_texts: bool = False
     reads_host: bool = False
     is_language_model: bool = False
+    scores_prefixes: bool = True
 
 
 HEADS = {
@@ -49,7 +52,18 @@ HEADS = {
         scores_texts=True,
     ),
     "lm": HeadKind(
-        "genarm", "GenARM (LM head, 2410.08193)", "trimtab.rewards.heads.lm_head:LMHead", is_language_model=True
+        "genarm",
+        "GenARM (LM head, 2410.08193)",
+        "trimtab.rewards.heads.lm_head:LMHead",
+        is_language_model=True,
+        scores_prefixes=False,
+    ),
+    "knn": HeadKind(
+        "rtd",
+        "RTD (kNN head, 2409.20181)",
+        "trimtab.rewards.heads.knn_head:KNNHead",
+        reads_host=True,
+        scores_prefixes=False,
     ),
 }
 

@@ -41,6 +41,7 @@ class RewardHead(nn.Module, ABC):
         prefix_value_name: the name of the linear map from a hidden state to the reward of its prefix. A head that
             starts from another head's weights copies this map. None for a head that has none.
         distillation_targets: the targets of `train_from_teacher` that the head can learn.
+        scores_behind: whether a token is scored from the state at the token, not from the state before it.
         max_candidates: the most candidates that a step can score; None for the whole vocabulary.
         attributes: how many rewards the head returns.
         link: from answers to rewards; see `make_link`.
@@ -48,6 +49,7 @@ class RewardHead(nn.Module, ABC):
 
     prefix_value_name: ClassVar[str | None] = None
     distillation_targets: ClassVar[frozenset[str]] = frozenset({"orig"})
+    scores_behind: ClassVar[bool] = False
     max_candidates: ClassVar[int | None] = None
     attributes: int
     link: nn.Module

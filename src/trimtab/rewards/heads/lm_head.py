@@ -90,9 +90,15 @@ class LMHead(RewardHead):
         """
         known = texts.mask & functional.pad(texts.mask[:, :-1], (1, 0))
         before = functional.pad(texts.hidden[:, :-1], (0, 0, 1, 0))
-        parts = zip(before.flatten(0, 1).split(TOKENS_AT_ONCE), texts.ids.flatten().split(TOKENS_AT_ONCE), strict=True)
-        found = [checkpoint(self.log_probs, states, ids[:, None], use_reentrant=False) for states, ids in parts]
-        return PrefixRewards(torch.cat(found).view(*texts.ids.shape, 1), known, before)
+        return PrefixRewards(self.token_log_probs(before, texts.ids), known, before)
+
+    def token_log_probs(
+        self, before: Float[Tensor, "rows tokens hidden"], ids: Int[Tensor, "rows tokens"]
+    ) -> Float[Tensor, "rows tokens 1"]:
+        """log p of each token from the state before it, a part of the tokens at a time."""
+        parts = zip(before.flatten(0, 1).split(TOKENS_AT_ONCE), ids.flatten().split(TOKENS_AT_ONCE), strict=True)
+        found = [checkpoint(self.log_probs, states, some[:, None], use_reentrant=False) for states, some in parts]
+        return torch.cat(found).view(*ids.shape, 1)
 
     def score_candidates(
         self,

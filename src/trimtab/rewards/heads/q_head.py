@@ -245,7 +245,7 @@ class QState:
 class HostedQState:
     """ARM on the steered model's own hidden states, or a ladder over them. The host's cache holds the prefixes."""
 
-    def __init__(self, head: QHead, host: KVCache, reader: Reader, norm: nn.Module | None):
+    def __init__(self, head: ScoresNextTokens, host: KVCache, reader: Reader, norm: nn.Module | None):
         self._head, self._host, self._reader, self._norm = head, host, reader, norm
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:

@@ -25,6 +25,7 @@ class VHead(RewardHead):
     """RAD's head: the reward of a prefix from its own hidden state, r_a(x) = ⟨w_a, h(x)⟩ + c_a (2310.09520)."""
 
     prefix_value_name: ClassVar[str | None] = "value"
+    scores_behind: ClassVar[bool] = True
     max_candidates: ClassVar[int | None] = MAX_CANDIDATES
 
     def __init__(self, hidden_size: int, attributes: int, link: Link = "identity"):
