@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from fake_vllm import ModelSide
 from tiny import tiny_ladder, tiny_reward
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.vllm.asked import Asked
@@ -12,7 +13,7 @@ from trimtab.engines.vllm.row_rewards import new_source
 from trimtab.engines.vllm.rows import BatchRow, place_rows
 from trimtab.engines.vllm.step_record import StepRecord
 from trimtab.errors import UnsupportedByEngine
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import LAST
 
 ASKED = Asked(SamplingParams(seed=0))
 MAKE = {
@@ -22,32 +23,6 @@ MAKE = {
     "own layers": lambda lm: tiny_reward(lm, "q"),
     "genarm": lambda lm: tiny_reward(lm, "lm", attributes=("kind",), baseline=False),
 }
-
-
-class Vllm:
-    """The model's side of vLLM's steps: it runs the model over whole texts and cuts out what a step would have."""
-
-    def __init__(self, lm):
-        self.lm, self.read = lm, {}
-
-    def states(self, ids):
-        cache = KVCache(self.lm.model, [1, 2, 3, LAST])
-        cache.feed(torch.tensor([ids]))
-        return {depth: cache.recent(depth, len(ids))[0] for depth in (1, 2, 3, LAST)}
-
-    def step(self, rows, tokens):
-        """A step that reads the next tokens of each row, of each its own number."""
-        starts, positions, parts = [0], [], []
-        for row in rows:
-            before = self.read.get(row, 0)
-            after = min(before + tokens[row], len(row.ids))
-            whole = self.states(row.ids[:after])
-            parts.append({depth: states[before:after] for depth, states in whole.items()})
-            positions += range(before, after)
-            starts.append(len(positions))
-            self.read[row] = after
-        states = {depth: torch.cat([part[depth] for part in parts]) for depth in parts[0]}
-        return StepRecord(torch.tensor(positions), torch.tensor(starts), states)
 
 
 def expected(reward, lm, row):
@@ -60,7 +35,7 @@ def expected(reward, lm, row):
 @pytest.mark.parametrize("seed", range(4))
 @torch.inference_mode()
 def test_states_are_those_of_whole_texts(llama, kind, seed):
-    reward, draw, vllm = MAKE[kind](llama), random.Random(seed), Vllm(llama)
+    reward, draw, vllm = MAKE[kind](llama), random.Random(seed), ModelSide(llama)
     source = new_source(reward, llama)
     rows, batches = [], 0
     for _ in range(25):
@@ -73,7 +48,9 @@ def test_states_are_those_of_whole_texts(llama, kind, seed):
         if not rows:
             continue
         draw.shuffle(rows)
-        step = vllm.step(rows, {row: draw.randrange(1, 6) if vllm.read.get(row, 0) < row.known else 1 for row in rows})
+        step, _ = vllm.step(
+            rows, {row: draw.randrange(1, 6) if vllm.read.get(row, 0) < row.known else 1 for row in rows}
+        )
         placed = place_rows(dict(enumerate(rows)), step)
         source.follow(step, placed)
         ready = [each.row for each in placed if each.ready]
@@ -91,11 +68,11 @@ def test_states_are_those_of_whole_texts(llama, kind, seed):
 @torch.inference_mode()
 def test_a_ladder_encodes_a_start_that_the_model_did_not_run_over(llama):
     """As behind a hit in vLLM's prefix cache, beside a row that has no gap."""
-    reward, vllm = tiny_ladder(llama), Vllm(llama)
+    reward, vllm = tiny_ladder(llama), ModelSide(llama)
     source = new_source(reward, llama)
     cached, plain = BatchRow(ASKED, list(range(10, 22)), []), BatchRow(ASKED, list(range(30, 37)), [])
     vllm.read[cached] = 8
-    step = vllm.step([plain, cached], {plain: 7, cached: 4})
+    step, _ = vllm.step([plain, cached], {plain: 7, cached: 4})
     placed = place_rows({0: plain, 1: cached}, step)
     source.follow(step, placed)
     for row, state in zip([plain, cached], source.hidden([plain, cached]), strict=True):
