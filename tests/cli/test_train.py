@@ -175,7 +175,7 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("expected a column and a bound", ["expert", "--column", "good"]),
         ("expected a column and a bound", ["expert", "--at-least", "0.5"]),
         ("expected 0 to 1, in this order", ["expert", "--column", "good", "--at-least", "0.5", "--at-most", "0.2"]),
-        ("expected --trunk lora or full", ["pairs", "--trunk", "frozen", "--policy-loss", "1"]),
+        ("got --policy-loss 1 with trunk='frozen'", ["pairs", "--trunk", "frozen", "--policy-loss", "1"]),
         ("got --label-range 5 1", ["labels", "--label-range", "5", "1"]),
         ("got reward 'none'", ["labels", "--start", "none"]),
         ("got reward 'none'", ["distil", "--teacher", "none"]),

@@ -88,7 +88,7 @@ def test_it_trains_the_adapters_and_keeps_the_cost_of_the_reward(lm):
 
 def test_a_trunk_that_is_not_trained_is_refused(lm):
     for trunk in ("frozen", "ladder"):
-        with pytest.raises(errors.InvalidSetting, match="expected lora or full"):
+        with pytest.raises(errors.InvalidSetting, match="expected trunk='lora' or 'full'"):
             train_from_pairs(lm, "kind", PAIRS, PAIRS, quick(trunk=trunk), PairSettings(policy_loss=1.0))
     for changes in ({"policy_loss": -1.0}, {"policy_temperature": 0.0}, {"edits": True, "prefixes": True}):
         with pytest.raises(errors.InvalidSetting):

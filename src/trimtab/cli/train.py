@@ -22,6 +22,7 @@ from trimtab.training.recipe import (
     PairSettings,
     Recipe,
     Source,
+    check_learns_pairs,
     check_scores_prefixes,
 )
 
@@ -117,6 +118,7 @@ def pairs(
 
     check_attributes([attribute])
     check_scores_prefixes(recipe)
+    check_learns_pairs(recipe, settings)
     with TrainCommand(out, run, source, recipe, base) as command:
         read = partial(read_pairs, chosen_column=chosen_column, rejected_column=rejected_column)
         table = command.report_faults(read(source.data, split=source.split), source.data)

@@ -8,10 +8,8 @@ from torch import Tensor
 
 from trimtab.checking import checked
 from trimtab.data.tables import TextPair
-from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard
-from trimtab.rewards.heads import head_class
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.edits import Edits
@@ -21,8 +19,8 @@ from trimtab.training.measure import FlipProbe, PairMeasure
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import Loss, bradley_terry, prefix_bradley_terry
 from trimtab.training.pair_batches import collate_pairs
-from trimtab.training.policy_loss import REFERENCE, PolicyLoss, ReferencedPairs, check_policy_loss, collate_references
-from trimtab.training.recipe import PairSettings, Recipe, check_scores_prefixes
+from trimtab.training.policy_loss import REFERENCE, PolicyLoss, ReferencedPairs, collate_references
+from trimtab.training.recipe import PairSettings, Recipe, check_learns_pairs, check_scores_prefixes
 from trimtab.training.trainer import Batch, Objective
 
 
@@ -82,8 +80,7 @@ def train_from_pairs(
     """
     check_scores_prefixes(recipe)
     settings, options = settings or PairSettings(), options or RunOptions()
-    check_policy_loss(recipe, settings)
-    check_edits(recipe, settings)
+    check_learns_pairs(recipe, settings)
     pairs, measured = (TokenizedPairs(rows, base, recipe.max_tokens) for rows in (train, held_out))
     chosen, rejected = ([example[side] for example in measured.examples] for side in ("chosen", "rejected"))
     probe = FlipProbe(base, chosen, recipe.probe_beta, clamp=None)
@@ -113,13 +110,3 @@ def _examples(
     pairs: TokenizedPairs, base: FrozenLM, card: RewardCard, recipe: Recipe, settings: PairSettings
 ) -> Examples:
     return ReferencedPairs(pairs, base, card, recipe) if settings.policy_loss else pairs
-
-
-def check_edits(recipe: Recipe, settings: PairSettings) -> None:
-    """Check that a head can learn the rewards of single tokens.
-
-    Raises:
-        InvalidSetting: it cannot.
-    """
-    if settings.edits and "delta" not in head_class(recipe.head).distillation_targets:
-        raise InvalidSetting(f"got edits with head={recipe.head!r}, which scores prefixes; expected head='q'")

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
@@ -23,7 +22,6 @@ from trimtab.training.recipe import PairSettings, Recipe
 
 REFERENCE = "reference"
 BATCH = 16  # pairs
-TRUNKS = ("lora", "full")
 
 
 @final
@@ -101,18 +99,6 @@ class ReferencedPairs(Examples):
 def collate_references(examples: Sequence[Mapping[str, Any]]) -> Float[Tensor, " texts"]:
     """log π₀ of all chosen texts, then of all rejected ones."""
     return torch.tensor([example[REFERENCE][side] for side in (0, 1) for example in examples])
-
-
-def check_policy_loss(recipe: Recipe, settings: PairSettings) -> None:
-    """Check that a trunk can learn as a language model.
-
-    Raises:
-        InvalidSetting: it is not trained, or its states are a ladder's.
-    """
-    if settings.policy_loss and recipe.trunk not in TRUNKS:
-        raise InvalidSetting(
-            f"got policy_loss={settings.policy_loss:g} with trunk={recipe.trunk!r}, expected {' or '.join(TRUNKS)}"
-        )
 
 
 def _log_probs(

@@ -277,6 +277,20 @@ def check_scores_prefixes(recipe: Recipe) -> None:
         )
 
 
+def check_learns_pairs(recipe: Recipe, settings: PairSettings) -> None:
+    """Check that a trunk can learn as a language model, and a head the rewards of single tokens, where pairs need it.
+
+    Raises:
+        InvalidSetting: one cannot.
+    """
+    if settings.policy_loss and recipe.trunk not in ("lora", "full"):
+        raise InvalidSetting(
+            f"got policy_loss={settings.policy_loss:g} with trunk={recipe.trunk!r}, expected trunk='lora' or 'full'"
+        )
+    if settings.edits and "delta" not in head_class(recipe.head).distillation_targets:
+        raise InvalidSetting(f"got edits with head={recipe.head!r}, which scores prefixes; expected head='q'")
+
+
 def check_trains_lm(recipe: Recipe) -> None:
     """Check that a recipe trains a language model.
 
