@@ -1,5 +1,7 @@
 """Tiny random language models of four families, and tiny random rewards on them."""
 
+from copy import deepcopy
+
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
@@ -61,7 +63,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_lm(family: str, seed: int = 0) -> FrozenLM:
     """A random model with weights large enough that its next-token distributions differ from each other."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(FAMILIES[family], dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(deepcopy(FAMILIES[family]), dtype=torch.float32)
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:

@@ -72,9 +72,9 @@ class LMState:
 
     def propose(self, most: Sequence[int]) -> list[list[int]]:
         """Draft by the smaller model, unsteered, with the noise of each row."""
-        length = max(most)
         longest = max(map(len, self._pending)) + max(self._lengths)
-        self._over = self._over or longest + length > self._lm.context_length
+        length = min(max(most), self._lm.context_length - longest)
+        self._over = self._over or longest >= self._lm.context_length
         if length <= 0 or self._over:
             return [[] for _ in most]
         sampling, drafted = replace(self._sampling), list[Tensor]()
