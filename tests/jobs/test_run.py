@@ -44,7 +44,7 @@ def test_an_interrupted_run_resumes_to_the_same_rows(lm, source, tmp_path, keep,
     run_job(lm, source, target)
     for found, expected in zip(json_rows(target), json_rows(whole), strict=True):
         for name, rewards in expected.pop("rewards").items():  # other batches round their last digits differently
-            assert found["rewards"][name] == pytest.approx(rewards, abs=1e-5)
+            assert found["rewards"][name] == pytest.approx(rewards, rel=1e-5, abs=1e-5)
         assert {name: value for name, value in found.items() if name != "rewards"} == expected
     before = target.read_bytes()
     run_job(lm, source, target)

@@ -36,12 +36,10 @@ def draft(
     """Train a draft head: a narrow layer that guesses the model's next tokens, so that one call checks several.
 
     The model writes texts, and the head learns to write the same. No text changes when it drafts: --speculate draft
-    only saves time. Prompts like those that you will give the model make a better head. The head fits this very model
-    alone. An interrupted run resumes when the same command is given again.
+    only saves time, and --draft names the folder. Prompts like those that you will give the model make a better head.
+    The head fits this very model alone. An interrupted run resumes when the same command is given again.
 
     Example: trimtab train draft --data prompts.jsonl --out drafts/mine
-
-    Example: trimtab generate "The food was" --draft drafts/mine --speculate draft
     """
     from trimtab.cli.train_checks import check_outside
     from trimtab.drafts.draft_model import check_draft_target

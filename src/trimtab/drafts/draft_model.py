@@ -90,7 +90,7 @@ def bundled_draft(base: FrozenLM) -> Path | None:
     """The folder of the draft head in the package that was trained on a model; None if there is none."""
     folders = sorted(path.parent for path in BUNDLED.glob(f"*/{CARD_FILE}"))
     known = {read_draft_card(folder).base_weights_fingerprint: folder for folder in folders}
-    return known.get(base.base_weights_fingerprint)
+    return known.get(base.base_weights_fingerprint) if known else None
 
 
 def build_head(base: FrozenLM, card: DraftCard, tokens: Int[Tensor, " frequent"]) -> DraftHead:

@@ -25,7 +25,7 @@ class DraftSettings:
         InvalidSetting: a value is out of range.
     """
 
-    tokens: Annotated[int, "Number of tokens that it can draft: the most frequent ones of the texts."] = 8192
+    tokens: Annotated[int, "Number of tokens that it can draft: those that are frequent in the texts."] = 8192
     taps: Annotated[int, "Number of the model's depths that it reads, evenly spaced."] = 3
     width: Annotated[int, "The size of its states."] = 384
     heads: Annotated[int, "Attention heads of its one layer."] = 6

@@ -67,7 +67,7 @@ def test_scores_equal_those_of_the_texts_one_by_one(frozen, head):
     texts = [["w1 w2 w3", "w1 w2 w4 w5 w6"], ["w7 w8 w9", "w3"], [" ".join(["w5"] * 63), "w9 w1"]]
     for row, of_comparison in zip(up, texts, strict=True):
         for score, text in zip(row[0], of_comparison, strict=True):
-            assert score == pytest.approx(reward.score(text)[0, 1].item(), abs=1e-5)
+            assert score == pytest.approx(reward.score(text)[0, 1].item(), rel=1e-5, abs=1e-5)
     down, _ = score_comparisons(reward, "calm", "down", comparisons, "{prompt} {answer}")
     assert down == pytest.approx(-up)
 
@@ -77,4 +77,4 @@ def test_differences_are_summed_over_the_text(llama):
     reward = tiny_reward(llama, "q", clamp=None, baseline=False)
     scores, _ = score_comparisons(reward, None, "up", [Comparison("", ("w1 w2 w3",), ("w4",))], "{answer}")
     values = reward.score_ids([llama.tokenizer("w1 w2 w3")["input_ids"]]).values[0, :, 0]
-    assert scores[0, 0, 0] == pytest.approx(values.double().sum().item(), abs=1e-5)
+    assert scores[0, 0, 0] == pytest.approx(values.double().sum().item(), rel=1e-5, abs=1e-5)
