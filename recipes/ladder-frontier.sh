@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Compares the ladders with their siblings on LoRA layers, and with RAD, on both tasks: results/ladder. An hour on one CPU core.
+# Compares the ladders with their siblings on LoRA layers, and with RAD, on both tasks: results/ladder. Two hours on one core of a CPU with bfloat16 arithmetic.
 # judges/imdb and DATA are those of evaluation.sh.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the prompts (owt_*.jsonl.gz, rtp_*.jsonl.gz) and toxicity-bert-tiny (ONNX)"}
-common=(--limit 100 --samples 4 --dtype float32 --rounds 0 --batch-size 8)
+common=(--limit 100 --samples 4 --dtype bfloat16 --rounds 0 --batch-size 8)
 
 toxicity() {
     trimtab evaluate toxicity --prompts "$data/rtp_nontoxic.jsonl.gz" --prompts "$data/rtp_toxic.jsonl.gz" \
