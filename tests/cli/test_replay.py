@@ -13,6 +13,7 @@ def texts(trimtab, place, teacher, tmp_path):
     source.write_text('{"prompt": "w1 w2"}\n{"prompt": "w3"}\n', encoding="utf-8")
     target = tmp_path / "out.jsonl"
     words = ["--model", place / "lm", "--n", 2, "--max-new-tokens", 6, "--steer", f"{teacher}=+5"]
+    words += ["--seed", 7]
     trimtab("generate", *words, "--input", source, "--output", target)
     return target
 
@@ -24,15 +25,17 @@ def test_the_texts_of_a_file_are_written_again(trimtab, texts):
 
 def test_a_changed_text_is_named_and_the_status_is_1(trimtab, texts):
     rows = [json.loads(line) for line in texts.read_text(encoding="utf-8").split("\n") if line]
-    rows[1]["token_ids"][3] += 1
+    longest = max(range(4), key=lambda row: len(rows[row]["token_ids"]))
+    changed = rows[longest]["token_ids"]
+    changed[-1] = 1 if changed[-1] != 1 else 2
     texts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     done = trimtab("replay", texts, check=False)
     assert done.status == 1
-    assert "row 2: the texts differ from token 4 on" in done.stdout
+    assert f"row {longest + 1}: the texts differ from token {len(changed)} on" in done.stdout
     assert "3 the same, 1 differ" in done.stdout
     found = [json.loads(line) for line in trimtab("replay", texts, "--json", check=False).stdout.strip().split("\n")]
-    assert [row["same"] for row in found] == [True, False, True, True]
-    assert found[1]["token"] == 3
+    assert [row["same"] for row in found] == [row != longest for row in range(4)]
+    assert found[longest]["token"] == len(changed) - 1
 
 
 def test_replaced_weights_of_a_reward_are_named(trimtab, texts, teacher, place, tmp_path):
