@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 
 from trimtab.checking import shown
 from trimtab.errors import InvalidSetting
+from trimtab.models.few_tokens import quicken
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import quiet_transformers
 
@@ -70,7 +71,7 @@ def random_lm(config: PreTrainedConfig, name: str, device: torch.device, dtype: 
     chosen = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     with quiet_transformers(), device:
         model = AutoModelForCausalLM.from_config(config, dtype=chosen, attn_implementation="sdpa")
-    return FrozenLM(model.to(device), placeholder_tokenizer(), name)
+    return FrozenLM(quicken(model.to(device)), placeholder_tokenizer(), name)
 
 
 def placeholder_tokenizer() -> PreTrainedTokenizerFast:

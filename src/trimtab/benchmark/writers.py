@@ -19,6 +19,7 @@ from trimtab.engines.torch.engine import ACCELERATOR_POLL
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.evaluation.run.timing import Clock
 from trimtab.models.codec import TextCodec
+from trimtab.models.few_tokens import unquickened
 from trimtab.rewards.network import RewardNetwork
 from trimtab.steering.steer import Steer
 from trimtab.training.own_texts import openings
@@ -155,15 +156,17 @@ def loop_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
 
 
 def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Write:
-    """Write by transformers' `generate`, sampling from the same number of candidates. Arguments as in `loop_writer`."""
-    lm = job.subject.lm
-    batch = lm.batch(job.prompts)
+    """Write by transformers' `generate`, sampling from the same number of candidates, with torch's own linear maps.
+
+    Arguments as in `loop_writer`.
+    """
+    model, batch = unquickened(job.subject.lm.model), job.subject.lm.batch(job.prompts)
 
     def write(tokens: int) -> Run:
         torch.manual_seed(job.seed)
         first = FirstToken(job.now, started)
         start = job.now()
-        lm.model.generate(
+        model.generate(
             input_ids=batch.ids,
             attention_mask=batch.mask.long(),
             do_sample=True,

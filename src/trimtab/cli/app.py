@@ -1,6 +1,7 @@
 """The `trimtab` command and its entry point."""
 
 import errno
+import gc
 import sys
 import warnings
 from io import TextIOWrapper
@@ -30,6 +31,7 @@ from trimtab.data.visible import legible
 from trimtab.errors import TrimtabError, out_of_memory
 from trimtab.rewards.card import UncheckedReward
 
+FEW_COLLECTIONS = 100_000  # new objects before garbage is looked for: torch and transformers make a million, all kept
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
 FREE_SPACE = "; free some space and run the same command again"
 ADVICE = {
@@ -84,6 +86,7 @@ def root(
 
 def main() -> None:
     """Run the command. A fault that is not a bug becomes one line on stderr and exit status 1."""
+    gc.set_threshold(FEW_COLLECTIONS)
     warnings.showwarning = cast(Any, show_warning)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

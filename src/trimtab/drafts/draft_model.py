@@ -17,6 +17,7 @@ from trimtab.drafts.card import CARD_FILE, README_FILE, WEIGHTS_FILE, DraftCard,
 from trimtab.drafts.head import DraftHead
 from trimtab.drafts.readme import draft_readme
 from trimtab.errors import CorruptReward, InvalidOutput, InvalidSetting
+from trimtab.models.few_tokens import quicken
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.base_path import recorded_base
 from trimtab.rewards.weights import read_weights, save_weights
@@ -107,7 +108,8 @@ def build_head(base: FrozenLM, card: DraftCard, tokens: Int[Tensor, " frequent"]
     if card.taps[-1] > base.layers:
         raise InvalidSetting(f"got taps={shown(card.taps)}, expected depths up to the model's {base.layers} layers")
     embedding = base.model.get_input_embeddings().weight
-    return DraftHead(embedding, base.output_embedding, tokens.to(base.device), card.taps, card.width, card.heads)
+    frequent = tokens.to(base.device)
+    return quicken(DraftHead(embedding, base.output_embedding, frequent, card.taps, card.width, card.heads))
 
 
 def check_draft_target(folder: Path) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
 
-from trimtab.rewards.ladder import LadderLayer, by_columns, even_scale, normed_taps
+from trimtab.models.few_tokens import few_tokens_linear
+from trimtab.rewards.ladder import LadderLayer, by_columns, climb, even_scale, normed_taps
 
 
 @final
@@ -72,7 +73,7 @@ class DraftHead(nn.Module):
     ) -> Float[Tensor, "rows new width"]:
         """u of each new token; its keys and values go into the cache. See `SideNetwork`."""
         taken = normed_taps([each.flatten(0, 1) for each in states], self.rungs.dtype) * self.scale
-        known = torch.bmm(taken, self.rungs).sum(0).unflatten(0, states[0].shape[:2])
+        known = climb(taken, self.rungs).sum(0).unflatten(0, states[0].shape[:2])
         if cache is not None:
             cache.update(*self.layer.key_value(known), 0)
         return known
@@ -99,7 +100,7 @@ class DraftHead(nn.Module):
 
     def logits(self, guess: Float[Tensor, "*places width"]) -> Float[Tensor, "*places frequent"]:
         """The logits of the frequent tokens, in the order of `tokens`."""
-        return functional.linear(self.projection(guess), self.output)
+        return few_tokens_linear(self.projection(guess), self.output)
 
     def fit_scale(self, states: Sequence[Float[Tensor, "tokens hidden"]]) -> None:
         """Set s from the hidden states of some tokens at each of `taps`: one over each feature's deviation there."""

@@ -109,7 +109,6 @@ class TokenizerCodec:
         chat_template_kwargs: variables of the chat template, such as `enable_thinking`.
 
     Attributes:
-        fingerprint: a hash of the vocabulary.
         chat_template_fingerprint: a hash of the chat template and its variables.
 
     Raises:
@@ -129,10 +128,14 @@ class TokenizerCodec:
         self.context_length, self.eos_token_ids = context_length, frozenset(eos_token_ids)
         first = tokenizer.bos_token_id
         self.bos_token_id: int | None = tokenizer.eos_token_id if first is None else first
-        self.fingerprint = vocabulary_fingerprint(tokenizer)
         self._set_template_options(chat_template_kwargs or {})
         self._vocabulary_size = vocabulary_size
         self._lock = Lock()  # a fast tokenizer cannot encode in two threads at once
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the vocabulary, which takes a tenth of a second."""
+        return vocabulary_fingerprint(self.tokenizer)
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
         """Token ids of a text, or of a conversation with the assistant's turn open."""

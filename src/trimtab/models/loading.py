@@ -254,6 +254,8 @@ def _load_weights(folder: Path, device: "torch.device", dtype: "torch.dtype | No
     import torch
     from transformers import AutoModelForCausalLM
 
+    from trimtab.models.few_tokens import quicken
+
     model, report = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype or (torch.float32 if device.type == "cpu" else "auto"),
@@ -268,7 +270,7 @@ def _load_weights(folder: Path, device: "torch.device", dtype: "torch.dtype | No
                 f"{type(model).__name__}"
             )
         raise InvalidData(f"{len(missing)} of its weights are missing, such as {missing[0]}")
-    return model.to(device)
+    return quicken(model.to(device))
 
 
 def _record(path: Path) -> dict[str, Any]:

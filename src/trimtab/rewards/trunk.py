@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
+from trimtab.models.few_tokens import quicken
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import LAST, KVCache, Reader
 from trimtab.models.layers import remove_final_norm, share_first_layers
@@ -163,7 +164,7 @@ def build_ladder(base: FrozenLM, card: RewardCard) -> Ladder | None:
     """
     if card.trunk != "ladder":
         return None
-    return Ladder(base.output_embedding.shape[1], card.taps, card.ladder_width, card.ladder_heads)
+    return quicken(Ladder(base.output_embedding.shape[1], card.taps, card.ladder_width, card.ladder_heads))
 
 
 def _trainable_copy(trunk: PreTrainedModel) -> PreTrainedModel:
