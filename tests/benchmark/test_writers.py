@@ -17,13 +17,17 @@ SETTING = Setting(3, 5, 6)
 
 @pytest.fixture
 def steps(subject):
-    """Return the shapes of the ids that the language model reads."""
+    """Return the shapes of the ids that the language model reads, also as transformers loads it."""
     seen = []
-    hook = subject.lm.model.register_forward_pre_hook(
-        lambda module, given, named: seen.append(tuple(named["input_ids"].shape)), with_kwargs=True
-    )
+
+    def read(module, given, named):
+        seen.append(tuple(named["input_ids"].shape))
+
+    models = subject.lm.model, subject.as_transformers_loads_it
+    hooks = [model.register_forward_pre_hook(read, with_kwargs=True) for model in models]
     yield seen
-    hook.remove()
+    for hook in hooks:
+        hook.remove()
 
 
 @pytest.mark.parametrize("key", [key for key in ROW if key != "draft"])  # the tiny model has no draft head
@@ -58,8 +62,9 @@ def test_the_first_token_comes_behind_the_prompts_and_before_the_others(subject,
 
 def test_transformers_samples_from_the_same_candidates(subject, monkeypatch):
     given = {}
-    plain = subject.lm.model.generate
-    monkeypatch.setattr(subject.lm.model, "generate", lambda **named: given.update(named) or plain(**named))
+    model = subject.as_transformers_loads_it
+    plain = model.generate
+    monkeypatch.setattr(model, "generate", lambda **named: given.update(named) or plain(**named))
     job = job_of(ROW["transformers"], SETTING, FreshRewards(subject), seed=0)
     writer_of(ROW["transformers"], job)(4)
     assert (given["do_sample"], given["top_k"], given["max_new_tokens"]) == (True, 6, 4)

@@ -161,7 +161,7 @@ def watched_steers(steers: Sequence[Steer | None], marks: Marks) -> list[Steer |
 @contextmanager
 def watched_modules(job: Job, marks: Marks) -> Iterator[None]:
     """Watch the forward calls of the language model and of the parts of the reward's network."""
-    modules: list[tuple[nn.Module, Part]] = [(job.subject.lm.model, "lm")]
+    modules: list[tuple[nn.Module, Part]] = [(job.subject.lm.model, "lm"), (job.subject.as_transformers_loads_it, "lm")]
     if job.network is not None:
         head = job.network.head
         modules += [(child, "head" if child is head else "reward") for child in job.network.children()]

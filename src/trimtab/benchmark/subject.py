@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple, final
 
 import torch
-from transformers import AutoConfig, GenerationConfig
+from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
 from trimtab.benchmark.bench_settings import MOST
 from trimtab.benchmark.shapes import Shapes, find_shapes, random_lm
@@ -17,6 +17,7 @@ from trimtab.engines.torch.running_batch import PROPOSERS
 from trimtab.errors import InvalidSetting
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.dtypes import Dtype, torch_dtype
+from trimtab.models.few_tokens import unquickened
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.layers import find_layers
 from trimtab.models.loading import check_device, faults_of, find_model, load_frozen_lm, quiet_transformers
@@ -56,6 +57,11 @@ class Subject:
     def proposers(self) -> Mapping[str, Proposer]:
         """What can draft for the model: copying, and the draft head that ships for it, if there is one."""
         return {**PROPOSERS, **draft_proposers(self.lm)}
+
+    @cached_property
+    def as_transformers_loads_it(self) -> PreTrainedModel:
+        """The model with torch's own linear maps; it shares all tensors with `lm`."""
+        return unquickened(self.lm.model)
 
     @property
     def weights_read(self) -> int:

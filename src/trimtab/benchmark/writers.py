@@ -19,7 +19,6 @@ from trimtab.engines.torch.engine import ACCELERATOR_POLL
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.evaluation.run.timing import Clock
 from trimtab.models.codec import TextCodec
-from trimtab.models.few_tokens import unquickened
 from trimtab.rewards.network import RewardNetwork
 from trimtab.steering.steer import Steer
 from trimtab.training.own_texts import openings
@@ -160,7 +159,7 @@ def generate_writer(job: Job, started: Callable[[], None] = lambda: None) -> Wri
 
     Arguments as in `loop_writer`.
     """
-    model, batch = unquickened(job.subject.lm.model), job.subject.lm.batch(job.prompts)
+    model, batch = job.subject.as_transformers_loads_it, job.subject.lm.batch(job.prompts)
 
     def write(tokens: int) -> Run:
         torch.manual_seed(job.seed)
