@@ -192,7 +192,7 @@ def test_best_of_and_rewind_run_on_it(vllm_lm, smollm2, rewards):
     expected = smollm2.best_of(PROMPTS[0], 4, by=reward, seed=0, max_new_tokens=8)
     assert [each.token_ids for each in ranked.drafts] == [each.token_ids for each in expected.drafts]
     settings = trimtab.RewindSettings(iterations=4, fresh_iterations=2, max_new_tokens=8)
-    options = {"judge": RewardJudge(reward), "settings": settings, "similarity": "off", "seed": 0}
+    options = {"judge": RewardJudge(reward.toward(1.0)), "settings": settings, "similarity": "off", "seed": 0}
     assert vllm_lm.rewind(PROMPTS[0], **options).text == smollm2.rewind(PROMPTS[0], **options).text
 
 
