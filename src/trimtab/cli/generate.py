@@ -28,7 +28,7 @@ from trimtab.cli.options import (
     load_language_model,
 )
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, resolve_seed, run_with_progress
-from trimtab.cli.ray_options import RAY, RayAddress, check_ray, check_shards, generate_on_ray
+from trimtab.cli.ray_options import ONE_FOR_EACH_MACHINE, RAY, RayAddress, check_ray, check_shards, generate_on_ray
 from trimtab.engines.engine_names import check_engine, check_engine_steers
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidSetting
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 @expands
 def generate(
     sampling: Annotated[SamplingParams, "Sampling"],
-    actors: Annotated[RayActors, RAY],
     prompts: Prompts = None,
     model: Model = "smollm2",
     dtype: DtypeOption = "auto",
@@ -74,6 +73,7 @@ def generate(
     force: Force = False,
     batch_size: Annotated[int, typer.Option(help="Prompts of --input in one batch.")] = 16,
     ray: RayAddress = None,
+    actors: Annotated[RayActors, RAY] = ONE_FOR_EACH_MACHINE,
 ) -> None:
     """Continue prompts with a frozen language model, steered by rewards.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trimtab.jobs import Job
 
 RAY = "Ray"
+ONE_FOR_EACH_MACHINE = RayActors()
 RayAddress = Annotated[
     str | None,
     typer.Option(
@@ -33,7 +34,7 @@ def check_ray(
         InvalidSetting: naming the option; or Ray is not installed, or nothing answers at the address.
     """
     if address is None:
-        if actors != RayActors():
+        if actors != ONE_FOR_EACH_MACHINE:
             raise InvalidSetting("got --actors, --actor-cpus or --actor-gpus, expected --ray with them")
         return
     if prompts:
