@@ -158,6 +158,25 @@ def test_lost_batches_are_an_error(lm, source, tmp_path):
         run(lm, source, tmp_path / "out", writer(lm, order=lambda batches: batches[1:]))
 
 
+def test_a_full_disk_ends_the_writer(lm, source, tmp_path, monkeypatch):
+    ended = []
+
+    def write(batches):
+        try:
+            yield from writer(lm)(batches)
+        finally:
+            ended.append(True)
+
+    def full(path, rows):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trimtab.jobs.targets.append_rows", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        run(lm, source, tmp_path / "out", write)
+    assert ended
+    assert raised.value.errno == 28
+
+
 def test_a_file_that_another_process_writes_is_refused(lm, source, tmp_path):
     steer = tiny_reward(lm.base, "q").toward(2.0)
     about = {"job": JOB.record(), **provenance(lm.engine, steer)}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def write_batches(
     actors: RayActors,
     draft: str | None = None,
     engine_options: Mapping[str, object] | None = None,
-) -> Iterator[Written]:
+) -> Generator[Written, None, None]:
     """Continue batches on a cluster, and yield them as they are done. Arguments and errors as in `run_on_ray`."""
     with connected(address):
         from ray.data import ActorPoolStrategy, from_arrow

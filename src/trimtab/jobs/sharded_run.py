@@ -1,7 +1,7 @@
 """Continue every prompt of many files, wherever the texts are written. One process writes all rows."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 
 from trimtab.data.differences import differences
 from trimtab.engines.provenance import MACHINE
@@ -11,7 +11,7 @@ from trimtab.jobs.shard_file import Batch, ShardFile, Written
 from trimtab.jobs.shards import Shard
 from trimtab.models.codec import TextCodec
 
-WriteBatches = Callable[[Sequence[Batch]], Iterator[Written]]
+WriteBatches = Callable[[Sequence[Batch]], Generator[Written, None, None]]
 
 
 def run_shards(
@@ -54,7 +54,8 @@ def run_shards(
     with ExitStack() as held:
         for file in files:
             held.callback(file.close)
-        for written in _alike(write(batches) if batches else iter(())):
+        answers = held.enter_context(closing(write(batches))) if batches else ()
+        for written in _alike(answers):
             done += files[written.shard].take(written)
             progress(done, total)
     if done < total:
@@ -62,7 +63,7 @@ def run_shards(
     return [fault for file in files for fault in file.faults]
 
 
-def _alike(written: Iterator[Written]) -> Iterator[Written]:
+def _alike(written: Iterable[Written]) -> Iterator[Written]:
     """The same batches, checked to be of one model and one set of rewards."""
     first: Written | None = None
     for batch in written:
