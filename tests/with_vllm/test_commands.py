@@ -67,12 +67,12 @@ def test_evaluate_writes_the_same_texts_and_a_report(trimtab, prompts, tmp_path)
     words += ["--judge", "reward:sentiment-own", "--samples", 2, "--max-new-tokens", 6, "--rounds", 1]
     for engine in ("vllm", "torch"):
         trimtab(engine, *words, "--out", tmp_path / engine)
-    names = sorted(path.name for path in (tmp_path / "torch").glob("*.texts.jsonl"))
-    assert len(names) == 3
+    names = sorted(path.name for path in (tmp_path / "torch").glob("*.jsonl"))
+    assert len(names) == 4
     for name in names:
         found, expected = (rows_of(tmp_path / engine / name) for engine in ("vllm", "torch"))
-        assert [row.get("text") for row in found[1:]] == [row.get("text") for row in expected[1:]]
-    assert "best-of-2" in (tmp_path / "vllm" / "report.md").read_text(encoding="utf-8")
+        assert [row.get("token_ids") for row in found[1:]] == [row["token_ids"] for row in expected[1:]]
+    assert "best of 2 by sentiment" in (tmp_path / "vllm" / "report.md").read_text(encoding="utf-8")
 
 
 def test_rewind_searches_the_same_text(trimtab):
