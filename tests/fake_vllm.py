@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy
 import torch
 
 from trimtab.engines.vllm.step_record import StepRecord
@@ -54,14 +55,62 @@ def process_dict_updates(entries, update, new_state):
     return True
 
 
+class V1LogitsProcessor:
+    """The interface of the V1 model runner."""
+
+
+class V2LogitsProcessor:
+    """The interface of the V2 model runner."""
+
+    def apply_staged_writes(self):
+        pass
+
+
+class Slots:
+    """The requests of the V2 model runner: a slot for each, with its tokens, and tokens that are staged first.
+
+    Slots that are free hold what their last request left there.
+    """
+
+    def __init__(self, slots, longest):
+        self.device = torch.device("cpu")
+        self.all_token_ids = SimpleNamespace(gpu=torch.full((slots, longest), 9))
+        self.total_len = SimpleNamespace(gpu=torch.full((slots,), longest))
+        self.prompt_len = SimpleNamespace(np=numpy.full(slots, longest))
+        self.staged, self.free = [], list(range(slots))
+
+    def add(self, prompt, written):
+        """Give a request a slot, the one that was freed last; its tokens arrive with the next `flush`."""
+        slot = self.free.pop()
+        self.prompt_len.np[slot] = len(prompt)
+        self.staged.append((slot, [*prompt, *written]))
+        return slot
+
+    def flush(self):
+        for slot, ids in self.staged:
+            self.total_len.gpu[slot] = len(ids)
+            self.all_token_ids.gpu[slot, : len(ids)] = torch.tensor(ids)
+        self.staged = []
+
+    def append(self, slot, token):
+        self.all_token_ids.gpu[slot, self.total_len.gpu[slot]] = token
+        self.total_len.gpu[slot] += 1
+
+
 def install(monkeypatch):
     """Put modules with vLLM's names into place."""
     name = "vllm.v1.sample.logits_processor"
     for package in ("vllm", "vllm.v1", "vllm.v1.sample"):
         monkeypatch.setitem(sys.modules, package, ModuleType(package))
     interface, builtin = ModuleType(name), ModuleType(f"{name}.builtin")
-    interface.BatchUpdate, interface.LogitsProcessor = SimpleNamespace, object
+    interface.BatchUpdate, interface.LogitsProcessor = SimpleNamespace, V1LogitsProcessor
     builtin.process_dict_updates = process_dict_updates
     monkeypatch.setitem(sys.modules, name, interface)
     monkeypatch.setitem(sys.modules, f"{name}.builtin", builtin)
+    for package in ("vllm.v1.worker", "vllm.v1.worker.gpu", "vllm.v1.worker.gpu.sample"):
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
+    second = ModuleType("vllm.v1.worker.gpu.sample.logits_processor")
+    second.LogitsProcessor, second.LogitsContext = V2LogitsProcessor, SimpleNamespace
+    sys.modules["vllm.v1.worker.gpu.sample"].logits_processor = second
+    monkeypatch.setitem(sys.modules, second.__name__, second)
     monkeypatch.delitem(sys.modules, "trimtab.engines.vllm.processor", raising=False)

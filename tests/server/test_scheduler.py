@@ -24,7 +24,7 @@ class CountingBatch:
     """Writes the tokens first, first + 1, … of every request; a test may hold it, and make it fail."""
 
     def __init__(self, script):
-        self.script, self.rows, self.added = script, {}, 0
+        self.script, self.rows, self.added, self.closed = script, {}, 0, 0
         script.batches.append(self)
 
     @property
@@ -61,6 +61,10 @@ class CountingBatch:
     def cancel(self, number):
         self.rows.pop(number, None)
 
+    def close(self):
+        self.closed += 1
+        self.script.before_close()
+
 
 def choice(token):
     return Choice(token, 0, torch.tensor([token]), torch.zeros(1), torch.zeros(1), {})
@@ -75,6 +79,9 @@ class Script:
         self.gate.set()
 
     def before_add(self, request):
+        pass
+
+    def before_close(self):
         pass
 
     def before_step(self, batch):
@@ -228,6 +235,7 @@ def test_without_memory_the_newest_request_ends_and_the_others_are_written_on(sc
         assert old.tokens == 12
 
     run(main)
+    assert [batch.closed for batch in script.batches] == [1, 0]  # no row of the old batch is written on
 
 
 def test_a_request_that_does_not_fit_beside_the_others_is_a_503(scheduler, script):
@@ -332,6 +340,21 @@ def test_a_bug_in_a_step_is_a_500_and_the_server_lives(scheduler, script):
     assert scheduler.alive
 
 
+def test_an_engine_that_cannot_drop_its_rows_does_not_end_the_server(scheduler, script):
+    def bug(*args):
+        script.before_step = lambda batch: None
+        raise KeyError("bug")
+
+    script.before_step = script.before_close = bug
+
+    async def main():
+        assert (await fault_of(scheduler.submit([request(10)]))).status == 500
+        assert await tokens_of(scheduler.submit([request(30)])) == {(0, 0): [30, 31, 32]}
+
+    run(main)
+    assert scheduler.alive
+
+
 def test_the_end_of_the_server_is_told_to_every_client(script):
     scheduler = Scheduler(ENGINE, max_rows=1, max_queue=2, metrics=Metrics())
     scheduler.start()
@@ -346,3 +369,4 @@ def test_the_end_of_the_server_is_told_to_every_client(script):
             scheduler.submit([request(30)])
 
     run(main)
+    assert script.batches[-1].closed == 1

@@ -148,6 +148,19 @@ def test_a_cancelled_request_leaves_the_others_alone(vllm_lm, smollm2, rewards):
     assert len(written[first]) < 10
 
 
+def test_a_closed_batch_leaves_vllm_nothing_to_write(vllm_lm, rewards):
+    """As the server closes it after a step that failed."""
+    engine, steer = vllm_lm.engine, rewards["ladder"].toward(20.0)
+    requests = [Request(engine.codec.encode_prompt(PROMPTS[0]), SamplingParams(n=3, seed=0, max_new_tokens=30), steer)]
+    batch = engine.start_batch()
+    batch.add(requests, engine.limits(requests))
+    batch.step()
+    assert engine.llm_engine.get_num_unfinished_requests() == 3
+    batch.close()
+    assert not batch.active
+    assert not engine.llm_engine.has_unfinished_requests()
+
+
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_likelihoods_are_the_torch_engines(vllm_lm, smollm2, rewards, kind):
     steer = None if kind is None else rewards[kind].toward(20.0)
@@ -192,7 +205,7 @@ def test_best_of_and_rewind_run_on_it(vllm_lm, smollm2, rewards):
     expected = smollm2.best_of(PROMPTS[0], 4, by=reward, seed=0, max_new_tokens=8)
     assert [each.token_ids for each in ranked.drafts] == [each.token_ids for each in expected.drafts]
     settings = trimtab.RewindSettings(iterations=4, fresh_iterations=2, max_new_tokens=8)
-    options = {"judge": RewardJudge(reward), "settings": settings, "similarity": "off", "seed": 0}
+    options = {"judge": RewardJudge(reward.toward(1.0)), "settings": settings, "similarity": "off", "seed": 0}
     assert vllm_lm.rewind(PROMPTS[0], **options).text == smollm2.rewind(PROMPTS[0], **options).text
 
 

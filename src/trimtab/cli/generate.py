@@ -28,9 +28,11 @@ from trimtab.cli.options import (
     load_language_model,
 )
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, resolve_seed, run_with_progress
+from trimtab.cli.ray_options import ONE_FOR_EACH_MACHINE, RAY, RayAddress, check_ray, check_shards, generate_on_ray
 from trimtab.engines.engine_names import check_engine, check_engine_steers
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidSetting
+from trimtab.jobs.ray_actors import RayActors
 from trimtab.rewards.heads import head_of_method
 from trimtab.steering.notation import parse_steer
 
@@ -70,6 +72,8 @@ def generate(
     target: Target = None,
     force: Force = False,
     batch_size: Annotated[int, typer.Option(help="Prompts of --input in one batch.")] = 16,
+    ray: RayAddress = None,
+    actors: Annotated[RayActors, RAY] = ONE_FOR_EACH_MACHINE,
 ) -> None:
     """Continue prompts with a frozen language model, steered by rewards.
 
@@ -78,6 +82,8 @@ def generate(
     Example: trimtab generate "Describe your day." --chat --system "You are a pirate." --steer sentiment=+20
 
     Example: trimtab generate --input prompts.jsonl --output texts.jsonl --steer sentiment=+20 --seed 0
+
+    Example: trimtab generate --input "prompts/*.jsonl" --output texts --ray auto --actors 8 --actor-gpus 1
     """
     shown = Shown(as_json, show_rewards, trace)
     check_outputs(prompts, sampling, bool(source), stream, shown)
@@ -89,7 +95,11 @@ def generate(
         head_of_method(method)
     for text in steer or []:
         parse_steer(text)
-    check_sources(prompts, source, target, batch_size, force)
+    check_ray(ray, actors, prompts, source, target)
+    if ray is not None and source is not None and target is not None:
+        check_shards(source, target, batch_size, force)
+    else:
+        check_sources(prompts, source, target, batch_size, force)
     with loading(model):
         codec = check_prompts(prompts, chat, system, model, steer or [], method, source, retokenize)
         sampling.check_vocabulary(len(codec.tokenizer))
@@ -106,13 +116,16 @@ def generate(
         steer=tuple(steer or ()),
         method=method,
         retokenize=retokenize,
-        sampling=replace(sampling, seed=resolve_seed(sampling.seed, None if force else target)),
+        sampling=sampling,
         chat=chat,
         system=system,
         batch_invariant=batch_invariant,
         trace=trace,
         engine=engine,
     )
+    if ray is not None and source is not None and target is not None:
+        return generate_on_ray(source, target, job, ray, actors, batch_size, draft, force)
+    job = replace(job, sampling=replace(sampling, seed=resolve_seed(sampling.seed, None if force else target)))
     check_resume(source, target, codec, job, force)
     lm = load_language_model(model, dtype, batch_invariant, engine, draft)
     steering = None

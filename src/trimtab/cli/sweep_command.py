@@ -233,7 +233,7 @@ def time_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "Languag
     from trimtab.cli.progress import counting
     from trimtab.evaluation.run.timing import Clock, device_of, read_times, save_times, time_methods
 
-    clock, known = Clock(device_of(lm)), read_times(asked.out)
+    clock, known = Clock(device_of(lm), asked.settings.engine == "torch"), read_times(asked.out)
     methods = plan.timed(sets[0].direction, clock.timed_steer)
     methods = methods[:1] + [method for method in methods[1:] if method.name not in known]
     if asked.rounds and (len(methods) > 1 or methods[0].name not in known):

@@ -295,6 +295,9 @@ class JoiningBatch(Protocol):
     def cancel(self, request: int) -> None:
         """Drop the rows of a request."""
 
+    def close(self) -> None:
+        """Drop all rows, also after a step that failed."""
+
 
 @runtime_checkable
 class StartsBatches(Protocol):

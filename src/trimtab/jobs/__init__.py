@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from trimtab.jobs.comparison import Replayed
     from trimtab.jobs.job import Job, RewindJob
     from trimtab.jobs.prompts import NumberedPrompt, as_prompt, number_prompts, read_prompts
+    from trimtab.jobs.ray_actors import RayActors
+    from trimtab.jobs.ray_run import run_on_ray
     from trimtab.jobs.replay import replay_rows
     from trimtab.jobs.rows import describe, describe_search, search_prompts, write_prompts
     from trimtab.jobs.run import run_file
@@ -17,6 +19,7 @@ __all__ = [
     "FileTarget",
     "Job",
     "NumberedPrompt",
+    "RayActors",
     "Replayed",
     "RewindJob",
     "StreamTarget",
@@ -28,6 +31,7 @@ __all__ = [
     "read_prompts",
     "replay_rows",
     "run_file",
+    "run_on_ray",
     "search_prompts",
     "write_prompts",
 ]
@@ -38,6 +42,7 @@ __getattr__, __dir__ = lazy_exports(
         "FileTarget": "trimtab.jobs.targets",
         "Job": "trimtab.jobs.job",
         "NumberedPrompt": "trimtab.jobs.prompts",
+        "RayActors": "trimtab.jobs.ray_actors",
         "Replayed": "trimtab.jobs.comparison",
         "RewindJob": "trimtab.jobs.job",
         "StreamTarget": "trimtab.jobs.targets",
@@ -49,6 +54,7 @@ __getattr__, __dir__ = lazy_exports(
         "read_prompts": "trimtab.jobs.prompts",
         "replay_rows": "trimtab.jobs.replay",
         "run_file": "trimtab.jobs.run",
+        "run_on_ray": "trimtab.jobs.ray_run",
         "search_prompts": "trimtab.jobs.rows",
         "write_prompts": "trimtab.jobs.rows",
     },

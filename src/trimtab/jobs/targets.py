@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import TextIOBase
 from pathlib import Path
@@ -139,13 +139,24 @@ class FileTarget:
             return set()
         rows = self._rows()
         self._check_answers(rows, prompts)
-        written: dict[int, list[int]] = {}
-        for row in rows:
-            written.setdefault(row["line"], []).append(row["sample"])
-        finished = {line for line, found in written.items() if sorted(found) == list(range(samples))}
-        if len(finished) < len(written):
-            write_whole(self.path, "".join(dump_json(row) + "\n" for row in rows if row["line"] in finished))
+        finished = _complete_lines(rows, samples)
+        if any(row["line"] not in finished for row in rows):
+            self._write(row for row in rows if row["line"] in finished)
         return finished
+
+    def complete_lines(self, samples: int) -> set[int]:
+        """The lines of the prompts that have all their samples, where a run would resume. Nothing is changed."""
+        return _complete_lines(self._rows(), samples) if self._resumes() else set()
+
+    def sort(self) -> None:
+        """Put the rows in the order of the input."""
+        rows = self._rows()
+        ordered = sorted(rows, key=lambda row: (row["line"], row["sample"]))
+        if ordered != rows:
+            self._write(ordered)
+
+    def _write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        write_whole(self.path, "".join(dump_json(row) + "\n" for row in rows))
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
@@ -159,6 +170,13 @@ class FileTarget:
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append a batch, and wait until the disk has it."""
         append_rows(self.path, rows)
+
+
+def _complete_lines(rows: Sequence[Mapping[str, Any]], samples: int) -> set[int]:
+    written: dict[int, list[int]] = {}
+    for row in rows:
+        written.setdefault(row["line"], []).append(row["sample"])
+    return {line for line, found in written.items() if sorted(found) == list(range(samples))}
 
 
 @final

@@ -24,6 +24,9 @@ class Batch(Protocol):
     def cancel(self, number: int) -> None:
         """Drop the rows of a request."""
 
+    def close(self) -> None:
+        """Drop all rows, also after a step that failed."""
+
 
 @final
 class EngineBatch:
@@ -48,6 +51,10 @@ class EngineBatch:
     def cancel(self, number: int) -> None:
         """Drop the rows of a request."""
         self._batch.cancel(number)
+
+    def close(self) -> None:
+        """Drop all rows."""
+        self._batch.close()
 
 
 @final
@@ -79,6 +86,10 @@ class StreamedBatch:
     def cancel(self, number: int) -> None:
         """Drop the stream of a request."""
         self._streams.pop(number, None)
+
+    def close(self) -> None:
+        """Drop all streams."""
+        self._streams.clear()
 
     def _next(self, number: int) -> list[Chunk]:
         try:

@@ -212,6 +212,7 @@ class Scheduler:
 
     def _rebuild(self, members: Sequence[Member]) -> Exception | None:
         """Start requests again in a new batch; returns what went wrong."""
+        self._close()
         self._members, self._batch = {}, start_batch(self._engine)
         try:
             for member in members:
@@ -228,6 +229,14 @@ class Scheduler:
             self._members, self._waiting = {}, deque()
         self._outgoing += [(ticket, stopping()) for ticket in dict.fromkeys(tickets)]
         self._deliver()
+        self._close()
+
+    def _close(self) -> None:
+        """Drop the rows of the batch, which the engine would otherwise write to their ends."""
+        try:
+            self._batch.close()
+        except Exception as error:
+            LOG.error("the engine cannot drop its rows", exc_info=error)
 
     def _deliver(self) -> None:
         """Hand all events to their event loops: one call for each loop."""

@@ -250,6 +250,16 @@ def test_steps_of_several_tokens_stop_at_the_end_of_the_context():
         assert found.token_ids == engine.sample([request])[0][0].token_ids
 
 
+def test_a_closed_batch_has_no_rows(llama):
+    engine, batch = TorchEngine(llama), RunningBatch(llama)
+    requests = [Request(PREFIXES[0], replace(PARAMS, seed=1))]
+    batch.add(requests, engine.limits(requests))
+    batch.step()
+    batch.close()
+    assert not batch.active
+    assert batch.step() == []
+
+
 def failing_after(llama, tokens, head="q"):
     """Return a reward that is NaN for one candidate of its row from the given step on."""
     reward = tiny_reward(llama, head)

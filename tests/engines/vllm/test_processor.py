@@ -18,6 +18,7 @@ def config(architecture="TrimtabLlamaForCausalLM", asynchronous=False):
     return SimpleNamespace(
         model_config=SimpleNamespace(hf_config=SimpleNamespace(architectures=[architecture]), model="tiny"),
         scheduler_config=SimpleNamespace(async_scheduling=asynchronous),
+        speculative_config=None,
         additional_config={"trimtab": {"embedded": True}},
     )
 

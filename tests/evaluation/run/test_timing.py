@@ -10,11 +10,13 @@ from tiny_sweep import GRID, LENGTH, SETS, SETTINGS
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.evaluation.report.collect import measure
+from trimtab.evaluation.report.tables import time_columns
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.plan import Plan
 from trimtab.evaluation.run.timing import Clock, TimedReward, device_of, read_times, save_times, time_methods
 from trimtab.language_model import LanguageModel
 
+SHARED = '{"q": {"ratio": 1.0, "tokens_per_second": 1.0, "reward_share": "all"}}'
 TIMED = ["top-k", "unsteered", "v", "best of 2 by tiny-q"]
 
 
@@ -96,12 +98,30 @@ def test_a_method_that_writes_no_token_has_a_time(lm):
     assert times["q"]["tokens_per_second"] > 0
 
 
+def test_without_the_rewards_of_the_engine_their_share_is_unknown(lm, times, copied):
+    """vLLM's processor computes rewards from states of its own, and takes only the rewards themselves."""
+    clock = Clock(None, sees_rewards=False)
+    steer = tiny_reward(lm.base, "q").toward(5.0)
+    assert clock.timed_steer(steer) is steer
+    runs = []
+    found = time_methods(lm, [counted_method("top-k", 4, runs)], SETS[0], clock, 1)
+    assert found["top-k"]["reward_share"] is None
+    save_times(copied, found | {"v": times["v"]}, lm, {"rounds": 1})
+    assert read_times(copied)["top-k"]["reward_share"] is None
+    shown = {row.row.settings["method"]: row.time for row in measure(copied, [LENGTH]).rows if row.time}
+    write = dict(time_columns())["reward share"]
+    assert write({"time": shown["top-k"]}).text == "–"
+    assert write({"time": shown["v"]}).text.endswith("%")
+
+
 def test_rounds_below_one_are_refused(lm):
     with pytest.raises(InvalidSetting, match="rounds=0"):
         time_methods(lm, [], SETS[0], Clock(None), 0)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"q": 3}', '{"q": {"ratio": "fast"}}', '{"q": {"ratio": 1.0}}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"q": 3}', '{"q": {"ratio": "fast"}}', '{"q": {"ratio": 1.0}}', SHARED]
+)
 def test_damaged_times_are_named(tmp_path, content):
     (tmp_path / "times.json").write_text(content, encoding="utf-8")
     with pytest.raises(InvalidData, match=r"times\.json"):

@@ -131,6 +131,11 @@ class RunningBatch:
             for kind, running in list(self._loops.items()):
                 self._keep(kind, [row.request != request for row in running.rows])
 
+    def close(self) -> None:
+        """Drop all rows, also after a step that failed."""
+        with self._lm.lock:
+            self._loops.clear()
+
     def _rows(self, number: int, request: Request, limit: int) -> list[Row]:
         endings = [RowEnding(self._lm.codec, request, limit) for _ in range(request.params.n)]
         return [Row(number, sample, request.params, ending) for sample, ending in enumerate(endings)]

@@ -1,12 +1,17 @@
-"""trimtab's logits processor for vLLM's V1 model runner: the steering rule, for each request its own steer."""
+"""trimtab's logits processor for vLLM: the steering rule, for each request its own steer.
+
+vLLM has two model runners, V1 and V2, each with an interface for processors, and each refuses a class that has not its
+own. This class has both.
+"""
 
 import logging
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
+from vllm.v1.worker.gpu.sample import logits_processor as v2
 
 from trimtab.engines.vllm.asked import Asked
 from trimtab.engines.vllm.request_settings import asked_of, check_request_settings
@@ -14,6 +19,7 @@ from trimtab.engines.vllm.row_group import RowGroup, kind_of
 from trimtab.engines.vllm.row_rewards import new_source
 from trimtab.engines.vllm.rows import BatchRow, PlacedRow, place_rows
 from trimtab.engines.vllm.served import Served
+from trimtab.engines.vllm.slot_rows import SlotRows
 from trimtab.engines.vllm.state_sources import StateSource
 from trimtab.engines.vllm.step_record import StepRecord, running_step
 from trimtab.steering.reward import Reward
@@ -29,16 +35,15 @@ CHOSEN = 1e9  # the logit of a token that is chosen here: vLLM's greedy sampler 
 
 
 @final
-class SteeringProcessor(LogitsProcessor):
+class SteeringProcessor(LogitsProcessor, v2.LogitsProcessor):
     """Steers the requests whose `extra_args` have the key `trimtab`; others are left alone.
 
     Args:
         vllm_config: of the engine; its model must be one of `tapped_models`.
-        device: of the logits.
-        is_pin_memory: not used.
+        runner: of V1 the device of the logits, and whether memory is pinned; of V2 the states of its requests.
 
     Raises:
-        InvalidSetting: the model keeps no hidden states.
+        InvalidSetting: the model keeps no hidden states, or another one drafts its tokens.
         RewardMismatch, CorruptReward, UnsupportedByEngine: of a reward to be served.
     """
 
@@ -51,9 +56,11 @@ class SteeringProcessor(LogitsProcessor):
         """
         check_request_settings(sampling_params)
 
-    def __init__(self, vllm_config: "VllmConfig", device: torch.device, is_pin_memory: bool):
+    def __init__(self, vllm_config: "VllmConfig", *runner: Any):
         self._served = Served.of(vllm_config)
-        self._device = device
+        is_v1 = isinstance(runner[0], torch.device)
+        self._device: torch.device = runner[0] if is_v1 else runner[0].device
+        self._slots = None if is_v1 else SlotRows(runner[0])
         self._rows: dict[int, BatchRow] = {}
         self._sources: dict[int, tuple[Reward, StateSource]] = {}
         self._groups: list[RowGroup] = []
@@ -63,12 +70,26 @@ class SteeringProcessor(LogitsProcessor):
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
-        """Follow the requests that join, leave and move."""
+        """Follow the requests that join, leave and move (V1)."""
         process_dict_updates(self._rows, batch_update, self._row)
 
+    def add_request(self, req_idx: int, sampling_params: "SamplingParams") -> bool:
+        """Take in the request that joins in a slot; whether it is steered (V2)."""
+        assert self._slots is not None
+        asked: Asked | None = asked_of(sampling_params, self._served)
+        self._slots.add(req_idx, asked)
+        return asked is not None
+
     @torch.inference_mode()
-    def apply(self, logits: Tensor) -> Tensor:
-        """z' of each steered row on its candidates, −inf elsewhere; of a row that is drawn here, its token alone."""
+    def apply(self, logits: Tensor, ctx: "v2.LogitsContext | None" = None) -> Tensor:
+        """z' of each steered row on its candidates, −inf elsewhere; of a row that is drawn here, its token alone.
+
+        Args:
+            logits: a row for each request of the step.
+            ctx: the requests' slots (V2).
+        """
+        if self._slots is not None and ctx is not None:
+            self._rows = self._slots.in_step(ctx.idx_mapping_np.tolist())
         if not self._rows:
             self._sources.clear()
             return logits

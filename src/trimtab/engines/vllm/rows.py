@@ -16,13 +16,13 @@ class BatchRow:
     Attributes:
         asked: how its tokens are chosen.
         prompt: the prompt's tokens.
-        written: its new tokens; vLLM appends to the list.
+        written: its new tokens; vLLM's V1 runner appends to the list, and `SlotRows` does under V2.
         known: how many tokens it had when it joined the batch: its next token is chosen once the model has read them.
     """
 
     asked: Asked
     prompt: Sequence[int]
-    written: Sequence[int]
+    written: list[int]
     known: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -65,7 +65,8 @@ class RunningRequests:
         numbers = list(range(self._requests, self._requests + len(requests)))
         self._requests += len(requests)
         for number, request, limit in zip(numbers, requests, limits, strict=True):
-            self._samples += [self._start(number, request, limit, sample) for sample in range(request.params.n)]
+            for sample in range(request.params.n):
+                self._samples.append(self._start(number, request, limit, sample))
         return numbers
 
     def step(self) -> list[Chunk]:

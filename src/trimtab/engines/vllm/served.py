@@ -65,8 +65,10 @@ class Served:
         """The served rewards of an engine with this configuration.
 
         Raises:
-            InvalidSetting: its model keeps no hidden states, or vLLM schedules before it knows the tokens.
+            InvalidSetting: its model keeps no hidden states, vLLM schedules before it knows the tokens, or it drafts.
         """
+        if config.speculative_config is not None:
+            raise InvalidSetting("got speculative decoding, expected none: trimtab steers one token at a time")
         if config.scheduler_config.async_scheduling:
             raise InvalidSetting("got asynchronous scheduling, expected none: --no-async-scheduling")
         architectures = list(config.model_config.hf_config.architectures or [])

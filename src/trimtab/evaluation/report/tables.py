@@ -65,7 +65,7 @@ def time_columns() -> list[Column]:
     """The columns of the times; empty cells where a method was not timed."""
     shown = {
         "time": lambda time: f"{time['ratio']:.2f}×",
-        "reward share": lambda time: f"{time['reward_share']:.0%}",
+        "reward share": lambda time: DASH if time["reward_share"] is None else f"{time['reward_share']:.0%}",
         "tokens/s": lambda time: f"{time['tokens_per_second']:.0f}",
     }
 

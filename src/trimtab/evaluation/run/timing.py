@@ -25,7 +25,7 @@ from trimtab.versions import versions
 
 TIMES_FILE = "times.json"
 TIMED_PROMPTS = 4
-FIGURES = ("ratio", "reward_share", "tokens_per_second")
+FIGURES = ("ratio", "tokens_per_second")
 
 
 def device_of(lm: LanguageModel) -> torch.device | None:
@@ -40,10 +40,11 @@ class Clock:
     Args:
         device: the device of the model. A GPU is synchronized before each look at the time. None: the model is in
             another process.
+        sees_rewards: whether the engine runs the states of a steer's rewards; vLLM computes rewards from its own.
     """
 
-    def __init__(self, device: torch.device | None):
-        self.device = device
+    def __init__(self, device: torch.device | None, sees_rewards: bool = True):
+        self.device, self.sees_rewards = device, sees_rewards
         self.seconds = 0.0
 
     def now(self) -> float:
@@ -64,7 +65,9 @@ class Clock:
         return run
 
     def timed_steer(self, steer: Steer) -> Steer:
-        """The same steer; the time of its rewards is added."""
+        """The same steer; the time of its rewards is added, if they are seen."""
+        if not self.sees_rewards:
+            return steer
         timed: dict[int, Any] = {id(term.reward): TimedReward(term.reward, self) for term in steer.terms}
         return Steer(tuple(replace(term, reward=timed[id(term.reward)]) for term in steer.terms))
 
@@ -109,7 +112,7 @@ def time_methods(
     clock: Clock,
     rounds: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Continue the same prompts by every method, in interleaved runs; searches run once, after all rounds.
 
     Args:
@@ -122,8 +125,9 @@ def time_methods(
 
     Returns:
         For each method by name: `ratio`, its time per token over that of `top-k` in the same round; `reward_share`,
-        the share of its time that the rewards took; `tokens_per_second` of the texts; `runs`, the number of runs that
-        count. Medians over the runs. A search has one run, and is compared with the median of `top-k`.
+        the share of its time that the rewards took, None if the clock does not see them; `tokens_per_second` of the
+        texts; `runs`, the number of runs that count. Medians over the runs. A search has one run, and is compared with
+        the median of `top-k`.
 
     Raises:
         InvalidSetting: `rounds` is below 1.
@@ -141,7 +145,8 @@ def time_methods(
         found[method.name].append(Run(clock.now() - start, clock.seconds, max(tokens, 1)))
         progress(turn, len(turns))
     counted = {name: runs if len(runs) == 1 else runs[1:] for name, runs in found.items()}
-    return {name: _figures(runs, counted[methods[0].name]) for name, runs in counted.items()}
+    plain = counted[methods[0].name]
+    return {name: _figures(runs, plain, clock.sees_rewards) for name, runs in counted.items()}
 
 
 class Run(NamedTuple):
@@ -157,20 +162,22 @@ class Run(NamedTuple):
         return self.seconds / self.tokens
 
 
-def _figures(runs: Sequence[Run], plain: Sequence[Run]) -> dict[str, float]:
+def _figures(runs: Sequence[Run], plain: Sequence[Run], sees_rewards: bool) -> dict[str, float | None]:
     """Medians over the runs; each is compared with the plain run of its round, a single one with their median."""
     beside = [run.per_token for run in plain]
     if len(runs) != len(plain):
         beside = [median(beside)] * len(runs)
     return {
         "ratio": median(run.per_token / other for run, other in zip(runs, beside, strict=True)),
-        "reward_share": median(run.reward_seconds / run.seconds for run in runs),
+        "reward_share": median(run.reward_seconds / run.seconds for run in runs) if sees_rewards else None,
         "tokens_per_second": median(run.tokens / run.seconds for run in runs),
         "runs": len(runs),
     }
 
 
-def save_times(folder: Path, times: dict[str, dict[str, float]], lm: LanguageModel, settings: dict[str, Any]) -> None:
+def save_times(
+    folder: Path, times: dict[str, dict[str, float | None]], lm: LanguageModel, settings: dict[str, Any]
+) -> None:
     """Save times in the folder of a comparison; those of other methods stay."""
     device = device_of(lm)
     about = {
@@ -195,7 +202,8 @@ def read_times(folder: Path) -> dict[str, Any]:
     """
     record = read_record(folder / TIMES_FILE, nan_is_null=True)
     for method, times in record.items():
-        if not isinstance(times, dict) or any(type(times.get(name)) not in (int, float) for name in FIGURES):
+        is_right = isinstance(times, dict) and all(type(times.get(name)) in (int, float) for name in FIGURES)
+        if not is_right or type(times.get("reward_share", "")) not in (int, float, type(None)):
             raise InvalidData(
                 f"the times of {method!r} in {str(folder / TIMES_FILE)!r} are damaged; remove the file, "
                 "and they are measured again"
