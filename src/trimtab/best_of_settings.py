@@ -79,8 +79,8 @@ class BestOfSettings:
     ] = None
     halve_every: Annotated[
         int | None,
-        "After every so many tokens, end the worse half of the drafts by the reward of the text so far (speculative "
-        "rejection).",
+        "After each run of this many tokens, end the worse half of the drafts by the reward of the text so far "
+        "(speculative rejection).",
     ] = None
     accept_at: Annotated[
         float | None,

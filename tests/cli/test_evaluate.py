@@ -195,9 +195,39 @@ def test_preferences_compare_rewards(place, tmp_path):
     (of_data,) = written["figures"].values()
     assert [set(figures) for figures in of_data.values()] == [{"accuracy", "ties"}] * 2
     made_by = written["made_by"]
-    assert made_by.keys() >= {"trimtab", "torch", "transformers", "rewards", "data", "direction", "template"}
+    assert made_by.keys() >= {"trimtab", "torch", "transformers", "scorers", "data", "template"}
     assert len(made_by["data"]["pairs"]["sha256"]) == 64
-    assert all(of["fingerprint"] and of["base_fingerprint"] for of in made_by["rewards"].values())
+    assert all(of["fingerprint"] and of["base_fingerprint"] for of in made_by["scorers"].values())
+    assert {of["direction"] for of in made_by["scorers"].values()} == {"down"}
+
+
+def test_preferences_compare_judges_with_rewards(place, tmp_path):
+    """A reward as a judge is clamped, which ties pairs and swaps none; a classifier has a sign of its own."""
+    rows = [{"prompt": f"w{n}", "chosen": f"w{n + 1} w2", "rejected": f"w{n + 2}"} for n in range(8)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    both = ["--reward", place / "q", "--judge", f"{place / 'q'}=+1", "--judge", "vader=-1", "--model", place / "lm"]
+    words = ["preference", "--data", tmp_path / "texts.jsonl", *both, "--template", "{prompt} {answer}"]
+    run(*words, "--out", tmp_path / "found.json")
+    written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    reward, judge, vader = written["figures"]["texts"].values()
+    accuracy, ties = judge["accuracy"]["value"], judge["ties"]["value"]
+    assert 0 < accuracy <= reward["accuracy"]["value"] <= accuracy + ties
+    assert vader["ties"]["value"] == 1
+    made_of = list(written["made_by"]["scorers"].values())
+    assert made_of[1]["model"]["weights_fingerprint"]
+    assert made_of[2]["avoid"] == "true"
+
+
+def test_preference_needs_something_to_measure(place, without_weights):
+    for more, match in (
+        ([], "neither --reward nor --judge"),
+        (["--judge", "vader"], "got the judge"),
+        (["--judge", "vader=+1", "--judge", "vader=+1"], "twice|different"),
+        (["--judge", "self:nowhere"], "nowhere"),
+        (["--judge", "vader=+1", "--model", "nowhere"], "nowhere"),
+    ):
+        with pytest.raises(TrimtabError, match=match):
+            run("preference", "--data", place / "pairs.jsonl", *more)
 
 
 BAD = [

@@ -148,6 +148,14 @@ PREFERENCES: list[Case] = [
         ("full", "null", "notes.txt", "link", "folder", "loop", "pairs.jsonl", "notes.txt/x", "x" * 300),
     ),
     refused(*PREFERENCE, "--data", "pairs.jsonl"),
+    refused(*without(PREFERENCE, "--reward")),
+    *refused_values(
+        without(PREFERENCE, "--reward"), "--judge", ("", "vader", "vadr=+1", "self:nowhere", "tests:notes.txt", ESCAPE)
+    ),
+    refused(*PREFERENCE, "--judge", "vader=+1", "--judge", "vader=+1"),
+    refused(*PREFERENCE, "--judge", "vader=+1", "--model", "nowhere"),
+    accepted("a judge beside a reward", *PREFERENCE, "--judge", "vader=-1", "--model", "lm"),
+    accepted("a reward as a judge", *PREFERENCE, "--judge", "rewards/v=-1", "--model", "lm"),
     refused(*without(PREFERENCE, "--data"), "--data", "same_pairs.jsonl"),
     accepted("folders are made", *PREFERENCE, "--out", "new/figures.json"),
 ]
