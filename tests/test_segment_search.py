@@ -111,6 +111,13 @@ def test_the_text_ends_where_the_context_ends(lm, reward):
     assert text.token_ids == lm.generate(prompt, **options).token_ids[:7]  # the reward reads BOS, too
 
 
+def test_a_prompt_of_one_token_starts_at_the_goal(lm, reward):
+    segments = Segments(1e6, entropy=1e6, softness=0.0, longest=20)
+    found = lm.best_of(["w5", PROMPT], 3, by=reward, segments=segments, **OPTIONS)
+    assert found[0].text == lm.best_of("w5", 3, by=reward, **OPTIONS).text
+    assert found[1].text == lm.best_of(PROMPT, 3, by=reward, **OPTIONS).text
+
+
 def test_entropy_is_that_of_the_candidates(lm):
     choice = lm.generate(PROMPT, **OPTIONS).trace[0].choice
     p = choice.base_logprobs.double().exp()

@@ -23,6 +23,8 @@ class Segments:
 
         τ = min(goal, r₀ + (goal − r₀) · t / max_new_tokens)        r₀ = (1 − start) · r(prompt) + start · goal
 
+    A prompt of one token has no reward of its own: τ is the goal then.
+
     Attributes:
         goal: the reward that a whole text should have: Σ ±β · r of the steer that ranks.
         entropy: a token opens a segment if the entropy of the model over its candidates is at least this, in nats;

@@ -107,10 +107,9 @@ def in_segments(
     Returns:
         One text of each prompt, with the number 0.
     """
-    bare = reward_sums(engine, by, [list(request.prefix) for request in requests]).tolist()
     texts = [
-        SegmentedText(request, (1 - segments.start) * score + segments.start * segments.goal)
-        for request, score in zip(requests, bare, strict=True)
+        SegmentedText(request, start)
+        for request, start in zip(requests, _starts(engine, by, requests, segments), strict=True)
     ]
     while active := [text for text in texts if text.reason is None]:
         if short := [text for text in active if text.segment(segments) is None]:
@@ -122,6 +121,14 @@ def in_segments(
             for (text, length), score in zip(lengths, scores, strict=True):
                 text.judge(length, score, segments, text.request.params.n)
     return [[(0, Continuation(text.accepted, text.reason or "length", text.usage))] for text in texts]
+
+
+def _starts(engine: Engine, by: Steer, requests: Sequence[Request], segments: Segments) -> list[float]:
+    """τ for an empty text of each prompt. A prompt of one token has no reward of its own: it is the goal there."""
+    scored = [list(request.prefix) for request in requests if len(request.prefix) > 1]
+    rewards = iter(reward_sums(engine, by, scored).tolist() if scored else [])
+    bare = [next(rewards) if len(request.prefix) > 1 else segments.goal for request in requests]
+    return [(1 - segments.start) * reward + segments.start * segments.goal for reward in bare]
 
 
 def ids_of(engine: Engine, text: SegmentedText, length: int) -> list[int]:
