@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tiny import tiny_lm, tiny_reward
-from trimtab import errors
+from trimtab import Segments, errors
 from trimtab.engines.base import Request
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
@@ -100,9 +100,18 @@ def test_a_block_of_the_whole_length_is_best_of_n(lm, reward):
 
 
 def test_what_does_not_fit_is_refused(lm, reward):
-    for given in ({"block": 0}, {"halve_every": 0}, {"block": 2, "halve_every": 2}):
-        with pytest.raises(errors.InvalidSetting, match="expected at least 1 token, one of block and halve_every"):
+    segments = Segments(0.5)
+    for given in ({"block": 0}, {"halve_every": 0}, {"block": 2, "halve_every": 2}, {"block": 2, "segments": segments}):
+        with pytest.raises(errors.InvalidSetting, match="1 token, one of block, halve_every and segments"):
             lm.best_of("w1", 2, by=reward, **given, **OPTIONS)
+
+
+@pytest.mark.parametrize("given", [{"block": 3}, {"halve_every": 3}])
+def test_the_text_ends_where_the_context_ends(lm, reward, given):
+    prompt = " ".join(["w1"] * (lm.engine.codec.context_length - 8))
+    options = {**OPTIONS, "max_new_tokens": 30}
+    (text,) = lm.best_of(prompt, 1, by=reward, **given, **options).drafts
+    assert text.token_ids == lm.generate(prompt, **options).token_ids[:7]  # the reward reads BOS, too
 
 
 def test_args_is_greedy_rad_without_a_clamp(lm):

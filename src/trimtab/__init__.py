@@ -11,6 +11,7 @@ from trimtab.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from trimtab.best_of import RankedDrafts
+    from trimtab.best_of_settings import Segments
     from trimtab.engines.custom_generate import custom_generate
     from trimtab.engines.processor import SteeringProcessor
     from trimtab.engines.sampling_params import SamplingParams
@@ -32,6 +33,7 @@ __all__ = [
     "RewindSettings",
     "SamplingParams",
     "SearchResult",
+    "Segments",
     "Steer",
     "SteeringProcessor",
     "TrimtabError",
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazy_exports(
         "RewindSettings": "trimtab.rewind.rewind_settings",
         "SamplingParams": "trimtab.engines.sampling_params",
         "SearchResult": "trimtab.rewind.result",
+        "Segments": "trimtab.best_of_settings",
         "Steer": "trimtab.steering.steer",
         "SteeringProcessor": "trimtab.engines.processor",
         "TrimtabError": "trimtab.errors",

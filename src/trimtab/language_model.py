@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_judge, rank_by_texts
+from trimtab.best_of_settings import Segments
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Continuation, Engine, Request, require, require_base
 from trimtab.engines.engine_names import EngineName, check_engine
@@ -28,7 +29,7 @@ from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec
 from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import load_frozen_lm
-from trimtab.prefix_search import Numbered, by_halves, check_prefix_search, in_blocks
+from trimtab.prefix_search import Numbered, prefix_search
 from trimtab.repairs import check_repairs, repaired
 from trimtab.rewards.any_reward import AnyReward
 from trimtab.rewards.experts import Expert, Experts
@@ -362,6 +363,7 @@ class LanguageModel:
         repairs: int = 0,
         block: int | None = None,
         halve_every: int | None = None,
+        segments: Segments | None = None,
         **options: Unpack[DraftOptions],
     ) -> RankedDrafts: ...
 
@@ -376,6 +378,7 @@ class LanguageModel:
         repairs: int = 0,
         block: int | None = None,
         halve_every: int | None = None,
+        segments: Segments | None = None,
         **options: Unpack[DraftOptions],
     ) -> list[RankedDrafts]: ...
 
@@ -390,6 +393,7 @@ class LanguageModel:
         repairs: int = 0,
         block: int | None = None,
         halve_every: int | None = None,
+        segments: Segments | None = None,
         **options: Unpack[DraftOptions],
     ) -> RankedDrafts | list[RankedDrafts]:
         """Write n drafts of each prompt and rank them by the reward of prompt and draft.
@@ -407,6 +411,8 @@ class LanguageModel:
                 (Controlled Decoding). One draft results.
             halve_every: after every so many tokens, end the worse half of the drafts by the reward of the text so far
                 (speculative rejection). What is left are drafts of plain best-of-n.
+            segments: write the text in segments that end before uncertain tokens, each at most n times, until the
+                reward of the text so far is good enough (CARDS). One draft results.
 
         Raises:
             InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine: before anything is written.
@@ -426,12 +432,10 @@ class LanguageModel:
             require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
         tests = check_repairs(repairs, ranking, requests) if repairs else None
-        watched = check_prefix_search(block, halve_every, ranking)
-        lm = self.session() if tests is not None or watched is not None else self
-        if watched is not None and block is not None:
-            drafts = lm._numbered(several, requests, in_blocks(lm.engine, watched, requests, block))
-        elif watched is not None and halve_every is not None:
-            drafts = lm._numbered(several, requests, by_halves(lm.engine, watched, requests, halve_every))
+        search = prefix_search(ranking, block, halve_every, segments)
+        lm = self.session() if tests is not None or search is not None else self
+        if search is not None:
+            drafts = lm._numbered(several, requests, search(lm.engine, requests))
         else:
             drafts = [list(each.samples) for each in lm._generations(several, requests)]
         if tests is not None:

@@ -1,32 +1,57 @@
 """Best-of-n that looks at prefixes: the best block of several, or drafts of which the worse half ends early."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
 from trimtab.best_of import reward_sums
+from trimtab.best_of_settings import Segments
 from trimtab.engines.base import Choice, Continuation, DecodeUsage, Engine, FinishReason, Request
+from trimtab.engines.request_limit import request_limit
 from trimtab.errors import InvalidSetting
-from trimtab.steering.steer import Steer
+from trimtab.segment_search import in_segments
+from trimtab.steering.steer import Steer, distinct_rewards
 
 Numbered = tuple[int, Continuation]  # a sample's number, and the sample
+PrefixSearch = Callable[[Engine, Sequence[Request]], list[list[Numbered]]]
 
 
-def check_prefix_search(block: int | None, halve_every: int | None, by: object) -> Steer | None:
-    """The steer that judges prefixes; None if neither option is given.
+def prefix_search(
+    by: object, block: int | None, halve_every: int | None, segments: Segments | None
+) -> PrefixSearch | None:
+    """What writes the drafts if the reward of unfinished texts decides; None if no option is given.
 
     Raises:
-        InvalidSetting: both are given, one is below 1, or drafts are not ranked by rewards.
+        InvalidSetting: several are given, a number is below 1, or drafts are not ranked by rewards.
     """
-    given = {name: value for name, value in (("block", block), ("halve_every", halve_every)) if value is not None}
-    for name, value in given.items():
-        if value < 1 or not isinstance(by, Steer) or len(given) > 1:
-            raise InvalidSetting(
-                f"got {name}={value}, expected at least 1 token, one of block and halve_every, and by= a reward or a "
-                "Steer, which judges prefixes"
-            )
-    return by if given and isinstance(by, Steer) else None
+    given = {"block": block, "halve_every": halve_every, "segments": segments}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return None
+    too_small = any(isinstance(each, int) and each < 1 for each in given.values())
+    if len(given) > 1 or not isinstance(by, Steer) or too_small:
+        raise InvalidSetting(
+            f"got {' and '.join(f'{name}={value}' for name, value in given.items())}, expected at least 1 token, one "
+            "of block, halve_every and segments, and by= a reward or a Steer, which judges prefixes"
+        )
+
+    def write(engine: Engine, requests: Sequence[Request]) -> list[list[Numbered]]:
+        limited = [_within_context(engine, by, request) for request in requests]
+        if segments is not None:
+            return in_segments(engine, by, limited, segments)
+        if block is not None:
+            return in_blocks(engine, by, limited, block)
+        return by_halves(engine, by, limited, halve_every or 1)
+
+    return write
+
+
+def _within_context(engine: Engine, by: Steer, request: Request) -> Request:
+    """A request that ends where the context of the model, or of a reward that judges it, ends."""
+    rooms = [reward.context_length - reward.extra_tokens - len(request.prefix) for reward in distinct_rewards([by])]
+    limit = max(1, min(request_limit(request, engine.codec, engine.vocabulary_size), *rooms))
+    return replace(request, params=replace(request.params, max_new_tokens=limit))
 
 
 def in_blocks(engine: Engine, by: Steer, requests: Sequence[Request], block: int) -> list[list[Numbered]]:

@@ -195,9 +195,39 @@ def test_preferences_compare_rewards(place, tmp_path):
     (of_data,) = written["figures"].values()
     assert [set(figures) for figures in of_data.values()] == [{"accuracy", "ties"}] * 2
     made_by = written["made_by"]
-    assert made_by.keys() >= {"trimtab", "torch", "transformers", "rewards", "data", "direction", "template"}
+    assert made_by.keys() >= {"trimtab", "torch", "transformers", "scorers", "data", "template"}
     assert len(made_by["data"]["pairs"]["sha256"]) == 64
-    assert all(of["fingerprint"] and of["base_fingerprint"] for of in made_by["rewards"].values())
+    assert all(of["fingerprint"] and of["base_fingerprint"] for of in made_by["scorers"].values())
+    assert {of["direction"] for of in made_by["scorers"].values()} == {"down"}
+
+
+def test_preferences_compare_judges_with_rewards(place, tmp_path):
+    """A reward as a judge is clamped, which ties pairs and swaps none; a classifier has a sign of its own."""
+    rows = [{"prompt": f"w{n}", "chosen": f"w{n + 1} w2", "rejected": f"w{n + 2}"} for n in range(8)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    both = ["--reward", place / "q", "--judge", f"{place / 'q'}=+1", "--judge", "vader=-1", "--model", place / "lm"]
+    words = ["preference", "--data", tmp_path / "texts.jsonl", *both, "--template", "{prompt} {answer}"]
+    run(*words, "--out", tmp_path / "found.json")
+    written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    reward, judge, vader = written["figures"]["texts"].values()
+    accuracy, ties = judge["accuracy"]["value"], judge["ties"]["value"]
+    assert 0 < accuracy <= reward["accuracy"]["value"] <= accuracy + ties
+    assert vader["ties"]["value"] == 1
+    made_of = list(written["made_by"]["scorers"].values())
+    assert made_of[1]["model"]["weights_fingerprint"]
+    assert made_of[2]["avoid"] == "true"
+
+
+def test_preference_needs_something_to_measure(place, without_weights):
+    for more, match in (
+        ([], "neither --reward nor --judge"),
+        (["--judge", "vader"], "got the judge"),
+        (["--judge", "vader=+1", "--judge", "vader=+1"], "twice|different"),
+        (["--judge", "self:nowhere"], "nowhere"),
+        (["--judge", "vader=+1", "--model", "nowhere"], "nowhere"),
+    ):
+        with pytest.raises(TrimtabError, match=match):
+            run("preference", "--data", place / "pairs.jsonl", *more)
 
 
 BAD = [
@@ -379,3 +409,35 @@ def test_a_folder_of_an_earlier_version_is_reported_and_resumes(copied, place):
     assert "the version is not recorded" in (copied / "report.md").read_text(encoding="utf-8")
     sentiment(place, copied, "--reward", place / "q", "--beta", "2", "--rounds", "0")
     assert {path.name: path.read_bytes() for path in copied.glob("*.jsonl")} == before
+
+
+def test_choices_compare_steers(place, tmp_path):
+    rows = [{"prompt": f"w{n} w{n + 1}", "choices": [" w1", " w2"], "answer": n % 2} for n in range(5)]
+    (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"prompt": "w1"}])), encoding="utf-8")
+    words = ["choices", "--data", tmp_path / "asked.jsonl", "--model", place / "lm", "--steer", f"{place / 'q'}=+0"]
+    printed = run(*words, "--steer", f"{place / 'q'}=+50", "--out", tmp_path / "found.json")
+    assert "1 row skipped" in printed
+    written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    unsteered, nothing, strong = written["figures"].values()
+    assert unsteered["accuracy"] == nothing["accuracy"]
+    assert 0 <= strong["accuracy"]["value"] <= 1
+    assert unsteered["chance"]["value"] == 0.5
+    assert written["made_by"]["data"]["questions"] == 5
+    assert [of[0]["beta"] for of in written["made_by"]["steer"].values()] == [0.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["--limit", "0"], "got --limit 0"),
+        (["--top-k", "-1"], "got --top-k -1"),
+        (["--top-k", "65"], "--top-k 65, expected at most the vocabulary size, 64"),
+        (["--steer", "nowhere=1"], "nowhere"),
+        (["--steer", "q"], "expected NAME"),
+        (["--data", "nowhere.jsonl"], "nowhere"),
+    ],
+)
+def test_bad_values_of_choices_are_refused_before_weights_load(place, tmp_path, without_weights, words, match):
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"prompt": "w1", "choices": ["a", "b"], "answer": 0}))
+    with pytest.raises(TrimtabError, match=match):
+        run("choices", "--model", place / "lm", "--data", tmp_path / "asked.jsonl", *words)

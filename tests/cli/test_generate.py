@@ -271,3 +271,86 @@ def test_experts_that_cannot_steer_are_refused(generate, teacher, steer, message
     refused = generate("w1", "--steer", steer.format(teacher=teacher), check=False)
     assert refused.status == 1
     assert message in " ".join(refused.stderr.split())
+
+
+def test_best_of_keeps_the_best_drafts_of_one_reward(generate, teacher):
+    drafts = json_lines(generate("w1 w2", "--n", 6, "--json").stdout)
+    ranked = json_lines(generate("w1 w2", "--best-of", 6, "--by", f"{teacher}=+1", "--n", 2, "--json").stdout)
+    assert [row["sample"] for row in ranked] == [0, 1]
+    assert [row["text"] for row in ranked] == [drafts[row["draft"]]["text"] for row in ranked]
+    assert ranked[0]["score"] >= ranked[1]["score"]
+    (by,) = ranked[0]["provenance"]["by"]
+    assert (by["attribute"], by["direction"], by["beta"]) == ("good", "toward", 1.0)
+    (worst,) = json_lines(generate("w1 w2", "--best-of", 6, "--by", f"{teacher}=-1", "--json").stdout)
+    assert -worst["score"] <= ranked[1]["score"]
+    assert generate("w1 w2", "--best-of", 6, "--by", f"{teacher}=+1").stdout.strip().endswith(ranked[0]["text"].strip())
+
+
+@pytest.mark.parametrize(
+    "way", [("--block", 2), ("--halve-every", 2), ("--accept-at", 0.9, "--segment-entropy", 1, "--accept-softness", 0)]
+)
+def test_searches_of_prefixes_are_those_of_the_library(generate, place, teacher, way):
+    from trimtab import Segments, load, reward
+
+    lm = load(place / "lm")
+    given = {
+        "--block": {"block": 2},
+        "--halve-every": {"halve_every": 2},
+        "--accept-at": {"segments": Segments(0.9, 1.0, softness=0.0)},
+    }[way[0]]
+    expected = lm.best_of("w1 w2", 5, by=reward(teacher, lm), seed=1, max_new_tokens=8, **given)
+    (row,) = json_lines(generate("w1 w2", "--best-of", 5, "--by", f"{teacher}=+1", *way, "--json").stdout)
+    assert (row["text"], row["draft"]) == (expected.text, expected.drafts[0].sample)
+    assert row["score"] == pytest.approx(expected.scores[0], abs=1e-5)
+
+
+def test_a_file_of_best_drafts_resumes_and_replays(generate, trimtab, teacher, tmp_path):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"prompt": "w1 w2"}\n{"prompt": "w3"}\n', encoding="utf-8")
+    words = ["--input", source, "--output", target, "--batch-size", 1, "--best-of", 4, "--by", f"{teacher}=+1"]
+    generate(*words, "--n", 2)
+    whole = target.read_text(encoding="utf-8")
+    target.write_text("".join(whole.splitlines(keepends=True)[:3]), encoding="utf-8")  # killed while it wrote
+    generate(*words, "--n", 2)
+    assert target.read_text(encoding="utf-8") == whole
+    assert "4 the same" in trimtab("replay", target).stdout
+    forged = [{**row, "score": row["score"] + 1} for row in json_lines(whole)]
+    target.write_text("".join(json.dumps(row) + "\n" for row in forged), encoding="utf-8")
+    assert "score" in trimtab("replay", target, check=False).stdout
+    refused = generate(*words, "--n", 2, "--block", 2, check=False)
+    assert "expected at most 1" in refused.stderr
+    other = generate("--input", source, "--output", target, "--best-of", 5, "--by", f"{teacher}=+1", check=False)
+    assert "was written with other settings" in other.stderr
+
+
+def test_programs_are_repaired_by_their_tests(generate, tmp_path):
+    tests = tmp_path / "tests.py"
+    tests.write_text("assert False\n", encoding="utf-8")
+    (row,) = json_lines(generate("w1", "--best-of", 2, "--by", f"tests:{tests}", "--repairs", 1, "--json").stdout)
+    assert row["score"] < 1
+    assert row["provenance"]["by"][0]["judge"] == "tests"
+    assert row["draft"] in range(4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--best-of", 0, "--by", "{teacher}=+1"], "--best-of 0"),
+        (["--best-of", 4], "expected --best-of and --by"),
+        (["--by", "{teacher}=+1"], "expected --best-of and --by"),
+        (["--block", 4], "expected --best-of and --by"),
+        (["--best-of", 4, "--by", "{teacher}"], "got the judge"),
+        (["--best-of", 4, "--by", "vader=+1", "--block", 4], "expected --by a reward"),
+        (["--best-of", 4, "--by", "{teacher}=+1", "--block", 4, "--halve-every", 4], "expected one of them"),
+        (["--best-of", 4, "--by", "{teacher}=+1", "--repairs", 1], "--by tests:FILE"),
+        (["--best-of", 4, "--by", "{teacher}=+1", "--n", 5], "expected at most 4"),
+        (["--best-of", 4, "--by", "{teacher}=+1", "--stream"], "--stream with --best-of"),
+        (["--best-of", 4, "--by", "{teacher}=+1", "--accept-at", "nan"], "--accept-at nan"),
+        (["--best-of", 4, "--by", "{teacher}=+1", "--segment-entropy", 1], "expected --accept-at"),
+        (["--best-of", 4, "--by", "nowhere=+1"], "nowhere"),
+    ],
+)
+def test_best_of_options_that_do_not_fit_are_refused(generate, teacher, words, message):
+    done = generate("w1", *(str(word).format(teacher=teacher) for word in words), check=False)
+    assert done.status == 1
+    assert message in done.stderr

@@ -13,6 +13,7 @@ from trimtab.cli.app import app
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.sh"))
 SCRIPTS = sorted((ROOT / "bench").glob("*.py"))
+HELPERS = sorted((ROOT / "recipes").glob("*.py"))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 
@@ -23,7 +24,7 @@ def options_of(command) -> set[str]:
 
 def options_of_scripts() -> set[str]:
     """The options that a script names itself, and those that typer makes of the parameters of its functions."""
-    sources = [path.read_text(encoding="utf-8") for path in SCRIPTS]
+    sources = [path.read_text(encoding="utf-8") for path in (*SCRIPTS, *HELPERS)]
     parameters = {name.replace("_", "-") for text in sources for name in re.findall(r"^    (\w+): ", text, flags=re.M)}
     return {option for text in sources for option in OPTION.findall(text)} | {f"--{name}" for name in parameters}
 

@@ -158,3 +158,11 @@ def test_the_description_names_each_reward_with_its_fingerprint_and_direction(ll
     assert (first.fingerprint in one, ":kind" in one, "toward 1" in one) == (True, True, True)
     assert (second.fingerprint in other, ":calm" in other, "away 3" in other) == (True, True, True)
     assert found["alone"] == "false"
+
+
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_a_text_of_one_token_alone_is_scored_behind_bos(llama, head):
+    reward = tiny_reward(llama, head)
+    (score,) = RewardJudge(reward.toward(1.0, clamp=(-50, 50))).score([Draft("", (), (7,), "w3")], TorchEngine(llama))
+    expected = float(reward.score_ids([[7]]).values[0, -1, 0])
+    assert score == pytest.approx((expected + 50) / 100, abs=1e-5)

@@ -98,6 +98,8 @@ def build_tables(folder: Path) -> None:
     write_rows(folder / "labels.jsonl", rows)
     pairs = [{"chosen": f"w1 {WORDS[i % 60]}", "rejected": f"w2 {WORDS[i % 60]}"} for i in range(40)]
     write_rows(folder / "pairs.jsonl", pairs)
+    asked = [{"prompt": f"w1 {WORDS[i]}", "choices": [" w1", " w2"], "answer": i % 2} for i in range(4)]
+    write_rows(folder / "choices.jsonl", asked)
     write_rows(folder / "no_label.jsonl", [{"text": row["text"]} for row in rows])
     write_rows(folder / "one_row.jsonl", rows[:1])
     write_rows(folder / "text_labels.jsonl", [{**row, "label": "good"} for row in rows])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli import measure_judges, preference
+from trimtab.cli import choices, measure_judges, preference
 from trimtab.cli.console import legible
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import Force
@@ -162,6 +162,7 @@ def draw(
     typer.echo(legible(f"{folder / 'report.md'}: {len(record['rows'])} rows", keep=""))
 
 
+app.command()(choices.choices)
 app.command()(preference.preference)
 app.command()(measure_judges.judges)
 

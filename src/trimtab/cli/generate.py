@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trimtab.best_of_settings import BestOfSettings
 from trimtab.cli.console import legible, loading, print_json
 from trimtab.cli.dataclass_options import expands
+from trimtab.cli.generate_checks import Shown, check_outputs, check_places, check_writers
 from trimtab.cli.options import (
     BatchInvariant,
     Chat,
@@ -24,23 +26,23 @@ from trimtab.cli.options import (
     SteerOption,
     System,
     Target,
-    check_drafts,
     load_language_model,
 )
-from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, resolve_seed, run_with_progress
-from trimtab.cli.ray_options import ONE_FOR_EACH_MACHINE, RAY, RayAddress, check_ray, check_shards, generate_on_ray
-from trimtab.engines.engine_names import check_engine, check_engine_steers
+from trimtab.cli.prompt_file import check_prompts, check_resume, resolve_seed, run_with_progress
+from trimtab.cli.ranking import check_ranking, load_ranking
+from trimtab.cli.ray_options import ONE_FOR_EACH_MACHINE, RAY, RayAddress, generate_on_ray
+from trimtab.engines.engine_names import check_engine_steers
 from trimtab.engines.sampling_params import SamplingParams
-from trimtab.errors import InvalidSetting
 from trimtab.jobs.ray_actors import RayActors
-from trimtab.rewards.heads import head_of_method
-from trimtab.steering.notation import parse_steer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from rich.console import Console
 
     from trimtab.generation import Generation
     from trimtab.jobs import Job, NumberedPrompt
+    from trimtab.judges.base import Judge
     from trimtab.language_model import LanguageModel
     from trimtab.steering.steer import Steer
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 @expands
 def generate(
     sampling: Annotated[SamplingParams, "Sampling"],
+    ranking: Annotated[BestOfSettings, "Best of n"],
     prompts: Prompts = None,
     model: Model = "smollm2",
     dtype: DtypeOption = "auto",
@@ -84,31 +87,23 @@ def generate(
     Example: trimtab generate --input prompts.jsonl --output texts.jsonl --steer sentiment=+20 --seed 0
 
     Example: trimtab generate --input "prompts/*.jsonl" --output texts --ray auto --actors 8 --actor-gpus 1
+
+    Example: trimtab generate "My first day at work was" --best-of 16 --by toxicity=-1
     """
     shown = Shown(as_json, show_rewards, trace)
-    check_outputs(prompts, sampling, bool(source), stream, shown)
-    if show_rewards and not steer:
-        raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")
-    check_engine(engine, batch_invariant, sampling.speculate)
-    check_drafts([] if sampling.speculate is None else [sampling.speculate], draft)
-    if method is not None:
-        head_of_method(method)
-    for text in steer or []:
-        parse_steer(text)
-    check_ray(ray, actors, prompts, source, target)
-    if ray is not None and source is not None and target is not None:
-        check_shards(source, target, batch_size, force)
-    else:
-        check_sources(prompts, source, target, batch_size, force)
+    check_outputs(prompts, steer or [], sampling, ranking, bool(source), stream, shown)
+    check_writers(steer or [], method, engine, batch_invariant, sampling, draft)
+    check_places(prompts, source, target, batch_size, force, ray, actors, ranking)
     with loading(model):
         codec = check_prompts(prompts, chat, system, model, steer or [], method, source, retokenize)
         sampling.check_vocabulary(len(codec.tokenizer))
 
-        from trimtab.jobs import Job, write_prompts
+        from trimtab.jobs import Job, write_prompts, write_ranked
         from trimtab.rewards.registry import cards_of, check_candidates, load_steers
 
         check_candidates(steer or [], method, sampling.top_k, codec, retokenize)
         check_engine_steers(engine, cards_of(steer or [], method, codec, retokenize))
+    check_ranking(ranking, sampling, codec, retokenize)
 
     job = Job(
         model=model,
@@ -122,45 +117,25 @@ def generate(
         batch_invariant=batch_invariant,
         trace=trace,
         engine=engine,
+        ranking=None if ranking.best_of is None else ranking,
     )
     if ray is not None and source is not None and target is not None:
         return generate_on_ray(source, target, job, ray, actors, batch_size, draft, force)
     job = replace(job, sampling=replace(sampling, seed=resolve_seed(sampling.seed, None if force else target)))
     check_resume(source, target, codec, job, force)
     lm = load_language_model(model, dtype, batch_invariant, engine, draft)
-    steering = None
-    if steer:
-        with loading("rewards"):
-            steering = load_steers(steer, method, lm.base, retokenize)
+    with loading("rewards"):
+        steering = load_steers(steer, method, lm.base, retokenize) if steer else None
+        by = load_ranking(job, lm.base if job.ranking else None)
     if source is not None and target is not None:
         write = partial(write_prompts, lm, steer=steering, job=job)
-        run_with_progress(lm, source, target, write, job, batch_size, steering, force=force)
+        if by is not None:
+            write = partial(write_ranked, lm, steer=steering, by=by, job=job)
+        run_with_progress(lm, source, target, write, job, batch_size, steering, force=force, by=by)
     elif stream:
         print_stream(lm, prompts or [], steering, job)
     else:
-        print_generations(lm, prompts or [], steering, job, shown)
-
-
-class Shown(NamedTuple):
-    """What is printed of each text."""
-
-    as_json: bool
-    rewards: bool
-    trace: bool
-
-
-def check_outputs(prompts: list[str] | None, sampling: SamplingParams, file: bool, stream: bool, shown: Shown) -> None:
-    """Refuse output options that exclude each other.
-
-    Raises:
-        InvalidSetting: two of them do.
-    """
-    if shown.rewards and (file or shown.as_json):
-        raise InvalidSetting("got --show-rewards, expected with it no --json or --input: their rows have the rewards")
-    if stream and (file or any(shown) or sampling.n != 1 or len(prompts or []) != 1):
-        raise InvalidSetting(
-            "got --stream, expected with it one prompt, one sample, and no --json, --show-rewards, --trace or --input"
-        )
+        print_generations(lm, prompts or [], steering, by, job, shown)
 
 
 def print_stream(lm: "LanguageModel", prompts: list[str], steer: "Steer | None", job: "Job") -> None:
@@ -178,22 +153,45 @@ def print_stream(lm: "LanguageModel", prompts: list[str], steer: "Steer | None",
     console.print()
 
 
-def print_generations(lm: "LanguageModel", prompts: list[str], steer: "Steer | None", job: "Job", shown: Shown) -> None:
+def print_generations(
+    lm: "LanguageModel", prompts: list[str], steer: "Steer | None", by: "Steer | Judge | None", job: "Job", shown: Shown
+) -> None:
     """Continue prompts as one batch and print them."""
     from rich.console import Console
 
-    from trimtab.jobs import describe, number_prompts
+    from trimtab.jobs import number_prompts
 
     console = Console(highlight=False)
     numbered = number_prompts(prompts, job.chat, job.system)
-    written = lm.generate([each.prompt for each in numbered], steer, job.sampling)
-    for prompt, generation in zip(numbered, written, strict=True):
-        for sample in generation.samples:
+    for prompt, samples in zip(numbered, written_samples(lm, numbered, steer, by, job), strict=True):
+        for sample, row in samples:
             if shown.as_json:
-                row = describe(sample, job)
-                print_json({"line": prompt.line, "sample": sample.sample, **prompt.given, **row})
+                print_json(row())
             else:
                 print_sample(console, prompt, sample, steer, shown)
+
+
+def written_samples(
+    lm: "LanguageModel",
+    prompts: "Sequence[NumberedPrompt]",
+    steer: "Steer | None",
+    by: "Steer | Judge | None",
+    job: "Job",
+) -> "list[list[tuple[Generation, Callable[[], dict[str, Any]]]]]":
+    """Return the samples of each prompt, or its best drafts, each with the function that makes its row."""
+    from trimtab.jobs import describe_ranked, describe_sample, rank_prompts
+
+    if by is not None:
+        ranked = rank_prompts(lm, prompts, steer, by, job)
+        return [
+            [(each.draft, partial(describe_ranked, prompt, each, job)) for each in best]
+            for prompt, best in zip(prompts, ranked, strict=True)
+        ]
+    written = lm.generate([each.prompt for each in prompts], steer, job.sampling)
+    return [
+        [(sample, partial(describe_sample, prompt, sample, job)) for sample in generation.samples]
+        for prompt, generation in zip(prompts, written, strict=True)
+    ]
 
 
 def print_sample(

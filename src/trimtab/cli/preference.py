@@ -1,4 +1,4 @@
-"""`trimtab evaluate preference`: measure rewards on preferences."""
+"""`trimtab evaluate preference`: measure rewards and judges on preferences."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +8,16 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import Force
+from trimtab.cli.judges import JudgeChat, Soft
+from trimtab.cli.options import DtypeOption, Force
+from trimtab.cli.preference_scorers import JudgeModel, Scorer, reward_scorer
+from trimtab.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from trimtab.data.preferences import Comparison
     from trimtab.data.tables import Table
     from trimtab.evaluation.run.prompt_sets import Direction
     from trimtab.evaluation.score.metrics import Ratio
-    from trimtab.rewards.reward_model import RewardModel
-
-    OnBase = tuple[RewardModel, str | None]  # a reward on its own base, and one of its attributes
 
 TEMPLATE = "{prompt}\n\n{answer}"
 
@@ -31,12 +31,28 @@ def preference(
             "RewardBench or LLMBar. Repeat for several."
         ),
     ],
-    reward: Annotated[list[str], typer.Option(help="Reward to measure, as NAME[:ATTRIBUTE]. Repeat to compare.")],
+    reward: Annotated[
+        list[str] | None, typer.Option(help="Reward to measure, as NAME[:ATTRIBUTE]. Repeat to compare.")
+    ] = None,
     down: Annotated[
-        bool, typer.Option("--down", help="The better answer should have the lower reward, as with toxicity.")
+        bool, typer.Option("--down", help="The better answer should have the lower --reward, as with toxicity.")
     ] = False,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Judge to measure, as in rewind --judge: self[:QUESTION], or NAME=-1 or NAME=+1 of a classifier. "
+            "Repeat to compare."
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="The language model that self-judges ask.")] = "smollm2",
+    dtype: DtypeOption = "auto",
+    judge_chat: JudgeChat = False,
+    judge_soft: Soft = False,
     template: Annotated[
-        str, typer.Option(help="Text of a prompt and an answer, with the places {prompt} and {answer}.")
+        str,
+        typer.Option(
+            help="Text of a prompt and an answer, with the places {prompt} and {answer}. A self-judge reads the two."
+        ),
     ] = TEMPLATE,
     chosen_column: Annotated[str, typer.Option(help="Column of the better answer.")] = "chosen",
     rejected_column: Annotated[str, typer.Option(help="Column of the worse answer.")] = "rejected",
@@ -47,11 +63,10 @@ def preference(
     out: Annotated[Path | None, typer.Option(help="File for the figures as JSON. Default: print only.")] = None,
     force: Force = False,
 ) -> None:
-    """Measure rewards on preferences: how often the better answer has the strictly higher reward.
+    """Measure rewards and judges on preferences: how often the better answer has the strictly higher score.
 
-    Example: trimtab evaluate preference --data paradetox_dev.jsonl --reward toxicity --down
+    Example: trimtab evaluate preference --data paradetox_dev.jsonl --reward toxicity --down --judge profanity=-1
     """
-    from trimtab.cli.sweep_command import load_one
     from trimtab.data.json_text import dump_json
     from trimtab.data.outputs import check_output, write_whole
     from trimtab.data.preferences import read_preferences
@@ -61,20 +76,23 @@ def preference(
     target = check_output(out, "--out", [Path(source) for source in data], force) if out else None
     check_template(template)
     check_at_least(1, limit=limit)
-    check_different("reward", reward)
+    rewards, judges = reward or [], JudgeModel(judge or [], model, dtype, judge_chat, judge_soft)
+    if not rewards and not judges.judges:
+        raise InvalidSetting("got neither --reward nor --judge, expected what is to be measured")
+    check_different("reward or judge", [*rewards, *judges.judges])
     check_different("data set", [name_of(source) for source in data])
-    for spec in reward:
+    for spec in rewards:
         check_reward(spec)
     tables = {source: read_preferences(source, split, chosen_column, rejected_column) for source in data}
-    with loading("rewards"):
-        rewards = {spec: load_one(spec) for spec in reward}
+    early = judges.early()
     way: Direction = "down" if down else "up"
-    found = {
-        name_of(source): measure_all(name_of(source), tables[source], rewards, way, template, limit) for source in data
-    }
-    print_figures(found, {name_of(source): len(tables[source].rows[:limit]) for source in data}, reward)
+    with loading("rewards"):
+        scorers = {spec: reward_scorer(spec, way) for spec in rewards}
+    scorers |= judges.scorers(early)
+    found = {name_of(source): measure_all(name_of(source), tables[source], scorers, template, limit) for source in data}
+    print_figures(found, {name_of(source): len(tables[source].rows[:limit]) for source in data}, list(scorers))
     if target:
-        made_by = origin(rewards, tables, way, template, limit)
+        made_by = origin(scorers, tables, template, limit)
         write_whole(target, dump_json({"made_by": made_by, "figures": entries(found)}, indent=1) + "\n")
 
 
@@ -84,48 +102,43 @@ def name_of(source: str) -> str:
 
 
 def measure_all(
-    data: str,
-    table: "Table[Comparison]",
-    rewards: "dict[str, OnBase]",
-    way: "Direction",
-    template: str,
-    limit: int | None,
+    data: str, table: "Table[Comparison]", scorers: dict[str, Scorer], template: str, limit: int | None
 ) -> "dict[str, dict[str, Ratio]]":
-    """Return the accuracies of every reward on one data set."""
+    """Return the accuracies of every reward and judge on one data set."""
     report_faults(data, table.faults)
     return {
-        spec: measure_preferences(chosen, table.rows[:limit], way, template, (data, spec))
-        for spec, chosen in rewards.items()
+        spec: measure_preferences(scorer, table.rows[:limit], template, (data, spec))
+        for spec, scorer in scorers.items()
     }
 
 
 def measure_preferences(
-    chosen: "OnBase", comparisons: "Sequence[Comparison]", way: "Direction", template: str, names: tuple[str, str]
+    scorer: Scorer, comparisons: "Sequence[Comparison]", template: str, names: tuple[str, str]
 ) -> "dict[str, Ratio]":
-    """Return the accuracies of one reward on one data set, with a progress bar; `names` are those of both."""
+    """Return the accuracies of one reward or judge on one data set, with a progress bar; `names` are those of both."""
     from rich.markup import escape
 
     from trimtab.cli.progress import counting
-    from trimtab.evaluation.score.preference_accuracy import accuracy_figures, score_comparisons
+    from trimtab.evaluation.score.preference_accuracy import accuracy_figures
 
-    console, (data, reward) = error_console(), map(legible, names)
-    with counting(escape(f"{data}, {reward}"), console) as progress:
-        scores, cut = score_comparisons(*chosen, way, comparisons, template, progress)
+    console, (data, name) = error_console(), map(legible, names)
+    with counting(escape(f"{data}, {name}"), console) as progress:
+        scores, cut = scorer.score(comparisons, template, progress)
     if cut:
-        console.print(f"{data}: {cut} texts were cut at the beginning to fit the context of {reward}", markup=False)
+        console.print(f"{data}: {cut} texts were cut to fit the context of {name}", markup=False)
     return accuracy_figures(comparisons, scores)
 
 
 def print_figures(
-    found: "dict[str, dict[str, dict[str, Ratio]]]", counts: dict[str, int], rewards: Sequence[str]
+    found: "dict[str, dict[str, dict[str, Ratio]]]", counts: dict[str, int], names: Sequence[str]
 ) -> None:
-    """Print a table with a row for each figure and a column for each reward."""
+    """Print a table with a row for each figure and a column for each reward and judge."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("data", "comparisons", "figure", *(escape(legible(spec)) for spec in rewards))
+    table = Table("data", "comparisons", "figure", *(escape(legible(spec)) for spec in names))
     for data, columns in found.items():
         for figure in next(iter(columns.values())):
             cells = (f"{of[figure].value:.3f}" for of in columns.values())
@@ -144,25 +157,15 @@ def entries(found: "dict[str, dict[str, dict[str, Ratio]]]") -> dict[str, Any]:
 
 
 def origin(
-    rewards: "dict[str, OnBase]", tables: "dict[str, Table[Comparison]]", way: str, template: str, limit: int | None
+    scorers: dict[str, Scorer], tables: "dict[str, Table[Comparison]]", template: str, limit: int | None
 ) -> dict[str, Any]:
-    """Return what made the figures: versions, rewards, their bases, and data."""
+    """Return what made the figures: versions, rewards and judges, and data."""
     from trimtab.data.tables import hash_of_file
     from trimtab.versions import versions
 
-    made_of = {
-        spec: {
-            **reward.describe(),
-            "attribute": attribute or reward.attributes[0],
-            "base": reward.base.name,
-            "base_fingerprint": reward.base.base_fingerprint,
-            "dtype": str(reward.base.model.dtype).removeprefix("torch."),
-            "device": str(reward.base.device),
-        }
-        for spec, (reward, attribute) in rewards.items()
-    }
+    made_of = {spec: scorer.made_of for spec, scorer in scorers.items()}
     data = {
         name_of(source): {"sha256": hash_of_file(source), "comparisons": len(table.rows[:limit])}
         for source, table in tables.items()
     }
-    return {**versions(), "rewards": made_of, "data": data, "direction": way, "template": template}
+    return {**versions(), "scorers": made_of, "data": data, "template": template}

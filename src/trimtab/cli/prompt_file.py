@@ -139,6 +139,7 @@ def run_with_progress(
     steer: "Steer | None",
     judge: "Judge | None" = None,
     force: bool = False,
+    by: "Steer | Judge | None" = None,
 ) -> None:
     """Continue a file of prompts. Bad lines are named at the end and make the exit status 1."""
     from trimtab.cli.console import error_console, first_faults
@@ -148,6 +149,7 @@ def run_with_progress(
     from trimtab.jobs.targets import open_target
     from trimtab.judges.base import description_of
     from trimtab.rewind.new_search import room_for_text
+    from trimtab.steering.steer import Steer
 
     def check(prompt: "Prompt", ids: "Sequence[int]") -> None:
         room_for_text(lm.engine.codec, prompt, ids, steer, judge)
@@ -155,6 +157,8 @@ def run_with_progress(
     about = provenance(lm.engine, steer)
     if judge is not None:
         about["judge"] = description_of(judge)
+    if by is not None:
+        about["by"] = by.describe() if isinstance(by, Steer) else [description_of(by)]
     with open_target(target, source, force) as rows, counting("prompts", error_console()) as progress:
         faults = run_file(lm, source, rows, write, job, batch_size, progress, check, about)
     if faults:

@@ -8,6 +8,7 @@ import typer
 from trimtab.cli.console import error_console, legible, loading, print_json
 from trimtab.cli.judges import load_search_judge
 from trimtab.cli.options import PrintJson, load_language_model
+from trimtab.cli.ranking import load_ranking
 from trimtab.errors import InvalidData, InvalidSetting
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class JobLoader:
         return sorted({lm.engine.describe()["device"] for lm in self._models.values()})
 
     def __call__(self, job: "Job | RewindJob") -> "tuple[LanguageModel, Steer | None, Any]":
-        """The language model, the steer, and the judge of a search."""
+        """The language model, the steer, and the judge of a search, or what ranks drafts."""
         from trimtab.jobs import RewindJob
         from trimtab.models.loading import load_codec
         from trimtab.rewards.registry import check_steers, load_steers
@@ -84,7 +85,7 @@ class JobLoader:
         with loading("rewards"):
             steer = load_steers(job.steer, job.method, lm.base, job.retokenize)
             if not isinstance(job, RewindJob):
-                return lm, steer, None
+                return lm, steer, load_ranking(job, lm.base)
             alone, retokenize = job.judge_alone, job.retokenize
             return lm, steer, load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, alone, retokenize)
 

@@ -110,6 +110,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
         for source, way in asked.sources
     ]
     check_distinct("--beta", [f"{beta:g}" for beta in asked.grid.beta or []])
+    check_distinct("--args", [f"{weight:g}" for weight in asked.grid.args or []])
     check_distinct("prompts", [f"{one.name}, steered {one.direction}" for one in sets])
     for one in sets:
         report_faults(one.name, one.faults)

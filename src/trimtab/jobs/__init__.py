@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from trimtab.jobs.comparison import Replayed
     from trimtab.jobs.job import Job, RewindJob
     from trimtab.jobs.prompts import NumberedPrompt, as_prompt, number_prompts, read_prompts
+    from trimtab.jobs.ranked_rows import describe_ranked, rank_prompts, write_ranked
     from trimtab.jobs.ray_actors import RayActors
     from trimtab.jobs.ray_run import run_on_ray
     from trimtab.jobs.replay import replay_rows
-    from trimtab.jobs.rows import describe, describe_search, search_prompts, write_prompts
+    from trimtab.jobs.rows import describe, describe_sample, describe_search, search_prompts, write_prompts
     from trimtab.jobs.run import run_file
     from trimtab.jobs.targets import FileTarget, StreamTarget, drawn_seed
 
@@ -25,15 +26,19 @@ __all__ = [
     "StreamTarget",
     "as_prompt",
     "describe",
+    "describe_ranked",
+    "describe_sample",
     "describe_search",
     "drawn_seed",
     "number_prompts",
+    "rank_prompts",
     "read_prompts",
     "replay_rows",
     "run_file",
     "run_on_ray",
     "search_prompts",
     "write_prompts",
+    "write_ranked",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -48,14 +53,18 @@ __getattr__, __dir__ = lazy_exports(
         "StreamTarget": "trimtab.jobs.targets",
         "as_prompt": "trimtab.jobs.prompts",
         "describe": "trimtab.jobs.rows",
+        "describe_ranked": "trimtab.jobs.ranked_rows",
+        "describe_sample": "trimtab.jobs.rows",
         "describe_search": "trimtab.jobs.rows",
         "drawn_seed": "trimtab.jobs.targets",
         "number_prompts": "trimtab.jobs.prompts",
+        "rank_prompts": "trimtab.jobs.ranked_rows",
         "read_prompts": "trimtab.jobs.prompts",
         "replay_rows": "trimtab.jobs.replay",
         "run_file": "trimtab.jobs.run",
         "run_on_ray": "trimtab.jobs.ray_run",
         "search_prompts": "trimtab.jobs.rows",
         "write_prompts": "trimtab.jobs.rows",
+        "write_ranked": "trimtab.jobs.ranked_rows",
     },
 )

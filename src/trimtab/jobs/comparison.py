@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, final
 
+from trimtab.best_of_settings import BestOfSettings
 from trimtab.data.differences import differences
 from trimtab.data.jsonlines import Line
 from trimtab.engines.provenance import MACHINE
@@ -15,7 +16,8 @@ from trimtab.rewind.rewind_settings import Budget, RewindSettings
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}  # of rewards, which round differently in another batch
 UNCHECKED = ("line", "call", "usage", "provenance")  # the place in the input, the cost; provenance has rules
 UNTOLD = (*MACHINE, "reward", "source", "base", "speculate")  # where, how fast; the name and place of the same weights
-SETTINGS = {each.name for kind in (Job, RewindJob, SamplingParams, RewindSettings, Budget) for each in fields(kind)}
+KINDS = (Job, RewindJob, SamplingParams, RewindSettings, Budget, BestOfSettings)
+SETTINGS = {each.name for kind in KINDS for each in fields(kind)}
 LATER = {*SETTINGS, "weights_sha256"}  # older rows lack newer settings: they were written with the defaults
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, final
 
+from trimtab.best_of_settings import BestOfSettings
 from trimtab.checking import checked, shown
 from trimtab.engines.engine_names import EngineName
 from trimtab.engines.sampling_params import SamplingParams
@@ -29,6 +30,7 @@ class Job:
         batch_invariant: decode so that texts do not depend on their batch in bfloat16 either.
         trace: put the candidates of every token into the rows.
         engine: what runs the model.
+        ranking: the drafts of best-of-n, and what ranks them; None for plain samples.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Job:
     trace: bool = False
     retokenize: bool = False
     engine: EngineName = "torch"
+    ranking: BestOfSettings | None = None
 
     @property
     def samples(self) -> int:
@@ -101,11 +104,11 @@ def job_of(provenance: Mapping[str, Any]) -> Job | RewindJob:
     kind = next((of for name, of in kinds.items() if name == record.get("kind")), None)
     if kind is None:
         raise InvalidData(f"got a job of kind {shown(record.get('kind'))}, expected generate or rewind")
-    parts = {"sampling": SamplingParams, "settings": RewindSettings, "budget": Budget}
+    parts = {"sampling": SamplingParams, "settings": RewindSettings, "budget": Budget, "ranking": BestOfSettings}
     try:
         given = {each.name: record[each.name] for each in fields(kind) if each.name in record}
         for name, part in parts.items():
-            if name in given:
+            if given.get(name) is not None:
                 given[name] = part(**{key: _tupled(value) for key, value in given[name].items()})
         return kind(**{name: _tupled(value) for name, value in given.items()})
     except (InvalidSetting, AttributeError, TypeError) as error:

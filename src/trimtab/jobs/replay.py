@@ -12,8 +12,10 @@ from trimtab.generation import Generation
 from trimtab.jobs.comparison import TOLERANCES, Replayed, compare, numbered, rename_rewards
 from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.prompts import NumberedPrompt, as_prompt
+from trimtab.jobs.ranked_rows import RankedDraft, describe_ranked, rank_prompts
 from trimtab.jobs.replay_checks import check_judge, check_weights, names_of
 from trimtab.jobs.rows import describe, describe_search, search_prompts
+from trimtab.judges.base import Judge
 from trimtab.judges.load import JudgeLike
 from trimtab.language_model import LanguageModel
 from trimtab.models.dtypes import Dtype
@@ -23,6 +25,7 @@ from trimtab.steering.steer import Steer, distinct_rewards
 Models = tuple[LanguageModel, Steer | None, JudgeLike | None]
 Load = Callable[[Job | RewindJob], Models]
 Asked = tuple[Line, NumberedPrompt]
+Sample = Generation | RankedDraft | SearchResult
 
 
 def replay_rows(
@@ -35,7 +38,8 @@ def replay_rows(
 
     Args:
         lines: of a file that `trimtab generate` or `trimtab rewind` wrote.
-        load_job: loads the language model, the steer and the judge of a job; None for no steer and no judge.
+        load_job: loads the language model, the steer, and the judge of a search or what ranks the drafts of best-of-n;
+            None for no steer, and for none of these.
         batch_size: texts written together; all samples of a prompt are written at once.
         progress: called with the rows done and the rows in all.
 
@@ -107,7 +111,7 @@ class Again:
     """Writes the rows of a job again.
 
     Attributes:
-        lm, steer, judge: what the job names, loaded.
+        lm, steer, judge: what the job names, loaded; of best-of-n, the judge is what ranks.
         job: the settings, as the rows have them.
         names: the names of rewards in the rows, by their names here, where they differ.
     """
@@ -118,17 +122,21 @@ class Again:
     job: Job | RewindJob
     names: Mapping[str, str]
 
-    def write(self, prompts: Sequence[NumberedPrompt]) -> list[Sequence[Generation | SearchResult]]:
+    def write(self, prompts: Sequence[NumberedPrompt]) -> list[Sequence[Sample]]:
         """The samples of each prompt, token by token: drafts change no text, and may need files."""
         if isinstance(self.job, RewindJob):
             assert self.judge is not None
-            job = replace(self.job, settings=replace(self.job.settings, speculate=None))
-            return [[result] for result in search_prompts(self.lm, prompts, self.judge, self.steer, job)]
+            search = replace(self.job, settings=replace(self.job.settings, speculate=None))
+            return [[result] for result in search_prompts(self.lm, prompts, self.judge, self.steer, search)]
         plain = replace(self.job.sampling, speculate=None)
+        if self.job.ranking is not None:
+            assert isinstance(self.judge, Steer | Judge)
+            job = replace(self.job, sampling=plain)
+            return [*rank_prompts(self.lm, prompts, self.steer, self.judge, job)]
         written = self.lm.generate([each.prompt for each in prompts], self.steer, plain)
         return [list(each.samples) for each in written]
 
-    def compare(self, line: Line, prompt: NumberedPrompt, samples: Sequence[Generation | SearchResult]) -> Replayed:
+    def compare(self, line: Line, prompt: NumberedPrompt, samples: Sequence[Sample]) -> Replayed:
         """The result of a row, by the samples of its prompt."""
         row = line.row or {}
         number = row.get("sample")
@@ -138,12 +146,15 @@ class Again:
         tolerance = TOLERANCES.get(str(expected["provenance"]["dtype"]), TOLERANCES["bfloat16"])
         return compare(line, rename_rewards(expected, self.names), tolerance)
 
-    def _row(self, prompt: NumberedPrompt, written: Generation | SearchResult, trace: bool) -> dict[str, Any]:
+    def _row(self, prompt: NumberedPrompt, written: Sample, trace: bool) -> dict[str, Any]:
         if isinstance(written, SearchResult):
             assert isinstance(self.job, RewindJob)
             return describe_search(prompt, written, self.job)
         assert isinstance(self.job, Job)
-        found = describe(written, replace(self.job, trace=self.job.trace or trace))
+        job = replace(self.job, trace=self.job.trace or trace)
+        if isinstance(written, RankedDraft):
+            return describe_ranked(prompt, written, job)
+        found = describe(written, job)
         return {"line": prompt.line, "sample": written.sample, **prompt.given, **found}
 
 

@@ -26,10 +26,15 @@ def write_prompts(
     """
     written = lm.generate([each.prompt for each in prompts], steer, job.sampling)
     return [
-        {"line": prompt.line, "sample": sample.sample, **prompt.given, **describe(sample, job)}
+        describe_sample(prompt, sample, job)
         for prompt, generation in zip(prompts, written, strict=True)
         for sample in generation.samples
     ]
+
+
+def describe_sample(prompt: NumberedPrompt, sample: Generation, job: Job) -> dict[str, Any]:
+    """A sample of a prompt as one row."""
+    return {"line": prompt.line, "sample": sample.sample, **prompt.given, **describe(sample, job)}
 
 
 def describe(generation: Generation, job: Job) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trimtab.judges.base import Judge
     from trimtab.models.codec import TextCodec
     from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.steering.steer import Steer
 
 CLASSIFIERS = ("vader", "profanity", "onnx")
 TOXIC = ("toxic", "toxicity", "hate", "offensive")  # labels of classifiers
@@ -134,6 +135,32 @@ def judge_from_text(
     judge = _judge_of(text, chat, soft, load)
     assert judge is not None
     return judge
+
+
+def ranks_by_reward(text: str, early: "Judge | None") -> bool:
+    """Whether a text, and what `early_judge` made of it, names a reward whose unclamped values rank drafts."""
+    return early is None and parse_judge(text).steps is None
+
+
+def ranking_from_text(
+    text: str, early: "Judge | None", base: "FrozenLM | None" = None, retokenize: bool = False
+) -> "Steer | Judge":
+    """Load what ranks drafts: a reward as a Steer, whose values are not clamped, or a judge.
+
+    Args:
+        text: as `parse_judge` reads it.
+        early: what `early_judge` made of it.
+        base, retokenize: as in `judge_from_text`. Errors as there.
+    """
+    from trimtab.rewards.registry import load_steers
+
+    if early is not None:
+        return early
+    if not ranks_by_reward(text, early):
+        return judge_from_text(text, base, retokenize=retokenize)
+    steer = load_steers([text], base=base, retokenize=retokenize)
+    assert steer is not None
+    return steer
 
 
 def _judge_of(text: str, chat: bool, soft: bool, of_reward: "Callable[[str], Judge | None]") -> "Judge | None":

@@ -43,7 +43,9 @@ class PromptBatch:
         width = max(map(len, prompts))
         ids = [[pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts]
-        return cls(torch.tensor(ids, device=device), torch.tensor(mask, device=device))
+        return cls(
+            torch.tensor(ids, dtype=torch.long, device=device), torch.tensor(mask, dtype=torch.bool, device=device)
+        )
 
 
 @final

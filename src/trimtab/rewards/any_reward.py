@@ -1,6 +1,7 @@
 """What `trimtab.reward` may load: every kind of reward that the package has."""
 
 from trimtab.errors import InvalidSetting
+from trimtab.rewards.card import RewardCard
 from trimtab.rewards.experts import Experts
 from trimtab.rewards.heads import head_kind
 from trimtab.rewards.retokenized import RetokenizedReward
@@ -16,11 +17,16 @@ def check_scores_whole_texts(reward: Reward) -> None:
     Raises:
         InvalidSetting: it scores one token at a time, as language models and datastores do.
     """
-    by_tokens = isinstance(reward, RewardModel) and not head_kind(reward.card.head).scores_prefixes
-    if by_tokens or isinstance(reward, Experts):
+    if isinstance(reward, RewardModel | Experts):
+        check_scores_whole_card(reward.name, reward.card if isinstance(reward, RewardModel) else None)
+
+
+def check_scores_whole_card(name: str, card: RewardCard | None) -> None:
+    """Check by a reward's card what `check_scores_whole_texts` checks; None for experts. Errors as there."""
+    if card is None or not head_kind(card.head).scores_prefixes:
         raise InvalidSetting(
-            f"got {reward.name!r} to rank texts by, which scores one token at a time; expected a reward of whole "
-            "texts, such as toxicity"
+            f"got {name!r} to rank texts by, which scores one token at a time; expected a reward of whole texts, such "
+            "as toxicity"
         )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tiny import tiny_reward
 from tiny_sweep import SETS, SETTINGS
+from trimtab import Segments
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.evaluation.report.collect import read_rows
 from trimtab.evaluation.run.plan import Plan
@@ -93,3 +94,45 @@ def test_each_sample_of_a_search_has_a_seed_of_its_own(lm, searched, name, beta)
 def test_the_tokens_of_a_search_are_counted(searched):
     encoded = {name: sum(text["encoded"] for text in row.flat) for name, row in searched.items()}
     assert encoded["some--up--rewound-by-tiny-q"] > 5 * encoded["some--up--top-k=0"]
+
+
+def texts_of(lm, tmp_path, grid, sets=SETS):
+    """The texts of each row of a grid, by method and prompt set."""
+    reward = tiny_reward(lm.base, "q")
+    plan = Plan(grid, SETTINGS, {"q": [(reward, None)]}, (reward, None))
+    Sweep("prompts", plan.rows(sets), SETTINGS, tmp_path).run(lm)
+    rows = read_rows(tmp_path)
+    return {
+        (row.settings["method"], row.settings["prompts"]): [[text["text"] for text in of] for of in row.texts]
+        for row in rows
+    }
+
+
+def test_searches_of_prefixes_are_those_of_best_of_with_a_seed_for_each_sample(lm, tmp_path):
+    grid = Grid(best_of=[3], by="q", block=[2], halve_every=[2], accept_at=[0.4])
+    found = texts_of(lm, tmp_path, grid)
+    reward = tiny_reward(lm.base, "q")
+    ways = {
+        "best of 3 by tiny-q in blocks of 2": {"block": 2},
+        "best of 3 by tiny-q, halved every 2": {"halve_every": 2},
+        "best of 3 by tiny-q in segments to 0.4": {"segments": 0.4},
+    }
+    for name, given in ways.items():
+        for prompts, steer, sign in (("some", reward.toward(1.0), 1), ("more", reward.away(1.0), -1)):
+            way = {"segments": Segments(sign * 0.4)} if "segments" in given else given
+            one = next(each for each in SETS if each.name == prompts)
+            expected = [
+                [
+                    lm.best_of(prompt, 3, steer, params=replace(PARAMS, n=1, top_k=6, seed=seed), **way).text
+                    for seed in range(3)
+                ]
+                for prompt in one.prompts
+            ]
+            assert found[name, prompts] == expected
+
+
+def test_args_is_the_greedy_text_of_the_unclamped_reward(lm, tmp_path):
+    found = texts_of(lm, tmp_path, Grid(reward=["q"], args=[1.5]), SETS[1:])
+    steer = tiny_reward(lm.base, "q").away(1.5, clamp=(-1e6, 1e6))
+    best = lm.generate("w7 w8", steer, replace(PARAMS, n=1, top_k=6, temperature=0.0))
+    assert found["q greedy", "more"] == [[best.text] * 3]

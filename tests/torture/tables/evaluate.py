@@ -3,10 +3,12 @@
 from torture.case import Case, accepted, refused, refused_tails, refused_values
 from torture.tables.values import (
     BELOW_ONE,
+    CHOICES,
     ESCAPE,
     EVALUATE,
     JUDGES,
     NO_NUMBER,
+    NO_TABLES,
     NOT_FINITE,
     PREFERENCE,
     REPORT,
@@ -46,6 +48,15 @@ GRID: list[Case] = [
     *refused_values(EVALUATE, "--rewind", ("nowhere", "", "rewards/q:nobody", "broken_rewards/nan")),
     *refused_values((*EVALUATE, "--rewind", "rewards/q"), "--rewind-beta", ("5", "nan")),
     refused(*EVALUATE, "--best-of", "2"),
+    *refused_values((*STEERED, "--beta", "5", "--best-of", "2"), "--block", ("0", "-1", "abc", "1.5")),
+    *refused_values((*STEERED, "--beta", "5", "--best-of", "2"), "--halve-every", ("0", "-1", "abc", "1.5")),
+    *refused_values((*STEERED, "--beta", "5", "--best-of", "2"), "--accept-at", (*NO_NUMBER, *NOT_FINITE)),
+    *refused_values(STEERED, "--args", (*NO_NUMBER, *NOT_FINITE, "0", "-1")),
+    refused(*STEERED, "--beta", "5", "--block", "2"),
+    refused(*STEERED, "--beta", "5", "--best-of", "2", "--block", "2", "--block", "2"),
+    refused(*EVALUATE, "--args", "1.5"),
+    accepted("ARGS needs no β", *STEERED, "--args", "1.5"),
+    accepted("a goal out of reach", *STEERED, "--beta", "5", "--best-of", "2", "--accept-at", "9", "--block", "2"),
     refused(*STEERED, "--reward", "rewards/q", "--beta", "5"),
     refused(*STEERED, "--beta", "5", "--beta", "5"),
 ]
@@ -148,6 +159,14 @@ PREFERENCES: list[Case] = [
         ("full", "null", "notes.txt", "link", "folder", "loop", "pairs.jsonl", "notes.txt/x", "x" * 300),
     ),
     refused(*PREFERENCE, "--data", "pairs.jsonl"),
+    refused(*without(PREFERENCE, "--reward")),
+    *refused_values(
+        without(PREFERENCE, "--reward"), "--judge", ("", "vader", "vadr=+1", "self:nowhere", "tests:notes.txt", ESCAPE)
+    ),
+    refused(*PREFERENCE, "--judge", "vader=+1", "--judge", "vader=+1"),
+    refused(*PREFERENCE, "--judge", "vader=+1", "--model", "nowhere"),
+    accepted("a judge beside a reward", *PREFERENCE, "--judge", "vader=-1", "--model", "lm"),
+    accepted("a reward as a judge", *PREFERENCE, "--judge", "rewards/v=-1", "--model", "lm"),
     refused(*without(PREFERENCE, "--data"), "--data", "same_pairs.jsonl"),
     accepted("folders are made", *PREFERENCE, "--out", "new/figures.json"),
 ]
@@ -176,4 +195,16 @@ MEASURED: list[Case] = [
     refused(*JUDGES, "--judge", "vader"),  # twice
     accepted("the other files of the folder stay", *JUDGES, "--out", "folder"),
 ]
-CASES = [*GRID, *SETTINGS, *REPORTS, *PREFERENCES, *MEASURED]
+QUESTIONS: list[Case] = [
+    *(refused(*without(CHOICES, "--data"), "--data", name) for name in NO_TABLES),
+    refused(*without(CHOICES, "--data"), "--data", "labels.jsonl"),  # no choices
+    *refused_values(CHOICES, "--steer", ("", "rewards/q", "nowhere=1", "rewards/q=nan", ESCAPE)),
+    *refused_values(CHOICES, "--top-k", ("", "abc", "1.5", "-1", "1" + "0" * 30)),
+    *refused_values(CHOICES, "--limit", (*BELOW_ONE, "abc", "1.5")),
+    refused(*CHOICES, "--steer", "rewards/q=1", "--steer", "rewards/q=1"),
+    refused(*CHOICES, "--out", "choices.jsonl"),
+    refused(*CHOICES, "--out", "full"),
+    accepted("the unsteered model beside a steer", *CHOICES, "--steer", "rewards/q=5", "--out", "new/found.json"),
+    accepted("candidates are cut, and the choices added", *CHOICES, "--steer", "rewards/v=5", "--top-k", "3"),
+]
+CASES = [*GRID, *SETTINGS, *REPORTS, *PREFERENCES, *QUESTIONS, *MEASURED]

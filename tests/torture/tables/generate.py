@@ -19,6 +19,17 @@ from torture.tables.values import (
     without,
 )
 
+NO_RANKINGS = (
+    "",
+    "rewards/q",
+    "rewards/q=5",
+    "nowhere=+1",
+    "vadr=+1",
+    "tests:nowhere.py",
+    "self:nowhere",
+    ESCAPE,
+    LONG,
+)
 READ_ONCE = "standard input and pipes are used once, when the model is there"
 BARE = ("generate", "--model", "lm", *SHORT)
 NUMBERS: list[Case] = [
@@ -178,4 +189,34 @@ COMBINATIONS: list[Case] = [
     refused(*BARE, "--input", "-", "--output", "-", stdin="[" * 100_000, loads=READ_ONCE),
     refused(*BARE, "--input", "-", "--output", "full", stdin=row(prompt="w1 w2")),
 ]
-CASES = [*NUMBERS, *NAMES, *FILES, *COMBINATIONS]
+BEST = (*GENERATE, "--best-of", "3", "--by", "rewards/q=+1")
+BEST_OF: list[Case] = [
+    *refused_values((*GENERATE, "--by", "rewards/q=+1"), "--best-of", (*NO_WHOLE, *BELOW_ONE, "1" + "0" * 30)),
+    *refused_values((*GENERATE, "--best-of", "3"), "--by", NO_RANKINGS),
+    *refused_values(BEST, "--block", (*NO_WHOLE, *BELOW_ONE)),
+    *refused_values(BEST, "--halve-every", (*NO_WHOLE, *BELOW_ONE)),
+    *refused_values(BEST, "--accept-at", (*NO_NUMBER, *NOT_FINITE)),
+    *refused_values((*BEST, "--accept-at", "0.5"), "--accept-softness", (*NO_NUMBER, *NOT_FINITE, "-1")),
+    *refused_values((*BEST, "--accept-at", "0.5"), "--segment-entropy", (*NO_NUMBER, *NOT_FINITE, "-1")),
+    *refused_values(BEST, "--repairs", (*NO_WHOLE, "-1", "1")),
+    *refused_tails(GENERATE, ("--best-of", "3"), ("--by", "rewards/q=+1"), ("--block", "2"), ("--accept-at", "0")),
+    *refused_tails(
+        BEST,
+        ("--n", "4"),
+        ("--stream",),
+        ("--block", "2", "--halve-every", "2"),
+        ("--block", "2", "--accept-at", "0"),
+        ("--block", "2", "--n", "2"),
+        ("--segment-entropy", "1"),
+        ("--by", "vader=+1", "--block", "2"),
+        ("--by", "lines:min:rewards/q=+1", "--accept-at", "0"),
+    ),
+    refused(*GENERATE_FILE, "--best-of", "3"),
+    accepted("the best two of three drafts", *BEST, "--n", "2", "--json"),
+    accepted("a file of the best drafts", *GENERATE_FILE, "--best-of", "3", "--by", "rewards/v=-1"),
+    accepted("blocks", *BEST, "--block", "2"),
+    accepted("halves", *BEST, "--halve-every", "2", "--trace"),
+    accepted("segments, to a goal that is out of reach", *BEST, "--accept-at", "1e300", "--accept-softness", "0"),
+    accepted("steps of a reward rank whole drafts", *GENERATE, "--best-of", "2", "--by", "lines:min:rewards/q=+1"),
+]
+CASES = [*NUMBERS, *NAMES, *FILES, *COMBINATIONS, *BEST_OF]

@@ -137,6 +137,7 @@ ADAPT = (
     *("--texts", "20", "--tokens", "6", "--candidates", "3", "--positions", "1", "--epochs", "1"),
 )
 PREFERENCE = ("evaluate", "preference", "--data", "pairs.jsonl", "--reward", "rewards/q")
+CHOICES = ("evaluate", "choices", "--data", "choices.jsonl", "--model", "lm")
 JUDGES = ("evaluate", "judges", "--data", "labels.jsonl", "--judge", "vader")
 REPORT = ("evaluate", "report", "compared", "--judge", "vader")
 MEASURE = ("rewards", "measure", "rewards/q", "--data", "labels.jsonl", "--column", "label", "--column", "label")

@@ -24,7 +24,7 @@ from trimtab.evaluation.tasks import FLUENCY, PROFILE, Task, find_task
 from trimtab.judges.base import Judge, description_of, threshold_of
 
 OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction"}
-OF_A_ROW |= {"method", "beta", "max_kl", "rewards", "drafts", "search"}
+OF_A_ROW |= {"method", "beta", "max_kl", "rewards", "drafts", "block", "halve_every", "accept_at", "search"}
 Found = dict[tuple[str, str], np.ndarray]  # readings by row and reader
 
 

@@ -19,6 +19,7 @@ from trimtab.language_model import LanguageModel
 from trimtab.rewards.any_reward import AnyReward, check_scores_whole_texts, kind_of
 from trimtab.steering.steer import Steer
 
+UNCLAMPED = (-1e6, 1e6)
 Chosen = tuple[AnyReward, str | None]  # a reward and one of its attributes; None for the first
 Timing = Callable[[Steer], Steer]
 Write = Callable[[LanguageModel, Sequence[str]], list[list[Generation]]]  # [prompts][samples]
@@ -88,6 +89,21 @@ def guided(
     if max_kl is not None:
         name, about = f"{name} max_kl {max_kl:g}", about | {"max_kl": max_kl}
     return _sampling(name, beta, s, _params(s, max_kl=max_kl), timing(reduce(add, parts)), about)
+
+
+def greedily_guided(
+    name: str,
+    rewards: Sequence[Chosen],
+    weight: float,
+    direction: Direction,
+    s: SweepSettings,
+    timing: Timing = lambda steer: steer,
+) -> Method:
+    """ARGS (2402.01694): the argmax of log p + w · r over the top k, without a clamp; the same in all samples."""
+    parts = [_steer(reward, attribute, weight / len(rewards), direction) for reward, attribute in rewards]
+    terms = [replace(term, clamp=UNCLAMPED) for part in parts for term in part.terms]
+    params = _params(s, temperature=0.0)
+    return _sampling(f"{name} greedy", weight, s, params, timing(Steer(tuple(terms))), about_rewards(rewards))
 
 
 def best_of(

@@ -9,6 +9,7 @@ from trimtab.evaluation.run.methods import (
     Method,
     Timing,
     best_of,
+    greedily_guided,
     greedy,
     guided,
     name_of,
@@ -16,6 +17,7 @@ from trimtab.evaluation.run.methods import (
     truncated,
     unsteered,
 )
+from trimtab.evaluation.run.prefix_methods import best_of_prefixes, ways_of
 from trimtab.evaluation.run.prompt_sets import Direction, PromptSet
 from trimtab.evaluation.run.search_settings import PAPER_SEARCH, SearchSettings
 from trimtab.evaluation.run.sweep import Row
@@ -58,11 +60,19 @@ class Plan:
             for max_kl in (None, *(self.grid.max_kl or ()))
             for beta in betas
         ]
-        ranked = (
-            [best_of(n, name_of(self.by), *self.by, direction, s, timing) for n in self.grid.best_of or ()]
+        steered += [
+            greedily_guided(name, of, weight, direction, s, timing)
+            for name, of in self.guides.items()
+            for weight in self.grid.args or ()
+        ]
+        drafts = self.grid.best_of or () if self.by else ()
+        ranked = [best_of(n, name_of(self.by), *self.by, direction, s, timing) for n in drafts if self.by]
+        ranked += [
+            best_of_prefixes(n, way, self.by, direction, s, timing)
+            for n in drafts
+            for way in ways_of(self.grid)
             if self.by
-            else []
-        )
+        ]
         first = next(iter(self.guides.values()), [])
         searched = [
             rewind(judge, self.grid.rewind_alone, first, beta, direction, s, self.search)

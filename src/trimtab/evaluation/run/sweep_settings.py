@@ -38,6 +38,25 @@ class Grid:
     ] = None
     best_of: Annotated[list[int] | None, "Number of drafts for best-of-n, ranked by --by. Repeat for several."] = None
     by: Annotated[str | None, "Reward that ranks the drafts of --best-of. Default: the first --reward."] = None
+    block: Annotated[
+        list[int] | None,
+        "Also write texts in blocks of this many tokens, each the best of --best-of (Controlled Decoding). Repeat for "
+        "several.",
+    ] = None
+    halve_every: Annotated[
+        list[int] | None,
+        "Also end the worse half of the drafts of --best-of after each run of this many tokens (speculative "
+        "rejection). Repeat for several.",
+    ] = None
+    accept_at: Annotated[
+        list[float] | None,
+        "Also write texts in segments, each up to --best-of times, until the reward is good enough; a whole text "
+        "should reach this reward, or stay below it where prompts are steered down (CARDS). Repeat for several.",
+    ] = None
+    args: Annotated[
+        list[float] | None,
+        "Also steer greedily by every --reward without its clamp, with this weight (ARGS). Repeat for several.",
+    ] = None
     greedy: Annotated[bool, "Also compare greedy decoding."] = False
     rewind: Annotated[
         list[str] | None, "Reward that judges a search (RAIN), as NAME[:ATTRIBUTE]. Repeat for several."
@@ -50,7 +69,7 @@ class Grid:
     def __post_init__(self) -> None:
         if self.rewind_beta and not (self.rewind and self.reward):
             raise InvalidSetting("got --rewind-beta, expected --rewind, and --reward to steer by, with it")
-        if self.reward and not self.beta:
+        if self.reward and not (self.beta or self.args):
             raise InvalidSetting("got --reward without --beta, expected at least one β, as in --beta 20 --beta 40")
         if self.beta and not self.reward:
             raise InvalidSetting("got --beta without --reward, expected the rewards to steer by")
@@ -62,10 +81,29 @@ class Grid:
             raise InvalidSetting("got --max-kl without --reward, expected the rewards to steer by")
         if named := [name for name in (*(self.reward or []), *(self.rewind or []), self.by) if name == ""]:
             raise InvalidSetting(f"got a reward named {named[0]!r}, expected NAME[:ATTRIBUTE]")
+        self._check_best_of()
+
+    def _check_best_of(self) -> None:
         if wrong_n := [n for n in self.best_of or [] if n < 2]:
             raise InvalidSetting(f"got best_of={wrong_n[0]}, expected at least 2")
         if self.best_of and not (self.by or self.reward):
             raise InvalidSetting("got --best-of without --by, expected the reward that ranks the drafts")
+        for name in ("block", "halve_every", "accept_at"):
+            given = getattr(self, name) or []
+            if given and not self.best_of:
+                raise InvalidSetting(f"got --{name.replace('_', '-')}, expected --best-of with it")
+            if name != "accept_at" and (wrong := [each for each in given if each < 1]):
+                raise InvalidSetting(f"got {name}={wrong[0]}, expected at least 1 token")
+            if len(set(given)) < len(given):
+                raise InvalidSetting(f"got {name}={given[0]} twice, expected different values, because they name rows")
+        if wrong_goal := [goal for goal in self.accept_at or [] if not -float("inf") < goal < float("inf")]:
+            raise InvalidSetting(f"got accept_at={wrong_goal[0]}, expected a finite reward")
+        if self.args and not self.reward:
+            raise InvalidSetting("got --args without --reward, expected the rewards to steer by")
+        if wrong_weight := [weight for weight in self.args or [] if not 0 < weight < float("inf")]:
+            raise InvalidSetting(
+                f"got args={wrong_weight[0]}, expected above 0; the prompt set determines the direction"
+            )
 
 
 @final

@@ -66,7 +66,7 @@ def score_comparisons(
         The rewards, negated for `down`; and the number of texts whose beginning was cut off to fit the context.
     """
     texts = [
-        template.format(prompt=each.prompt, answer=answer) if each.prompt else answer
+        text_of_answer(each.prompt, answer, template)
         for each in comparisons
         for pair in zip(each.chosen, each.rejected, strict=True)
         for answer in pair
@@ -84,6 +84,11 @@ def score_comparisons(
         done += len(batch)
         progress(done, len(order))
     return (scores if direction == "up" else -scores).reshape(len(comparisons), -1, 2), cut
+
+
+def text_of_answer(prompt: str, answer: str, template: str) -> str:
+    """The text that is scored: the template; the answer alone if there is no prompt, because it is a conversation."""
+    return template.format(prompt=prompt, answer=answer) if prompt else answer
 
 
 def reward_of_texts(reward: RewardModel, ids: Sequence[Sequence[int]], column: int) -> Float[np.ndarray, " texts"]:
