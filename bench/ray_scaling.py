@@ -25,7 +25,7 @@ from trimtab.engines.engine_names import EngineName
 from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.jobs import FileTarget, Job, RayActors, run_file, run_on_ray, write_prompts
-from trimtab.language_model import load
+from trimtab.loading import load
 from trimtab.rewards.registry import load_steers
 
 OPENINGS = ("The new neighbours are", "My first day at work was", "The food at the hotel was", "This phone is")

@@ -26,6 +26,7 @@ ORDER = [
     "benchmark",
     "evaluation",
     "trimtab",
+    "loading",
     "language_model",
     "rewind",
     "prefix_search",

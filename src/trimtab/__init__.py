@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from trimtab.engines.sampling_params import SamplingParams
     from trimtab.errors import TrimtabError
     from trimtab.generation import Generation
-    from trimtab.language_model import LanguageModel, experts, from_transformers, load, reward
+    from trimtab.language_model import LanguageModel
+    from trimtab.loading import experts, from_transformers, load, reward
     from trimtab.rewards.reward_model import RewardModel
     from trimtab.rewind.result import SearchResult
     from trimtab.rewind.rewind_settings import Budget, RewindSettings
@@ -60,9 +61,9 @@ __getattr__, __dir__ = lazy_exports(
         "SteeringProcessor": "trimtab.engines.processor",
         "TrimtabError": "trimtab.errors",
         "custom_generate": "trimtab.engines.custom_generate",
-        "experts": "trimtab.language_model",
-        "from_transformers": "trimtab.language_model",
-        "load": "trimtab.language_model",
-        "reward": "trimtab.language_model",
+        "experts": "trimtab.loading",
+        "from_transformers": "trimtab.loading",
+        "load": "trimtab.loading",
+        "reward": "trimtab.loading",
     },
 )

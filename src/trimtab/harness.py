@@ -25,7 +25,7 @@ from rich.progress import track
 
 from trimtab.engines.base import Request
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
-from trimtab.language_model import load
+from trimtab.loading import load
 from trimtab.models.detokenizer import cut_at_stop
 from trimtab.models.dtypes import Dtype
 from trimtab.rewards.registry import load_steers

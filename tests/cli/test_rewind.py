@@ -165,7 +165,7 @@ def no_weights(monkeypatch):
     def load(*args, **options):
         raise ModelNotFound("weights loaded")
 
-    monkeypatch.setattr("trimtab.language_model.load_frozen_lm", load)
+    monkeypatch.setattr("trimtab.loading.load_frozen_lm", load)
 
 
 def test_json_says_what_made_the_text(rewind, teacher, place):

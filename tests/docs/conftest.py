@@ -26,7 +26,7 @@ def one_model() -> Iterator[trimtab.LanguageModel]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimtab.language_model.load_frozen_lm", load_once)
+        patch.setattr("trimtab.loading.load_frozen_lm", load_once)
         yield trimtab.load("smollm2")
     torch.set_num_threads(threads)
 

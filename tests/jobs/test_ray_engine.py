@@ -11,7 +11,7 @@ from trimtab.data.json_text import dump_json, parse_json
 from trimtab.jobs import Job, number_prompts, write_prompts
 from trimtab.jobs.ray_engine import EngineActor, batch_table, read_answers
 from trimtab.jobs.shard_file import Batch
-from trimtab.language_model import load
+from trimtab.loading import load
 from trimtab.rewards.registry import load_steers
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'trimtab[data]'")

@@ -13,7 +13,7 @@ from ray_processes import BATCH, PROMPTS, SHARDS, rows_of
 from tiny import tiny_lm, tiny_reward
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.jobs import FileTarget, Job, run_file, write_prompts
-from trimtab.language_model import load
+from trimtab.loading import load
 from trimtab.rewards.registry import load_steers
 
 FOREIGN = ("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning", "ignore::ResourceWarning")

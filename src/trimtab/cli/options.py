@@ -124,6 +124,6 @@ def load_language_model(
     """
     check_engine(engine, batch_invariant)
     with loading(name):
-        from trimtab.language_model import load
+        from trimtab.loading import load
 
         return load(name, dtype=dtype, batch_invariant=batch_invariant, engine=engine, draft=draft)

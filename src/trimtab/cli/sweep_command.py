@@ -275,7 +275,7 @@ def load_readers(scoring: ScoringOptions) -> "tuple[dict[str, Read], dict[str, d
     """The readers of --perplexity and --profile by name, and what each is made of."""
     from trimtab.evaluation.score.readers import fluency_reader, profile_reader
     from trimtab.evaluation.tasks import FLUENCY, PROFILE
-    from trimtab.language_model import load
+    from trimtab.loading import load
 
     readers, identities = {}, {}
     if scoring.perplexity:

@@ -12,7 +12,8 @@ from trimtab.jobs.job import Job
 from trimtab.jobs.prompts import NumberedPrompt, as_prompt
 from trimtab.jobs.rows import write_prompts
 from trimtab.jobs.shard_file import Batch, Written
-from trimtab.language_model import LanguageModel, load
+from trimtab.language_model import LanguageModel
+from trimtab.loading import load
 from trimtab.rewards.registry import load_steers
 from trimtab.rewind.new_search import room_for_text
 from trimtab.steering.steer import Steer
