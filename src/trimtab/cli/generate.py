@@ -37,6 +37,7 @@ from trimtab.jobs.ray_actors import RayActors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from trimtab.jobs import Job, NumberedPrompt
     from trimtab.judges.base import Judge
     from trimtab.language_model import LanguageModel
+    from trimtab.models.codec import TokenizerCodec
     from trimtab.steering.steer import Steer
 
 
@@ -94,16 +96,7 @@ def generate(
     check_outputs(prompts, steer or [], sampling, ranking, bool(source), stream, shown)
     check_writers(steer or [], method, engine, batch_invariant, sampling, draft)
     check_places(prompts, source, target, batch_size, force, ray, actors, ranking)
-    with loading(model):
-        codec = check_prompts(prompts, chat, system, model, steer or [], method, source, retokenize)
-        sampling.check_vocabulary(len(codec.tokenizer))
-
-        from trimtab.jobs import Job, write_prompts, write_ranked
-        from trimtab.rewards.registry import cards_of, check_candidates, load_steers
-
-        check_candidates(steer or [], method, sampling.top_k, codec, retokenize)
-        check_engine_steers(engine, cards_of(steer or [], method, codec, retokenize))
-    check_ranking(ranking, sampling, codec, retokenize)
+    from trimtab.jobs.job import Job
 
     job = Job(
         model=model,
@@ -119,23 +112,64 @@ def generate(
         engine=engine,
         ranking=None if ranking.best_of is None else ranking,
     )
+    codec = check_job(job, ranking, prompts, source)
     if ray is not None and source is not None and target is not None:
         return generate_on_ray(source, target, job, ray, actors, batch_size, draft, force)
     job = replace(job, sampling=replace(sampling, seed=resolve_seed(sampling.seed, None if force else target)))
     check_resume(source, target, codec, job, force)
     lm = load_language_model(model, dtype, batch_invariant, engine, draft)
-    with loading("rewards"):
-        steering = load_steers(steer, method, lm.base, retokenize) if steer else None
-        by = load_ranking(job, lm.base if job.ranking else None)
+    steering, by = load_rewards(job, lm)
     if source is not None and target is not None:
-        write = partial(write_prompts, lm, steer=steering, job=job)
-        if by is not None:
-            write = partial(write_ranked, lm, steer=steering, by=by, job=job)
+        write = partial(write_rows, lm, steer=steering, by=by, job=job)
         run_with_progress(lm, source, target, write, job, batch_size, steering, force=force, by=by)
     elif stream:
         print_stream(lm, prompts or [], steering, job)
     else:
         print_generations(lm, prompts or [], steering, by, job, shown)
+
+
+def check_job(
+    job: "Job", ranking: BestOfSettings, prompts: list[str] | None, source: "Path | None"
+) -> "TokenizerCodec":
+    """Refuse what does not fit the model or the rewards, before any weights load; returns the model's codec.
+
+    Errors as in `check_prompts` and `check_ranking`.
+    """
+    steer, method, retokenize = list(job.steer), job.method, job.retokenize
+    with loading(job.model):
+        codec = check_prompts(prompts, job.chat, job.system, job.model, steer, method, source, retokenize)
+        job.sampling.check_vocabulary(len(codec.tokenizer))
+
+        from trimtab.rewards.registry import cards_of, check_candidates
+
+        check_candidates(steer, method, job.sampling.top_k, codec, retokenize)
+        check_engine_steers(job.engine, cards_of(steer, method, codec, retokenize))
+    check_ranking(ranking, job.sampling, codec, retokenize)
+    return codec
+
+
+def load_rewards(job: "Job", lm: "LanguageModel") -> "tuple[Steer | None, Steer | Judge | None]":
+    """Load the steer of a job, and what ranks its drafts."""
+    from trimtab.rewards.registry import load_steers
+
+    with loading("rewards"):
+        steering = load_steers(list(job.steer), job.method, lm.base, job.retokenize) if job.steer else None
+        return steering, load_ranking(job, lm.base if job.ranking else None)
+
+
+def write_rows(
+    lm: "LanguageModel",
+    prompts: "Sequence[NumberedPrompt]",
+    steer: "Steer | None",
+    by: "Steer | Judge | None",
+    job: "Job",
+) -> list[dict[str, Any]]:
+    """Continue some prompts of a file, and return the rows of their texts, or of their best drafts."""
+    from trimtab.jobs import write_prompts, write_ranked
+
+    if by is not None:
+        return write_ranked(lm, prompts, steer, by, job)
+    return write_prompts(lm, prompts, steer, job)
 
 
 def print_stream(lm: "LanguageModel", prompts: list[str], steer: "Steer | None", job: "Job") -> None:
