@@ -64,11 +64,16 @@ def test_only_linear_maps_in_float32_are_quickened_and_weights_stay(maps):
     class Own(nn.Linear):
         pass
 
-    model = nn.ModuleList([maps, Own(4, 4), nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4, device="meta")])
+    class Packed(nn.Parameter):
+        """As a quantizer packs weights: it says float32, and is no matrix of numbers."""
+
+    packed = nn.Linear(4, 4)
+    packed.weight = Packed(torch.randn(4, 4))
+    model = nn.ModuleList([maps, Own(4, 4), nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4, device="meta"), packed])
     before = dict(model.state_dict())
     quicken(model)
     assert [type(part) for part in maps] == [FewTokensLinear] * 2
-    assert [type(part) for part in model[1:]] == [Own, nn.Linear, nn.Linear]
+    assert [type(part) for part in model[1:]] == [Own, nn.Linear, nn.Linear, nn.Linear]
     assert all(
         tensor is before[name] or tensor.data_ptr() == before[name].data_ptr() for name, tensor in before.items()
     )

@@ -91,13 +91,13 @@ def adapt(
     check_folders(out, run, run / TARGETS)
     folder = RunFolder(run)
     folder.check()
-    codec = load_codec(model)
-    check_fits(settings, codec)
-    name = None if reward is None else check_teacher(reward, codec)
     texts, facts = (
         (None, {"data": "texts of the model's own"}) if data is None else read_texts(data, text_column, settings)
     )
-    teachers = [load_classifier(spec) for spec in classifiers]
+    teachers = [load_classifier(spec) for spec in classifiers]  # before the model, which may be a GGUF file to convert
+    codec = load_codec(model)
+    check_fits(settings, codec)
+    name = None if reward is None else check_teacher(reward, codec)
     with folder.locked():
         lm = load_model(model, codec, settings)
         student = train(lm, name, teachers, texts, settings, make_options(folder, out.name, facts))

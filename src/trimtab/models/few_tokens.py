@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trimtab.models.layers import share_tensors
+from trimtab.models.quantized import is_plain_matrix
 
 ONE_THREAD = 4  # tokens up to which the product of halves is the faster one
 MORE_THREADS = 32
@@ -38,12 +39,16 @@ def few_tokens_linear(
 
     The results differ from the usual ones in the order of their sums alone.
     """
-    tokens = input.numel() // weight.shape[1]
-    if not 0 < tokens <= few() or weight.shape[0] % 2 or torch.is_grad_enabled() or not is_slow(weight):
+    outputs, inputs = weight.shape
+    tokens = input.numel() // inputs
+    if not 0 < tokens <= few() or outputs % 2 or torch.is_grad_enabled() or not is_slow(weight):
         return functional.linear(input, weight, bias)
-    columns = input.reshape(tokens, -1).T.expand(2, -1, -1)
-    mapped = torch.bmm(weight.unflatten(0, (2, -1)), columns).flatten(0, 1)
-    mapped = mapped.T.contiguous().view(*input.shape[:-1], len(weight))
+    halves, shape = weight.view(2, outputs // 2, inputs), (*input.shape[:-1], outputs)
+    if tokens == 1:  # of one token, rows and columns lie in memory alike: no operation to turn them
+        mapped = torch.bmm(halves, input.reshape(1, inputs, 1).expand(2, inputs, 1)).view(shape)
+    else:
+        mapped = torch.bmm(halves, input.reshape(tokens, inputs).T.expand(2, inputs, tokens))
+        mapped = mapped.view(outputs, tokens).T.contiguous().view(shape)
     return mapped if bias is None else mapped + bias
 
 
@@ -53,7 +58,7 @@ def quicken(model: Model) -> Model:
     Names, weights and shapes stay as they are. A subclass of `nn.Linear` keeps its own product.
     """
     for part in model.modules():
-        if type(part) is nn.Linear and is_slow(part.weight):
+        if type(part) is nn.Linear and is_plain_matrix(part.weight) and is_slow(part.weight):
             part.__class__ = FewTokensLinear
     return model
 
@@ -74,4 +79,4 @@ def few() -> int:
 
 def is_slow(weight: Tensor) -> bool:
     """Whether it is stored as torch's products for one token read it slowly."""
-    return weight.dtype == torch.float32 and weight.device.type == "cpu"
+    return weight.is_cpu and weight.dtype == torch.float32
