@@ -28,7 +28,7 @@ test-browser: $(READY)  ## install playwright and, if there is none, Debian's ch
 	command -v chromium || command -v chromium-browser || command -v google-chrome || apt-get install -y chromium
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser
 
-test-ray: $(READY)  ## install Ray, and test jobs on a cluster of two raylets: two minutes on two quiet cores
+test-ray: $(READY)  ## install Ray, and test jobs on a cluster of two raylets: some minutes
 	$(BIN)/pip install -q -c constraints.txt -e '.[ray]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/with_ray --jaxtyping-packages=
 
