@@ -60,6 +60,15 @@ def test_a_few_tokens_take_the_product_of_halves_and_gradients_do_not(maps, monk
     assert x.grad is not None
 
 
+def test_the_token_is_turned_and_not_a_column_which_is_read_slowly(monkeypatch):
+    strides = []
+    bmm = torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda *given: strides.append(given[1].stride()) or bmm(*given))
+    with torch.inference_mode():
+        few_tokens_linear(torch.randn(1, 1, 24), torch.randn(8, 24))
+    assert strides == [(0, 1, 24)]
+
+
 def test_only_linear_maps_in_float32_are_quickened_and_weights_stay(maps):
     class Own(nn.Linear):
         pass

@@ -43,12 +43,10 @@ def few_tokens_linear(
     tokens = input.numel() // inputs
     if not 0 < tokens <= few() or outputs % 2 or torch.is_grad_enabled() or not is_slow(weight):
         return functional.linear(input, weight, bias)
-    halves, shape = weight.view(2, outputs // 2, inputs), (*input.shape[:-1], outputs)
-    if tokens == 1:  # of one token, rows and columns lie in memory alike: no operation to turn them
-        mapped = torch.bmm(halves, input.reshape(1, inputs, 1).expand(2, inputs, 1)).view(shape)
-    else:
-        mapped = torch.bmm(halves, input.reshape(tokens, inputs).T.expand(2, inputs, tokens))
-        mapped = mapped.view(outputs, tokens).T.contiguous().view(shape)
+    # BLAS looks at the strides: one token as a row that is turned is six times as fast as the same token as a column.
+    columns = input.reshape(1, tokens, inputs).mT.expand(2, inputs, tokens)
+    halves = torch.bmm(weight.view(2, outputs // 2, inputs), columns)
+    mapped = halves.view(outputs, tokens).T.contiguous().view(*input.shape[:-1], outputs)
     return mapped if bias is None else mapped + bias
 
 
