@@ -2,7 +2,7 @@
 # Every method on toxicity and sentiment, control against perplexity and against time, by two judges: results/field. LIMIT prompts × SAMPLES.
 # An interrupted run resumes: give the same command again. No row is written twice, and no reward is trained twice.
 # METHODS chooses some of: rewards experts genarm datastore drafts args rewind. BETAS, ALPHAS (of language models), TRAIN (rows of training),
-# JUDGE_TEXTS, ROUNDS, ITERATIONS and BEST_OF make a run smaller. The defaults take days on one CPU core.
+# HELD_OUT, JUDGE_TEXTS, ROUNDS, ITERATIONS and BEST_OF make a run smaller. The defaults take days on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of rtp_toxic, owt_negative, jigsaw_*, sst2_*, paradetox_*, movie_reviews_train, and of toxicity-bert-tiny (ONNX) and minilm-l6-v2"}
 limit=${LIMIT:-100} samples=${SAMPLES:-4} rounds=${ROUNDS:-3} best_of=${BEST_OF:-16} iterations=${ITERATIONS:-50}
@@ -24,7 +24,7 @@ sentiment() {
 }
 expert() {  # NAME DATA OPTIONS: a language model on the texts of one label
     trained "$1" || trimtab train expert --data "$data/$2_train.jsonl.gz" --held-out "$data/$2_dev.jsonl.gz" --column label \
-        --limit "$train" --held-out-limit 200 --max-tokens 64 --lora-rank 8 --batch-size 32 --warmup-steps 50 \
+        --limit "$train" --held-out-limit "${HELD_OUT:-200}" --max-tokens 64 --lora-rank 8 --batch-size 32 --warmup-steps 50 \
         --learning-rate 5e-4 --out "rewards/$1" "${@:3}"
 }
 store() {  # NAME DATA LABEL: a datastore of the texts of one label
@@ -59,7 +59,7 @@ if asked experts; then  # DExperts: the expert is what the prompts are steered t
 fi
 if asked genarm; then  # ParaDetox. Prompts are steered down, and away from -log p of an anti-expert is towards its log p
     trained genarm-mild || trimtab train genarm --data "$data/paradetox_train.jsonl.gz" --held-out "$data/paradetox_dev.jsonl.gz" \
-        --limit "$train" --held-out-limit 200 --max-tokens 64 --lora-rank 8 --batch-size 16 --learning-rate 5e-4 \
+        --limit "$train" --held-out-limit "${HELD_OUT:-200}" --max-tokens 64 --lora-rank 8 --batch-size 16 --learning-rate 5e-4 \
         --warmup-steps 50 --attribute mild --out rewards/genarm-mild
     toxicity --reward experts:,rewards/genarm-mild "${alphas[@]}"
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # RewardBench's protocol for the bundled rewards, a toxicity classifier and a self-judge: results/rewardbench.
 # LIMIT comparisons of each subset of LLMBar, HHH and HH, RM_LIMIT of each domain of RM-Bench, with three styles of each answer.
-# MODEL judges itself. A group that is measured is not measured again. The defaults take about 20 hours on one CPU core.
+# MODEL judges itself. A group that is measured is not measured again. The defaults take many hours on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of llmbar_*, rm_bench_*, hhh_alignment, hh_harmless and of toxicity-bert-tiny (ONNX)"}
 limit=${LIMIT:-1000} rm_limit=${RM_LIMIT:-1000} model=${MODEL:-smollm2}

@@ -1,6 +1,6 @@
 """Which aggregate of step rewards chooses the better of several drafts: recipes/step-rewards.sh.
 
-    python recipes/step_rewards.py drafts.jsonl --reward toxicity --judge profanity --judge onnx:toxicity-bert-tiny \
+    python recipes/step_rewards.py drafts.jsonl --judge profanity --judge onnx:toxicity-bert-tiny \
         --out results/step-rewards.json
 
 The drafts of each prompt are ranked by a reward after each of their sentences, under each aggregate. `last` is the
@@ -54,9 +54,12 @@ def rankings(reward: str, lm: trimtab.LanguageModel, drafts: Drafts) -> dict[str
     """The draft that each ranking chooses of each prompt."""
     judge = RewardJudge(trimtab.reward(reward, lm).away(1.0), alone=True)
     engine, chosen = lm.session().engine, {FIRST: [places[0] for places in drafts.of_prompt]}
-    for name in AGGREGATES:
-        scores = np.array(StepJudge(judge, name).score(drafts.drafts, engine))
-        chosen[name] = [max(places, key=lambda place: scores[place]) for places in drafts.of_prompt]
+    steps = [StepJudge(judge, "last").steps_of(draft, engine) for draft in drafts.drafts]
+    flat = iter(judge.score([step for of_draft in steps for step in of_draft], engine))
+    step_scores = [[next(flat) for _ in of_draft] for of_draft in steps]
+    for name, aggregate in AGGREGATES.items():
+        scores = [aggregate(of_draft) for of_draft in step_scores]
+        chosen[name] = [max(places, key=lambda place, scores=scores: scores[place]) for places in drafts.of_prompt]
     return chosen
 
 
@@ -102,7 +105,9 @@ def main(
     source: Annotated[Path, typer.Argument(help="The drafts, as `trimtab generate --n --output` writes them.")],
     out: Annotated[Path, typer.Option(help="The file of the figures; a table is written beside it.")],
     judge: Annotated[list[str], typer.Option(help="Judge of the chosen drafts. Repeat for several.")],
-    reward: Annotated[str, typer.Option(help="The reward that ranks by its low values.")] = "toxicity",
+    reward: Annotated[
+        str, typer.Option(help="The reward that ranks by its low values, with layers of its own.")
+    ] = "toxicity-lora",
     model: Annotated[str, typer.Option(help="The language model that wrote the drafts.")] = "smollm2",
 ) -> None:
     """Rank, judge, and write the table."""

@@ -61,6 +61,21 @@ def check_ranking(engine: Engine, by: Steer) -> None:
         reward.check_serves(engine.codec.fingerprint)
 
 
+def rank_drafts(
+    engine: Engine,
+    by: Steer | Ranker | Judge,
+    prompts: Sequence[Prompt],
+    prefixes: Sequence[Sequence[int]],
+    drafts: Sequence[Sequence[Generation]],
+) -> list[RankedDrafts]:
+    """Order the drafts of each prompt by whatever ranks. Arguments and errors as in the three functions below."""
+    if isinstance(by, Steer):
+        return rank(engine, by, prefixes, drafts)
+    if isinstance(by, Ranker):
+        return rank_by_texts(by, prompts, drafts)
+    return rank_by_judge(engine, by, prompts, prefixes, drafts)
+
+
 def rank(
     engine: Engine, by: Steer, prefixes: Sequence[Sequence[int]], drafts: Sequence[Sequence[Generation]]
 ) -> list[RankedDrafts]:

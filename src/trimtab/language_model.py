@@ -6,7 +6,7 @@ from typing import Unpack, cast, final, overload
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trimtab.best_of import RankedDrafts, check_ranking, rank, rank_by_judge, rank_by_texts
+from trimtab.best_of import RankedDrafts, check_ranking, rank_drafts
 from trimtab.best_of_settings import Segments
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Continuation, Engine, Request, require, require_base
@@ -248,12 +248,7 @@ class LanguageModel:
             texts = [prompt_text(prompt) for prompt in several]
             drafts = repaired(lm.engine, tests, requests, texts, drafts, repairs)
         prefixes = [request.prefix for request in requests]
-        if isinstance(ranking, Steer):
-            ranked = rank(self.engine, ranking, prefixes, drafts)
-        elif isinstance(ranking, Ranker):
-            ranked = rank_by_texts(ranking, several, drafts)
-        else:
-            ranked = rank_by_judge(self.engine, ranking, several, prefixes, drafts)
+        ranked = rank_drafts(self.engine, ranking, several, prefixes, drafts)
         return ranked[0] if isinstance(prompts, str) else ranked
 
     @overload
