@@ -234,10 +234,6 @@ def test_other_names_are_refused(text):
 def test_misfits_are_refused(both, kind, lm):
     with pytest.raises(errors.InvalidSetting, match="neither an expert nor an anti-expert"):
         trimtab.experts()
-    with pytest.raises(errors.WrongType, match="got the expert 3"):
-        trimtab.experts(3)
-    with pytest.raises(errors.WrongType, match="got lm='w'"):
-        trimtab.experts(lm, lm="w")
     with pytest.raises(errors.RewardMismatch, match="models of one family"):
         Experts(kind, byte_lm("llama", []))
     with pytest.raises(errors.RewardMismatch, match="models of one family"):

@@ -11,7 +11,7 @@ from tiny import SPECIAL, WORDS, tiny_lm, tiny_reward
 from trimtab.engines.torch.draft_head import HeadProposer
 from trimtab.engines.torch.draft_lm import LMProposer
 from trimtab.engines.torch.drafting import draft_proposers
-from trimtab.errors import InvalidSetting, ModelNotFound, RewardMismatch, WrongType
+from trimtab.errors import InvalidSetting, ModelNotFound, RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM
 
 
@@ -61,8 +61,6 @@ def test_a_model_without_a_head_says_how_to_get_one(llama):
     lm = trimtab.from_transformers(llama.model, llama.tokenizer)
     with pytest.raises(InvalidSetting, match="draft needs a draft head: see trimtab train draft --help"):
         lm.generate("w1", speculate="draft")
-    with pytest.raises(WrongType, match="got draft=3, expected a folder"):
-        trimtab.from_transformers(llama.model, llama.tokenizer, draft=3)
 
 
 def test_a_loaded_model_drafts_in_every_call(llama, eager):
