@@ -219,4 +219,17 @@ BEST_OF: list[Case] = [
     accepted("segments, to a goal that is out of reach", *BEST, "--accept-at", "1e300", "--accept-softness", "0"),
     accepted("steps of a reward rank whole drafts", *GENERATE, "--best-of", "2", "--by", "lines:min:rewards/q=+1"),
 ]
-CASES = [*NUMBERS, *NAMES, *FILES, *COMBINATIONS, *BEST_OF]
+RAY = (*GENERATE_FILE, "--ray", "127.0.0.1:1")  # where nothing answers, and refused too where ray is not installed
+ON_RAY: list[Case] = [
+    *refused_values(
+        GENERATE_FILE, "--ray", ("", "nowhere", "127.0.0.1", "127.0.0.1:1", "127.0.0.1:99999", ESCAPE, LONG)
+    ),
+    *refused_values(RAY, "--actors", (*NO_WHOLE, *BELOW_ONE)),
+    *refused_values(RAY, "--actor-cpus", (*NO_WHOLE, *BELOW_ONE)),
+    *refused_values(RAY, "--actor-gpus", (*NO_NUMBER, *NOT_FINITE, "-1", "1.5")),
+    *refused_tails(GENERATE_FILE, ("--actors", "2"), ("--actor-cpus", "2"), ("--actor-gpus", "0.5")),
+    refused(*GENERATE, "--ray", "127.0.0.1:1"),
+    refused(*RAY, "--best-of", "2", "--by", "rewards/q=+1"),
+    refused(*RAY, "--batch-size", "0"),
+]
+CASES = [*NUMBERS, *NAMES, *FILES, *COMBINATIONS, *BEST_OF, *ON_RAY]
