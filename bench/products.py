@@ -1,4 +1,4 @@
-"""Time the linear maps of one step of a decode loop: torch's product, and the product of halves of `few_tokens_linear`.
+"""Time the linear maps of one step of a decode loop by torch's product, by halves, and by packed copies.
 
     python bench/products.py --out results/products.json
 
@@ -21,18 +21,20 @@ from torch.nn import functional
 from trimtab.benchmark.run import processor
 from trimtab.data.json_text import dump_json
 from trimtab.data.outputs import check_output, write_whole
-from trimtab.models.few_tokens import MORE_THREADS, few_tokens_linear
 from trimtab.models.loading import load_frozen_lm
+from trimtab.models.packed_weights import packed_linear
+from trimtab.models.quick_linear import by_halves
 from trimtab.versions import versions
 
-TOKENS = [1, 2, 4, 8, 16, MORE_THREADS]  # of a step: the rows of a batch
+TOKENS = [1, 2, 3, 4, 5, 8, 16, 32, 128]  # of a step: the rows of a batch, or the places of a draft
 
 Product = Callable[[Tensor, Tensor], Tensor]
+PRODUCTS: dict[str, Product] = {"torch": functional.linear, "halves": by_halves, "packed": packed_linear}
 
 
 def step(weights: list[Tensor], tokens: int, product: Product) -> float:
     """Milliseconds to multiply each weight with some tokens."""
-    inputs = {weight.shape[1]: torch.randn(tokens, 1, weight.shape[1]) for weight in weights}
+    inputs = {weight.shape[1]: torch.randn(tokens, 1, weight.shape[1]).to(weight.dtype) for weight in weights}
     start = time.perf_counter()
     for weight in weights:
         product(inputs[weight.shape[1]], weight)
@@ -45,24 +47,22 @@ def main(
     model: str = "smollm2",
     rounds: int = 7,
 ) -> None:
-    """Time both products of all linear maps of a model, in float32."""
-    target = check_output(out, "--out", replace=True)
-    lm = load_frozen_lm(model, "cpu", torch.float32)
-    weights = [part.weight for part in lm.model.modules() if isinstance(part, nn.Linear)]
-    table = Table("tokens", "torch, ms", "halves, ms", "ratio", title=f"{torch.get_num_threads()} threads")
+    """Time the products of all linear maps of a model, in float32 and in bfloat16."""
+    target, console = check_output(out, "--out", replace=True), Console()
     rows = []
-    for count in TOKENS:
-        plain, halves = zip(
-            *(
-                (step(weights, count, functional.linear), step(weights, count, few_tokens_linear))
-                for _ in range(rounds)
-            ),
-            strict=True,
+    for dtype in ("float32", "bfloat16"):
+        with torch.inference_mode(False):
+            lm = load_frozen_lm(model, "cpu", getattr(torch, dtype))
+        weights = [part.weight for part in lm.model.modules() if isinstance(part, nn.Linear)]
+        table = Table(
+            "tokens", *(f"{name}, ms" for name in PRODUCTS), title=f"{dtype}, {torch.get_num_threads()} threads"
         )
-        row = {"tokens": count, "torch_ms": min(plain), "halves_ms": min(halves), "ratio": min(halves) / min(plain)}
-        rows.append(row)
-        table.add_row(str(count), *(f"{row[name]:.1f}" for name in ("torch_ms", "halves_ms")), f"{row['ratio']:.2f}")
-    Console().print(table)
+        for tokens in TOKENS:
+            runs = [{name: step(weights, tokens, each) for name, each in PRODUCTS.items()} for _ in range(rounds)]
+            best = {f"{name}_ms": min(run[name] for run in runs) for name in PRODUCTS}
+            rows.append({"dtype": dtype, "tokens": tokens, **best})
+            table.add_row(str(tokens), *(f"{value:.1f}" for value in best.values()))
+        console.print(table)
     about = {"model": model, "threads": torch.get_num_threads(), "processor": processor(), **versions()}
     write_whole(target, dump_json({**about, "rows": rows}, indent=2) + "\n")
 

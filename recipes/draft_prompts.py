@@ -15,12 +15,11 @@ from typing import Annotated, Any
 import typer
 from ladder_texts import opening, rows, write
 
-WEB = {"owt_neutral": 400, "owt_positive": 200, "owt_negative": 200, "rtp_nontoxic": 150, "rtp_toxic": 50}
+WEB = {"owt_neutral": 250, "owt_positive": 100, "owt_negative": 100, "rtp_nontoxic": 100, "rtp_toxic": 50}
 FIRST_WEB_ROW, FIRST_REQUEST = 1000, 200
-REVIEWS, REVIEW_WORDS = 200, 8
-HELPFUL, SUMS = 900, 300
-PROMPTS = 432  # of these, in a random order
-TEXTS = {"reviews": 400, "comments": 250, "solutions": 250}
+REVIEWS, REVIEW_WORDS = 100, 8
+HELPFUL, SUMS = 200, 100
+TEXTS = {"reviews": 1300, "comments": 900, "solutions": 600}
 TEXT_WORDS = 120
 WORKING = re.compile("<<.*?>>")  # of a calculator, in the solutions
 
@@ -66,7 +65,7 @@ def main(
     draw = random.Random(0)
     found: list[dict[str, Any]] = [{"prompt": text} for text in openings(data, draw)]
     found += [{"messages": [{"role": "user", "content": text}]} for text in requests(data, draw)]
-    write(out, [*draw.sample(found, len(found))[:PROMPTS], *({"text": text} for text in texts(data, draw))])
+    write(out, [*draw.sample(found, len(found)), *({"text": text} for text in texts(data, draw))])
 
 
 if __name__ == "__main__":

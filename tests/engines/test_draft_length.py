@@ -3,12 +3,15 @@
 from math import isclose
 
 import pytest
+import torch
 
 from tiny import tiny_lm
 from trimtab.engines.draft_length import (
-    CPU_COST,
+    BFLOAT16_COST,
+    FLOAT32_COST,
     MOST_DRAFTED,
     OTHER_COST,
+    PLAIN_COST,
     TILED_COST,
     Acceptance,
     Balance,
@@ -16,6 +19,10 @@ from trimtab.engines.draft_length import (
     check_cost,
     draft_length,
 )
+from trimtab.models.packed_weights import can_pack
+from trimtab.models.quick_linear import quicken
+
+MEASURED = [PLAIN_COST, FLOAT32_COST, BFLOAT16_COST, TILED_COST, OTHER_COST]
 
 
 def speed(rates, longest, cost, length):
@@ -68,7 +75,9 @@ def lost_share(cost, rows, calls, drafted, right=0):
     return spent / calls
 
 
-@pytest.mark.parametrize("cost", [CPU_COST, TILED_COST, OTHER_COST, CheckCost(0.1, 0.01, 0.2)])
+@pytest.mark.parametrize(
+    "cost", [PLAIN_COST, FLOAT32_COST, BFLOAT16_COST, TILED_COST, OTHER_COST, CheckCost(0.1, 0.01, 0.2)]
+)
 @pytest.mark.parametrize("rows", [1, 8])
 def test_drafts_that_fail_cost_one_part_in_twenty(cost, rows):
     assert lost_share(cost, rows, calls=40, drafted=MOST_DRAFTED) <= 1.05
@@ -97,3 +106,15 @@ def test_a_token_costs_less_where_matrix_tiles_multiply_it(monkeypatch):
     assert tiled.token < plain.token
     monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
     assert check_cost(model, 0.25) == plain
+
+
+@pytest.mark.skipif(not can_pack(torch.ones(2, 2)), reason="oneDNN's packed products are not in torch")
+def test_packed_copies_make_a_check_cheaper(monkeypatch):
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    model = tiny_lm("llama").model
+    assert check_cost(model) == PLAIN_COST
+    assert check_cost(quicken(model)) == FLOAT32_COST
+    assert check_cost(model.bfloat16()) in (BFLOAT16_COST, PLAIN_COST)
+    for part in model.modules():
+        part.packs = False
+    assert check_cost(model) == PLAIN_COST

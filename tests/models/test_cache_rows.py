@@ -1,13 +1,13 @@
 """Rows of KV caches against indexing by hand."""
 
 import torch
-from transformers import DynamicCache
 
-from trimtab.models.cache_rows import blank_cache, join_caches, keep_column, stack_rows
+from trimtab.models.cache_rows import blank_cache, join_caches, stack_rows
+from trimtab.models.growing_cache import GrowingCache
 
 
 def filled(rows, slots, seed):
-    cache, generator = DynamicCache(), torch.Generator().manual_seed(seed)
+    cache, generator = GrowingCache(), torch.Generator().manual_seed(seed)
     for layer in range(2):
         keys, values = (torch.randn(rows, 3, slots, 4, generator=generator) for _ in range(2))
         cache.update(keys, values, layer)
@@ -27,12 +27,6 @@ def test_a_blank_cache_has_the_same_shape_and_nothing_in_it():
     blank = blank_cache(filled(2, 5, 0), 7)
     assert [layer.keys.shape for layer in blank.layers] == [(7, 3, 5, 4)] * 2
     assert not any(layer.values.any() for layer in blank.layers)
-
-
-def test_the_chosen_column_of_each_row_is_kept():
-    states = torch.arange(2 * 1 * 5 * 1).reshape(2, 1, 5, 1).float()
-    kept = keep_column(states, 2, torch.tensor([2, 0]))
-    assert kept[:, 0, :, 0].tolist() == [[0, 1, 4], [5, 6, 7]]
 
 
 def test_masks_stack_too():

@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 
 from trimtab.checking import shown
 from trimtab.errors import InvalidSetting
-from trimtab.models.few_tokens import quicken
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import quiet_transformers
+from trimtab.models.quick_linear import quicken
 
 
 class Shapes(NamedTuple):

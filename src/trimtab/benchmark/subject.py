@@ -17,10 +17,10 @@ from trimtab.engines.torch.running_batch import PROPOSERS
 from trimtab.errors import InvalidSetting
 from trimtab.models.codec import TokenizerCodec
 from trimtab.models.dtypes import Dtype, torch_dtype
-from trimtab.models.few_tokens import unquickened
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.layers import find_layers
 from trimtab.models.loading import check_device, faults_of, find_model, load_frozen_lm, quiet_transformers
+from trimtab.models.quick_linear import unquickened
 
 
 class SubjectSpec(NamedTuple):

@@ -17,8 +17,8 @@ from trimtab.drafts.card import CARD_FILE, README_FILE, WEIGHTS_FILE, DraftCard,
 from trimtab.drafts.head import DraftHead
 from trimtab.drafts.readme import draft_readme
 from trimtab.errors import CorruptReward, InvalidOutput, InvalidSetting
-from trimtab.models.few_tokens import quicken
 from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.quick_linear import quicken
 from trimtab.rewards.base_path import recorded_base
 from trimtab.rewards.weights import read_weights, save_weights
 

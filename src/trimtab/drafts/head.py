@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
 
-from trimtab.models.few_tokens import few_tokens_linear
+from trimtab.models.quick_linear import quick_linear
 from trimtab.rewards.ladder import LadderLayer, by_columns, climb, even_scale, normed_taps
 
 
@@ -100,7 +100,7 @@ class DraftHead(nn.Module):
 
     def logits(self, guess: Float[Tensor, "*places width"]) -> Float[Tensor, "*places frequent"]:
         """The logits of the frequent tokens, in the order of `tokens`."""
-        return few_tokens_linear(self.projection(guess), self.output)
+        return quick_linear(self.projection(guess), self.output)
 
     def fit_scale(self, states: Sequence[Float[Tensor, "tokens hidden"]]) -> None:
         """Set s from the hidden states of some tokens at each of `taps`: one over each feature's deviation there."""

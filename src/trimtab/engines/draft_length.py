@@ -6,6 +6,8 @@ from typing import NamedTuple, final
 import torch
 from transformers import PreTrainedModel
 
+from trimtab.models.quick_linear import is_packed
+
 MOST_DRAFTED = 16  # tokens
 EXPECTED = 0.5  # the share that is right, before any was tried; it counts as one token
 MEMORY = 0.97  # of what was seen, from one call to the next
@@ -37,7 +39,13 @@ class CheckCost(NamedTuple):
         return self.of(rows, drafted) / self.of(rows, 0) - 1
 
 
-CPU_COST = CheckCost(0.5, 0.035)  # SmolLM2 in float32: 5, 9 and 17 tokens take 1.7, 2.1 and 2.4 times one
+PLAIN_COST = CheckCost(
+    0.5, 0.035
+)  # SmolLM2 by torch's own products: 5, 9 and 17 tokens take 1.7, 2.1 and 2.4 times one
+FLOAT32_COST = CheckCost(
+    0.1, 0.065
+)  # by packed copies: 5, 9 and 17 tokens take 1.3, 1.5 to 1.6 and 1.8 to 2.2 times one
+BFLOAT16_COST = CheckCost(0.0, 0.03)  # by packed copies: 5, 9 and 17 tokens take 1.0, 1.1 and 1.3 to 1.5 times one
 TILED_COST = CheckCost(0.1, 0.01)  # in bfloat16 on a CPU with matrix tiles (AMX): 5, 9 and 17 take 1.1 times one
 OTHER_COST = CheckCost(0.1, 0.002)  # where a call's time is that of reading the weights; not measured
 
@@ -114,7 +122,14 @@ def check_cost(model: PreTrainedModel, draft: float = 0.0) -> CheckCost:
         model: checks them.
         draft: the cost of a drafted token, in forward calls of the model.
     """
+    return _measured_cost(model)._replace(draft=draft)
+
+
+def _measured_cost(model: PreTrainedModel) -> CheckCost:
     if model.device.type != "cpu":
-        return OTHER_COST._replace(draft=draft)
-    tiled = model.dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
-    return (TILED_COST if tiled else CPU_COST)._replace(draft=draft)
+        return OTHER_COST
+    if model.dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported():
+        return TILED_COST
+    if not is_packed(model):
+        return PLAIN_COST
+    return BFLOAT16_COST if model.dtype == torch.bfloat16 else FLOAT32_COST

@@ -1,32 +1,25 @@
-"""The tensors of a KV cache along its rows: joined, blank, shifted, or cut to one candidate's column."""
+"""The tensors of a KV cache along its rows: joined, blank, or shifted."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional
-from transformers import DynamicCache
+
+from trimtab.models.growing_cache import GrowingCache
 
 
-def keep_column(
-    states: Float[Tensor, "rows heads columns size"], start: int, choice: Int[Tensor, " rows"]
-) -> Float[Tensor, "rows heads kept size"]:
-    """The columns before `start`, and then column `start + choice[row]` of each row."""
-    chosen = (start + choice)[:, None, None, None].expand(-1, states.shape[1], 1, states.shape[3])
-    return torch.cat([states[:, :, :start], states.gather(2, chosen)], dim=2)
-
-
-def join_caches(ours: DynamicCache, theirs: DynamicCache, slots: int) -> DynamicCache:
+def join_caches(ours: GrowingCache, theirs: GrowingCache, slots: int) -> GrowingCache:
     """The rows of two caches of one network."""
-    joined = DynamicCache()
+    joined = GrowingCache()
     for number, (first, second) in enumerate(zip(ours.layers, theirs.layers, strict=True)):
         keys = stack_rows(first.keys, second.keys, slots, axis=2)
         joined.update(keys, stack_rows(first.values, second.values, slots, axis=2), number)
     return joined
 
 
-def blank_cache(like: DynamicCache, rows: int) -> DynamicCache:
+def blank_cache(like: GrowingCache, rows: int) -> GrowingCache:
     """A cache of zeros, of the shape of another but for its rows."""
-    blank = DynamicCache()
+    blank = GrowingCache()
     for number, layer in enumerate(like.layers):
         keys, values = (states.new_zeros(rows, *states.shape[1:]) for states in (layer.keys, layer.values))
         blank.update(keys, values, number)

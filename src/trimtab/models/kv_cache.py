@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
-from trimtab.models.cache_rows import blank_cache, join_caches, keep_column, shift_right, stack_rows
+from trimtab.models.cache_rows import blank_cache, join_caches, shift_right, stack_rows
+from trimtab.models.growing_cache import GrowingCache
 from trimtab.models.masks import attention_masks, causal_columns
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.side_network import SideNetwork
@@ -53,7 +54,7 @@ class KVCache:
 
     def clear(self) -> None:
         """Drop all prefixes."""
-        self._caches = [DynamicCache() for _ in self._networks]
+        self._caches = [GrowingCache() for _ in self._networks]
         self._mask: Tensor | None = None
         self._ids: Tensor | None = None
         self._padded = False
@@ -157,10 +158,8 @@ class KVCache:
         assert self._proposed, "propose before accepting"
         kept = self._candidates.gather(1, choice[:, None])
         self._ids = torch.cat([self._ids, kept], dim=1)
-        start = self.slots
         for layer in self._caches[0].layers:
-            layer.keys = keep_column(layer.keys, start, choice)
-            layer.values = keep_column(layer.values, start, choice)
+            layer.keep_column(self.slots, choice)
         self._mask = torch.cat([self._mask, self._mask.new_ones(self.rows, 1)], dim=1)
         self._proposed = 0
 
@@ -229,7 +228,7 @@ class KVCache:
         self._caches, self._mask, self._ids, self._padded = other._caches, other._mask, other._ids, other._padded
         self.readers, self._history, self._unread = other.readers, other._history, other._unread
 
-    def _by_network(self) -> dict[object, DynamicCache]:
+    def _by_network(self) -> dict[object, GrowingCache]:
         return dict(zip(self._networks, self._caches, strict=True))
 
     def _zeros_of(self, network: object) -> Bool[Tensor, " rows"]:

@@ -83,11 +83,14 @@ def load_frozen_lm(
     place = check_device(device, dtype)
 
     from trimtab.models.frozen_lm import FrozenLM
+    from trimtab.models.quick_linear import quicken
 
     folder = check_model(name)
     with quiet_transformers(), faults_of(name):
         model = _load_weights(folder, place, dtype)
-    return FrozenLM(model, codec.tokenizer, name, chat_template_kwargs)
+    lm = FrozenLM(model, codec.tokenizer, name, chat_template_kwargs)
+    quicken(lm.model)
+    return lm
 
 
 def check_model(name: str) -> Path:
@@ -254,8 +257,6 @@ def _load_weights(folder: Path, device: "torch.device", dtype: "torch.dtype | No
     import torch
     from transformers import AutoModelForCausalLM
 
-    from trimtab.models.few_tokens import quicken
-
     model, report = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype or (torch.float32 if device.type == "cpu" else "auto"),
@@ -270,7 +271,7 @@ def _load_weights(folder: Path, device: "torch.device", dtype: "torch.dtype | No
                 f"{type(model).__name__}"
             )
         raise InvalidData(f"{len(missing)} of its weights are missing, such as {missing[0]}")
-    return quicken(model.to(device))
+    return model.to(device)
 
 
 def _record(path: Path) -> dict[str, Any]:

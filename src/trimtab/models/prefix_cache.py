@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import DynamicCache
 
 from trimtab.checking import checked
 from trimtab.errors import InvalidSetting
+from trimtab.models.growing_cache import GrowingCache
 from trimtab.models.usage import Usage
 
 ROOT = -1
@@ -87,9 +87,9 @@ class PrefixStore:
         return slots
 
     @torch.inference_mode()
-    def load(self, rows: Sequence[Sequence[int]], width: int) -> DynamicCache:
+    def load(self, rows: Sequence[Sequence[int]], width: int) -> GrowingCache:
         """A KV cache of the given slots, right-aligned in `width` columns. The caller masks the rest."""
-        cache = DynamicCache()
+        cache = GrowingCache()
         if not width:
             return cache
         index = torch.tensor([slot for row in rows for slot in (*[0] * (width - len(row)), *row)])
@@ -102,7 +102,7 @@ class PrefixStore:
     @torch.inference_mode()
     def save(
         self,
-        cache: DynamicCache,
+        cache: GrowingCache,
         rows: Sequence[int],
         texts: Sequence[Sequence[int]],
         columns: Sequence[Sequence[int]],
@@ -120,7 +120,7 @@ class PrefixStore:
 
     def _save(
         self,
-        cache: DynamicCache,
+        cache: GrowingCache,
         rows: Sequence[int],
         texts: Sequence[Sequence[int]],
         columns: Sequence[Sequence[int]],

@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
-from trimtab.models.few_tokens import quicken
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import LAST, KVCache, Reader
 from trimtab.models.layers import remove_final_norm, share_first_layers
 from trimtab.models.masks import causal_columns
 from trimtab.models.quantized import is_quantized
+from trimtab.models.quick_linear import quicken
 from trimtab.rewards.adapters import UNTRAINED_TRUNKS, add_adapters
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.ladder import Ladder
