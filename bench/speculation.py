@@ -31,7 +31,13 @@ from trimtab.models.codec import Prompt
 STEERS = ("none", "sentiment=20", "sentiment=-20", "sentiment=60", "toxicity=-30", "sentiment-own=20")
 PASSAGE = "Repeat this text word by word.\n\nText: {text}\n\nRepeated: "
 WORDS = 60  # of a passage
-KINDS = {"web": ("draft", "lookup"), "answers": ("draft", "lookup"), "copies": ("lookup", "draft")}
+EDIT = "Write this function again, with the name `{name}_again` and without its docstring.\n\n```python\n{code}```"
+KINDS = {
+    "web": ("draft", "lookup"),
+    "answers": ("draft", "lookup"),
+    "copies": ("lookup", "draft"),
+    "edits": ("lookup", "draft"),
+}
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -41,11 +47,15 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def prompts_of(kind: str, data: Path, count: int) -> list[Prompt]:
-    """Openings to continue, requests to answer, or passages to repeat; the draft head has not seen them."""
+    """Openings to continue, requests to answer, passages to repeat, functions to edit; no draft head has seen them."""
     if kind == "web":
         return [row["prompt"] for row in rows(data / "owt_neutral.jsonl.gz")[:count]]
     if kind == "answers":
         return [[{"role": "user", "content": row["question"]}] for row in rows(data / "gsm8k_test.jsonl.gz")[:count]]
+    if kind == "edits":
+        functions = rows(data / "humaneval.jsonl.gz")[:count]
+        asked = [EDIT.format(name=f["entry_point"], code=f["prompt"] + f["canonical_solution"]) for f in functions]
+        return [[{"role": "user", "content": text}] for text in asked]
     texts = [" ".join(row["text"].split()[:WORDS]) for row in rows(data / "movie_reviews_dev.jsonl.gz")[:count]]
     return [PASSAGE.format(text=text) + " ".join(text.split()[:4]) for text in texts]
 
@@ -90,7 +100,7 @@ def main(
     tokens: int = 48,
     steer: Annotated[list[str] | None, typer.Option(help="NAME=β or none. Repeat for several.")] = None,
     dtype: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
-    kind: Annotated[list[str] | None, typer.Option(help="web, answers or copies. Repeat for several.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="web, answers, copies or edits. Repeat for several.")] = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="At temperature 0.")] = False,
 ) -> None:
     """Write the same texts token by token and with drafts."""
@@ -103,7 +113,7 @@ def main(
         given = prompts_of(name, data, prompts)
         for size in batch:
             for steering in steer or STEERS:
-                for speculate in KINDS[name]:
+                for speculate in (each for each in KINDS[name] if each in lm.engine.proposers):
                     row = measure(lm, given, size, steering, speculate, tokens, greedy)
                     found.append({"kind": name, "batch": size, "steer": steering, "speculate": speculate, **row})
                     shown = [f"{row[each]:.2f}" for each in ("acceptance", "tokens_per_forward", "cost")]

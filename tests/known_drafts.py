@@ -40,7 +40,7 @@ class KnownDraftsState:
     def __init__(self, drafts, rows):
         self.drafts, self.rows = drafts, [list(row) for row in rows]
 
-    def propose(self, most):
+    def propose(self, most, steer):
         """The rest of the text, some tokens wrong, of a random length in one row of three."""
         return [self.draft(rest, length) for rest, length in zip(self.rows, most, strict=True)]
 

@@ -7,6 +7,7 @@ import torch
 
 from draft_heads import tiny_draft
 from known_drafts import KnownDrafts
+from known_rewards import TokenTable
 from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import testing
 from trimtab.engines.base import DecodeUsage, Request
@@ -17,6 +18,7 @@ from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.prefix_cache import PrefixCache
+from trimtab.steering.steer import Steer, Term
 
 PREFIXES = [[10, 11, 12, 13, 14, 10, 11, 12], [20, 21], [30, 31, 32, 33, 34]]
 PARAMS = SamplingParams(top_k=6, max_new_tokens=9, seed=3, temperature=0.7)
@@ -186,6 +188,18 @@ def test_a_head_and_another_model_change_no_text(qwen2, kind, reward, eager):
     usage = drafted_by(qwen2, kind, requests_of(steers_of(qwen2, reward)))
     assert usage.drafted
     assert usage.accepted or kind == "head"
+
+
+def test_drafts_are_steered_as_the_text_is(qwen2, eager):
+    """A reward that is the same in every place: a model that drafts for itself is then always right."""
+    table = torch.randn(qwen2.vocabulary_size, generator=torch.Generator().manual_seed(0))
+    steer = Steer((Term(TokenTable(table), 0, beta=4.0),))
+    requests = [Request([10, 11 + row], replace(PARAMS, seed=row), steer) for row in range(3)]
+    engine = TorchEngine(qwen2, proposers={"draft": LMProposer(qwen2, qwen2)})
+    found = testing.assert_speculation_changes_nothing(engine, requests, "draft")
+    usage = sum((each.usage for of in found for each in of), start=DecodeUsage())
+    assert usage.acceptance == 1
+    assert usage.drafted > 10
 
 
 @pytest.mark.parametrize("kind", ["head", "model"])

@@ -6,6 +6,11 @@ from trimtab.engines.lookup import NgramIndex, PromptLookup
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.models.kv_cache import KVCache
 
+
+def unsteered(candidates):
+    return candidates.logits
+
+
 HOST = KVCache(tiny_lm("llama").model)  # lookup reads nothing of it
 
 
@@ -49,7 +54,7 @@ def test_forked_rows_do_not_see_each_other():
     state.append([[3, 1], [9, 9]])
     state.select([0, 0, 1])
     state.append([[2], [7], [9]])
-    assert state.propose([2, 2, 2]) == [[3, 1], [], [9, 9]]
+    assert state.propose([2, 2, 2], unsteered) == [[3, 1], [], [9, 9]]
     other = PromptLookup().start([Request([4, 5, 4, 5], params)], HOST)
     state.join(other)
-    assert state.propose([1, 1, 1, 1, 1]) == [[3], [], [9], [4], [4]]
+    assert state.propose([1, 1, 1, 1, 1], unsteered) == [[3], [], [9], [4], [4]]

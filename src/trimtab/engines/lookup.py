@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 from trimtab.engines.base import Request
-from trimtab.engines.proposer import ProposerState
+from trimtab.engines.proposer import ProposerState, SteerDraft
 from trimtab.models.kv_cache import KVCache
 
 LONGEST, SHORTEST = 4, 2  # tokens that must recur
@@ -36,7 +36,7 @@ class LookupState:
     def __init__(self, rows: list["NgramIndex"]):
         self._rows = rows
 
-    def propose(self, most: Sequence[int]) -> list[list[int]]:
+    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
         """Draft each row from its own tokens."""
         return [row.continuation(length) for row, length in zip(self._rows, most, strict=True)]
 

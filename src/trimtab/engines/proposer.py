@@ -1,21 +1,28 @@
 """The protocol of a proposer: what drafts the next tokens of a text, so that one forward call can check several."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
+
+from torch import Tensor
 
 from trimtab.engines.base import Request
 from trimtab.models.kv_cache import KVCache, Reader
+from trimtab.steering.rule import Candidates
+
+SteerDraft = Callable[[Candidates], Tensor]  # of candidates, [rows, k], about the logits by which the loop will choose
 
 
 @runtime_checkable
 class ProposerState(Protocol):
     """The per-batch half of a proposer: the rows of one decode loop."""
 
-    def propose(self, most: Sequence[int]) -> list[list[int]]:
+    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
         """Draft the next tokens of each row. A draft may be wrong, short or empty: it changes no text.
 
         Args:
             most: the longest draft of each row, in tokens.
+            steer: adds the rewards that are cheap to a draft's candidates; they answer as behind the last token that
+                the language model has read.
 
         Returns:
             Token ids of the language model that is steered.

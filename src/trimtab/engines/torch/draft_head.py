@@ -13,10 +13,12 @@ from transformers import DynamicCache
 from trimtab.drafts.draft_model import DraftModel
 from trimtab.drafts.head import DraftHead
 from trimtab.engines.base import Request
-from trimtab.engines.proposer import ProposerState
+from trimtab.engines.proposer import ProposerState, SteerDraft
 from trimtab.engines.torch.sampling import RowSampling
+from trimtab.engines.torch.speculation import chosen
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
+from trimtab.steering.rule import Candidates
 
 
 @final
@@ -59,8 +61,8 @@ class HeadState:
         self._head, self._sampling, self._host = head, sampling, host
         self._last = torch.zeros_like(sampling.keys)
 
-    def propose(self, most: Sequence[int]) -> list[list[int]]:
-        """Draft by the head's own best guesses, with the noise of each row."""
+    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
+        """Draft by the head's own best guesses, steered, with the noise of each row."""
         if max(most) <= 0:
             return [[] for _ in most]
         sampling, cache = replace(self._sampling), DynamicCache()
@@ -70,7 +72,7 @@ class HeadState:
         for _ in range(max(most)):
             visible = functional.pad(visible, (0, 1), value=True)
             guess = self._head.guess(state, token[:, None], visible, cache)
-            token = self._chosen(self._head.logits(guess)[:, 0], sampling)
+            token = self._chosen(self._head.logits(guess)[:, 0], sampling, steer)
             state = self._head.onward(guess)
             drafted.append(token)
         rows = torch.stack(drafted, dim=1).tolist()
@@ -93,8 +95,10 @@ class HeadState:
         self._sampling = self._sampling.join(other._sampling)
         self._last = torch.cat([self._last, other._last])
 
-    def _chosen(self, logits: Float[Tensor, "rows frequent"], sampling: RowSampling) -> Int[Tensor, " rows"]:
+    def _chosen(
+        self, logits: Float[Tensor, "rows frequent"], sampling: RowSampling, steer: SteerDraft
+    ) -> Int[Tensor, " rows"]:
         """The choice of each row, which counts as one more step of `sampling`."""
-        candidates = sampling.candidates(logits.float())
-        ids = self._head.tokens[candidates.ids]
-        return ids.gather(1, sampling.choose(candidates.logits, ids)[:, None]).squeeze(1)
+        frequent = sampling.candidates(logits.float())
+        candidates = Candidates(self._head.tokens[frequent.ids], frequent.logits, whole=False)
+        return chosen(candidates, sampling, steer)

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.engines.base import Request
-from trimtab.engines.proposer import ProposerState
+from trimtab.engines.proposer import ProposerState, SteerDraft
 from trimtab.engines.torch.sampling import RowSampling
-from trimtab.engines.torch.speculation import agreement
+from trimtab.engines.torch.speculation import agreement, chosen
 from trimtab.errors import RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
@@ -70,8 +70,8 @@ class LMState:
             with lm.lock:
                 self._encode(requests)
 
-    def propose(self, most: Sequence[int]) -> list[list[int]]:
-        """Draft by the smaller model, unsteered, with the noise of each row."""
+    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
+        """Draft by the smaller model, steered, with the noise of each row."""
         longest = max(map(len, self._pending)) + max(self._lengths)
         length = min(max(most), self._lm.context_length - longest)
         self._over = self._over or longest >= self._lm.context_length
@@ -81,9 +81,9 @@ class LMState:
         with self._lm.lock:
             logits = self._read_pending()
             for _ in range(length - 1):
-                drafted.append(_chosen(logits, sampling))
+                drafted.append(chosen(sampling.candidates(logits), sampling, steer))
                 logits = self._cache.feed(drafted[-1][:, None]).logits[:, -1].float()
-            drafted.append(_chosen(logits, sampling))
+            drafted.append(chosen(sampling.candidates(logits), sampling, steer))
         rows = torch.stack(drafted, dim=1).tolist()
         self._fed = [row[:-1] for row in rows]
         return [row[:room] for row, room in zip(rows, most, strict=True)]
@@ -144,10 +144,3 @@ class LMState:
     def _retract(self, tokens: Sequence[int]) -> None:
         if any(tokens):
             self._cache.retract(tokens)
-
-
-def _chosen(logits: Float[Tensor, "rows vocabulary"], sampling: RowSampling) -> Tensor:
-    """The choice of each row, which counts as one more step of `sampling`."""
-    candidates = sampling.candidates(logits)
-    columns = sampling.choose(candidates.logits, candidates.ids)
-    return candidates.ids.gather(1, columns[:, None]).squeeze(1)

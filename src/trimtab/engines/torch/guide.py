@@ -164,6 +164,19 @@ class Guide:
         steered, self.scale = steered_logits(candidates, added, max_kl)
         return steered, table
 
+    def steer_draft(self, candidates: Candidates) -> Float[Tensor, "rows k"]:
+        """About z' of the candidates of a token that is drafted.
+
+        The rewards that read the language model's own cache answer, as behind the last token that they have read. The
+        others, gates and budgets are left out: what a draft gets wrong costs time, and changes no text.
+        """
+        logits = candidates.logits
+        for group in self._groups:
+            if group.hosted:
+                open_gates = logits.new_full(logits.shape[:1], torch.inf)
+                logits = logits + guidance(group.state.rewards(candidates.ids), group.terms, open_gates)
+        return logits
+
     def _check(self, candidates: Candidates, table: RewardTable) -> None:
         if self.finite is not None and not bool(self.finite.all()):
             raise self.fault(int(self.finite.int().argmin()), candidates, table)

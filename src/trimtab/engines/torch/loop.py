@@ -149,6 +149,10 @@ class DecodeLoop:
         self._chosen = tokens.gather(1, last[:, None]).squeeze(1), None
         self._sampling = self._sampling.later(last + 1)
 
+    def steer_draft(self, candidates: Candidates) -> Float[Tensor, "rows k"]:
+        """About the logits by which the loop would choose among candidates of a token that is drafted."""
+        return self._guide.steer_draft(candidates)
+
     def fault(self, step: Step, row: int) -> TrimtabError:
         """The error for a row of a step whose numbers are not finite; no row may have left or joined since."""
         return self._guide.fault(row, step.candidates, step.rewards)

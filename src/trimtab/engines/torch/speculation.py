@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import final
 
+from jaxtyping import Int
+from torch import Tensor
+
 from trimtab.engines.base import Request
 from trimtab.engines.draft_length import Acceptance, Balance, check_cost, draft_length
-from trimtab.engines.proposer import Proposer
+from trimtab.engines.proposer import Proposer, SteerDraft
+from trimtab.engines.torch.sampling import RowSampling
 from trimtab.models.kv_cache import KVCache
+from trimtab.steering.rule import Candidates
 
 
 @final
@@ -24,17 +29,18 @@ class Speculation:
         self._seen = [Acceptance() for request in requests for _ in range(request.params.n)]
         self._balance = Balance()
 
-    def propose(self, rooms: Sequence[int]) -> list[list[int]]:
+    def propose(self, rooms: Sequence[int], steer: SteerDraft) -> list[list[int]]:
         """A draft for each row; empty where none pays.
 
         Args:
             rooms: how many tokens each row may still write.
+            steer: steers the candidates of a drafted token.
         """
         rates, longest = [seen.rate for seen in self._seen], [room - 1 for room in rooms]
         length = draft_length(rates, longest, self._cost)
         if length == 0 or not self._balance.affords(self._cost.lost(len(rooms), length)):
             return [[] for _ in rooms]
-        drafts = self._state.propose([max(0, min(length, most)) for most in longest])
+        drafts = self._state.propose([max(0, min(length, most)) for most in longest], steer)
         length = draft_length(rates, [len(draft) for draft in drafts], self._cost)
         return [draft[:length] for draft in drafts]
 
@@ -68,3 +74,9 @@ def agreement(draft: Sequence[int], chosen: Sequence[int]) -> int:
     """How many tokens of a draft are those that were chosen, up to the first that is not."""
     pairs = zip(draft, chosen, strict=False)
     return next((place for place, (drafted, token) in enumerate(pairs) if drafted != token), len(draft))
+
+
+def chosen(candidates: Candidates, sampling: RowSampling, steer: SteerDraft) -> Int[Tensor, " rows"]:
+    """The choice of each row among the candidates of a drafted token, which counts as one more step of `sampling`."""
+    columns = sampling.choose(steer(candidates), candidates.ids)
+    return candidates.ids.gather(1, columns[:, None]).squeeze(1)

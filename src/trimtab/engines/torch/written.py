@@ -107,7 +107,7 @@ def write(loop: DecodeLoop, speculation: Speculation | None, rooms: Sequence[int
     """
     if speculation is None:
         return PlainSteps(loop, min(tokens, *rooms))
-    drafts = speculation.propose(rooms) if loop.checks_drafts else [[] for _ in rooms]
+    drafts = speculation.propose(rooms, loop.steer_draft) if loop.checks_drafts else [[] for _ in rooms]
     checked = CheckedDrafts(loop, drafts) if any(drafts) else None
     written: Written = checked or PlainSteps(loop, 1)
     speculation.append(drafts, checked.kept if checked else [0] * len(rooms), written.tokens)
