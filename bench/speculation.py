@@ -5,7 +5,7 @@
 DATA is the folder of the prompts. "acceptance" is the share of the drafted tokens that are part of the texts. The cost
 is the CPU time of the texts over that of the same texts written token by token; CPU time, because other work on the
 machine does not change it much. Each pair of runs is made back to back, and texts are compared: "differ" counts those
-that are not the same, which near ties in bfloat16 explain.
+that are not the same, which near ties in bfloat16 explain, and "compared" their tokens up to the first that is not.
 """
 
 import gzip
@@ -24,6 +24,7 @@ from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import check_output, write_whole
 from trimtab.engines.base import DecodeUsage
 from trimtab.engines.provenance import provenance
+from trimtab.engines.torch.speculation import agreement
 from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
 from trimtab.models.codec import Prompt
@@ -84,8 +85,10 @@ def measure(
     plain, slow = write(lm, prompts, batch, steering, **options)
     found, fast = write(lm, prompts, batch, steering, speculate=speculate, **options)
     usage = sum((each.usage for each in found), start=DecodeUsage())
+    same = [agreement(one.token_ids, other.token_ids) for one, other in zip(found, plain, strict=True)]
     differ = sum(one.token_ids != other.token_ids for one, other in zip(found, plain, strict=True))
-    return {**usage.as_dict(), "cost": fast / slow, "plain_seconds": slow, "texts": len(found), "differ": differ}
+    compared = {"compared": sum(same) + differ, "differ": differ, "texts": len(found)}
+    return {**usage.as_dict(), "cost": fast / slow, "plain_seconds": slow, **compared}
 
 
 def main(
@@ -101,6 +104,9 @@ def main(
     steer: Annotated[list[str] | None, typer.Option(help="NAME=β or none. Repeat for several.")] = None,
     dtype: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
     kind: Annotated[list[str] | None, typer.Option(help="web, answers, copies or edits. Repeat for several.")] = None,
+    speculate: Annotated[
+        list[str] | None, typer.Option(help="draft or lookup. Repeat for several; default: what suits the texts.")
+    ] = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="At temperature 0.")] = False,
 ) -> None:
     """Write the same texts token by token and with drafts."""
@@ -113,11 +119,11 @@ def main(
         given = prompts_of(name, data, prompts)
         for size in batch:
             for steering in steer or STEERS:
-                for speculate in (each for each in KINDS[name] if each in lm.engine.proposers):
-                    row = measure(lm, given, size, steering, speculate, tokens, greedy)
-                    found.append({"kind": name, "batch": size, "steer": steering, "speculate": speculate, **row})
+                for by in (each for each in speculate or KINDS[name] if each in lm.engine.proposers):
+                    row = measure(lm, given, size, steering, by, tokens, greedy)
+                    found.append({"kind": name, "batch": size, "steer": steering, "speculate": by, **row})
                     shown = [f"{row[each]:.2f}" for each in ("acceptance", "tokens_per_forward", "cost")]
-                    table.add_row(name, str(size), steering, speculate, *shown, f"{row['differ']} of {row['texts']}")
+                    table.add_row(name, str(size), steering, by, *shown, f"{row['differ']} of {row['texts']}")
                     console.print(found[-1])
     about = provenance(lm.engine, tokens=tokens, greedy=greedy, threads=torch.get_num_threads())
     write_whole(target, dump_json({**about, "rows": found}, indent=2) + "\n")

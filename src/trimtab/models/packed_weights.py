@@ -4,6 +4,7 @@ torch's products on a CPU bring a matrix into that order again in every call, or
 that never changes is better copied once.
 """
 
+import weakref
 from functools import cache
 from typing import NamedTuple
 
@@ -11,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.weak import WeakTensorKeyDictionary
 
 TOKENS = 16  # of a product, for which the order is chosen; it serves fewer and more
 DTYPES = (torch.float32, torch.bfloat16)
@@ -20,50 +20,53 @@ DTYPES = (torch.float32, torch.bfloat16)
 class _Copy(NamedTuple):
     """A packed copy, and what tells whether the matrix is still the one that was copied."""
 
-    mark: tuple[int, int]
     packed: Tensor
+    version: int
+    address: int
 
 
-_COPIES = WeakTensorKeyDictionary()  # of each matrix, as long as the matrix lives
+_COPIES: dict[int, _Copy] = {}  # by the id of the matrix, as long as the matrix lives
 
 
-def can_pack(weight: Float[Tensor, "outputs inputs"]) -> bool:
-    """Whether oneDNN multiplies a packed copy of a matrix on this machine."""
-    whole = weight.is_cpu and weight.is_contiguous() and not weight.is_inference() and weight.numel() > 0
-    return whole and weight.dtype in DTYPES and _works(weight.dtype)
+def packed_copy(weight: Float[Tensor, "outputs inputs"]) -> Tensor | None:
+    """The packed copy of a matrix, for `packed_product`. It is made at the first call, and after a change in place.
 
-
-def packed_linear(
-    input: Float[Tensor, "*tokens inputs"],
-    weight: Float[Tensor, "outputs inputs"],
-    bias: Float[Tensor, " outputs"] | None = None,
-) -> Float[Tensor, "*tokens outputs"]:
-    """`torch.nn.functional.linear` by a packed copy of the matrix, without gradients.
-
-    The first call makes the copy. A matrix that was changed in place is copied again. The results differ from the usual
-    ones in the order of their sums alone.
-
-    Args:
-        input: at least one token, in the number format of the matrix.
-        weight: a matrix for which `can_pack` is true.
-        bias: is added.
+    Returns:
+        None if oneDNN has no such product for the matrix here.
     """
-    mapped: Tensor = torch.ops.mkldnn._linear_pointwise(input, _packed(weight), bias, "none", [], "")
-    return mapped
+    known = _COPIES.get(id(weight))
+    if known is not None and known.version == weight._version and known.address == weight.data_ptr():
+        return known.packed
+    if not can_pack(weight):
+        return None
+    if known is None:
+        weakref.finalize(weight, _COPIES.pop, id(weight), None).atexit = False
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), TOKENS)
+    _COPIES[id(weight)] = _Copy(packed, weight._version, weight.data_ptr())
+    return packed
+
+
+def packed_product(
+    input: Float[Tensor, "*tokens inputs"], packed: Tensor, bias: Float[Tensor, " outputs"] | None = None
+) -> Float[Tensor, "*tokens outputs"]:
+    """`torch.nn.functional.linear` by the packed copy of a matrix, without gradients, for at least one token.
+
+    It differs from the usual product in the order of its sums alone.
+    """
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(input, packed, bias, "none", [], "")
+    return product
 
 
 def forget(weight: Tensor) -> None:
-    """Drop the copy of a matrix, which may have changed."""
-    _COPIES.pop(weight, None)
+    """Let the copy of a matrix be made again, because the matrix may have changed."""
+    if id(weight) in _COPIES:
+        _COPIES[id(weight)] = _COPIES[id(weight)]._replace(version=-1)
 
 
-def _packed(weight: Tensor) -> Tensor:
-    mark = (weight._version, weight.data_ptr())
-    known: _Copy | None = _COPIES.get(weight)
-    if known is None or known.mark != mark:
-        known = _Copy(mark, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), TOKENS))
-        _COPIES[weight] = known
-    return known.packed
+def can_pack(weight: Tensor) -> bool:
+    """Whether oneDNN multiplies a packed copy of a matrix on this machine."""
+    whole = weight.is_cpu and weight.is_contiguous() and not weight.is_inference() and weight.numel() > 0
+    return whole and weight.dtype in DTYPES and _works(weight.dtype)
 
 
 @cache
@@ -73,8 +76,7 @@ def _works(dtype: torch.dtype) -> bool:
     weight, input = (torch.randn(size, generator=generator).to(dtype) for size in ((32, 48), (3, 48)))
     try:
         with torch.inference_mode(False), torch.no_grad():
-            packed = torch.ops.mkldnn._reorder_linear_weight(weight, TOKENS)
-            found = torch.ops.mkldnn._linear_pointwise(input, packed, None, "none", [], "")
+            product = packed_product(input, torch.ops.mkldnn._reorder_linear_weight(weight, TOKENS))
     except (AttributeError, RuntimeError):
         return False
-    return torch.allclose(found, functional.linear(input, weight), rtol=0.02, atol=0.02)
+    return torch.allclose(product, functional.linear(input, weight), rtol=0.02, atol=0.02)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trimtab.models.layers import share_tensors
-from trimtab.models.packed_weights import can_pack, forget, packed_linear
+from trimtab.models.packed_weights import can_pack, forget, packed_copy, packed_product
 from trimtab.models.quantized import is_plain_matrix
 
 HALVES = 2  # tokens up to which the product of halves is the quicker one, even where there is a packed copy
@@ -59,11 +59,14 @@ def quick_linear(
     learns = weight.requires_grad or torch.is_grad_enabled()
     if not tokens or learns or torch.is_autocast_enabled("cpu") or not weight.is_cpu:
         return functional.linear(input, weight, bias)
-    packs = packs and can_pack(weight)
-    by_reading = HALVES if packs else most_by_halves()
-    if tokens <= by_reading and weight.dtype == torch.float32 and outputs % 2 == 0:
+    halves = weight.dtype == torch.float32 and outputs % 2 == 0
+    if halves and tokens <= HALVES:
         return by_halves(input, weight, bias)
-    return packed_linear(input, weight, bias) if packs else functional.linear(input, weight, bias)
+    if packs and (packed := packed_copy(weight)) is not None:
+        return packed_product(input, packed, bias)
+    if halves and tokens <= most_by_halves():
+        return by_halves(input, weight, bias)
+    return functional.linear(input, weight, bias)
 
 
 def by_halves(
