@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from tiny import tiny_ladder
+from tiny import tiny_ladder, tiny_lm
 from trimtab.errors import InvalidSetting
 from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.masks import wants_mask
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
 
@@ -197,3 +198,22 @@ def test_usage_counts_the_tokens_and_calls_of_the_cache(llama):
     assert usage == Usage(2 * 7 + 2 * 2, 2)
     prefix_cache = PrefixCache()
     assert KVCache(llama.model, prefix_cache=prefix_cache).usage is prefix_cache.usage
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3", "gpt2"])
+def test_in_16_bits_tokens_fed_one_by_one_have_the_states_of_each_text_alone(family):
+    """A mask that hides nothing goes along there, where heads share keys; layers with a window keep theirs."""
+    lm = tiny_lm(family)
+    lm.model.bfloat16()
+    assert wants_mask(lm.model) == (family != "gpt2")
+    texts = [LONG, LONG[::-1]]
+    cache, _ = fed(lm, texts)
+    for token in (5, 6, 7):
+        texts, logits = feed_one(cache, texts, [token, token + 1])
+        for row, text in enumerate(texts):
+            whole = lm.model(torch.tensor([text]), use_cache=False).logits[0, -1]
+            torch.testing.assert_close(logits[row], whole, atol=0.05, rtol=0.05)
+
+
+def test_float32_and_padded_batches_need_no_such_mask(frozen):
+    assert not wants_mask(frozen.model)

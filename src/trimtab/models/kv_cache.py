@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 from trimtab.errors import InvalidSetting
 from trimtab.models.cache_rows import blank_cache, join_caches, shift_right, stack_rows
 from trimtab.models.growing_cache import GrowingCache
-from trimtab.models.masks import attention_masks, causal_columns
+from trimtab.models.masks import attention_masks, causal_columns, wants_mask
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.side_network import SideNetwork
 from trimtab.models.state_history import StateHistory, join_histories
@@ -128,7 +128,7 @@ class KVCache:
             self._mask = visible if mask is None else torch.cat([self._mask, new], dim=1)
             self._ids = torch.cat([self._ids, ids], dim=1)
         positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
-        output = self._forward(ids, positions, visible if self._padded else None, logits)
+        output = self._forward(ids, positions, self._attention_mask(visible, positions), logits)
         self._read(output, ids.shape[1])
         return output
 
@@ -346,6 +346,15 @@ class KVCache:
             use_cache=True,
             **extra,
         )
+
+    def _attention_mask(self, visible: Tensor, positions: Tensor) -> Any:
+        """The mask of a forward call over the last tokens of every row; None where they see all up to their own."""
+        if self._padded:
+            return visible
+        if positions.shape[1] > 1 or self.slots == 1 or not wants_mask(self.model):
+            return None
+        columns = torch.arange(self.slots, device=visible.device).expand(self.rows, -1)
+        return attention_masks(self.model, visible[:, None], columns, positions)
 
     def _read(self, output: ModelOutput, new: int) -> None:
         """Keep what the readers make of the hidden states of the new tokens."""

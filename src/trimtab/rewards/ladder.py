@@ -105,10 +105,7 @@ class LadderLayer(nn.Module):
         queries, key, value = projected.split([self.heads, 1, 1], dim=1)
         if cache is not None:
             key, value = cache.update(key, value, number)
-        attended = functional.scaled_dot_product_attention(
-            queries, key, value, allowed, is_causal=allowed is None and x.shape[1] > 1, enable_gqa=True
-        )
-        x = x + self.attention_out(attended.transpose(1, 2).flatten(2))
+        x = x + self.attention_out(_attended(queries, key, value, allowed).transpose(1, 2).flatten(2))
         gate, up = self.gate_and_up(self.feed_forward_norm(x)).chunk(2, dim=-1)
         return x + self.down(functional.silu(gate) * up)
 
@@ -123,6 +120,24 @@ class LadderLayer(nn.Module):
     def _by_head(self, projected: Float[Tensor, "rows new all"]) -> Float[Tensor, "rows heads new size"]:
         size = self.attention_out.out_features // self.heads
         return projected.unflatten(-1, (-1, size)).transpose(1, 2)
+
+
+def _attended(
+    queries: Float[Tensor, "rows heads new size"],
+    key: Float[Tensor, "rows 1 slots size"],
+    value: Float[Tensor, "rows 1 slots size"],
+    allowed: Bool[Tensor, "rows 1 new slots"] | None,
+) -> Float[Tensor, "rows heads new size"]:
+    """Attention of several heads to one head of keys and values.
+
+    The queries of one token are given as tokens of one head: in 16 bits a CPU is then four times as fast.
+    """
+    if queries.shape[2] == 1:
+        packed = functional.scaled_dot_product_attention(queries.transpose(1, 2), key, value, allowed)
+        return packed.transpose(1, 2)
+    return functional.scaled_dot_product_attention(
+        queries, key, value, allowed, is_causal=allowed is None, enable_gqa=True
+    )
 
 
 def normed_taps(
