@@ -1,5 +1,7 @@
 """A comparison of a few methods on a tiny model."""
 
+from dataclasses import replace
+
 from tiny import tiny_reward
 from trimtab.evaluation.run.plan import Plan
 from trimtab.evaluation.run.prompt_sets import PromptSet
@@ -8,8 +10,14 @@ from trimtab.evaluation.run.sweep_settings import Grid, SweepSettings
 from trimtab.judges.text_judges import TextJudge
 
 SETTINGS = SweepSettings("tiny", samples=3, max_new_tokens=4, top_k=6, batch_size=2)
+CHAT_SETTINGS = replace(SETTINGS, chat=True, system="w9 w8")
 GRID = Grid(reward=["q", "v"], beta=[2.0, 5.0], best_of=[2])
 SETS = [PromptSet("some", "up", ("w1 w2", "w3", "w4 w5 w6")), PromptSet("more", "down", ("w7 w8",))]
+
+
+def messages(text):
+    """The conversation that `CHAT_SETTINGS` make of a prompt."""
+    return [{"role": "system", "content": "w9 w8"}, {"role": "user", "content": text}]
 
 
 def tiny_sweep(lm, folder, settings=SETTINGS, grid=GRID, sets=SETS):

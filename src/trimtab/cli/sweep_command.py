@@ -11,6 +11,7 @@ from trimtab.cli.options import load_language_model
 from trimtab.cli.sweep_candidates import check_candidates
 from trimtab.engines.engine_names import check_engine, check_engine_steers
 from trimtab.errors import InvalidSetting
+from trimtab.evaluation.prompt_form import PLAIN, PromptForm
 from trimtab.evaluation.run.search_settings import SearchSettings
 from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOptions, SweepSettings
 from trimtab.rewards.expert_names import names_experts
@@ -91,7 +92,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     check_matplotlib()
     check_report_folder(asked.out, "--out", asked.plots.formats, asked.force)
     check_rows_only(asked.out)
-    check_scoring(asked.task, asked.scoring)
+    check_scoring(asked.task, asked.scoring, asked.settings.form)
     rewards = rewards_of(asked.grid)
     check_names([text.split("+") for text in asked.grid.reward or []])
     for spec in rewards:
@@ -106,7 +107,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     check_engine_steers(asked.settings.engine, [cards[spec] for spec in rewards if spec in steering])
     check_candidates(asked.grid, asked.settings, asked.search, cards, len(codec.tokenizer))
     sets = [
-        read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split)
+        read_prompt_set(source, way, codec, asked.column, asked.settings.limit, asked.split, asked.settings.form)
         for source, way in asked.sources
     ]
     check_distinct("--beta", [f"{beta:g}" for beta in asked.grid.beta or []])
@@ -117,11 +118,12 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     return sets
 
 
-def check_scoring(task: str, scoring: ScoringOptions) -> None:
+def check_scoring(task: str, scoring: ScoringOptions, form: PromptForm = PLAIN) -> None:
     """Check judges and readers by their names and files.
 
     Raises:
-        TrimtabError: there is no such judge, reward or model.
+        TrimtabError: there is no such judge, reward or model; or prompts are messages, and a reader's model has no chat
+            template.
     """
     from trimtab.evaluation.score.judge_specs import check_judges, check_reward
     from trimtab.evaluation.tasks import find_task
@@ -129,10 +131,24 @@ def check_scoring(task: str, scoring: ScoringOptions) -> None:
     check_judges(scoring.judge or find_task(task).judges)
     if scoring.profile:
         check_reward(scoring.profile)
-    if scoring.perplexity:
+    for model in reading_models(scoring, form):
         from trimtab.models.loading import load_codec
 
-        load_codec(scoring.perplexity)
+        form.check(load_codec(model))
+
+
+def reading_models(scoring: ScoringOptions, form: PromptForm) -> list[str]:
+    """The models whose tokenizers encode prompts for readers: that of --perplexity, and of messages that of --profile.
+
+    Raises:
+        RewardMismatch: the card of the reward does not say where its base is.
+    """
+    from trimtab.rewards.registry import base_of
+
+    models = [scoring.perplexity] if scoring.perplexity else []
+    if scoring.profile and form.is_chat:
+        models.append(base_of(parse_reward(scoring.profile)[0]))
+    return models
 
 
 def check_readers(task: str, scoring: ScoringOptions) -> None:
@@ -239,7 +255,7 @@ def time_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "Languag
     methods = methods[:1] + [method for method in methods[1:] if method.name not in known]
     if asked.rounds and (len(methods) > 1 or methods[0].name not in known):
         with counting("timing", error_console()) as progress:
-            times = time_methods(lm, methods, sets[0], clock, asked.rounds, progress)
+            times = time_methods(lm, methods, sets[0], clock, asked.rounds, progress, asked.settings.form)
         save_times(asked.out, times, lm, {"rounds": asked.rounds, "samples": asked.settings.samples})
 
 
@@ -249,9 +265,10 @@ def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions) -> N
     from trimtab.evaluation.run.row_file import read_row, row_paths
     from trimtab.evaluation.tasks import find_task
 
-    task = find_task(read_row(row_paths(folder)[0]).settings["task"])
+    settings = read_row(row_paths(folder)[0]).settings
+    task = find_task(settings["task"])
     check_report_folder(folder, "the folder", plots.formats)
-    check_scoring(task.name, scoring)
+    check_scoring(task.name, scoring, PromptForm.of_row(settings))
 
     from trimtab.cli.progress import counting
     from trimtab.evaluation.report.collect import measure

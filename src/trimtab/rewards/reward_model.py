@@ -232,12 +232,20 @@ class RewardModel:
         ids = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
         if not ids:
             raise InvalidPrompt("got no texts to score, expected at least one")
-        scored = self.score_ids(ids)
+        return self.score_prefixes_of_ids(ids)
+
+    def score_prefixes_of_ids(self, texts: Sequence[Sequence[int]]) -> list[Float[Tensor, "tokens attributes"]]:
+        """As `score_prefixes`, of tokenized texts, such as conversations in a chat template.
+
+        Raises:
+            NonFiniteReward: a reward is NaN or infinite.
+        """
+        scored = self.score_ids(texts)
         values = scored.values
         if not self.card.baseline:
             values = values.masked_fill(~scored.known[..., None], 0).cumsum(1)
         values = values.masked_fill(~scored.known[..., None], float("nan"))
-        return [row[-len(tokens) :] for row, tokens in zip(values, ids, strict=True)]
+        return [row[-len(tokens) :] for row, tokens in zip(values, texts, strict=True)]
 
     @checked
     def score(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:

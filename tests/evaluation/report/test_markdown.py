@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tiny import tiny_reward
 from tiny_sweep import LENGTH, length
-from trimtab.evaluation.report.captions import Picture
+from trimtab.evaluation.report.captions import Picture, caption
 from trimtab.evaluation.report.collect import measure
 from trimtab.evaluation.report.markdown import unread_notes, write_markdown
 from trimtab.evaluation.report.record import as_record
@@ -90,6 +90,20 @@ def test_a_report_says_what_made_it(lm, copied):
     for package in ("trimtab", "torch", "transformers"):
         assert text.count(f"{package} ") >= 2  # of the texts, and of the figures
     assert "length (threshold 0.5)" in text
+
+
+def test_a_report_says_that_prompts_were_messages(chatting, copied, copied_chat):
+    report = measure(copied_chat, [LENGTH])
+    text, hashed = as_markdown(report, copied_chat), chatting.engine.codec.chat_template_fingerprint
+    assert (
+        "3 answers of at most 4 tokens to each prompt, sent as a user message behind a system message, top-k = 6"
+        in text
+    )
+    assert f"one user message in the model's chat template (hash {hashed}); system message: 'w9 w8'. Judges" in text
+    assert "sent as a user message" in caption(as_record(report), "What.")
+    plain = as_markdown(measure(copied, [LENGTH]), copied)
+    assert "3 continuations of at most 4 tokens per prompt, top-k = 6" in plain
+    assert "Chat:" not in plain
 
 
 def test_rows_of_an_earlier_version_say_that_their_versions_are_unknown(copied):

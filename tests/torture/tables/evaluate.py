@@ -77,6 +77,13 @@ SETTINGS: list[Case] = [
     *refused_values(EVALUATE, "--model", ("nowhere", "", "broken/bert", "broken/cut_weights")),
     *refused_values(EVALUATE, "--dtype", ("float64",)),
     *refused_values(EVALUATE, "--judge", NO_JUDGES),
+    refused(*EVALUATE, "--chat"),  # lm has no chat template
+    *refused_values(EVALUATE, "--system", ("", "w1", ESCAPE)),
+    refused(*without(EVALUATE, "--model"), "--model", "chat", "--chat", "--perplexity", "lm"),
+    refused(*without(EVALUATE, "--model"), "--model", "chat", "--chat", "--profile", "rewards/q"),
+    accepted(
+        "no system turn where the template adds none", *without(EVALUATE, "--model"), "--model", "chat", "--system", ""
+    ),
     *refused_values(EVALUATE, "--perplexity", ("nowhere", "", "broken/bert")),
     *refused_values(EVALUATE, "--profile", ("nowhere", "", "rewards/q:nobody")),
     *refused_values(EVALUATE, "--column", ("nobody", "", "prompt.text", ESCAPE)),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from trimtab.evaluation.prompt_form import PromptForm
 from trimtab.evaluation.report.record_file import Record, by_set
 from trimtab.evaluation.report.tables import WAYS, human, task_of
 from trimtab.evaluation.score.metrics import BOOTSTRAPS, LEVEL
@@ -24,8 +25,12 @@ class Picture(NamedTuple):
 def setting(record: Record) -> str:
     """How the texts were written."""
     s = record["settings"]
+    form = PromptForm.of_row(s)
+    behind = "" if form.system is None else " behind a system message"
+    texts = "answers" if form.is_chat else "continuations"
+    each = f"to each prompt, sent as a user message{behind}" if form.is_chat else "per prompt"
     return (
-        f"{s['samples']} continuations of at most {s['max_new_tokens']} tokens per prompt, top-k = {s['top_k']}, "
+        f"{s['samples']} {texts} of at most {s['max_new_tokens']} tokens {each}, top-k = {s['top_k']}, "
         f"temperature {s['temperature']:g}, seed {s['seed']}"
     )
 

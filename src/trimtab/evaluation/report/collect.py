@@ -14,11 +14,12 @@ from trimtab.data.differences import differences
 from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData
 from trimtab.evaluation.agreement_file import read_agreement
-from trimtab.evaluation.run.row_file import WEIGHTS, read_row, row_paths
+from trimtab.evaluation.prompt_form import PromptForm
+from trimtab.evaluation.run.row_file import UNSAID, WEIGHTS, read_row, row_paths
 from trimtab.evaluation.run.timing import read_times
 from trimtab.evaluation.score.judge_agreement import agreement
 from trimtab.evaluation.score.metrics import Ratio, control_figures, fluency_figure, text_figures
-from trimtab.evaluation.score.readers import Read, judge_reader
+from trimtab.evaluation.score.readers import MESSAGES, Read, judge_reader
 from trimtab.evaluation.score.readings import Readings
 from trimtab.evaluation.tasks import FLUENCY, PROFILE, Task, find_task
 from trimtab.judges.base import Judge, description_of, threshold_of
@@ -36,7 +37,7 @@ class RowTexts:
     Attributes:
         name: the name of its file, without suffix.
         settings: the file's first line.
-        texts: the texts of finished prompts, [prompts][samples].
+        texts: the texts of finished prompts, [prompts][samples]. Where prompts are conversations, each has `messages`.
         made_by: what wrote them; empty if an older version did.
     """
 
@@ -121,7 +122,7 @@ def read_rows(folder: Path) -> list[RowTexts]:
     rows = [_whole_prompts(path) for path in row_paths(folder)]
     shared = _shared(rows[0])
     for row in rows[1:]:
-        if differing := differences(shared, _shared(row), later=[WEIGHTS]):
+        if differing := differences(UNSAID | shared, UNSAID | _shared(row), later=[WEIGHTS]):
             raise InvalidData(
                 f"{rows[0].name!r} and {row.name!r} do not belong together ({differing}); move one elsewhere"
             )
@@ -225,6 +226,9 @@ def _figures(
 
 def _whole_prompts(path: Path) -> RowTexts:
     settings, lines, made_by = read_row(path)
+    form = PromptForm.of_row(settings)
+    if form.is_chat:
+        lines = [{**line, MESSAGES: form.prompt(line["prompt"])} for line in lines]
     by_prompt = [list(group) for _, group in groupby(lines, key=lambda line: line["place"])]
     whole = [of_prompt for of_prompt in by_prompt if len(of_prompt) == settings["samples"]]
     return RowTexts(path.stem, settings, whole, made_by)

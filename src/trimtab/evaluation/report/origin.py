@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trimtab.checking import shown
+from trimtab.evaluation.prompt_form import PromptForm
 from trimtab.evaluation.report.captions import machine, model, setting
 from trimtab.evaluation.report.record_file import Record
 
@@ -17,6 +19,7 @@ def origin(record: Record) -> Iterator[str]:
     device = _joined(makers, lambda maker: str(maker.get("device", "")))
     yield f"Model: {model(record)}; device: {device or 'not recorded'}."
     yield f"Sampling: {setting(record)}."
+    yield from _chat(record["settings"])
     if rewards := _rewards(record):
         yield f"Rewards: {'; '.join(rewards)}."
     if files := _joined(makers, _data, "; "):
@@ -30,6 +33,18 @@ def origin(record: Record) -> Iterator[str]:
         yield f"Figures: {_versions(measured)}."
     if machine(record):
         yield f"Times: {machine(record)}."
+
+
+def _chat(settings: Mapping[str, Any]) -> Iterator[str]:
+    """How prompts were sent, if they were messages."""
+    form = PromptForm.of_row(settings)
+    if form.is_chat:
+        template = f" (hash {settings['chat_template_fingerprint']})" if "chat_template_fingerprint" in settings else ""
+        system = "none" if form.system is None else shown(form.system)
+        yield (
+            f"Chat: each prompt is one user message in the model's chat template{template}; system message: {system}. "
+            "Judges read the answer alone."
+        )
 
 
 def _rewards(record: Record) -> list[str]:

@@ -16,13 +16,14 @@ from trimtab.evaluation.run.sweep_settings import SweepSettings
 from trimtab.generation import Generation
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.language_model import LanguageModel
+from trimtab.models.codec import Prompt
 from trimtab.rewards.any_reward import AnyReward, check_scores_whole_texts, kind_of
 from trimtab.steering.steer import Steer
 
 UNCLAMPED = (-1e6, 1e6)
 Chosen = tuple[AnyReward, str | None]  # a reward and one of its attributes; None for the first
 Timing = Callable[[Steer], Steer]
-Write = Callable[[LanguageModel, Sequence[str]], list[list[Generation]]]  # [prompts][samples]
+Write = Callable[[LanguageModel, Sequence[Prompt]], list[list[Generation]]]  # [prompts][samples]
 
 
 @final
@@ -121,7 +122,7 @@ def best_of(
     params = _params(s, drafts=n)
     draw = _sampled(None, params)
 
-    def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
+    def write(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[list[Generation]]:
         drafts = [of[first : first + n] for of in draw(lm, prompts) for first in range(0, len(of), n)]
         prefixes = [lm.engine.codec.encode_prompt(prompt) for prompt in prompts for _ in range(s.samples)]
         ranks = rank(lm.engine, by, prefixes, drafts)
@@ -159,7 +160,7 @@ def rewind(
     parts = [_steer(*each, beta / len(steered_by), direction) for each in steered_by] if beta else []
     steer = reduce(add, parts) if parts else None
 
-    def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
+    def write(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[list[Generation]]:
         every = [prompt for prompt in prompts for _ in range(s.samples)]
         seeds = [s.seed + sample for _ in prompts for sample in range(s.samples)]
         found = lm.rewind(every, RewardJudge(by, alone), steer, settings, seed=seeds)
@@ -194,7 +195,7 @@ def _sampling(
 
 
 def _sampled(steer: Steer | None, params: SamplingParams) -> Write:
-    def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
+    def write(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[list[Generation]]:
         return [list(of_prompt.samples) for of_prompt in lm.generate(prompts, steer, params)]
 
     return write

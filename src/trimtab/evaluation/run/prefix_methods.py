@@ -11,6 +11,7 @@ from trimtab.evaluation.run.prompt_sets import Direction
 from trimtab.evaluation.run.sweep_settings import Grid, SweepSettings
 from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
+from trimtab.models.codec import Prompt
 from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer
 
@@ -78,7 +79,7 @@ def best_of_prefixes(
     steer = timing((reward.toward if direction == "up" else reward.away)(1.0, attribute))
     params = SamplingParams(max_new_tokens=s.max_new_tokens, seed=s.seed, top_k=s.top_k, temperature=s.temperature)
 
-    def write(lm: LanguageModel, prompts: Sequence[str]) -> list[list[Generation]]:
+    def write(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[list[Generation]]:
         every = [prompt for prompt in prompts for _ in range(s.samples)]
         seeds = [replace(params, seed=s.seed + sample) for _ in prompts for sample in range(s.samples)]
         found = lm.best_of(

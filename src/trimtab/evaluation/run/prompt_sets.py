@@ -8,6 +8,7 @@ from trimtab.checking import checked
 from trimtab.data.tables import digest_of, hash_of_file, read_table, text_of
 from trimtab.errors import InvalidPrompt
 from trimtab.evaluation.checks import check_at_least
+from trimtab.evaluation.prompt_form import PLAIN, PromptForm
 from trimtab.models.codec import TextCodec
 
 Direction = Literal["up", "down"]
@@ -40,7 +41,13 @@ class PromptSet:
 
 
 def read_prompt_set(
-    source: str, direction: Direction, codec: TextCodec, column: str, limit: int | None, split: str = "train"
+    source: str,
+    direction: Direction,
+    codec: TextCodec,
+    column: str,
+    limit: int | None,
+    split: str = "train",
+    form: PromptForm = PLAIN,
 ) -> PromptSet:
     """Read prompts from a table or a data set.
 
@@ -51,17 +58,20 @@ def read_prompt_set(
         column: the column of the text; `prompt.text` is the field `text` of the column `prompt`.
         limit: the maximum number of usable prompts, from the first; None for all.
         split: the split of a data set.
+        form: how the prompts will be sent.
 
     Raises:
         InvalidData: there is no such table, or no usable prompt in it.
-        InvalidSetting: the limit is below 1.
+        InvalidSetting: the limit is below 1, or prompts are sent as messages and the model has no chat template.
+        InvalidPrompt: its chat template refuses such messages.
     """
     check_at_least(1, limit=limit)
+    form.check(codec)
 
     def parse(row: dict[str, Any]) -> str:
         text = text_of(row, column)
         try:
-            codec.encode_prompt(text)
+            codec.encode_prompt(form.prompt(text))
         except InvalidPrompt as error:
             raise ValueError(str(error)) from error
         return text

@@ -22,6 +22,7 @@ from trimtab.evaluation.run.row_schema import settings_fault, text_fault
 
 SUFFIX = ".jsonl"
 WEIGHTS = "weights_fingerprint"  # of the model; files of older versions lack it
+UNSAID = {"chat": False}  # what a row means that does not say otherwise
 FIRST = "first_text"  # in an entry of made_by: the number of texts before it
 
 
@@ -100,7 +101,7 @@ class RowFile:
             if not self.path.is_file() or b"\n" not in self.path.read_bytes():
                 return
             found = read_row(self.path)
-        if differing := differences(settings_of(found), self.settings, later=[WEIGHTS]):
+        if differing := differences(UNSAID | settings_of(found), UNSAID | self.settings, later=[WEIGHTS]):
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another --out"
             )

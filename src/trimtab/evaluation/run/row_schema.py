@@ -35,6 +35,10 @@ def settings_fault(settings: Any) -> str:
         return f"the setting 'direction' is {_shown(settings['direction'])}, expected 'up' or 'down'"
     if "beta" not in settings or not (settings["beta"] is None or _is_number(settings["beta"])):
         return f"the setting 'beta' is {_shown(settings.get('beta', 'missing'))}, expected a number or null"
+    if type(settings.get("chat", False)) is not bool:
+        return f"the setting 'chat' is {_shown(settings['chat'])}, expected true or false"
+    if not isinstance(settings.get("system"), str | None):
+        return f"the setting 'system' is {_shown(settings['system'])}, expected a text or null"
     if (drafts := settings.get("drafts")) is not None and type(drafts) is not int:
         return f"the setting 'drafts' is {_shown(drafts)}, expected a whole number"
     rewards = settings.get("rewards", [])

@@ -24,6 +24,7 @@ from trimtab.language_model import LanguageModel
 from trimtab.models.codec import TextCodec
 
 DIGITS = 5
+TEMPLATE = "chat_template_fingerprint"
 Progress = Callable[["Row", int, int], None]
 
 
@@ -109,8 +110,10 @@ class Sweep:
 
     def about(self, row: Row, lm: LanguageModel) -> dict[str, Any]:
         """Every setting that decides the texts of a row; a row resumes only with the same ones."""
-        shared, engine = asdict(self.settings), lm.engine.describe()
-        del shared["limit"]  # the digest of the prompts covers it
+        shared, engine, form = asdict(self.settings), lm.engine.describe(), self.settings.form
+        hashes = ("base_fingerprint", WEIGHTS, *([TEMPLATE] if form.is_chat else []))
+        for name in ("limit", "chat", "system"):  # the digest of the prompts, and the form below, cover them
+            del shared[name]
         if self.settings.engine == "torch":
             del shared["engine"]  # as in files of versions that had no other
         return {
@@ -123,8 +126,9 @@ class Sweep:
             "beta": row.method.beta,
             **row.method.about,
             **shared,
+            **form.record(),
             "dtype": engine["dtype"],
-            **{name: engine[name] for name in ("base_fingerprint", WEIGHTS) if name in engine},
+            **{name: engine[name] for name in hashes if name in engine},
         }
 
     def _write(self, row: Row, file: RowFile, lm: LanguageModel, progress: Progress) -> None:
@@ -134,11 +138,12 @@ class Sweep:
         progress(row, done, len(row.prompts.prompts))
         for batch in batches[start:]:
             session = lm.session()
-            written = row.method.write(session, [row.prompts.prompts[place] for place in batch])
+            texts = [row.prompts.prompts[place] for place in batch]
+            written = row.method.write(session, list(map(self.settings.form.prompt, texts)))
             encoded = _rounded(session.engine.usage.tokens / (len(batch) * self.settings.samples))
             file.append(
-                {"place": place, "sample": sample, **describe(generation, lm.engine.codec), "encoded": encoded}
-                for place, of_prompt in zip(batch, written, strict=True)
+                {"place": place, "sample": sample, **describe(text, generation, lm.engine.codec), "encoded": encoded}
+                for place, text, of_prompt in zip(batch, texts, written, strict=True)
                 for sample, generation in enumerate(of_prompt)
             )
             done += len(batch)
@@ -150,8 +155,10 @@ class Sweep:
             yield range(start, min(start + self.settings.batch_size, len(prompts.prompts)))
 
 
-def describe(generation: Generation, codec: TextCodec) -> dict[str, Any]:
+def describe(prompt: str, generation: Generation, codec: TextCodec) -> dict[str, Any]:
     """The record of a text, from which every figure of its row can be computed again.
+
+    `prompt` is the table's text, also where it was sent as a message.
 
     For each token without a final EOS: `base_logprobs` is the unsteered model's log-probability over its whole
     vocabulary; `kl` is KL(steered ‖ unsteered) of the next-token distributions, in nats; `flips` is 1 if steering
@@ -166,7 +173,7 @@ def describe(generation: Generation, codec: TextCodec) -> dict[str, Any]:
     kl = (steered.exp() * (steered - base).masked_fill(~kept, 0)).sum(-1)
     names = list(choices[0].rewards) if choices else []
     return {
-        "prompt": generation.prompt,
+        "prompt": prompt,
         "text": generation.text,
         "token_ids": ids,
         "finish_reason": generation.finish_reason,

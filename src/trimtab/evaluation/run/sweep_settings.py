@@ -8,6 +8,7 @@ from trimtab.engines.engine_names import ENGINE_HELP, EngineName
 from trimtab.engines.sampling_params import DEFAULT_TOP_K
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.checks import check_at_least
+from trimtab.evaluation.prompt_form import PromptForm
 from trimtab.evaluation.report.formats import DEFAULT_FORMATS, FORMATS
 from trimtab.models.dtypes import Dtype
 from trimtab.rewards.other_tokenizer import RETOKENIZE
@@ -128,6 +129,13 @@ class SweepSettings:
     temperature: Annotated[float, "Divides the steered logits."] = 1.0
     seed: Annotated[int, "Seed of every text; the same seed gives the same texts."] = 0
     batch_size: Annotated[int, "Prompts to write together, each with all its samples."] = 16
+    chat: Annotated[
+        bool, "Send each prompt as a user message, in the model's chat template. Judges read the answer alone."
+    ] = False
+    system: Annotated[
+        str | None,
+        'System message before each prompt; "" for none, also where the template would add one. Implies --chat.',
+    ] = None
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("samples", "max_new_tokens", "top_k", "batch_size", "limit")}
@@ -135,6 +143,11 @@ class SweepSettings:
         check_at_least(0, seed=self.seed)
         if not 0 < self.temperature < float("inf"):
             raise InvalidSetting(f"got temperature={self.temperature}, expected above 0; --greedy adds greedy decoding")
+
+    @property
+    def form(self) -> PromptForm:
+        """How prompts are sent."""
+        return PromptForm(self.chat, self.system)
 
 
 @final

@@ -15,6 +15,7 @@ from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidData
 from trimtab.evaluation.checks import check_at_least, holding, write_in
+from trimtab.evaluation.prompt_form import PLAIN, PromptForm
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
 from trimtab.language_model import LanguageModel
@@ -112,6 +113,7 @@ def time_methods(
     clock: Clock,
     rounds: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    form: PromptForm = PLAIN,
 ) -> dict[str, dict[str, float | None]]:
     """Continue the same prompts by every method, in interleaved runs; searches run once, after all rounds.
 
@@ -122,6 +124,7 @@ def time_methods(
         clock: the clock that times the rewards.
         rounds: the number of rounds, at least 1; one more round comes first and does not count.
         progress: called with the number of turns done, and of all turns.
+        form: how the prompts are sent.
 
     Returns:
         For each method by name: `ratio`, its time per token over that of `top-k` in the same round; `reward_share`,
@@ -133,7 +136,7 @@ def time_methods(
         InvalidSetting: `rounds` is below 1.
     """
     check_at_least(1, rounds=rounds)
-    few = prompts.prompts[:TIMED_PROMPTS]
+    few = list(map(form.prompt, prompts.prompts[:TIMED_PROMPTS]))
     searches = [method for method in methods if method.searches]
     sampled = [method for method in methods if not method.searches]
     turns = [*sampled * (rounds + 1), *searches]

@@ -11,7 +11,7 @@ from trimtab.data.files import file_name, read_record
 from trimtab.data.json_text import dump_json
 from trimtab.errors import InvalidData, NonFiniteReward
 from trimtab.evaluation.checks import holding, write_in
-from trimtab.evaluation.score.readers import Read, Text
+from trimtab.evaluation.score.readers import Read, Text, prompt_of
 
 READINGS = "readings"
 BATCH_SIZE = 256
@@ -135,7 +135,7 @@ def _chunks(texts: Sequence[Text]) -> Iterator[Sequence[Text]]:
 
 def _digest(text: Text) -> str:
     """A hash of a text and its place among the row's samples, so that equal texts are counted separately."""
-    whole = dump_json([text["place"], text["sample"], text["prompt"], text["text"]])
+    whole = dump_json([text["place"], text["sample"], prompt_of(text), text["text"]])
     escaped = NOT_ASCII.sub(lambda found: "".join(f"\\u{unit:04x}" for unit in _utf16(found[0])), whole)
     return hashlib.sha256(escaped.encode()).hexdigest()[:16]
 

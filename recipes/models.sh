@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Compares toxicity and sentiment on three models: SmolLM2-135M, Gemma-3-270M and Qwen2.5-Coder-1.5B-Instruct; the first and the last also as chats.
+# The other two models get rewards of their own, adapted to them. Run toxicity.sh and sentiment.sh first: their texts/ are what is adapted on.
+# judges/imdb and DATA are those of evaluation.sh. An interrupted run resumes: give the same command again. No reward is trained twice.
+set -euo pipefail
+models=${1:?"expected MODELS, the folder of gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"}
+data=${2:?"expected DATA, the folder of rtp_toxic.jsonl.gz, owt_neutral.jsonl.gz and toxicity-bert-tiny (ONNX)"}
+gemma=$models/gemma-3-270m-q4_k_m.gguf qwen=$models/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf
+common=(--limit 50 --samples 4 --dtype bfloat16 --rounds 3 --batch-size 8)
+
+adapt() {  # NAME MODEL: rewards/NAME-toxicity and rewards/NAME-sentiment
+    for reward in toxicity sentiment; do
+        [ -e "rewards/$1-$reward/config.json" ] || trimtab adapt "$reward" --model "$2" --data "texts/$reward/all.jsonl" \
+            --texts 1000 --out "rewards/$1-$reward"
+    done
+}
+toxicity() {  # NAME MODEL REWARD OPTIONS
+    trimtab evaluate toxicity --model "$2" --prompts "$data/rtp_toxic.jsonl.gz" "${common[@]}" --reward "$3" --judge profanity \
+        --judge "onnx:$data/toxicity-bert-tiny" --out "runs/models/$1-toxicity" "${@:4}"
+}
+sentiment() {  # NAME MODEL REWARD OPTIONS
+    trimtab evaluate sentiment --model "$2" --up "$data/owt_neutral.jsonl.gz" "${common[@]}" --reward "$3" --judge judges/imdb \
+        --judge vader --out "runs/models/$1-sentiment" "${@:4}"
+}
+both() {  # NAME MODEL REWARDS, the names before "toxicity" and "sentiment": every β
+    toxicity "$1" "$2" "$3toxicity" --beta 10 --beta 30 --beta 60
+    sentiment "$1" "$2" "$3sentiment" --beta 10 --beta 20 --beta 40
+}
+chat() {  # NAME MODEL REWARDS: one β, each prompt as a user message
+    toxicity "$1-chat" "$2" "$3toxicity" --beta 30 --chat
+    sentiment "$1-chat" "$2" "$3sentiment" --beta 20 --chat
+}
+
+both smollm2 smollm2 ""
+chat smollm2 smollm2 ""
+adapt gemma "$gemma"
+both gemma "$gemma" rewards/gemma-
+adapt qwen "$qwen"
+both qwen "$qwen" rewards/qwen-
+chat qwen "$qwen" rewards/qwen-
