@@ -3,9 +3,10 @@
     python bench/speculation.py DATA --out results/speculation.json
 
 DATA is the folder of the prompts. "acceptance" is the share of the drafted tokens that are part of the texts. The cost
-is the CPU time of the texts over that of the same texts written token by token; CPU time, because other work on the
-machine does not change it much. Each pair of runs is made back to back, and texts are compared: "differ" counts those
-that are not the same, which near ties in bfloat16 explain, and "compared" their tokens up to the first that is not.
+is the CPU time of a token over that of the same texts written token by token, and over that of unsteered texts written
+so; CPU time, because other work on the machine does not change it much. Each pair of runs is made back to back, and
+texts are compared: "differ" counts those that are not the same, which near ties in bfloat16 explain, and "compared"
+their tokens up to the first that is not.
 """
 
 import gzip
@@ -32,6 +33,12 @@ from trimtab.models.codec import Prompt
 STEERS = ("none", "sentiment=20", "sentiment=-20", "sentiment=60", "toxicity=-30", "sentiment-own=20")
 PASSAGE = "Repeat this text word by word.\n\nText: {text}\n\nRepeated: "
 WORDS = 60  # of a passage
+FIGURES = {
+    "acceptance": "acceptance",
+    "tokens_per_forward": "tokens per call",
+    "cost": "cost",
+    "over_unsteered": "over unsteered",
+}
 EDIT = "Write this function again, with the name `{name}_again` and without its docstring.\n\n```python\n{code}```"
 KINDS = {
     "web": ("draft", "lookup"),
@@ -70,25 +77,28 @@ def steer_of(name: str, lm: LanguageModel) -> trimtab.Steer | None:
 def write(
     lm: LanguageModel, prompts: Sequence[Prompt], batch: int, steer: trimtab.Steer | None, **options: Any
 ) -> tuple[list[Generation], float]:
-    """Return the texts, written in batches, and their CPU seconds."""
+    """Return the texts, written in batches, and the CPU seconds of a token."""
     start, found = time.process_time(), list[Generation]()
     for first in range(0, len(prompts), batch):
         found += lm.generate(list(prompts[first : first + batch]), steer, seed=0, **options)
-    return found, time.process_time() - start
+    seconds = time.process_time() - start
+    return found, seconds / sum(len(each.token_ids) for each in found)
 
 
 def measure(
     lm: LanguageModel, prompts: Sequence[Prompt], batch: int, steer: str, speculate: str, tokens: int, greedy: bool
 ) -> dict[str, Any]:
-    """Return the acceptance, the tokens of a forward call, and the cost over token by token."""
+    """Return the acceptance, the tokens of a forward call, and the cost over token by token, steered and unsteered."""
     steering, options = steer_of(steer, lm), {"max_new_tokens": tokens, "temperature": 0.0 if greedy else 1.0}
     plain, slow = write(lm, prompts, batch, steering, **options)
     found, fast = write(lm, prompts, batch, steering, speculate=speculate, **options)
+    unsteered = slow if steering is None else write(lm, prompts, batch, None, **options)[1]
     usage = sum((each.usage for each in found), start=DecodeUsage())
     same = [agreement(one.token_ids, other.token_ids) for one, other in zip(found, plain, strict=True)]
     differ = sum(one.token_ids != other.token_ids for one, other in zip(found, plain, strict=True))
     compared = {"compared": sum(same) + differ, "differ": differ, "texts": len(found)}
-    return {**usage.as_dict(), "cost": fast / slow, "plain_seconds": slow, **compared}
+    costs = {"cost": fast / slow, "over_unsteered": fast / unsteered, "plain_seconds": slow}
+    return {**usage.as_dict(), **costs, **compared}
 
 
 def main(
@@ -113,7 +123,9 @@ def main(
     target, console = check_output(out, "--out", replace=True), Console(width=140)
     lm = trimtab.load(model, dtype=dtype, draft=draft)  # type: ignore[arg-type]
     lm.generate("Warm up", max_new_tokens=4, seed=0)
-    table = Table("texts", "batch", "steer", "drafts by", "acceptance", "tokens per call", "cost", "differ")
+    table = Table(
+        "texts", "batch", "steer", "drafts by", "acceptance", "tokens per call", "cost", "over unsteered", "differ"
+    )
     found = []
     for name in kind or list(KINDS):
         given = prompts_of(name, data, prompts)
@@ -122,7 +134,9 @@ def main(
                 for by in (each for each in speculate or KINDS[name] if each in lm.engine.proposers):
                     row = measure(lm, given, size, steering, by, tokens, greedy)
                     found.append({"kind": name, "batch": size, "steer": steering, "speculate": by, **row})
-                    shown = [f"{row[each]:.2f}" for each in ("acceptance", "tokens_per_forward", "cost")]
+                    shown = [
+                        f"{row[each]:.2f}" for each in ("acceptance", "tokens_per_forward", "cost", "over_unsteered")
+                    ]
                     table.add_row(name, str(size), steering, by, *shown, f"{row['differ']} of {row['texts']}")
                     console.print(found[-1])
     about = provenance(lm.engine, tokens=tokens, greedy=greedy, threads=torch.get_num_threads())
