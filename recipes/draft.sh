@@ -6,4 +6,4 @@ set -euo pipefail
 data=${1:?"expected DATA, the folder of the prompts and the texts"}
 
 python recipes/draft_prompts.py "$data" prompts/draft.jsonl
-trimtab train draft --data prompts/draft.jsonl --tokens 4096 --steps 2 --epochs 6 --batch-size 16 --out drafts/smollm2
+trimtab train draft --data prompts/draft.jsonl --tokens 4096 --steps 2 --epochs 6 --batch-size 16 --checkpoints 3 --out drafts/smollm2
