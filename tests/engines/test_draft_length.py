@@ -32,7 +32,8 @@ def speed(rates, longest, cost, length):
         for rate, most in zip(rates, longest, strict=True)
     )
     several = cost.call if len(rates) > 1 or length else 0
-    return tokens / (1 + several + cost.token * len(rates) * (1 + length) + cost.draft * length)
+    moving = cost.uneven if len(rates) > 1 and length else 0
+    return tokens / (1 + several + cost.token * len(rates) * (1 + length) + cost.draft * length + moving)
 
 
 @pytest.mark.parametrize("cost", [CheckCost(0.1, 0.002), CheckCost(0.5, 0.05, 0.1), CheckCost(0, 0.2)])
@@ -81,7 +82,7 @@ def lost_share(cost, rows, calls, drafted, right=0):
 @pytest.mark.parametrize("rows", [1, 8])
 def test_drafts_that_fail_cost_one_part_in_twenty(cost, rows):
     assert lost_share(cost, rows, calls=40, drafted=MOST_DRAFTED) <= 1.05
-    assert 1 < lost_share(cost, rows, calls=2000, drafted=MOST_DRAFTED) <= 1.035
+    assert 1 <= lost_share(cost, rows, calls=2000, drafted=MOST_DRAFTED) <= 1.035
 
 
 def test_what_was_saved_is_spent_on_few_failures():

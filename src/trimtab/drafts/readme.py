@@ -21,7 +21,7 @@ A draft head for {base}: it guesses the next tokens, and the model checks severa
 ```python
 import trimtab
 
-lm = trimtab.load({base!r}, draft="path/to/{name}")
+lm = trimtab.load({dump_json(base)}, draft="path/to/{name}")
 out = lm.generate("The food at the hotel was", speculate="draft")
 print(out.text, out.usage)
 ```

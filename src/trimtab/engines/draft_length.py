@@ -23,31 +23,32 @@ class CheckCost(NamedTuple):
         call: a call of several tokens, of one row or of several: other matrix products than one token's, and masks.
         token: each token in a call.
         draft: each token that is drafted, for all rows together.
+        uneven: what a check of several rows costs besides. Each keeps another number of tokens, so that keys and values
+            move.
     """
 
     call: float
     token: float
     draft: float = 0.0
+    uneven: float = 0.35
 
     def of(self, rows: int, drafted: int) -> float:
         """The cost of a call that checks this many drafted tokens of each row; with 0, of a plain step."""
         tokens = rows * (drafted + 1)
-        return 1 + self.call * (tokens > 1) + self.token * tokens + self.draft * drafted
+        moving = self.uneven * (rows > 1 and drafted > 0)
+        return 1 + self.call * (tokens > 1) + self.token * tokens + self.draft * drafted + moving
 
     def lost(self, rows: int, drafted: int) -> float:
         """What a check in which no token is right costs more than a plain step, in plain steps."""
         return self.of(rows, drafted) / self.of(rows, 0) - 1
 
 
-PLAIN_COST = CheckCost(
-    0.5, 0.035
-)  # SmolLM2 by torch's own products: 5, 9 and 17 tokens take 1.7, 2.1 and 2.4 times one
-FLOAT32_COST = CheckCost(
-    0.1, 0.065
-)  # by packed copies: 5, 9 and 17 tokens take 1.3, 1.5 to 1.6 and 1.8 to 2.2 times one
-BFLOAT16_COST = CheckCost(0.0, 0.03)  # by packed copies: 5, 9 and 17 tokens take 1.0, 1.1 and 1.3 to 1.5 times one
-TILED_COST = CheckCost(0.1, 0.01)  # in bfloat16 on a CPU with matrix tiles (AMX): 5, 9 and 17 take 1.1 times one
-OTHER_COST = CheckCost(0.1, 0.002)  # where a call's time is that of reading the weights; not measured
+# Of SmolLM2 on two cores; in comments, what 5, 9 and 17 tokens of one row take, in calls of one token.
+PLAIN_COST = CheckCost(0.5, 0.035)  # torch's own products: 1.7, 2.1 and 2.4
+FLOAT32_COST = CheckCost(0.1, 0.065)  # packed copies in float32: 1.3, 1.5 to 1.6 and 1.8 to 2.2
+BFLOAT16_COST = CheckCost(0.0, 0.03)  # packed copies in bfloat16: 1.0, 1.1 and 1.3 to 1.5
+TILED_COST = CheckCost(0.1, 0.01)  # bfloat16 with matrix tiles (AMX), by torch's own products: 1.1, 1.1 and 1.1
+OTHER_COST = CheckCost(0.1, 0.002, uneven=0.1)  # where a call's time is that of reading the weights; not measured
 
 
 @final
