@@ -101,7 +101,7 @@ def test_no_candidates_leave_the_prefixes_alone(teacher, base):
 def test_texts_that_share_beginnings_score_as_they_do_alone(teacher, texts):
     found = RewardTeacher(teacher).score(texts)
     for row, text in zip(found, texts, strict=True):
-        assert torch.allclose(row, alone(teacher, text), atol=1e-5)
+        assert torch.allclose(row, alone(teacher, text), atol=1e-4)  # packed texts add up in another order
 
 
 def test_a_text_beyond_the_teachers_context_is_refused(teacher, base):
