@@ -45,7 +45,7 @@ class CheckCost(NamedTuple):
 
 # Of SmolLM2 on two cores; in comments, what 5, 9 and 17 tokens of one row take, in calls of one token.
 PLAIN_COST = CheckCost(0.5, 0.035)  # torch's own products: 1.7, 2.1 and 2.4
-FLOAT32_COST = CheckCost(0.1, 0.065)  # packed copies in float32: 1.3, 1.5 to 1.6 and 1.8 to 2.2
+FLOAT32_COST = CheckCost(0.2, 0.065)  # packed copies in float32: 1.3, 1.5 to 1.6 and 1.8 to 2.2
 BFLOAT16_COST = CheckCost(0.0, 0.03)  # packed copies in bfloat16: 1.0, 1.1 and 1.3 to 1.5
 TILED_COST = CheckCost(0.1, 0.01)  # bfloat16 with matrix tiles (AMX), by torch's own products: 1.1, 1.1 and 1.1
 OTHER_COST = CheckCost(0.1, 0.002, uneven=0.1)  # where a call's time is that of reading the weights; not measured
