@@ -3,9 +3,9 @@
 # The other two models get rewards of their own, adapted to them. Run toxicity.sh and sentiment.sh first: their texts/ are what is adapted on.
 # judges/imdb and DATA are those of evaluation.sh. An interrupted run resumes: give the same command again. No reward is trained twice.
 set -euo pipefail
-models=${1:?"expected MODELS, the folder of gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"}
+models=${1:?"expected MODELS, the folder of gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct.gguf"}
 data=${2:?"expected DATA, the folder of rtp_toxic.jsonl.gz, owt_neutral.jsonl.gz and toxicity-bert-tiny (ONNX)"}
-gemma=$models/gemma-3-270m-q4_k_m.gguf qwen=$models/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf
+gemma=$models/gemma-3-270m-q4_k_m.gguf qwen=$models/qwen2.5-coder-1.5b-instruct.gguf
 common=(--limit 50 --samples 4 --dtype bfloat16 --rounds 3 --batch-size 8)
 
 adapt() {  # NAME MODEL: rewards/NAME-toxicity and rewards/NAME-sentiment
