@@ -215,5 +215,5 @@ def test_in_16_bits_tokens_fed_one_by_one_have_the_states_of_each_text_alone(fam
             torch.testing.assert_close(logits[row], whole, atol=0.05, rtol=0.05)
 
 
-def test_float32_and_padded_batches_need_no_such_mask(frozen):
+def test_float32_needs_no_such_mask(frozen):
     assert not wants_mask(frozen.model)

@@ -1,7 +1,6 @@
 """Matrices in the order in which oneDNN multiplies them, kept beside those that they are copies of.
 
-torch's products on a CPU bring a matrix into that order again in every call, or read it slowly as it stands. A matrix
-that never changes is better copied once.
+torch's products take a matrix as it stands, and are slower for a few tokens. A matrix that never changes is copied once.
 """
 
 import weakref

@@ -1,7 +1,7 @@
 """Linear maps as quick as a CPU reads them, for the few tokens of a decode step.
 
 A step of a decode loop multiplies every matrix of weights with a few tokens: the time to read it is the least. torch's
-products take two to three times as long, in float32 and in bfloat16. Two other products come nearer: for one or two
+products take two to four times as long, in float32 and in bfloat16. Two other products come nearer: for one or two
 tokens in float32 that of a batch of two half matrices, which takes no copy; else that of a packed copy.
 """
 
