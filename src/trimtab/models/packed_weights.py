@@ -1,6 +1,7 @@
 """Matrices in the order in which oneDNN multiplies them, kept beside those that they are copies of.
 
-torch's products take a matrix as it stands, and are slower for a few tokens. A matrix that never changes is copied once.
+torch's products take a matrix as it stands, and are slower for a few tokens. A matrix that never changes is copied
+once.
 """
 
 import weakref
