@@ -7,7 +7,8 @@ import numpy
 import torch
 
 from trimtab.engines.vllm.step_record import StepRecord
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import LAST
 
 
 class ModelSide:

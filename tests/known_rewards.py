@@ -2,7 +2,7 @@
 
 import torch
 
-from trimtab.models.kv_cache import LAST
+from trimtab.models.side_network import LAST
 
 
 class TokenTable:

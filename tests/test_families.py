@@ -8,7 +8,8 @@ from tiny import tiny_reward
 from trimtab import testing
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import LAST
 
 PROMPT = [10, 20, 30, 40, 11, 21, 31]  # longer than the windows and the chunks
 PROMPTS = [PROMPT, [50, 51], [12, 13, 14, 15]]

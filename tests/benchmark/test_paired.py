@@ -14,7 +14,7 @@ SETTING = Setting(1, 5, 6)
 
 
 def cases(**repeats):
-    return [Case(ROW[key], SETTING, 5, count) for key, count in repeats.items()]
+    return [Case(ROW[key], SETTING, 9, count) for key, count in repeats.items()]
 
 
 def writers(asked, *keys):

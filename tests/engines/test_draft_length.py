@@ -20,7 +20,7 @@ from trimtab.engines.draft_length import (
     draft_length,
 )
 from trimtab.models.packed_weights import can_pack
-from trimtab.models.quick_linear import quicken
+from trimtab.models.quicken import quicken
 
 MEASURED = [PLAIN_COST, FLOAT32_COST, BFLOAT16_COST, TILED_COST, OTHER_COST]
 

@@ -5,9 +5,10 @@ import torch
 
 from tiny import tiny_ladder, tiny_lm
 from trimtab.errors import InvalidSetting
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import KVCache
 from trimtab.models.masks import wants_mask
 from trimtab.models.prefix_cache import PrefixCache
+from trimtab.models.side_network import LAST
 from trimtab.models.usage import Usage
 
 LONG = [10, 20, 30, 40, 11, 21, 31]  # longer than the tiny Gemma's sliding window

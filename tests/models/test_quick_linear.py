@@ -12,7 +12,8 @@ from trimtab.models import packed_weights
 from trimtab.models import quick_linear as module
 from trimtab.models.layers import share_tensors
 from trimtab.models.packed_weights import can_pack
-from trimtab.models.quick_linear import HALVES, QuickLinear, most_by_halves, quick_linear, quicken, unquickened
+from trimtab.models.quick_linear import HALVES, QuickLinear, most_by_halves, quick_linear
+from trimtab.models.quicken import quicken, unquickened
 
 BOTH = pytest.mark.parametrize("packs", [True, False])
 needs_packing = pytest.mark.skipif(not can_pack(torch.ones(2, 2)), reason="oneDNN's packed products are not in torch")

@@ -7,8 +7,9 @@ import torch
 
 from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import errors
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import KVCache
 from trimtab.models.prefix_cache import PrefixCache
+from trimtab.models.side_network import LAST
 from trimtab.rewards.ladder import Ladder, by_columns
 
 TEXT = [10, 20, 30, 40, 11, 21, 31]

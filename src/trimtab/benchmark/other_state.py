@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import final
 
-from trimtab.models.kv_cache import KVCache, Reader
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import Reader
 from trimtab.steering.reward import Reward, RewardState
 
 

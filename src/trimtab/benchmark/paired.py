@@ -9,7 +9,7 @@ import torch
 from trimtab.benchmark.plan import Case
 from trimtab.benchmark.writers import Run, Write
 
-WARM_UP_TOKENS = 2
+WARM_UP_TOKENS = 6  # on a GPU, steps are recorded by then
 
 Runs = dict[str, list[Run]]  # by the key of the row; run i of every row is of round i
 
@@ -49,7 +49,7 @@ def time_in_turns(
     too_large = []
     for case in cases:
         try:
-            writers[case.row.key](WARM_UP_TOKENS)
+            writers[case.row.key](min(WARM_UP_TOKENS, case.tokens))
         except torch.OutOfMemoryError:
             too_large.append(case)
         done(case)

@@ -1,11 +1,12 @@
 """Where the time of a step goes: the language model, the reward's trunk, its head, the sampling, and the rest.
 
 A separate run is watched, because watching takes time. Marks are set where a part begins and ends. The time between two
-marks belongs to the innermost part. On a GPU a mark is an event in its queue, so that nothing waits.
+marks belongs to the innermost part. On a GPU a mark is an event in its queue, so that nothing waits. There a replayed
+CUDA graph is one part: what reads the language model's hidden states counts as the language model.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, final, get_args
@@ -16,7 +17,9 @@ from torch import nn
 from trimtab.benchmark.other_state import OtherState
 from trimtab.benchmark.writers import Job, Now, generate_writer, loop_writer
 from trimtab.engines.torch.sampling import RowSampling
+from trimtab.models.forward_call import Called, ForwardCall
 from trimtab.models.kv_cache import KVCache
+from trimtab.models.recordings import Recordings
 from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer, distinct_rewards
 
@@ -30,7 +33,7 @@ class Marks:
     """The parts of a run, as they begin and end.
 
     Args:
-        stamp: sets a mark.
+        stamp: sets a mark, or returns None where none can be set.
         between: the seconds between two marks; called when the run is over.
     """
 
@@ -90,12 +93,14 @@ class Marks:
         return found
 
     def _mark(self) -> None:
-        if self._marks:
-            self._marks.append((self._stamp(), self._open[-1]))
+        if self._marks and (stamped := self._stamp()) is not None:
+            self._marks.append((stamped, self._open[-1]))
 
 
-def cuda_event() -> torch.cuda.Event:
-    """An event in the queue of the current GPU."""
+def cuda_event() -> torch.cuda.Event | None:
+    """An event in the queue of the current GPU; None while that is being recorded, not run."""
+    if torch.cuda.is_current_stream_capturing():
+        return None
     event = torch.cuda.Event(enable_timing=True)
     event.record()
     return event
@@ -136,7 +141,7 @@ def time_parts(job: Job, tokens: int, generate: bool = False) -> dict[Part, floa
     marks = Marks.on(job.subject.lm.device, job.now)
     watched = replace(job, steers=watched_steers(job.steers, marks))
     write = (generate_writer if generate else loop_writer)(watched, marks.start)
-    with watched_modules(job, marks), watched_sampling(marks):
+    with watched_modules(job, marks), watched_recordings(job, marks), watched_sampling(marks):
         write(tokens)
         marks.end()
     return {part: seconds / (tokens - 1) for part, seconds in marks.seconds().items()}
@@ -177,13 +182,33 @@ def watched_modules(job: Job, marks: Marks) -> Iterator[None]:
 
 
 @contextmanager
+def watched_recordings(job: Job, marks: Marks) -> Iterator[None]:
+    """Watch the calls of recorded steps, for one run: of the language model, and of the trunks of rewards."""
+    plain = Recordings.call
+
+    def call(recordings: Recordings, step: ForwardCall, *given: Any) -> Called | None:
+        with marks.part("lm" if step.model is job.subject.lm.model else "reward"):
+            return plain(recordings, step, *given)
+
+    with replaced(Recordings, {"call": call}):
+        yield
+
+
+@contextmanager
 def watched_sampling(marks: Marks) -> Iterator[None]:
     """Watch the choice of candidates and tokens in the decode loop, for one run."""
-    plain = {name: getattr(RowSampling, name) for name in SAMPLING}
+    with replaced(RowSampling, {name: marks.watched(getattr(RowSampling, name), "sampling") for name in SAMPLING}):
+        yield
+
+
+@contextmanager
+def replaced(owner: type, methods: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Replace some methods of a class for a while."""
+    plain = {name: getattr(owner, name) for name in methods}
     try:
-        for name, method in plain.items():
-            setattr(RowSampling, name, marks.watched(method, "sampling"))
+        for name, method in methods.items():
+            setattr(owner, name, method)
         yield
     finally:
         for name, method in plain.items():
-            setattr(RowSampling, name, method)
+            setattr(owner, name, method)

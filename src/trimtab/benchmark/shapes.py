@@ -11,7 +11,7 @@ from trimtab.checking import shown
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.loading import quiet_transformers
-from trimtab.models.quick_linear import quicken
+from trimtab.models.quicken import quicken
 
 
 class Shapes(NamedTuple):

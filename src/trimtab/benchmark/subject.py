@@ -20,7 +20,7 @@ from trimtab.models.dtypes import Dtype, torch_dtype
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.layers import find_layers
 from trimtab.models.loading import check_device, faults_of, find_model, load_frozen_lm, quiet_transformers
-from trimtab.models.quick_linear import unquickened
+from trimtab.models.quicken import unquickened
 
 
 class SubjectSpec(NamedTuple):

@@ -18,7 +18,7 @@ from trimtab.drafts.head import DraftHead
 from trimtab.drafts.readme import draft_readme
 from trimtab.errors import CorruptReward, InvalidOutput, InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.models.quick_linear import quicken
+from trimtab.models.quicken import quicken
 from trimtab.rewards.base_path import recorded_base
 from trimtab.rewards.weights import read_weights, save_weights
 

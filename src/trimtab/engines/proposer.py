@@ -6,7 +6,8 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from trimtab.engines.base import Request
-from trimtab.models.kv_cache import KVCache, Reader
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import Reader
 from trimtab.steering.rule import Candidates
 
 SteerDraft = Callable[[Candidates], Tensor]  # of candidates, [rows, k], about the logits by which the loop will choose

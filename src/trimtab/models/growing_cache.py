@@ -8,10 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-LEAST_ROOM = 32  # tokens for which a buffer has room when it is made
-MORE_ROOM = 8  # one part in so many of what it holds, if that is more
-
-States = Float[Tensor, "rows heads columns size"]
+from trimtab.models.room import Room, States
 
 
 @final
@@ -22,6 +19,11 @@ class GrowingCache(DynamicCache):
         super().__init__()
         self.layer_class_to_replicate = GrowingLayer
 
+    @property
+    def rooms(self) -> list[Room]:
+        """What holds the keys and the values of each layer."""
+        return [room for layer in self.layers for room in layer.rooms]
+
 
 @final
 class GrowingLayer(DynamicLayer):
@@ -29,47 +31,53 @@ class GrowingLayer(DynamicLayer):
 
     Whoever replaces `keys` or `values` by another tensor, or by a part of them from the first column on, need not care:
     a tensor that is not the beginning of its buffer is copied into a new one when it grows.
+
+    Attributes:
+        rooms: hold the keys and the values.
+        places: where new states are written among those that it has; None to write them behind the others.
     """
 
-    keys: Tensor
-    values: Tensor
+    rooms: tuple[Room, Room] | tuple[()] = ()
+    places: Int[Tensor, " new"] | None = None
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Hold nothing, in the dtype and on the device of the first states."""
-        super().lazy_initialization(key_states, value_states)
-        self._rooms: list[Tensor | None] = [None, None]
+    @property
+    def keys(self) -> Tensor | None:
+        """The keys of all columns; None before the first update."""
+        return self.rooms[0].states if self.rooms else None
+
+    @keys.setter
+    def keys(self, states: Tensor | None) -> None:
+        self._hold(0, states)
+
+    @property
+    def values(self) -> Tensor | None:
+        """The values of all columns; None before the first update."""
+        return self.rooms[1].states if self.rooms else None
+
+    @values.setter
+    def values(self, states: Tensor | None) -> None:
+        self._hold(1, states)
+
+    def _hold(self, place: int, states: Tensor | None) -> None:
+        if states is not None:
+            self.rooms = self.rooms or (Room(states), Room(states))
+            self.rooms[place].hold(states)
 
     def update(
         self, key_states: States, value_states: States, *args: Any, **kwargs: Any
     ) -> tuple[Float[Tensor, "rows heads all size"], Float[Tensor, "rows heads all size"]]:
         """Append the states of new tokens, and return all."""
-        if not self.is_initialized or not self.keys.numel() or torch.is_grad_enabled():
+        if not self.rooms or not self.rooms[0].states.numel() or torch.is_grad_enabled():
             return super().update(key_states, value_states, *args, **kwargs)
-        self.keys, self._rooms[0] = _appended(self.keys, key_states, self._rooms[0])
-        self.values, self._rooms[1] = _appended(self.values, value_states, self._rooms[1])
-        return self.keys, self.values
+        if self.places is None:
+            return self.rooms[0].append(key_states), self.rooms[1].append(value_states)
+        keys, values = (room.states for room in self.rooms)
+        return keys.index_copy_(2, self.places, key_states), values.index_copy_(2, self.places, value_states)
 
     def keep_column(self, start: int, choice: Int[Tensor, " rows"]) -> None:
         """Keep the columns before `start`, and then column `start + choice[row]` of each row."""
-        self.keys, self.values = (_with_column(states, start, choice) for states in (self.keys, self.values))
-
-
-def _appended(
-    held: States, new: Float[Tensor, "rows heads new size"], room: Tensor | None
-) -> tuple[Float[Tensor, "rows heads all size"], Tensor]:
-    """Both, as the beginning of a buffer, and the buffer."""
-    length, wanted = held.shape[2], held.shape[2] + new.shape[2]
-    if room is None or not _begins(held, room) or room.shape[2] < wanted:
-        room = held.new_empty(*held.shape[:2], wanted + max(LEAST_ROOM, wanted // MORE_ROOM), held.shape[3])
-        room[:, :, :length] = held
-    room[:, :, length:wanted] = new
-    return room[:, :, :wanted], room
-
-
-def _begins(held: Tensor, room: Tensor) -> bool:
-    """Whether a tensor is the beginning of a buffer that may be written to."""
-    same = held.data_ptr() == room.data_ptr() and held.stride() == room.stride() and held.shape[:2] == room.shape[:2]
-    return same and (torch.is_inference_mode_enabled() or not room.is_inference())
+        for room in self.rooms:
+            room.hold(_with_column(room.states, start, choice))
 
 
 def _with_column(states: States, start: int, choice: Int[Tensor, " rows"]) -> Float[Tensor, "rows heads kept size"]:

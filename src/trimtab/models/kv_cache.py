@@ -13,15 +13,14 @@ from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.cache_rows import blank_cache, join_caches, shift_right, stack_rows
+from trimtab.models.forward_call import Called, ForwardCall
 from trimtab.models.growing_cache import GrowingCache
 from trimtab.models.masks import attention_masks, causal_columns, wants_mask
 from trimtab.models.prefix_cache import PrefixCache
-from trimtab.models.side_network import SideNetwork
+from trimtab.models.recordings import Recordings
+from trimtab.models.side_network import Reader, SideNetwork
 from trimtab.models.state_history import StateHistory, join_histories
 from trimtab.models.usage import Usage
-
-LAST = -1
-Reader = int | SideNetwork  # what reads hidden states: a depth (LAST: after the final norm), or a network of its own
 
 
 @final
@@ -55,6 +54,7 @@ class KVCache:
     def clear(self) -> None:
         """Drop all prefixes."""
         self._caches = [GrowingCache() for _ in self._networks]
+        self._recordings = Recordings(self.model)
         self._mask: Tensor | None = None
         self._ids: Tensor | None = None
         self._padded = False
@@ -102,7 +102,7 @@ class KVCache:
 
     def feed(
         self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"] | None = None, logits: int = 1
-    ) -> ModelOutput:
+    ) -> Called:
         """Append tokens to every prefix, in one forward call.
 
         Args:
@@ -112,11 +112,12 @@ class KVCache:
             logits: return logits of this many last tokens, if the model has a head.
 
         Returns:
-            The model's output.
+            What the model returned; what its readers made of the new tokens is kept too.
         """
         self._drop_proposed()
         everywhere = torch.ones_like(ids, dtype=torch.bool)
         new = everywhere if mask is None else mask
+        call, called = ForwardCall(self.model, self.readers, logits), None
         if self._mask is None:
             self._padded = mask is not None and not bool(mask.all())
             held = self._recall(ids, new, logits)
@@ -127,10 +128,15 @@ class KVCache:
             visible = torch.cat([self._mask, everywhere], dim=1)  # nothing looks right, at padding there
             self._mask = visible if mask is None else torch.cat([self._mask, new], dim=1)
             self._ids = torch.cat([self._ids, ids], dim=1)
-        positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
-        output = self._forward(ids, positions, self._attention_mask(visible, positions), logits)
-        self._read(output, ids.shape[1])
-        return output
+            called = self._recordings.call(call, self._caches, ids, self._mask)
+        if called is None:
+            positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
+            masks = self._attention_mask(visible, positions)
+            called = call(self._caches, ids, positions, masks, self._visible(ids.shape[1]))
+        self.usage.count(ids.numel())
+        for reader, states in called.states.items():
+            self._history.setdefault(reader, StateHistory()).append(states)
+        return called
 
     def propose(self, candidates: Int[Tensor, "rows k"], after: Int[Tensor, "rows k"] | None = None) -> ModelOutput:
         """Run k alternative next tokens of every prefix in one forward call, each blind to the others.
@@ -149,7 +155,9 @@ class KVCache:
         lengths = functional.pad(self._mask.cumsum(1), (1, 0))
         positions = lengths.gather(1, after + 1)
         self._proposed, self._candidates = candidates.shape[1], candidates
-        return self._forward(candidates, positions, self._block_mask(positions, after))
+        self.usage.count(candidates.numel())
+        call = ForwardCall(self.model, self.readers)
+        return call.run_model(self._caches[0], candidates, positions, self._block_mask(positions, after))
 
     def accept(self, choice: Int[Tensor, " rows"]) -> None:
         """Append, without a forward, the candidate in column `choice[row]` of the last `propose`."""
@@ -226,6 +234,7 @@ class KVCache:
 
     def _take(self, other: "KVCache") -> None:
         self._caches, self._mask, self._ids, self._padded = other._caches, other._mask, other._ids, other._padded
+        self._recordings = other._recordings
         self.readers, self._history, self._unread = other.readers, other._history, other._unread
 
     def _by_network(self) -> dict[object, GrowingCache]:
@@ -331,22 +340,6 @@ class KVCache:
             if read:
                 self.prefix_cache.of(network).save(cache, *zip(*read, strict=True))
 
-    def _forward(self, ids: Tensor, positions: Tensor, mask: Any, logits: int = 1) -> ModelOutput:
-        extra: dict[str, Any] = {}
-        if self.model.get_output_embeddings() is not None:
-            extra["logits_to_keep"] = logits
-        if set(self.readers) - {LAST} or (self.readers and extra):
-            extra["output_hidden_states"] = True
-        self.usage.count(ids.numel())
-        return self.model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=self._caches[0],
-            use_cache=True,
-            **extra,
-        )
-
     def _attention_mask(self, visible: Tensor, positions: Tensor) -> Any:
         """The mask of a forward call over the last tokens of every row; None where they see all up to their own."""
         if self._padded:
@@ -355,18 +348,6 @@ class KVCache:
             return None
         columns = torch.arange(self.slots, device=visible.device).expand(self.rows, -1)
         return attention_masks(self.model, visible[:, None], columns, positions)
-
-    def _read(self, output: ModelOutput, new: int) -> None:
-        """Keep what the readers make of the hidden states of the new tokens."""
-        for reader, cache in zip(self._networks[1:], self._caches[1:], strict=True):
-            states = [output.hidden_states[tap] for tap in reader.taps]
-            self._append(reader, reader(states, self._visible(new), cache))
-        for depth in (reader for reader in self.readers if isinstance(reader, int)):
-            whole = "hidden_states" in output
-            self._append(depth, output.hidden_states[depth] if whole else output.last_hidden_state)
-
-    def _append(self, reader: Reader, states: Float[Tensor, "rows new width"]) -> None:
-        self._history.setdefault(reader, StateHistory()).append(states)
 
     def _visible(self, new: int) -> Bool[Tensor, "rows new slots"] | None:
         """The columns that each of the last tokens sees; None for all up to its own."""

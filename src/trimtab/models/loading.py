@@ -83,7 +83,7 @@ def load_frozen_lm(
     place = check_device(device, dtype)
 
     from trimtab.models.frozen_lm import FrozenLM
-    from trimtab.models.quick_linear import quicken
+    from trimtab.models.quicken import quicken
 
     folder = check_model(name)
     with quiet_transformers(), faults_of(name):

@@ -5,22 +5,19 @@ products take two to four times as long, in float32 and in bfloat16. Two other p
 tokens in float32 that of a batch of two half matrices, which takes no copy; else that of a packed copy.
 """
 
-from typing import TypeVar, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trimtab.models.layers import share_tensors
 from trimtab.models.packed_weights import can_pack, forget, packed_copy, packed_product
 from trimtab.models.quantized import is_plain_matrix
 
 HALVES = 2  # tokens up to which the product of halves is the quicker one, even where there is a packed copy
 ONE_THREAD, MORE_THREADS = 4, 32  # the same where there is none, on one thread and on several
 MOST_PACKED = 4 << 30  # bytes of packed copies; the maps of a larger model are not copied
-
-Model = TypeVar("Model", bound=nn.Module)
 
 
 @final
@@ -83,27 +80,14 @@ def by_halves(
     return mapped if bias is None else mapped + bias
 
 
-def quicken(model: Model) -> Model:
-    """Make the linear maps of a model quick for a few tokens, in place, and return it.
-
-    Names, weights and shapes stay as they are. A subclass of `nn.Linear` keeps its own product.
-    """
+def quicken_maps(model: nn.Module) -> None:
+    """Make the linear maps of a model quick for a few tokens, in place. A subclass of `nn.Linear` keeps its product."""
     maps = [part for part in model.modules() if type(part) is nn.Linear and _is_slow(part.weight)]
     weights = {id(part.weight): part.weight.nbytes for part in maps}
     for part in maps:
         part.__class__ = QuickLinear
         assert isinstance(part, QuickLinear)
         part.packs = sum(weights.values()) <= MOST_PACKED
-    return model
-
-
-def unquickened(model: Model) -> Model:
-    """A copy that shares all tensors and has torch's own linear maps, as transformers loads it."""
-    copy = share_tensors(model)
-    quick: list[nn.Module] = [part for part in copy.modules() if isinstance(part, QuickLinear)]
-    for part in quick:
-        part.__class__ = nn.Linear
-    return copy
 
 
 def is_packed(model: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""The protocol of a side network, which reads a language model's hidden states while the model runs."""
+"""What reads a language model's hidden states while the model runs: a depth is kept, or a side network reads some."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
+
+LAST = -1  # the depth after the final norm
 
 
 @runtime_checkable
@@ -31,3 +33,6 @@ class SideNetwork(Protocol):
             visible: the columns that each of them sees; None: all up to its own.
             cache: the keys and values of the tokens before, to which those of the new ones are added.
         """
+
+
+Reader = int | SideNetwork  # a depth, or a network of its own

@@ -15,7 +15,8 @@ from trimtab.checking import checked, warn_caller
 from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting
 from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
-from trimtab.models.kv_cache import LAST, KVCache, Reader
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import LAST, Reader
 from trimtab.rewards.adapters import merge_adapters, merging_is_exact, quick_adapters
 from trimtab.rewards.base_path import check_located, find_base
 from trimtab.rewards.card import HASHES, WEIGHTS_FILE, RewardCard, UncheckedReward, read_card

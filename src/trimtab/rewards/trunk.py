@@ -14,11 +14,12 @@ from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.models.kv_cache import LAST, KVCache, Reader
+from trimtab.models.kv_cache import KVCache
 from trimtab.models.layers import remove_final_norm, share_first_layers
 from trimtab.models.masks import causal_columns
 from trimtab.models.quantized import is_quantized
-from trimtab.models.quick_linear import quicken
+from trimtab.models.quicken import quicken
+from trimtab.models.side_network import LAST, Reader
 from trimtab.rewards.adapters import UNTRAINED_TRUNKS, add_adapters
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.ladder import Ladder

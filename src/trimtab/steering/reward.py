@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.errors import TrimtabError
-from trimtab.models.kv_cache import KVCache, Reader
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import Reader
 
 
 @runtime_checkable

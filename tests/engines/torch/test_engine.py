@@ -10,8 +10,8 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.language_model import LanguageModel
-from trimtab.models.kv_cache import LAST
 from trimtab.models.prefix_cache import PrefixCache
+from trimtab.models.side_network import LAST
 from trimtab.models.usage import Usage
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]

@@ -10,7 +10,8 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.guide import Guide
 from trimtab.engines.torch.loop import DecodeLoop
 from trimtab.models.frozen_lm import PromptBatch
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import LAST
 from trimtab.steering.rule import entropy_of, top_candidates
 from trimtab.testing import WordCodec, WordReward, separate_rewards
 

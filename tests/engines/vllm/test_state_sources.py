@@ -13,7 +13,7 @@ from trimtab.engines.vllm.row_rewards import new_source
 from trimtab.engines.vllm.rows import BatchRow, place_rows
 from trimtab.engines.vllm.step_record import StepRecord
 from trimtab.errors import UnsupportedByEngine
-from trimtab.models.kv_cache import LAST
+from trimtab.models.side_network import LAST
 
 ASKED = Asked(SamplingParams(seed=0))
 MAKE = {

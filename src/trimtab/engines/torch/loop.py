@@ -13,8 +13,9 @@ from trimtab.engines.torch.sampling import RowSampling
 from trimtab.errors import TrimtabError
 from trimtab.models.cache_rows import shift_right
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.models.kv_cache import KVCache, Reader
+from trimtab.models.kv_cache import KVCache
 from trimtab.models.prefix_cache import PrefixCache
+from trimtab.models.side_network import Reader
 from trimtab.models.usage import Usage
 from trimtab.steering.rule import Candidates
 from trimtab.steering.steer import distinct_rewards

@@ -10,7 +10,8 @@ from trimtab.engines.vllm.rows import BatchRow
 from trimtab.engines.vllm.state_sources import LadderStates, OwnStates, StateSource, TrunkStates
 from trimtab.errors import UnsupportedByEngine
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.models.kv_cache import LAST, KVCache
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import LAST
 from trimtab.rewards.heads.q_head import ScoresNextTokens
 from trimtab.rewards.ladder import Ladder
 from trimtab.rewards.reward_model import RewardModel

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trimtab.errors import UnsupportedByEngine
-from trimtab.models.kv_cache import LAST
+from trimtab.models.side_network import LAST
 
 _running = threading.local()  # a forward call and its processors run in one thread, one after the other
 

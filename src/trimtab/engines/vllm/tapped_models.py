@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trimtab.engines.vllm.step_record import StepRecord, keep_step
 from trimtab.engines.vllm.vllm_settings import taps_of
-from trimtab.models.kv_cache import LAST
+from trimtab.models.side_network import LAST
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig

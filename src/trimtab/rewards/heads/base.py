@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import PromptBatch
-from trimtab.models.kv_cache import KVCache, Reader
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import Reader
 from trimtab.rewards.card import Link, RewardCard
 from trimtab.rewards.trunk import EncodedTexts, PrefixEncoder
 from trimtab.steering.reward import RewardState

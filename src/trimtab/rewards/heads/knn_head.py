@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import PromptBatch
-from trimtab.models.kv_cache import KVCache, Reader
+from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import Reader
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead, make_link, take_slots
 from trimtab.rewards.heads.lm_head import LMHead
