@@ -5,6 +5,7 @@ import torch
 
 from tiny import tiny_ladder, tiny_lm
 from trimtab.errors import InvalidSetting
+from trimtab.models import kv_cache
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.masks import wants_mask
 from trimtab.models.prefix_cache import PrefixCache
@@ -183,6 +184,79 @@ def test_proposed_candidates_do_not_see_each_other(frozen):
         for column, token in enumerate(candidates[row].tolist()):
             whole = frozen.body(torch.tensor([[*text, token]]), use_cache=False).last_hidden_state[0, -1]
             torch.testing.assert_close(states[row, column], whole, atol=1e-4, rtol=1e-4)
+
+
+def drafted(cache, texts, round_, places=4):
+    """Feed a draft to every row, of which each keeps another number of tokens; returns the longer texts and logits."""
+    kept = [1 + (row + round_) % places for row in range(len(texts))]
+    drafts = torch.tensor([[5 + row, 6 + round_, 7, 8 + row][:places] for row in range(len(texts))])
+    mask = torch.arange(places) < torch.tensor(kept)[:, None].clamp_min(2)
+    logits = cache.feed(drafts, mask, places).logits
+    cache.retract([places - count for count in kept])
+    texts = [[*text, *draft[:count]] for text, draft, count in zip(texts, drafts.tolist(), kept, strict=True)]
+    return texts, torch.stack([of_row[count - 1] for of_row, count in zip(logits, kept, strict=True)])
+
+
+@pytest.mark.parametrize("least", [0, 3, 100])
+def test_rows_that_keep_different_numbers_of_tokens_have_the_states_of_each_text_alone(frozen, least, monkeypatch):
+    """With holes that are closed at once, now and then, and never."""
+    monkeypatch.setattr(kv_cache, "LEAST_HOLES", least)
+    monkeypatch.setattr(kv_cache, "MORE_HOLES", 1000)
+    texts, depths = [LONG, [50, 51], [12, 13, 14, 15]], (2, LAST)
+    cache, _ = fed(frozen, texts, depths)
+    for round_ in range(5):
+        texts, logits = drafted(cache, texts, round_)
+        assert_rows(frozen, cache, texts, logits, depths)
+        texts, logits = feed_one(cache, texts, [30 + round_, 31, 32])
+        assert_rows(frozen, cache, texts, logits, depths)
+        ids, mask = cache.prefixes
+        assert [row[of_row].tolist() for row, of_row in zip(ids, mask, strict=True)] == texts
+        assert bool((mask.int().diff(dim=1) >= 0).all())  # left-padded
+
+
+def test_rows_with_holes_can_be_selected_joined_rolled_back_and_proposed(frozen):
+    cache, _ = fed(frozen, [LONG, [50, 51], [12, 13, 14, 15]], (LAST,))
+    texts, _ = drafted(cache, [LONG, [50, 51], [12, 13, 14, 15]], 0)
+    states = cache.propose(torch.tensor([[9, 10]] * 3), None)
+    for row, text in enumerate(texts):
+        whole = frozen.model(torch.tensor([[*text, 10]]), use_cache=False).logits[0, -1]
+        torch.testing.assert_close(states.logits[row, -1], whole, atol=1e-4, rtol=1e-4)
+    cache.select(torch.tensor([2, 0]))
+    texts, logits = feed_one(cache, [texts[2], texts[0]], [40, 41])
+    assert_rows(frozen, cache, texts, logits, (LAST,))
+    texts, _ = drafted(cache, texts, 1)
+    cache.join(fed(frozen, [[9, 8]], (LAST,))[0])
+    texts, logits = feed_one(cache, [*texts, [9, 8]], [40, 41, 42])
+    assert_rows(frozen, cache, texts, logits, (LAST,))
+    texts, _ = drafted(cache, texts, 2)
+    cache.rollback(1)
+    texts, logits = feed_one(cache, [text[:-1] for text in texts], [20, 21, 22])
+    assert_rows(frozen, cache, texts, logits, (LAST,))
+
+
+def test_a_prefix_cache_receives_rows_without_their_holes(llama):
+    prefix_cache = PrefixCache()
+    cache, _ = fed(llama, [LONG, [50, 51]], prefix_cache=prefix_cache)
+    texts, _ = drafted(cache, [LONG, [50, 51]], 0)
+    texts, _ = feed_one(cache, texts, [40, 41])
+    cache.remember()
+    usage = Usage()
+    again, logits = fed(llama, texts, prefix_cache=prefix_cache, usage=usage)
+    assert_rows(llama, again, texts, logits)
+    assert usage.tokens == 2
+
+
+def test_the_places_of_a_draft_that_is_checked_stay_the_last_columns(llama):
+    """Constraints against repetition look at each place's prefix before anything is taken back."""
+    cache, _ = fed(llama, [LONG, [50, 51]])
+    texts, _ = drafted(cache, [LONG, [50, 51]], 0)
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    cache.feed(torch.tensor([[1, 2, 3], [4, 0, 0]]), mask, 3)
+    ids, part = cache.prefixes
+    assert ids[:, -3:].tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert torch.equal(part[:, -3:], mask)
+    before = [row[of_row].tolist() for row, of_row in zip(ids[:, :-3], part[:, :-3], strict=True)]
+    assert before == texts
 
 
 def test_a_rollback_past_the_shortest_row_is_refused(llama):

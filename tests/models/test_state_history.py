@@ -34,6 +34,16 @@ def test_select_and_keep_last():
     assert history.tokens == 4
 
 
+def test_a_compact_history_reaches_equally_far_back_in_every_row():
+    history = history_of([2, 2])  # of the last four of five columns
+    history.compact(torch.tensor([[True, True, False, True, True], [True, True, True, False, False]]))
+    assert torch.equal(history.whole(), torch.stack([STATES[0, [2, 3]], STATES[1, [0, 1]]]))
+
+
+def test_the_state_some_tokens_before_the_last():
+    assert torch.equal(history_of([4, 2]).at(torch.tensor([0, 3])), torch.stack([STATES[0, 5], STATES[1, 2]]))
+
+
 def test_joined_histories_reach_as_far_back_as_both():
     short = StateHistory()
     short.append(STATES[:1, 4:])

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
-from trimtab.models.cache_rows import blank_cache, join_caches, shift_right, stack_rows
+from trimtab.models.cache_rows import blank_cache, join_caches, stack_rows
 from trimtab.models.forward_call import Called, ForwardCall
 from trimtab.models.growing_cache import GrowingCache
 from trimtab.models.masks import attention_masks, causal_columns, wants_mask
@@ -22,10 +22,16 @@ from trimtab.models.side_network import Reader, SideNetwork
 from trimtab.models.state_history import StateHistory, join_histories
 from trimtab.models.usage import Usage
 
+LEAST_HOLES = 16  # columns that rows may lose before they are moved together
+MORE_HOLES = 4  # one part in so many of all columns, if that is more
+
 
 @final
 class KVCache:
     """The keys and values of a batch of prefixes, left-padded to one length.
+
+    Where rows keep different numbers of the tokens that were fed together, the columns of the others stay and are
+    masked: holes. Once there are many, the rows are moved together. Positions and windows count tokens, not columns.
 
     Every layer keeps every key, sliding-window layers too: their window is a mask. So a rollback is exact on every
     architecture, and costs the memory that a window would have saved.
@@ -58,6 +64,9 @@ class KVCache:
         self._mask: Tensor | None = None
         self._ids: Tensor | None = None
         self._padded = False
+        self._holes = 0  # columns that a row lost, at most, behind its first token
+        self._ragged = False  # whether the last column is a hole of a row
+        self._fed = 0  # columns that were fed last, until some are taken back
         self._proposed = 0
         self._candidates = torch.empty(0, 0, dtype=torch.long)
         self._history: dict[Reader, StateHistory] = {}
@@ -79,18 +88,33 @@ class KVCache:
         return 0 if self._mask is None else self._mask.shape[0]
 
     @property
+    def mask(self) -> Bool[Tensor, "rows slots"]:
+        """The columns that are part of each prefix: not padding, and no holes."""
+        assert self._mask is not None, "feed a prefix first"
+        return self._mask
+
+    @property
     def prefixes(self) -> tuple[Int[Tensor, "rows slots"], Bool[Tensor, "rows slots"]]:
-        """The token ids of all prefixes, left-padded, and a mask that is False where they are padding."""
+        """The token ids of all prefixes, left-padded, and a mask that is False where they are padding.
+
+        The columns that were fed last are the last ones, those included that are padding on the right.
+        """
         assert self._ids is not None, "feed a prefix first"
-        assert self._mask is not None
-        return self._ids, self._mask
+        if not self._holes:
+            return self._ids, self.mask
+        last = torch.arange(self.slots, device=self.mask.device) >= self.slots - self._fed
+        order = holes_first(self.mask | last)
+        return self._ids.gather(1, order), self.mask.gather(1, order)
 
     def hidden(self, reader: Reader) -> Float[Tensor, "rows hidden"]:
         """What one of `readers` has of each prefix's last token."""
-        return self._history[reader].last()
+        if not self._ragged:
+            return self._history[reader].last()
+        columns = torch.arange(self.slots, device=self.mask.device)
+        return self._history[reader].at(self.slots - 1 - (self.mask * columns).amax(1))
 
     def recent(self, reader: Reader, tokens: int) -> Float[Tensor, "rows tokens hidden"]:
-        """What one of `readers` has of each prefix's last tokens."""
+        """What one of `readers` has of the columns that were fed last."""
         return self._history[reader].recent(tokens)
 
     def keys_values(
@@ -128,9 +152,10 @@ class KVCache:
             visible = torch.cat([self._mask, everywhere], dim=1)  # nothing looks right, at padding there
             self._mask = visible if mask is None else torch.cat([self._mask, new], dim=1)
             self._ids = torch.cat([self._ids, ids], dim=1)
+            self._fed, self._ragged = ids.shape[1], False
             called = self._recordings.call(call, self._caches, ids, self._mask)
         if called is None:
-            positions = (self._mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
+            positions = self._positions[:, -ids.shape[1] :]
             masks = self._attention_mask(visible, positions)
             called = call(self._caches, ids, positions, masks, self._visible(ids.shape[1]))
         self.usage.count(ids.numel())
@@ -169,7 +194,7 @@ class KVCache:
         for layer in self._caches[0].layers:
             layer.keep_column(self.slots, choice)
         self._mask = torch.cat([self._mask, self._mask.new_ones(self.rows, 1)], dim=1)
-        self._proposed = 0
+        self._proposed, self._fed, self._ragged = 0, 1, False
 
     def select(self, rows: Int[Tensor, " selected"]) -> None:
         """Make row i what row `rows[i]` was: fork, re-order or drop. The prefix cache receives what is dropped."""
@@ -201,8 +226,9 @@ class KVCache:
         if self._mask is None:
             self._take(other)
             return
-        self.trim()
-        other.trim()
+        for cache in (self, other):
+            cache.compact()
+            cache.trim()
         slots, rows = max(self.slots, other.slots), (self.rows, other.rows)
         self._padded = self._padded or other._padded or self.slots != other.slots
         ours, theirs = self._by_network(), other._by_network()
@@ -236,6 +262,7 @@ class KVCache:
         self._caches, self._mask, self._ids, self._padded = other._caches, other._mask, other._ids, other._padded
         self._recordings = other._recordings
         self.readers, self._history, self._unread = other.readers, other._history, other._unread
+        self._holes, self._ragged, self._fed = other._holes, other._ragged, other._fed
 
     def _by_network(self) -> dict[object, GrowingCache]:
         return dict(zip(self._networks, self._caches, strict=True))
@@ -253,6 +280,7 @@ class KVCache:
             InvalidSetting: the shortest prefix would have no token left, or no hidden state, because its tokens came
                 from the prefix cache.
         """
+        self.compact()
         held = 1 if self._mask is None else int(self._mask.sum(1).min())
         held = min([held, *(history.tokens for history in self._history.values())])
         if not 0 <= tokens < held:
@@ -264,18 +292,22 @@ class KVCache:
             self._crop(tokens)
 
     def retract(self, tokens: Sequence[int]) -> None:
-        """Take back the last tokens of each prefix, of each its own number. The others move right, behind new padding.
+        """Take back the last columns of each prefix, of each its own number. What other rows keep is a hole there.
 
         Args:
-            tokens: how many columns of each row to take back, fewer than were fed last.
+            tokens: how many columns of each row to take back, of those that hold the tokens fed last.
         """
-        assert self._mask is not None, "feed a prefix before retracting"
         self._drop_proposed()
-        common = min(tokens)
+        self._fed, common = 0, min(tokens)
         if common:
             self._crop(common)
         if (most := max(tokens) - common) > 0:
-            self._shift([count - common for count in tokens], most)
+            lost = torch.tensor(tokens, device=self.mask.device) - common
+            self._mask = self.mask & (torch.arange(self.slots, 0, -1, device=lost.device) > lost[:, None])
+            self._padded = self._ragged = True
+            self._holes += most
+            if self._holes > max(LEAST_HOLES, self.slots // MORE_HOLES):
+                self.compact()
 
     def _crop(self, tokens: int) -> None:
         """Drop the last columns of every row."""
@@ -287,18 +319,19 @@ class KVCache:
         for history in self._history.values():
             history.rollback(tokens)
 
-    def _shift(self, tokens: Sequence[int], most: int) -> None:
-        """Drop the last columns of some rows, and move their others right."""
-        assert self._mask is not None
+    def compact(self) -> None:
+        """Move the columns of each row together, to the right, so that all holes become padding on the left."""
+        if not self._holes:
+            return
         assert self._ids is not None
-        shifts = torch.tensor(tokens, device=self._mask.device)
-        for layer in (layer for cache in self._caches for layer in cache.layers):
-            layer.keys, layer.values = (shift_right(each, shifts, axis=2) for each in (layer.keys, layer.values))
-        moved = torch.arange(self.slots, device=shifts.device) >= shifts[:, None]
-        self._mask, self._ids = shift_right(self._mask, shifts, axis=1) & moved, shift_right(self._ids, shifts, axis=1)
+        order = holes_first(self.mask)
+        rows = torch.arange(self.rows, device=order.device)[:, None]
+        for room in (room for cache in self._caches for room in cache.rooms):
+            room.hold(room.states.transpose(1, 2)[rows, order].transpose(1, 2))
         for history in self._history.values():
-            history.shift(shifts, most)
-        self._padded = True
+            history.compact(self.mask)
+        self._mask, self._ids = self.mask.gather(1, order), self._ids.gather(1, order)
+        self._holes, self._ragged = 0, False
         self.trim()
 
     def _recall(self, ids: Tensor, mask: Tensor, logits: int) -> int:
@@ -331,8 +364,8 @@ class KVCache:
         assert self._ids is not None
         if self.prefix_cache is None or not rows:
             return
-        ids, lengths = self._ids.tolist(), self._mask.sum(1).tolist()
-        columns = [range(self.slots - lengths[row], self.slots) for row in rows]
+        ids, mask = self._ids.tolist(), self._mask.tolist()
+        columns = [[column for column, part in enumerate(mask[row]) if part] for row in rows]
         texts = [[ids[row][column] for column in of_row] for row, of_row in zip(rows, columns, strict=True)]
         for network, cache in self._by_network().items():
             zeros = self._zeros_of(network).tolist()
@@ -340,8 +373,17 @@ class KVCache:
             if read:
                 self.prefix_cache.of(network).save(cache, *zip(*read, strict=True))
 
+    @property
+    def _positions(self) -> Int[Tensor, "rows slots"]:
+        """The position of each column in its text."""
+        return (self.mask.cumsum(1) - 1).clamp_min(0)
+
     def _attention_mask(self, visible: Tensor, positions: Tensor) -> Any:
         """The mask of a forward call over the last tokens of every row; None where they see all up to their own."""
+        if self._holes:
+            return attention_masks(
+                self.model, causal_columns(self.mask, positions.shape[1]), self._positions, positions
+            )
         if self._padded:
             return visible
         if positions.shape[1] > 1 or self.slots == 1 or not wants_mask(self.model):
@@ -367,3 +409,8 @@ class KVCache:
         themselves = torch.eye(k, dtype=torch.bool, device=after.device).expand(rows, k, k)
         column_positions = torch.cat([self._mask.cumsum(1) - 1, positions], dim=1)
         return attention_masks(self.model, torch.cat([before, themselves], dim=-1), column_positions, positions)
+
+
+def holes_first(mask: Bool[Tensor, "rows slots"]) -> Int[Tensor, "rows slots"]:
+    """The columns of each row: those that are masked, then the others, each in their order."""
+    return mask.byte().argsort(dim=1, stable=True)

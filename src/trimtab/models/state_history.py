@@ -3,10 +3,8 @@
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-from trimtab.models.cache_rows import shift_right
 
 
 @final
@@ -29,6 +27,11 @@ class StateHistory:
         """The state of each row's last token."""
         return self._pieces[-1][:, -1]
 
+    def at(self, before: Int[Tensor, " rows"]) -> Float[Tensor, "rows hidden"]:
+        """The state of each row this many tokens before its last one."""
+        whole = self.whole()
+        return whole[torch.arange(len(whole), device=whole.device), whole.shape[1] - 1 - before]
+
     def recent(self, tokens: int) -> Float[Tensor, "rows tokens hidden"]:
         """The states of each row's last tokens."""
         if self._pieces[-1].shape[1] < tokens:
@@ -47,14 +50,17 @@ class StateHistory:
         """Make row i what row `rows[i]` was."""
         self._pieces = [self.whole()[rows]]
 
-    def shift(self, shifts: Int[Tensor, " rows"], most: int) -> None:
-        """Drop the states of each row's last tokens; the others move right. What is left reaches equally far back.
+    def compact(self, mask: Bool[Tensor, "rows slots"]) -> None:
+        """Keep the states of the columns that the mask shows; the others of each row move together, to the right.
+
+        What is left reaches equally far back in every row.
 
         Args:
-            shifts: how many states of each row to drop.
-            most: the largest of `shifts`.
+            mask: of the columns, of which the last ones have these states.
         """
-        self._pieces = [shift_right(self.whole(), shifts, axis=1)[:, most:]]
+        known = mask[:, -self.tokens :]
+        order = known.byte().argsort(dim=1, stable=True)[:, -int(known.sum(1).min()) :]
+        self._pieces = [self.whole().gather(1, order[..., None].expand(-1, -1, self.whole().shape[2]))]
 
     def keep_last(self, tokens: int) -> None:
         """Keep the states of at most this many tokens, the last ones."""

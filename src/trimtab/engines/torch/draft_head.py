@@ -67,8 +67,8 @@ class HeadState:
             return [[] for _ in most]
         sampling, cache = replace(self._sampling), DynamicCache()
         cache.update(*self._host.keys_values(self._head), 0)
-        state, token, drafted = self._host.recent(self._head, 1), self._last, []
-        visible = self._host.prefixes[1][:, None, None]
+        state, token, drafted = self._host.hidden(self._head)[:, None], self._last, []
+        visible = self._host.mask[:, None, None]
         for _ in range(max(most)):
             visible = functional.pad(visible, (0, 1), value=True)
             guess = self._head.guess(state, token[:, None], visible, cache)
