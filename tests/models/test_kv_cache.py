@@ -5,7 +5,7 @@ import torch
 
 from tiny import tiny_ladder, tiny_lm
 from trimtab.errors import InvalidSetting
-from trimtab.models import kv_cache
+from trimtab.models import columns
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.masks import wants_mask
 from trimtab.models.prefix_cache import PrefixCache
@@ -200,8 +200,8 @@ def drafted(cache, texts, round_, places=4):
 @pytest.mark.parametrize("least", [0, 3, 100])
 def test_rows_that_keep_different_numbers_of_tokens_have_the_states_of_each_text_alone(frozen, least, monkeypatch):
     """With holes that are closed at once, now and then, and never."""
-    monkeypatch.setattr(kv_cache, "LEAST_HOLES", least)
-    monkeypatch.setattr(kv_cache, "MORE_HOLES", 1000)
+    monkeypatch.setattr(columns, "LEAST_HOLES", least)
+    monkeypatch.setattr(columns, "MORE_HOLES", 1000)
     texts, depths = [LONG, [50, 51], [12, 13, 14, 15]], (2, LAST)
     cache, _ = fed(frozen, texts, depths)
     for round_ in range(5):

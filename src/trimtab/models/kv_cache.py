@@ -12,26 +12,24 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
-from trimtab.models.cache_rows import blank_cache, join_caches, stack_rows
+from trimtab.models.cache_rows import blank_cache, join_caches
+from trimtab.models.columns import Columns
 from trimtab.models.forward_call import Called, ForwardCall
 from trimtab.models.growing_cache import GrowingCache
-from trimtab.models.masks import attention_masks, causal_columns, wants_mask
+from trimtab.models.masks import attention_masks, wants_mask
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.recordings import Recordings
 from trimtab.models.side_network import Reader, SideNetwork
 from trimtab.models.state_history import StateHistory, join_histories
 from trimtab.models.usage import Usage
 
-LEAST_HOLES = 16  # columns that rows may lose before they are moved together
-MORE_HOLES = 4  # one part in so many of all columns, if that is more
-
 
 @final
 class KVCache:
     """The keys and values of a batch of prefixes, left-padded to one length.
 
-    Where rows keep different numbers of the tokens that were fed together, the columns of the others stay and are
-    masked: holes. Once there are many, the rows are moved together. Positions and windows count tokens, not columns.
+    Where rows keep different numbers of the tokens that were fed together, the others stay and are masked. Once there
+    are many, the rows are moved together. Positions and windows count tokens, so this changes nothing.
 
     Every layer keeps every key, sliding-window layers too: their window is a mask. So a rollback is exact on every
     architecture, and costs the memory that a window would have saved.
@@ -61,12 +59,7 @@ class KVCache:
         """Drop all prefixes."""
         self._caches = [GrowingCache() for _ in self._networks]
         self._recordings = Recordings(self.model)
-        self._mask: Tensor | None = None
-        self._ids: Tensor | None = None
-        self._padded = False
-        self._holes = 0  # columns that a row lost, at most, behind its first token
-        self._ragged = False  # whether the last column is a hole of a row
-        self._fed = 0  # columns that were fed last, until some are taken back
+        self._held: Columns | None = None
         self._proposed = 0
         self._candidates = torch.empty(0, 0, dtype=torch.long)
         self._history: dict[Reader, StateHistory] = {}
@@ -80,18 +73,22 @@ class KVCache:
     @property
     def slots(self) -> int:
         """Columns of the cache: the tokens of the longest prefix, padding included."""
-        return 0 if self._mask is None else self._mask.shape[1]
+        return 0 if self._held is None else self._held.slots
 
     @property
     def rows(self) -> int:
         """Number of prefixes."""
-        return 0 if self._mask is None else self._mask.shape[0]
+        return 0 if self._held is None else self._held.rows
 
     @property
     def mask(self) -> Bool[Tensor, "rows slots"]:
         """The columns that are part of each prefix: not padding, and no holes."""
-        assert self._mask is not None, "feed a prefix first"
-        return self._mask
+        return self._columns.mask
+
+    @property
+    def _columns(self) -> Columns:
+        assert self._held is not None, "feed a prefix first"
+        return self._held
 
     @property
     def prefixes(self) -> tuple[Int[Tensor, "rows slots"], Bool[Tensor, "rows slots"]]:
@@ -99,19 +96,12 @@ class KVCache:
 
         The columns that were fed last are the last ones, those included that are padding on the right.
         """
-        assert self._ids is not None, "feed a prefix first"
-        if not self._holes:
-            return self._ids, self.mask
-        last = torch.arange(self.slots, device=self.mask.device) >= self.slots - self._fed
-        order = holes_first(self.mask | last)
-        return self._ids.gather(1, order), self.mask.gather(1, order)
+        return self._columns.prefixes
 
     def hidden(self, reader: Reader) -> Float[Tensor, "rows hidden"]:
         """What one of `readers` has of each prefix's last token."""
-        if not self._ragged:
-            return self._history[reader].last()
-        columns = torch.arange(self.slots, device=self.mask.device)
-        return self._history[reader].at(self.slots - 1 - (self.mask * columns).amax(1))
+        history = self._history[reader]
+        return history.at(self._columns.behind_last) if self._columns.ragged else history.last()
 
     def recent(self, reader: Reader, tokens: int) -> Float[Tensor, "rows tokens hidden"]:
         """What one of `readers` has of the columns that were fed last."""
@@ -139,25 +129,18 @@ class KVCache:
             What the model returned; what its readers made of the new tokens is kept too.
         """
         self._drop_proposed()
-        everywhere = torch.ones_like(ids, dtype=torch.bool)
-        new = everywhere if mask is None else mask
+        new = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
         call, called = ForwardCall(self.model, self.readers, logits), None
-        if self._mask is None:
-            self._padded = mask is not None and not bool(mask.all())
-            held = self._recall(ids, new, logits)
-            self._ids, self._mask = ids, new
-            ids, visible = ids[:, held:], new
+        if self._held is None:
+            recalled = self._recall(ids, new, logits)
+            self._held = Columns(ids, new, mask is not None and not bool(mask.all()))
+            ids = ids[:, recalled:]
         else:
-            assert self._ids is not None
-            visible = torch.cat([self._mask, everywhere], dim=1)  # nothing looks right, at padding there
-            self._mask = visible if mask is None else torch.cat([self._mask, new], dim=1)
-            self._ids = torch.cat([self._ids, ids], dim=1)
-            self._fed, self._ragged = ids.shape[1], False
-            called = self._recordings.call(call, self._caches, ids, self._mask)
+            self._held.append(ids, new)
+            called = self._recordings.call(call, self._caches, ids, self._held.mask)
         if called is None:
-            positions = self._positions[:, -ids.shape[1] :]
-            masks = self._attention_mask(visible, positions)
-            called = call(self._caches, ids, positions, masks, self._visible(ids.shape[1]))
+            positions, visible = self._held.positions[:, -ids.shape[1] :], self._visible(ids.shape[1])
+            called = call(self._caches, ids, positions, self._attention_mask(positions), visible)
         self.usage.count(ids.numel())
         for reader, states in called.states.items():
             self._history.setdefault(reader, StateHistory()).append(states)
@@ -174,10 +157,9 @@ class KVCache:
             after: the slot that each candidate follows, for candidates further back (-1: first tokens); default: the
                 last slot.
         """
-        assert self._mask is not None, "feed a prefix before proposing"
         self._drop_proposed()
         after = torch.full_like(candidates, self.slots - 1) if after is None else after
-        lengths = functional.pad(self._mask.cumsum(1), (1, 0))
+        lengths = functional.pad(self.mask.cumsum(1), (1, 0))
         positions = lengths.gather(1, after + 1)
         self._proposed, self._candidates = candidates.shape[1], candidates
         self.usage.count(candidates.numel())
@@ -186,26 +168,23 @@ class KVCache:
 
     def accept(self, choice: Int[Tensor, " rows"]) -> None:
         """Append, without a forward, the candidate in column `choice[row]` of the last `propose`."""
-        assert self._mask is not None
-        assert self._ids is not None
         assert self._proposed, "propose before accepting"
-        kept = self._candidates.gather(1, choice[:, None])
-        self._ids = torch.cat([self._ids, kept], dim=1)
         for layer in self._caches[0].layers:
             layer.keep_column(self.slots, choice)
-        self._mask = torch.cat([self._mask, self._mask.new_ones(self.rows, 1)], dim=1)
-        self._proposed, self._fed, self._ragged = 0, 1, False
+        kept = self._candidates.gather(1, choice[:, None])
+        self._columns.append(kept, torch.ones_like(kept, dtype=torch.bool))
+        self._proposed = 0
 
     def select(self, rows: Int[Tensor, " selected"]) -> None:
         """Make row i what row `rows[i]` was: fork, re-order or drop. The prefix cache receives what is dropped."""
-        if self._mask is None or self._ids is None:
+        if self._held is None:
             return
         if self.prefix_cache is not None:
             staying = set(rows.tolist())
             self._keep([row for row in range(self.rows) if row not in staying])
         for cache in self._caches:
             cache.batch_select_indices(rows)
-        self._mask, self._ids = self._mask[rows], self._ids[rows]
+        self._held.select(rows)
         if self._proposed:
             self._candidates = self._candidates[rows]
         self._unread = {network: unread[rows] for network, unread in self._unread.items()}
@@ -221,16 +200,15 @@ class KVCache:
 
         What only one of the caches reads is zero in the rows of the other, which its prefix cache never receives.
         """
-        if other._mask is None:
+        if other._held is None:
             return
-        if self._mask is None:
+        if self._held is None:
             self._take(other)
             return
         for cache in (self, other):
             cache.compact()
             cache.trim()
         slots, rows = max(self.slots, other.slots), (self.rows, other.rows)
-        self._padded = self._padded or other._padded or self.slots != other.slots
         ours, theirs = self._by_network(), other._by_network()
         self._unread = {each: torch.cat([self._zeros_of(each), other._zeros_of(each)]) for each in ours | theirs}
         self.readers = tuple(dict.fromkeys((*self.readers, *other.readers)))
@@ -241,36 +219,29 @@ class KVCache:
             reader: join_histories(self._history.get(reader), other._history.get(reader), rows)
             for reader in self.readers
         }
-        assert self._ids is not None
-        assert other._ids is not None
-        self._ids = stack_rows(self._ids, other._ids, slots)
-        self._mask = stack_rows(self._mask, other._mask, slots)
+        self._held.join(other._held)
 
     def trim(self) -> None:
         """Drop the leftmost columns that are padding in every row."""
-        if self._mask is None or self._ids is None:
+        if self._held is None:
             return
         self._drop_proposed()
-        first = int(self._mask.any(0).int().argmax())
-        for layer in (layer for cache in self._caches for layer in cache.layers) if first else ():
-            layer.keys, layer.values = layer.keys[:, :, first:], layer.values[:, :, first:]
-        self._mask, self._ids = self._mask[:, first:], self._ids[:, first:]
+        first = self._held.trim()
+        for room in (room for cache in self._caches for room in cache.rooms) if first else ():
+            room.hold(room.states[:, :, first:])
         for history in self._history.values():
             history.keep_last(self.slots)
 
     def _take(self, other: "KVCache") -> None:
-        self._caches, self._mask, self._ids, self._padded = other._caches, other._mask, other._ids, other._padded
-        self._recordings = other._recordings
+        self._caches, self._held, self._recordings = other._caches, other._held, other._recordings
         self.readers, self._history, self._unread = other.readers, other._history, other._unread
-        self._holes, self._ragged, self._fed = other._holes, other._ragged, other._fed
 
     def _by_network(self) -> dict[object, GrowingCache]:
         return dict(zip(self._networks, self._caches, strict=True))
 
     def _zeros_of(self, network: object) -> Bool[Tensor, " rows"]:
         """The rows of whose first tokens a network has zeros, because it did not read them."""
-        assert self._mask is not None
-        unread = self._mask.new_full((self.rows,), network not in self._networks)
+        unread = self.mask.new_full((self.rows,), network not in self._networks)
         return self._unread.get(network, unread)
 
     def rollback(self, tokens: int) -> None:
@@ -281,14 +252,14 @@ class KVCache:
                 from the prefix cache.
         """
         self.compact()
-        held = 1 if self._mask is None else int(self._mask.sum(1).min())
+        held = 1 if self._held is None else int(self._held.mask.sum(1).min())
         held = min([held, *(history.tokens for history in self._history.values())])
         if not 0 <= tokens < held:
             raise InvalidSetting(
                 f"got a rollback of {tokens} tokens, expected 0 to {held - 1}, one short of the shortest row"
             )
         self._drop_proposed()
-        if tokens and self._mask is not None:
+        if tokens and self._held is not None:
             self._crop(tokens)
 
     def retract(self, tokens: Sequence[int]) -> None:
@@ -298,40 +269,33 @@ class KVCache:
             tokens: how many columns of each row to take back, of those that hold the tokens fed last.
         """
         self._drop_proposed()
-        self._fed, common = 0, min(tokens)
+        common = min(tokens)
         if common:
             self._crop(common)
         if (most := max(tokens) - common) > 0:
-            lost = torch.tensor(tokens, device=self.mask.device) - common
-            self._mask = self.mask & (torch.arange(self.slots, 0, -1, device=lost.device) > lost[:, None])
-            self._padded = self._ragged = True
-            self._holes += most
-            if self._holes > max(LEAST_HOLES, self.slots // MORE_HOLES):
+            self._columns.drop(torch.tensor(tokens, device=self.mask.device) - common, most)
+            if self._columns.crowded:
                 self.compact()
 
     def _crop(self, tokens: int) -> None:
         """Drop the last columns of every row."""
-        assert self._mask is not None
-        assert self._ids is not None
         for cache in self._caches:
             cache.crop(-tokens)
-        self._mask, self._ids = self._mask[:, :-tokens], self._ids[:, :-tokens]
+        self._columns.crop(tokens)
         for history in self._history.values():
             history.rollback(tokens)
 
     def compact(self) -> None:
         """Move the columns of each row together, to the right, so that all holes become padding on the left."""
-        if not self._holes:
+        if self._held is None or not self._held.holed:
             return
-        assert self._ids is not None
-        order = holes_first(self.mask)
+        order = self._held.compacted
         rows = torch.arange(self.rows, device=order.device)[:, None]
         for room in (room for cache in self._caches for room in cache.rooms):
             room.hold(room.states.transpose(1, 2)[rows, order].transpose(1, 2))
         for history in self._history.values():
-            history.compact(self.mask)
-        self._mask, self._ids = self.mask.gather(1, order), self._ids.gather(1, order)
-        self._holes, self._ragged = 0, False
+            history.compact(self._held.mask)
+        self._held.compact(order)
         self.trim()
 
     def _recall(self, ids: Tensor, mask: Tensor, logits: int) -> int:
@@ -360,41 +324,28 @@ class KVCache:
 
     def _keep(self, rows: Sequence[int]) -> None:
         """Put prefixes into the prefix cache."""
-        assert self._mask is not None
-        assert self._ids is not None
         if self.prefix_cache is None or not rows:
             return
-        ids, mask = self._ids.tolist(), self._mask.tolist()
-        columns = [[column for column, part in enumerate(mask[row]) if part] for row in rows]
-        texts = [[ids[row][column] for column in of_row] for row, of_row in zip(rows, columns, strict=True)]
+        texts, columns = self._columns.texts()
         for network, cache in self._by_network().items():
             zeros = self._zeros_of(network).tolist()
-            read = [each for each in zip(rows, texts, columns, strict=True) if not zeros[each[0]]]
+            read = [row for row in rows if not zeros[row]]
             if read:
-                self.prefix_cache.of(network).save(cache, *zip(*read, strict=True))
+                of_read = [texts[row] for row in read], [columns[row] for row in read]
+                self.prefix_cache.of(network).save(cache, read, *of_read)
 
-    @property
-    def _positions(self) -> Int[Tensor, "rows slots"]:
-        """The position of each column in its text."""
-        return (self.mask.cumsum(1) - 1).clamp_min(0)
-
-    def _attention_mask(self, visible: Tensor, positions: Tensor) -> Any:
+    def _attention_mask(self, positions: Int[Tensor, "rows new"]) -> Any:
         """The mask of a forward call over the last tokens of every row; None where they see all up to their own."""
-        if self._holes:
-            return attention_masks(
-                self.model, causal_columns(self.mask, positions.shape[1]), self._positions, positions
-            )
-        if self._padded:
-            return visible
-        if positions.shape[1] > 1 or self.slots == 1 or not wants_mask(self.model):
-            return None
-        columns = torch.arange(self.slots, device=visible.device).expand(self.rows, -1)
-        return attention_masks(self.model, visible[:, None], columns, positions)
+        columns, new = self._columns, positions.shape[1]
+        if columns.padded and not columns.holed:
+            return columns.shown  # nothing looks right, at padding there
+        if columns.holed or (new == 1 < self.slots and wants_mask(self.model)):
+            return attention_masks(self.model, columns.seen_by(new), columns.positions, positions)
+        return None
 
     def _visible(self, new: int) -> Bool[Tensor, "rows new slots"] | None:
         """The columns that each of the last tokens sees; None for all up to its own."""
-        assert self._mask is not None
-        return causal_columns(self._mask, new) if self._padded or new not in (1, self.slots) else None
+        return self._columns.seen_by(new) if self._columns.padded or new not in (1, self.slots) else None
 
     def _drop_proposed(self) -> None:
         if self._proposed:
@@ -402,15 +353,9 @@ class KVCache:
             self._proposed = 0
 
     def _block_mask(self, positions: Int[Tensor, "rows k"], after: Int[Tensor, "rows k"]) -> Tensor | dict[str, Tensor]:
-        assert self._mask is not None
         rows, k = after.shape
         slots = torch.arange(self.slots, device=after.device)
-        before = self._mask[:, None] & (slots <= after[..., None])
+        before = self.mask[:, None] & (slots <= after[..., None])
         themselves = torch.eye(k, dtype=torch.bool, device=after.device).expand(rows, k, k)
-        column_positions = torch.cat([self._mask.cumsum(1) - 1, positions], dim=1)
+        column_positions = torch.cat([self.mask.cumsum(1) - 1, positions], dim=1)
         return attention_masks(self.model, torch.cat([before, themselves], dim=-1), column_positions, positions)
-
-
-def holes_first(mask: Bool[Tensor, "rows slots"]) -> Int[Tensor, "rows slots"]:
-    """The columns of each row: those that are masked, then the others, each in their order."""
-    return mask.byte().argsort(dim=1, stable=True)
