@@ -18,11 +18,11 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trimtab.benchmark.run import processor
 from trimtab.data.json_text import dump_json
 from trimtab.data.outputs import check_output, write_whole
 from trimtab.models.loading import load_frozen_lm
 from trimtab.models.packed_weights import packed_copy, packed_product
+from trimtab.models.processor import processor_name
 from trimtab.models.quick_linear import by_halves
 from trimtab.versions import versions
 
@@ -72,7 +72,7 @@ def main(
             rows.append({"dtype": dtype, "tokens": tokens, **best})
             table.add_row(str(tokens), *(f"{value:.1f}" for value in best.values()))
         console.print(table)
-    about = {"model": model, "threads": torch.get_num_threads(), "processor": processor(), **versions()}
+    about = {"model": model, "threads": torch.get_num_threads(), "processor": processor_name(), **versions()}
     write_whole(target, dump_json({**about, "rows": rows}, indent=2) + "\n")
 
 

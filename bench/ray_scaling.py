@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from trimtab.benchmark.run import load_average, processor
+from trimtab.benchmark.run import load_average
 from trimtab.data.json_text import dump_json
 from trimtab.data.outputs import check_output, write_whole
 from trimtab.engines.engine_names import EngineName
@@ -26,6 +26,7 @@ from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.jobs import FileTarget, Job, RayActors, run_file, run_on_ray, write_prompts
 from trimtab.loading import load
+from trimtab.models.processor import processor_name
 from trimtab.rewards.registry import load_steers
 
 OPENINGS = ("The new neighbours are", "My first day at work was", "The food at the hotel was", "This phone is")
@@ -114,7 +115,7 @@ def main(
             print(runs[-1])
     loads.append(load_average())
     record = {"prompts": prompts, "tokens": tokens, "batch_size": batch_size, "runs": runs, "load_average": loads}
-    write_whole(out, dump_json({**record, "processor": processor(), "provenance": about}, indent=2) + "\n")
+    write_whole(out, dump_json({**record, "processor": processor_name(), "provenance": about}, indent=2) + "\n")
     if any(run.get("rows_that_differ") for run in runs):
         raise SystemExit("some rows differ")
 

@@ -27,13 +27,14 @@ from typing import Annotated, Any
 import typer
 
 import trimtab
-from trimtab.benchmark.run import load_average, processor
+from trimtab.benchmark.run import load_average
 from trimtab.engines.base import Request
 from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.sampling import gumbel_noise, row_keys
 from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
+from trimtab.models.processor import processor_name
 from trimtab.server.app import create_app
 from trimtab.server.listening import running
 from trimtab.server.loading import load_registered
@@ -195,7 +196,7 @@ def measure(
     different = wrong_texts(lm, RewardShelf(rewards), compared)
     ties = sum(each["lead"] < NEAR_TIE for each in different)
     return {
-        "about": {**provenance(lm.engine, None), "processor": processor(), "load_average": load_average()},
+        "about": {**provenance(lm.engine, None), "processor": processor_name(), "load_average": load_average()},
         "rewards": names,
         "clients": clients,
         "seconds": seconds,

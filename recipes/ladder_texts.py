@@ -22,7 +22,7 @@ PROMPTS: dict[Task, tuple[str, ...]] = {
 }
 FIRST_PROMPT = 1000
 DENSE_TEXTS = 1600  # of people, beside the samples
-MIXED_TEXTS = 2500  # of each training file
+MIXED_TEXTS = 4000  # of each training file
 SAMPLES = {"plain": 800, "up": 400, "down": 400}  # texts to write: unsteered, steered towards, steered away
 
 app = typer.Typer()

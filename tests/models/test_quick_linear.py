@@ -19,6 +19,11 @@ BOTH = pytest.mark.parametrize("packs", [True, False])
 needs_packing = pytest.mark.skipif(not can_pack(torch.ones(2, 2)), reason="oneDNN's packed products are not in torch")
 
 
+@pytest.fixture(autouse=True)
+def _slow_products(monkeypatch):
+    monkeypatch.setattr(module, "products_are_slow", lambda: True)
+
+
 @pytest.fixture
 def maps():
     torch.manual_seed(0)
@@ -185,6 +190,17 @@ def test_only_linear_maps_in_float32_and_bfloat16_are_quickened_and_weights_stay
         tensor is before[name] or tensor.data_ptr() == before[name].data_ptr() for name, tensor in before.items()
     )
     assert isinstance(copy.deepcopy(maps)[0], QuickLinear)
+
+
+@torch.no_grad()
+def test_where_torch_s_own_products_are_quick_they_are_taken(maps, monkeypatch):
+    monkeypatch.setattr(module, "products_are_slow", lambda: False)
+    monkeypatch.setattr(torch, "bmm", None)
+    monkeypatch.setattr(module, "packed_copy", None)
+    quicken(maps)
+    assert [type(part) for part in maps] == [nn.Linear] * 2
+    x, weight = torch.randn(1, 24), torch.randn(8, 24)
+    assert torch.equal(quick_linear(x, weight), functional.linear(x, weight))
 
 
 def test_a_copy_without_it_shares_the_tensors(maps):

@@ -15,6 +15,7 @@ RadMethod = Literal["block mask", "cached calls", "re-encoding"]
 LOOKUP, DRAFT = "lookup", "draft"  # what drafts
 OWN = Recipe(trunk="frozen", head="q")
 LADDER = Recipe(trunk="ladder", head="q")
+LADDER_TEN = Recipe(trunk="ladder", head="q", ladder_layers=10)  # as the bundled ladders are
 ARM = Recipe(trunk="lora", head="q", lora_rank=8)
 RAD = Recipe(trunk="lora", head="v", lora_rank=8)
 
@@ -77,6 +78,8 @@ ROWS = (
     Row("own-two", "own state, two attributes", RewardShape(OWN, attributes=2)),
     Row("own-steers", "own state, a steer per row", RewardShape(OWN), own_steers=True),
     Row("ladder", "ladder", RewardShape(LADDER), quick=True),
+    Row("ladder-ten", "ladder of ten layers", RewardShape(LADDER_TEN)),
+    Row("ladder-ten-two", "ladder of ten layers, two attributes", RewardShape(LADDER_TEN, attributes=2)),
     Row("arm", "ARM", RewardShape(ARM), quick=True),
     Row("arm-merged", "ARM, adapters merged", RewardShape(ARM, merge_adapters=True)),
     Row("arm-apart", "ARM, adapters apart", RewardShape(ARM, merge_adapters=False)),

@@ -20,6 +20,7 @@ from trimtab.benchmark.writers import job_of, writer_of
 from trimtab.engines.base import StartsBatches
 from trimtab.errors import InvalidSetting
 from trimtab.models.loading import check_device
+from trimtab.models.processor import processor_name
 from trimtab.versions import versions
 
 MEMORY_OPERATIONS = 1e12  # what the start of a process counts for in the progress
@@ -189,7 +190,7 @@ def about(spec: SubjectSpec, subject: Subject, settings: BenchSettings) -> dict[
         "base_fingerprint": lm.base_fingerprint,
         "dtype": str(lm.model.dtype).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "processor": processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
@@ -202,16 +203,6 @@ def about(spec: SubjectSpec, subject: Subject, settings: BenchSettings) -> dict[
         "repeats": settings.repeats,
         "seed": settings.seed,
     }
-
-
-def processor() -> str:
-    """The name of the processor."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def load_average() -> float | None:

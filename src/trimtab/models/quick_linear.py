@@ -1,8 +1,9 @@
 """Linear maps as quick as a CPU reads them, for the few tokens of a decode step.
 
 A step of a decode loop multiplies every matrix of weights with a few tokens: the time to read it is the least. torch's
-products take two to four times as long, in float32 and in bfloat16. Two other products come nearer: for one or two
-tokens in float32 that of a batch of two half matrices, which takes no copy; else that of a packed copy.
+products take two to four times as long on processors of AMD, in float32 and in bfloat16. Two other products come nearer
+there: for one or two tokens in float32 that of a batch of two half matrices, which takes no copy; else that of a packed
+copy. On other processors torch's own products are taken: on Intel's they are the quickest.
 """
 
 from typing import final
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trimtab.models.packed_weights import can_pack, forget, packed_copy, packed_product
+from trimtab.models.processor import is_amd
 from trimtab.models.quantized import is_plain_matrix
 
 HALVES = 2  # tokens up to which the product of halves is the quicker one, even where there is a packed copy
@@ -41,7 +43,7 @@ def quick_linear(
     bias: Float[Tensor, " outputs"] | None = None,
     packs: bool = True,
 ) -> Float[Tensor, "*tokens outputs"]:
-    """`torch.nn.functional.linear`, and quick where no gradient is needed, on a CPU in float32 or bfloat16.
+    """`torch.nn.functional.linear`, and quick where no gradient is needed, on a CPU of AMD in float32 or bfloat16.
 
     The results differ from the usual ones in the order of their sums alone.
 
@@ -54,7 +56,7 @@ def quick_linear(
     if weight.requires_grad:
         forget(weight)  # it is trained, and not every optimizer's step counts as a change in place
     learns = weight.requires_grad or torch.is_grad_enabled()
-    if not tokens or learns or torch.is_autocast_enabled("cpu") or not weight.is_cpu:
+    if not tokens or learns or torch.is_autocast_enabled("cpu") or not (weight.is_cpu and products_are_slow()):
         return functional.linear(input, weight, bias)
     halves = weight.dtype == torch.float32 and outputs % 2 == 0
     if halves and tokens <= HALVES:
@@ -95,6 +97,11 @@ def is_packed(model: nn.Module) -> bool:
     return any(isinstance(part, QuickLinear) and part.packs and can_pack(part.weight) for part in model.modules())
 
 
+def products_are_slow() -> bool:
+    """Whether torch's own products for a few tokens are slow on this machine's processor."""
+    return is_amd()
+
+
 def most_by_halves() -> int:
     """Up to how many tokens the product of halves is quicker than torch's."""
     return MORE_THREADS if torch.get_num_threads() > 1 else ONE_THREAD
@@ -102,4 +109,9 @@ def most_by_halves() -> int:
 
 def _is_slow(weight: Tensor) -> bool:
     """Whether it is a matrix that torch's products for a few tokens read slowly."""
-    return is_plain_matrix(weight) and weight.is_cpu and weight.dtype in (torch.float32, torch.bfloat16)
+    return (
+        is_plain_matrix(weight)
+        and weight.is_cpu
+        and products_are_slow()
+        and weight.dtype in (torch.float32, torch.bfloat16)
+    )

@@ -7,10 +7,11 @@ from statistics import median, quantiles
 from typing import Any
 
 from trimtab.benchmark.rows import MADE_BY
-from trimtab.benchmark.run import load_average, processor
+from trimtab.benchmark.run import load_average
 from trimtab.engines.provenance import provenance
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.language_model import LanguageModel
+from trimtab.models.processor import processor_name
 from trimtab.server.app import create_app
 from trimtab.server.listening import running
 from trimtab.server.load_clients import Answer, Asked, Clients
@@ -67,7 +68,7 @@ def measure_server(
             done(number + 1, 1 + settings.repeats)
     return {
         "made_by": MADE_BY,
-        "about": {**provenance(lm.engine, steer), "processor": processor(), "load_average": load_average()},
+        "about": {**provenance(lm.engine, steer), "processor": processor_name(), "load_average": load_average()},
         "rows": settings.rows,
         "tokens": settings.tokens,
         "repeats": settings.repeats,
