@@ -35,9 +35,12 @@ def test_the_cards_of_the_bundled_rewards_have_hashes_of_their_data():
     hashes: dict[str, set[object]] = {}
     for card in bundled_rewards().values():
         for role in ("data", "held_out"):
+            if str(card.provenance[role]).endswith("of the data"):
+                continue  # of a file that has a hash
             digest = card.provenance[f"{role}_sha256"]
             assert SHA256.fullmatch(str(digest))
-            hashes.setdefault(str(card.provenance[role]).rpartition("/")[2], set()).add(digest)
+            file = str(card.provenance[role]).removeprefix("data/")
+            hashes.setdefault(file, set()).add(digest)
     assert {name: len(found) for name, found in hashes.items()} == dict.fromkeys(hashes, 1)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trimtab.rewards.model_card import Figures
 
 
+LISTED = ("accuracy", "auc", "spearman")  # figures on held-out labels
 LabelColumns = Annotated[
     list[str] | None,
     typer.Option(
@@ -61,15 +62,20 @@ def list_rewards(
 
     rows = []
     for name, card in bundled_rewards().items():
-        quality = " ".join(
-            f"{key.split(':')[0]} {value:.3f}"
-            for key, value in card.quality.items()
-            if isinstance(value, float) and ":" in key
-        )
         method = head_kind(card.head).method.upper()
-        rows.append([name, method, ", ".join(card.attributes), card.base, served_by(card), quality])
+        rows.append([name, method, ", ".join(card.attributes), card.base, served_by(card), _quality_of(card)])
     print_table(["name", "method", "attributes", "base", "serves", "quality"], rows)
     error_console().print(NOTE, markup=False, highlight=False)
+
+
+def _quality_of(card: "RewardCard") -> str:
+    """The figures of each attribute on held-out labels, with its name if there are several."""
+    of_attributes = []
+    for attribute in card.attributes:
+        named = {figure: card.quality.get(f"{figure}:{attribute}") for figure in LISTED}
+        figures = " ".join(f"{figure} {value:.3f}" for figure, value in named.items() if isinstance(value, float))
+        of_attributes.append(f"{attribute}: {figures}" if len(card.attributes) > 1 else figures)
+    return "; ".join(of_attributes)
 
 
 def print_offers(model: str) -> None:

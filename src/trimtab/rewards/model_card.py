@@ -8,6 +8,7 @@ from trimtab.rewards.base_path import shown_base
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads import head_class, head_kind
 from trimtab.rewards.registry import bundled_rewards
+from trimtab.steering.notation import usual_beta
 
 METADATA = "---\nlibrary_name: trimtab\ntags: [trimtab, reward-model, decoding]\n---"
 LIMITS = """\
@@ -76,9 +77,10 @@ def quality_figures(quality: dict[str, object]) -> list[Figures]:
 
 
 def _snippet(card: RewardCard, place: str) -> str:
+    steer = "away(beta=30)" if usual_beta(card.attributes[0]).startswith("-") else "toward(beta=20)"
     return (
         "```python\nimport trimtab\n\n"
-        f'lm = trimtab.load("{shown_base(card.base)}")\nsteer = trimtab.reward("{place}", lm).toward(beta=20)\n'
+        f'lm = trimtab.load("{shown_base(card.base)}")\nsteer = trimtab.reward("{place}", lm).{steer}\n'
         'print(lm.generate("My first day at work was", steer=steer).text)\n```'
     )
 
