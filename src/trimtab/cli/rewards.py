@@ -63,19 +63,15 @@ def list_rewards(
     rows = []
     for name, card in bundled_rewards().items():
         method = head_kind(card.head).method.upper()
-        rows.append([name, method, ", ".join(card.attributes), card.base, served_by(card), _quality_of(card)])
-    print_table(["name", "method", "attributes", "base", "serves", "quality"], rows)
+        for attribute in card.attributes:
+            figures = [_shown_figure(card.quality.get(f"{figure}:{attribute}")) for figure in LISTED]
+            rows.append([name, method, attribute, card.base, served_by(card), *figures])
+    print_table(["name", "method", "attribute", "base", "serves", *LISTED], rows)
     error_console().print(NOTE, markup=False, highlight=False)
 
 
-def _quality_of(card: "RewardCard") -> str:
-    """The figures of each attribute on held-out labels, with its name if there are several."""
-    of_attributes = []
-    for attribute in card.attributes:
-        named = {figure: card.quality.get(f"{figure}:{attribute}") for figure in LISTED}
-        figures = " ".join(f"{figure} {value:.3f}" for figure, value in named.items() if isinstance(value, float))
-        of_attributes.append(f"{attribute}: {figures}" if len(card.attributes) > 1 else figures)
-    return "; ".join(of_attributes)
+def _shown_figure(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else ""
 
 
 def print_offers(model: str) -> None:
