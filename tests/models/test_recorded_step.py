@@ -26,14 +26,30 @@ def _inference():
         yield
 
 
+def tensors_of(called):
+    """What a call returned."""
+    given = [called.logits, called.last_hidden_state, *called.states.values()]
+    return [each for each in given if each is not None]
+
+
 @pytest.fixture
 def recorded(monkeypatch):
-    """Record every call from the second of its shape on; returns the bodies that were recorded."""
+    """Record every call from the second of its shape on; returns the bodies that were recorded.
+
+    As with a CUDA graph, each replay writes its results to the same place.
+    """
     bodies = []
 
     def record(body):
         bodies.append(body)
-        return body
+        found = body()
+
+        def replay():
+            for ours, theirs in zip(tensors_of(found), tensors_of(body()), strict=True):
+                ours.copy_(theirs)
+            return found
+
+        return replay
 
     monkeypatch.setattr(recordings, "recorder", lambda device: record)
     monkeypatch.setattr(recordings, "CALLS_BEFORE", 1)
@@ -210,16 +226,13 @@ def test_a_call_that_cannot_be_recorded_is_run_as_ever_and_tried_once(monkeypatc
 
 
 def test_what_a_call_returned_outlives_the_next(recorded):
-    """A CUDA graph writes every result to the same place."""
     lm = tiny_lm("llama")
     cache = started(lm, TEXTS, (2,))
     kept = []
-    for number in range(4):
+    for number in range(5):
         called = cache.feed(torch.full((3, 1), 5 + number))
         kept.append((called.logits, called.logits.clone(), cache.hidden(2), cache.hidden(2).clone()))
-        if number > 1:
-            fixed = recorded[0]()
-            assert called.logits.data_ptr() != fixed.logits.data_ptr()
+    assert len(recorded) == 1
     assert all(torch.equal(a, b) and torch.equal(c, d) for a, b, c, d in kept)
 
 

@@ -49,7 +49,7 @@ PLAIN_COST = CheckCost(0.5, 0.035)  # torch's own products: 1.7, 2.1 and 2.4
 FLOAT32_COST = CheckCost(0.2, 0.065)  # packed copies in float32: 1.3, 1.5 to 1.6 and 1.8 to 2.2
 BFLOAT16_COST = CheckCost(0.0, 0.03)  # packed copies in bfloat16: 1.0, 1.1 and 1.3 to 1.5
 TILED_COST = CheckCost(0.07, 0.0125)  # bfloat16 with matrix tiles (AMX): 1.1, 1.1 and 1.1; of 8 rows 5 tokens each, 1.6
-# A GPU: models of 0.8 and 7 billion parameters on an H200 take 1.2 calls for 5 tokens of one row, and 1.4 for 5 of 32.
+# A GPU: a model of 7 billion parameters on an H200 takes 1.1 calls for 5 tokens of one row, and 1.4 for 5 of 32.
 OTHER_COST = CheckCost(0.15, 0.003, uneven=0.05)
 
 
