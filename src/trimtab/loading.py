@@ -67,6 +67,17 @@ def load(
         raise InvalidSetting(f"got engine_options with engine={engine!r}, expected engine='vllm'")
     wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
     base = load_frozen_lm(os.fspath(name), device, wanted, chat_template_kwargs=chat_template_kwargs)
+    return on_engine(base, engine, engine_options, batch_invariant, draft)
+
+
+def on_engine(
+    base: FrozenLM,
+    engine: EngineName = "torch",
+    engine_options: Mapping[str, object] | None = None,
+    batch_invariant: bool = False,
+    draft: str | os.PathLike[str] | LanguageModel | None = None,
+) -> LanguageModel:
+    """A frozen model on an engine. The arguments after the first, and the errors, are those of `load`."""
     if engine == "vllm":
         from trimtab.engines.vllm.engine import VllmEngine
 

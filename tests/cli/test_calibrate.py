@@ -88,7 +88,7 @@ def test_what_cannot_be_measured_is_refused_before_weights(calibrate, texts, mon
     def load(*args, **options):
         raise AssertionError("weights loaded")
 
-    monkeypatch.setattr("trimtab.loading.load_frozen_lm", load)
+    monkeypatch.setattr("trimtab.models.loading._load_weights", load)
     done = calibrate("--data", texts, *words, check=False)
     assert done.status == 1
     assert expected in done.stderr

@@ -165,7 +165,7 @@ def no_weights(monkeypatch):
     def load(*args, **options):
         raise ModelNotFound("weights loaded")
 
-    monkeypatch.setattr("trimtab.loading.load_frozen_lm", load)
+    monkeypatch.setattr("trimtab.models.loading._load_weights", load)
 
 
 def test_json_says_what_made_the_text(rewind, teacher, place):
@@ -286,7 +286,7 @@ def test_a_tree_in_json_is_refused(rewind):
 def test_what_cannot_be_loaded_beside_the_model_is_refused_before_its_weights(
     trimtab, place, teacher, tmp_path, monkeypatch, fault
 ):
-    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given, **more: pytest.fail("weights loaded"))
+    monkeypatch.setattr("trimtab.models.loading._load_weights", lambda *given, **more: pytest.fail("weights loaded"))
     damaged = tmp_path / "damaged"
     shutil.copytree(teacher, damaged)
     with (damaged / "reward.safetensors").open("r+b") as file:

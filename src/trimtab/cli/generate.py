@@ -117,7 +117,7 @@ def generate(
         return generate_on_ray(source, target, job, ray, actors, batch_size, draft, force)
     job = replace(job, sampling=replace(sampling, seed=resolve_seed(sampling.seed, None if force else target)))
     check_resume(source, target, codec, job, force)
-    lm = load_language_model(model, dtype, batch_invariant, engine, draft)
+    lm = load_language_model(model, dtype, batch_invariant, engine, draft, codec)
     steering, by = load_rewards(job, lm)
     if source is not None and target is not None:
         write = partial(write_rows, lm, steer=steering, by=by, job=job)

@@ -17,6 +17,7 @@ from trimtab.rewards.other_tokenizer import RETOKENIZE
 
 if TYPE_CHECKING:
     from trimtab.language_model import LanguageModel
+    from trimtab.models.codec import TokenizerCodec
 
 Model = Annotated[
     str,
@@ -114,8 +115,9 @@ def load_language_model(
     batch_invariant: bool = False,
     engine: EngineName = "torch",
     draft: str | None = None,
+    codec: "TokenizerCodec | None" = None,
 ) -> "LanguageModel":
-    """Load a language model in a number format, with a spinner.
+    """Load a language model in a number format, with a spinner. A codec of it that is loaded already is used.
 
     Raises:
         ModelNotFound: nothing of that name can be loaded.
@@ -124,6 +126,9 @@ def load_language_model(
     """
     check_engine(engine, batch_invariant)
     with loading(name):
-        from trimtab.loading import load
+        from trimtab.loading import on_engine
+        from trimtab.models.dtypes import torch_dtype
+        from trimtab.models.loading import load_frozen_lm
 
-        return load(name, dtype=dtype, batch_invariant=batch_invariant, engine=engine, draft=draft)
+        base = load_frozen_lm(name, dtype=torch_dtype(dtype), codec=codec)
+        return on_engine(base, engine, batch_invariant=batch_invariant, draft=draft)

@@ -182,7 +182,7 @@ def load(job: "RewindJob", prompts: list[str], codec: "TokenizerCodec", unchosen
     check_rooms(prompts, job, codec, judge)
     if unchosen:
         warn_of_self_judge(job.model)
-    lm = load_language_model(job.model, job.dtype, engine=job.engine, draft=draft)
+    lm = load_language_model(job.model, job.dtype, engine=job.engine, draft=draft, codec=codec)
     with loading("rewards"):
         alone, retokenize = job.judge_alone, job.retokenize
         judge = judge or load_search_judge(job.judge, lm, job.judge_chat, job.judge_soft, alone, retokenize)
