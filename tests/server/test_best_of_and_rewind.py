@@ -2,17 +2,20 @@
 
 import json
 import math
+import time
 from dataclasses import asdict
 
 import httpx
 import pytest
 
 from running_server import running, wait_until
+from trimtab.judges.reward_judge import RewardJudge
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.server.app import create_app
 from trimtab.server.server_settings import ServerSettings
 
 PROMPT = "w1 w2 w3"
+SLOW = 0.02  # seconds that a draft is judged for, so that a thousand are not judged before another request comes
 SHORT = {"iterations": 4, "fresh_iterations": 2, "children": 3, "max_children": 3, "draft_tokens": 3}
 SEARCH = {"similarity": "off", "judge_rewards": {"mood": -1}, **SHORT}
 
@@ -117,7 +120,9 @@ def test_a_model_that_cannot_judge_itself_is_told(http, stream):
     assert '"code": "unsupported"' in done.text
 
 
-def test_searches_are_limited_and_end_when_their_client_leaves(chatting, shelf):
+def test_searches_are_limited_and_end_when_their_client_leaves(chatting, shelf, monkeypatch):
+    score = RewardJudge.score
+    monkeypatch.setattr(RewardJudge, "score", lambda *given: time.sleep(SLOW) or score(*given))
     app = create_app(chatting, "tiny", shelf, ServerSettings(max_searches=1))
     endless = {
         "prompt": PROMPT,
