@@ -42,6 +42,7 @@ ORDER = [
     "rewards",
     "steering",
     "models",
+    "cluster",
     "data",
     "lazy",
     "checking",

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from trimtab.jobs import ray_cluster
+from trimtab.cluster import ray_cluster
 
 OPTIONS = ["--seed", 1, "--max-new-tokens", 4]
 

@@ -9,7 +9,9 @@ from trimtab.cli import choices, measure_judges, preference
 from trimtab.cli.console import legible
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import Force
+from trimtab.cli.ray_options import ONE_FOR_EACH_MACHINE, RAY, RayOfSweep
 from trimtab.cli.sweep_command import Asked, run_sweep, write_report
+from trimtab.cluster.ray_actors import RayActors
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.run.search_settings import SearchSettings
 from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOptions, SweepSettings
@@ -62,14 +64,16 @@ def toxicity(
     split: Split = "train",
     rounds: Rounds = 3,
     force: Force = False,
+    ray: RayOfSweep = None,
+    actors: Annotated[RayActors, RAY] = ONE_FOR_EACH_MACHINE,
 ) -> None:
     """Steer away from toxicity: average maximum toxicity, toxic rate and mean toxicity of the continuations.
 
     Example: trimtab evaluate toxicity --prompts rtp.jsonl --reward toxicity --beta 10 --beta 30 --out runs/toxicity
     """
     sources: list[tuple[str, Direction]] = [(source, "down") for source in prompts]
-    asked = Asked("toxicity", sources, column, split, grid, settings, search, scoring, plots, out, rounds, force)
-    run_sweep(asked)
+    options = (grid, settings, search, scoring, plots, out, rounds, force, ray, actors)
+    run_sweep(Asked("toxicity", sources, column, split, *options))
 
 
 @app.command()
@@ -87,15 +91,15 @@ def sentiment(
     split: Split = "train",
     rounds: Rounds = 3,
     force: Force = False,
+    ray: RayOfSweep = None,
+    actors: Annotated[RayActors, RAY] = ONE_FOR_EACH_MACHINE,
 ) -> None:
     """Steer to positive or negative sentiment: the share of texts, prompt and continuation, called positive.
 
     Example: trimtab evaluate sentiment --up neutral.jsonl --reward sentiment --beta 20 --out runs/sentiment
     """
-    asked = Asked(
-        "sentiment", both_ways(up, down), column, split, grid, settings, search, scoring, plots, out, rounds, force
-    )
-    run_sweep(asked)
+    options = (grid, settings, search, scoring, plots, out, rounds, force, ray, actors)
+    run_sweep(Asked("sentiment", both_ways(up, down), column, split, *options))
 
 
 @app.command()
@@ -113,6 +117,8 @@ def prompts(
     split: Split = "train",
     rounds: Rounds = 3,
     force: Force = False,
+    ray: RayOfSweep = None,
+    actors: Annotated[RayActors, RAY] = ONE_FOR_EACH_MACHINE,
 ) -> None:
     """Steer your own prompts by any reward, and score the continuations by any judge.
 
@@ -120,10 +126,8 @@ def prompts(
     """
     if not scoring.judge:
         raise InvalidSetting("got no --judge, expected at least one: this task has no judges of its own")
-    asked = Asked(
-        "prompts", both_ways(up, down), column, split, grid, settings, search, scoring, plots, out, rounds, force
-    )
-    run_sweep(asked)
+    options = (grid, settings, search, scoring, plots, out, rounds, force, ray, actors)
+    run_sweep(Asked("prompts", both_ways(up, down), column, split, *options))
 
 
 @app.command()

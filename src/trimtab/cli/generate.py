@@ -31,9 +31,9 @@ from trimtab.cli.options import (
 from trimtab.cli.prompt_file import check_prompts, check_resume, resolve_seed, run_with_progress
 from trimtab.cli.ranking import check_ranking, load_ranking
 from trimtab.cli.ray_options import ONE_FOR_EACH_MACHINE, RAY, RayAddress, generate_on_ray
+from trimtab.cluster.ray_actors import RayActors
 from trimtab.engines.engine_names import check_engine_steers
 from trimtab.engines.sampling_params import SamplingParams
-from trimtab.jobs.ray_actors import RayActors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

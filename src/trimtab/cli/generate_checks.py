@@ -8,10 +8,10 @@ from trimtab.best_of_settings import BestOfSettings
 from trimtab.cli.options import check_drafts
 from trimtab.cli.prompt_file import check_sources
 from trimtab.cli.ray_options import check_ray, check_shards
+from trimtab.cluster.ray_actors import RayActors
 from trimtab.engines.engine_names import EngineName, check_engine
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidSetting
-from trimtab.jobs.ray_actors import RayActors
 from trimtab.rewards.heads import head_of_method
 from trimtab.steering.notation import parse_steer
 

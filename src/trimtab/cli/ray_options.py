@@ -5,21 +5,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trimtab.cluster.ray_actors import RayActors
 from trimtab.errors import InvalidData, InvalidSetting
-from trimtab.jobs.ray_actors import RayActors
 
 if TYPE_CHECKING:
     from trimtab.jobs import Job
 
 RAY = "Ray"
 ONE_FOR_EACH_MACHINE = RayActors()
+CLUSTER = "one that starts here for this run, the one that this machine belongs to, or that of an address."
+PLACES = "local|auto|HOST:PORT"
 RayAddress = Annotated[
     str | None,
     typer.Option(
         "--ray",
-        metavar="local|auto|HOST:PORT",
+        metavar=PLACES,
         help="Continue the files of --input, a folder or a quoted pattern, on a Ray cluster, into the folder --output: "
-        "one that starts here for this run, the one that this machine belongs to, or that of an address.",
+        f"{CLUSTER}",
+        rich_help_panel=RAY,
+    ),
+]
+RayOfSweep = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar=PLACES,
+        help=f"Write the texts on a Ray cluster: {CLUSTER} This process writes the files, and times the methods.",
         rich_help_panel=RAY,
     ),
 ]
@@ -33,15 +44,24 @@ def check_ray(
     Raises:
         InvalidSetting: naming the option; or Ray is not installed, or nothing answers at the address.
     """
+    if address is not None and prompts:
+        raise InvalidSetting("got prompts with --ray, expected --input and --output alone; quote a pattern of files")
+    if address is not None and (source is None or target is None):
+        raise InvalidSetting("got --ray, expected with it --input, a folder or a pattern of files, and --output")
+    check_cluster(address, actors)
+
+
+def check_cluster(address: str | None, actors: RayActors) -> None:
+    """Refuse actors without --ray, and a cluster that cannot be reached.
+
+    Raises:
+        InvalidSetting: naming the option; or Ray is not installed, or nothing answers at the address.
+    """
     if address is None:
         if actors != ONE_FOR_EACH_MACHINE:
             raise InvalidSetting("got --actors, --actor-cpus or --actor-gpus, expected --ray with them")
         return
-    if prompts:
-        raise InvalidSetting("got prompts with --ray, expected --input and --output alone; quote a pattern of files")
-    if source is None or target is None:
-        raise InvalidSetting("got --ray, expected with it --input, a folder or a pattern of files, and --output")
-    from trimtab.jobs.ray_cluster import check_address
+    from trimtab.cluster.ray_cluster import check_address
 
     check_address(address)
 

@@ -1,6 +1,7 @@
 """The parts that the sweeps of `trimtab evaluate` share: check, write texts, time methods, report."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,23 +9,24 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.options import load_language_model
+from trimtab.cli.ray_options import check_cluster
 from trimtab.cli.sweep_candidates import check_candidates
+from trimtab.cluster.ray_actors import RayActors
 from trimtab.engines.engine_names import check_engine, check_engine_steers
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.prompt_form import PLAIN, PromptForm
+from trimtab.evaluation.run.load_plan import load_plan, rewards_of
 from trimtab.evaluation.run.search_settings import SearchSettings
 from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOptions, SweepSettings
 from trimtab.rewards.expert_names import names_experts
 from trimtab.steering.notation import parse_reward
 
 if TYPE_CHECKING:
-    from trimtab.evaluation.run.methods import Chosen
     from trimtab.evaluation.run.plan import Plan
     from trimtab.evaluation.run.prompt_sets import Direction, PromptSet
     from trimtab.evaluation.score.readers import Read
     from trimtab.judges.base import Judge
     from trimtab.language_model import LanguageModel
-    from trimtab.models.frozen_lm import FrozenLM
     from trimtab.rewards.reward_model import RewardModel
 
 
@@ -40,6 +42,7 @@ class Asked:
         out: the folder of the comparison.
         rounds: rounds of timing.
         force: replace files of another origin in the folder.
+        ray, actors: the Ray cluster that writes the texts, if there is one.
     """
 
     task: str
@@ -54,6 +57,8 @@ class Asked:
     out: Path
     rounds: int
     force: bool
+    ray: str | None
+    actors: RayActors
 
 
 def run_sweep(asked: Asked) -> None:
@@ -65,7 +70,8 @@ def run_sweep(asked: Asked) -> None:
     sets = check_sweep(asked)
     check_readers(asked.task, asked.scoring)
     lm = load_language_model(asked.settings.model, asked.settings.dtype, engine=asked.settings.engine)
-    plan = plan_of(asked, lm)
+    with loading("rewards"):
+        plan = load_plan(asked.grid, asked.settings, asked.search, lm)
     if left := write_texts(asked, plan, sets, lm):
         error_console().print(
             f"another process writes {left} rows; run `trimtab evaluate report` when it has finished", markup=False
@@ -88,6 +94,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     from trimtab.evaluation.score.judge_specs import check_guide
 
     check_at_least(0, rounds=asked.rounds)
+    check_cluster(asked.ray, asked.actors)
     check_engine(asked.settings.engine)
     check_matplotlib()
     check_report_folder(asked.out, "--out", asked.plots.formats, asked.force)
@@ -175,14 +182,6 @@ def load_judges(specs: "list[str]", labels: tuple[str, ...]) -> "list[Judge]":
     return judges
 
 
-def rewards_of(grid: Grid) -> list[str]:
-    """Every reward that the methods name, as NAME[:ATTRIBUTE]."""
-    parts = [part for text in grid.reward or [] for part in text.split("+")]
-    if "" in parts:
-        raise InvalidSetting(f"got --reward {'+'.join(parts)!r}, expected names joined by +")
-    return list(dict.fromkeys([*parts, *([grid.by] if grid.by else []), *(grid.rewind or [])]))
-
-
 def check_distinct(what: str, given: list[str]) -> None:
     """Check that nothing is given twice: two rows would have one name.
 
@@ -213,27 +212,6 @@ def last_part(name: str) -> str:
     return name if names_experts(name) else Path(name).name
 
 
-def plan_of(asked: Asked, lm: "LanguageModel") -> "Plan":
-    """Load the rewards, and plan the methods.
-
-    Raises:
-        InvalidSetting: two rewards have the same name.
-        RewardMismatch, CorruptReward: of a reward.
-    """
-    from trimtab.evaluation.run.methods import name_of
-    from trimtab.evaluation.run.plan import Plan
-
-    grid = asked.grid
-    with loading("rewards"):
-        loaded = {spec: load_for(spec, lm.engine.base, grid.retokenize) for spec in rewards_of(grid)}
-    steering = [[loaded[part] for part in text.split("+")] for text in grid.reward or []]
-    guides = {"+".join(map(name_of, rewards)): rewards for rewards in steering}
-    if len(guides) < len(steering):
-        raise InvalidSetting(f"got --reward {' '.join(grid.reward or [])}, expected rewards of different names")
-    by = loaded[grid.by] if grid.by else next(iter(guides.values()), [None])[0]
-    return Plan(grid, asked.settings, guides, by, [loaded[spec] for spec in grid.rewind or []], asked.search)
-
-
 def write_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "LanguageModel") -> int:
     """Write the missing texts; returns the number of rows that another process holds."""
     from trimtab.cli.progress import SweepBars
@@ -242,7 +220,12 @@ def write_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "Langua
     sweep = Sweep(asked.task, plan.rows(sets), asked.settings, asked.out)
     sweep.check(lm)
     with SweepBars(error_console(), len(sweep.rows)) as bars:
-        return len(sweep.run(lm, bars))
+        if asked.ray is None:
+            return len(sweep.run(lm, bars))
+        from trimtab.evaluation.run.ray_sweep import SweepWriter, run_on_ray
+
+        writer = partial(SweepWriter, asked.task, asked.grid, asked.settings, asked.search, sets)
+        return len(run_on_ray(sweep, writer, lm, asked.ray, asked.actors, bars))
 
 
 def time_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "LanguageModel") -> None:
@@ -309,17 +292,6 @@ def load_readers(scoring: ScoringOptions) -> "tuple[dict[str, Read], dict[str, d
         base = reward.base.weights_fingerprint
         identities[PROFILE + scoring.profile] = {"fingerprint": reward.fingerprint, "base_weights_fingerprint": base}
     return readers, identities
-
-
-def load_for(text: str, base: "FrozenLM | None", retokenize: bool) -> "Chosen":
-    """The reward NAME[:ATTRIBUTE] for a language model, and the attribute; None for the first."""
-    from trimtab.rewards.any_reward import check_attribute
-    from trimtab.rewards.registry import load_any
-
-    name, attribute = parse_reward(text)
-    found = load_any(name, base, retokenize=retokenize)
-    check_attribute(found, attribute)
-    return found, attribute
 
 
 def load_one(text: str) -> "tuple[RewardModel, str | None]":

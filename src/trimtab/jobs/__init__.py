@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from trimtab.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from trimtab.cluster.ray_actors import RayActors
     from trimtab.jobs.comparison import Replayed
     from trimtab.jobs.job import Job, RewindJob
     from trimtab.jobs.prompts import NumberedPrompt, as_prompt, number_prompts, read_prompts
     from trimtab.jobs.ranked_rows import describe_ranked, rank_prompts, write_ranked
-    from trimtab.jobs.ray_actors import RayActors
     from trimtab.jobs.ray_run import run_on_ray
     from trimtab.jobs.replay import replay_rows
     from trimtab.jobs.rows import describe, describe_sample, describe_search, search_prompts, write_prompts
@@ -47,7 +47,7 @@ __getattr__, __dir__ = lazy_exports(
         "FileTarget": "trimtab.jobs.targets",
         "Job": "trimtab.jobs.job",
         "NumberedPrompt": "trimtab.jobs.prompts",
-        "RayActors": "trimtab.jobs.ray_actors",
+        "RayActors": "trimtab.cluster.ray_actors",
         "Replayed": "trimtab.jobs.comparison",
         "RewindJob": "trimtab.jobs.job",
         "StreamTarget": "trimtab.jobs.targets",

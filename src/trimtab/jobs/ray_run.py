@@ -6,10 +6,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from trimtab.cluster.ray_actors import RayActors
+from trimtab.cluster.ray_cluster import check_address
+from trimtab.cluster.ray_map import map_on_ray
+from trimtab.jobs.batch_writer import BatchWriter, batch_work, read_written
 from trimtab.jobs.job import Job
-from trimtab.jobs.ray_actors import RayActors
-from trimtab.jobs.ray_cluster import actor_count, check_address, connected
-from trimtab.jobs.ray_engine import EngineActor, batch_table, read_answers
 from trimtab.jobs.shard_file import Batch, Written
 from trimtab.jobs.sharded_run import run_shards
 from trimtab.jobs.shards import find_shards, started
@@ -77,18 +78,6 @@ def write_batches(
     engine_options: Mapping[str, object] | None = None,
 ) -> Generator[Written, None, None]:
     """Continue batches on a cluster, and yield them as they are done. Arguments and errors as in `run_on_ray`."""
-    with connected(address):
-        from ray.data import ActorPoolStrategy, from_arrow
-
-        strategy = ActorPoolStrategy(size=actor_count(actors), max_tasks_in_flight_per_actor=1)
-        answers = from_arrow([batch_table(batch) for batch in batches]).map_batches(
-            EngineActor,
-            fn_constructor_args=(job, draft, engine_options),
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=actors.actor_cpus,
-            num_gpus=actors.actor_gpus or None,
-            compute=strategy,
-        )
-        for table in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from read_answers(table)
+    work = [batch_work(batch) for batch in batches]
+    for answer in map_on_ray(partial(BatchWriter, job, draft, engine_options), work, address, actors):
+        yield read_written(answer)

@@ -1,6 +1,6 @@
 """The sweep: every method on every prompt set. Each text is written once; interrupted sweeps resume."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -57,7 +57,7 @@ class Sweep:
     task: str
     rows: Sequence[Row]
     settings: SweepSettings
-    folder: Path
+    folder: Path = Path()
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
@@ -131,28 +131,36 @@ class Sweep:
             **{name: engine[name] for name in hashes if name in engine},
         }
 
-    def _write(self, row: Row, file: RowFile, lm: LanguageModel, progress: Progress) -> None:
-        batches = list(self._batches(row.prompts))
-        start = file.resume([len(batch) * self.settings.samples for batch in batches])
-        done = sum(len(batch) for batch in batches[:start])
-        progress(row, done, len(row.prompts.prompts))
-        for batch in batches[start:]:
-            session = lm.session()
-            texts = [row.prompts.prompts[place] for place in batch]
-            written = row.method.write(session, list(map(self.settings.form.prompt, texts)))
-            encoded = _rounded(session.engine.usage.tokens / (len(batch) * self.settings.samples))
-            file.append(
-                {"place": place, "sample": sample, **describe(text, generation, lm.engine.codec), "encoded": encoded}
-                for place, text, of_prompt in zip(batch, texts, written, strict=True)
-                for sample, generation in enumerate(of_prompt)
-            )
-            done += len(batch)
-            progress(row, done, len(row.prompts.prompts))
-
-    def _batches(self, prompts: PromptSet) -> Iterator[range]:
+    def batches(self, row: Row) -> list[range]:
         """The same batches each time: in low precision, the last bits of a number depend on its batch."""
-        for start in range(0, len(prompts.prompts), self.settings.batch_size):
-            yield range(start, min(start + self.settings.batch_size, len(prompts.prompts)))
+        count, size = len(row.prompts.prompts), self.settings.batch_size
+        return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def sizes(self, row: Row) -> list[int]:
+        """The number of texts in each batch of a row."""
+        return [len(batch) * self.settings.samples for batch in self.batches(row)]
+
+    def write_batch(self, row: Row, batch: range, lm: LanguageModel) -> list[dict[str, Any]]:
+        """Write the texts of some prompts of a row, and describe them."""
+        session = lm.session()
+        texts = [row.prompts.prompts[place] for place in batch]
+        written = row.method.write(session, list(map(self.settings.form.prompt, texts)))
+        encoded = _rounded(session.engine.usage.tokens / (len(batch) * self.settings.samples))
+        return [
+            {"place": place, "sample": sample, **describe(text, generation, lm.engine.codec), "encoded": encoded}
+            for place, text, of_prompt in zip(batch, texts, written, strict=True)
+            for sample, generation in enumerate(of_prompt)
+        ]
+
+    def _write(self, row: Row, file: RowFile, lm: LanguageModel, progress: Progress) -> None:
+        batches, total = self.batches(row), len(row.prompts.prompts)
+        start = file.resume(self.sizes(row))
+        done = sum(map(len, batches[:start]))
+        progress(row, done, total)
+        for batch in batches[start:]:
+            file.append(self.write_batch(row, batch, lm))
+            done += len(batch)
+            progress(row, done, total)
 
 
 def describe(prompt: str, generation: Generation, codec: TextCodec) -> dict[str, Any]:

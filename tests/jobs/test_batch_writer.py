@@ -1,15 +1,17 @@
-"""What an actor does, without Ray."""
+"""What an actor of a job does, without Ray."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from tiny import tiny_lm, tiny_reward
 from tiny_job import JOB
 from trimtab import errors
+from trimtab.cluster.ray_map import RayWorker, json_table, read_answers
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.jobs import Job, number_prompts, write_prompts
-from trimtab.jobs.ray_engine import EngineActor, batch_table, read_answers
+from trimtab.jobs.batch_writer import BatchWriter, batch_work, read_written
 from trimtab.jobs.shard_file import Batch
 from trimtab.loading import load
 from trimtab.rewards.registry import load_steers
@@ -30,12 +32,16 @@ def job(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def actor(job):
-    return EngineActor(job)
+    return worker(job)
+
+
+def worker(job):
+    return RayWorker(partial(BatchWriter, job))
 
 
 def answers(actor, texts, shard=3):
     batch = Batch(shard, number_prompts(texts, chat=False, system=None))
-    return list(read_answers(actor(batch_table(batch))))
+    return [read_written(answer) for answer in read_answers(actor(json_table([batch_work(batch)])))]
 
 
 def test_rows_come_back_as_they_were_written(actor, job):
@@ -64,21 +70,21 @@ def test_a_batch_of_faults_alone_has_no_rows(actor):
 
 def test_an_error_of_ours_arrives_as_itself(job, tmp_path):
     with pytest.raises(errors.ModelNotFound, match="nowhere"):
-        answers(EngineActor(replace(job, model=str(tmp_path / "nowhere"))), ["w1"])
+        answers(worker(replace(job, model=str(tmp_path / "nowhere"))), ["w1"])
     with pytest.raises(errors.RewardNotFound):
-        answers(EngineActor(replace(job, steer=(f"{tmp_path / 'nowhere'}=+2",))), ["w1"])
+        answers(worker(replace(job, steer=(f"{tmp_path / 'nowhere'}=+2",))), ["w1"])
 
 
 def test_short_memory_arrives_as_itself(job, monkeypatch):
     def full(*args):
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr("trimtab.jobs.ray_engine.write_prompts", full)
+    monkeypatch.setattr("trimtab.jobs.batch_writer.write_prompts", full)
     with pytest.raises(MemoryError, match="CUDA out of memory"):
-        answers(EngineActor(job), ["w1"])
+        answers(worker(job), ["w1"])
 
 
 def test_a_bug_stays_a_bug(job, monkeypatch):
-    monkeypatch.setattr("trimtab.jobs.ray_engine.write_prompts", lambda *args: 1 / 0)
+    monkeypatch.setattr("trimtab.jobs.batch_writer.write_prompts", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        answers(EngineActor(job), ["w1"])
+        answers(worker(job), ["w1"])

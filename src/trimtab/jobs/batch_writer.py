@@ -1,13 +1,11 @@
-"""A Ray actor that holds an engine, and the texts by which batches travel to it and back."""
+"""Continues batches of prompts on another machine, which loads the model itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
-from trimtab import errors
-from trimtab.data.json_text import dump_json, parse_json
 from trimtab.engines.provenance import provenance
-from trimtab.errors import InvalidPrompt, TrimtabError, out_of_memory
+from trimtab.errors import InvalidPrompt
 from trimtab.jobs.job import Job
 from trimtab.jobs.prompts import NumberedPrompt, as_prompt
 from trimtab.jobs.rows import write_prompts
@@ -18,37 +16,20 @@ from trimtab.rewards.registry import load_steers
 from trimtab.rewind.new_search import room_for_text
 from trimtab.steering.steer import Steer
 
-if TYPE_CHECKING:
-    import pyarrow
+
+def batch_work(batch: Batch) -> dict[str, Any]:
+    """A batch as JSON."""
+    return {"shard": batch.shard, "prompts": [[prompt.line, prompt.given] for prompt in batch.prompts]}
 
 
-def batch_table(batch: Batch) -> "pyarrow.Table":
-    """A batch as a table of one row."""
-    import pyarrow
-
-    prompts = dump_json([[prompt.line, prompt.given] for prompt in batch.prompts], ascii_only=True)
-    return pyarrow.table({"shard": [batch.shard], "text": [prompts]})
-
-
-def read_answers(table: "pyarrow.Table") -> Iterator[Written]:
-    """What became of the batches of a table.
-
-    Raises:
-        TrimtabError, MemoryError: the error of the actor that wrote it.
-    """
-    for row in table.to_pylist():
-        answer = parse_json(row["text"])
-        if "error" in answer:
-            name, message = answer["error"]
-            raise {"MemoryError": MemoryError}.get(name, getattr(errors, name, TrimtabError))(message)
-        yield Written(row["shard"], answer["rows"], dict(answer["faults"]), answer["about"])
+def read_written(answer: Mapping[str, Any]) -> Written:
+    """What became of a batch."""
+    return Written(answer["shard"], answer["rows"], dict(answer["faults"]), answer["about"])
 
 
 @final
-class EngineActor:
+class BatchWriter:
     """Continues batches of prompts. The model is loaded with the first one.
-
-    Errors of ours are answers: Ray would retry them, and bring back their texts alone.
 
     Args:
         job: the settings.
@@ -59,12 +40,15 @@ class EngineActor:
     def __init__(self, job: Job, draft: str | None = None, engine_options: Mapping[str, object] | None = None):
         self._job, self._draft, self._options = job, draft, engine_options
 
-    def __call__(self, table: "pyarrow.Table") -> "pyarrow.Table":
-        """Answer each row of a table of batches."""
-        import pyarrow
+    def __call__(self, work: Mapping[str, Any]) -> dict[str, Any]:
+        """Continue a batch that `batch_work` has described; `read_written` reads the answer.
 
-        texts = [dump_json(self._answer(parse_json(text)), ascii_only=True) for text in table["text"].to_pylist()]
-        return pyarrow.table({"shard": table["shard"], "text": texts})
+        Raises:
+            TrimtabError: the model or a reward cannot be loaded, or a text cannot be written.
+        """
+        prompts, faults = self._usable(work["prompts"])
+        rows = write_prompts(self.lm, prompts, self.steer, self._job) if prompts else []
+        return {"shard": work["shard"], "rows": rows, "faults": faults, "about": self.about}
 
     @cached_property
     def lm(self) -> LanguageModel:
@@ -88,18 +72,6 @@ class EngineActor:
     def about(self) -> dict[str, Any]:
         """The provenance of all rows."""
         return provenance(self.lm.engine, self.steer)
-
-    def _answer(self, given: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
-        try:
-            prompts, faults = self._usable(given)
-            rows = write_prompts(self.lm, prompts, self.steer, self._job) if prompts else []
-            return {"rows": rows, "faults": faults, "about": self.about}
-        except TrimtabError as error:
-            return {"error": [type(error).__name__, str(error)]}
-        except Exception as error:
-            if out_of_memory(error):
-                return {"error": ["MemoryError", str(error)]}
-            raise
 
     def _usable(self, given: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[list[NumberedPrompt], list[Any]]:
         """The prompts that leave room for a text, and the faults of the others with their lines."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from trimtab.checking import shown
+from trimtab.cluster.ray_actors import RayActors
 from trimtab.errors import InvalidSetting
-from trimtab.jobs.ray_actors import RayActors
 
 PATIENCE = 10.0  # seconds to reach an address; Ray alone tries for two minutes, and then ends the process
 

@@ -1,0 +1,1 @@
+"""A Ray cluster: joined, and given work that its actors answer."""
