@@ -1,6 +1,7 @@
 """Tiny random language models of four families, and tiny random rewards on them."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -69,6 +70,12 @@ def tiny_lm(family: str, seed: int = 0) -> FrozenLM:
             if weight.dim() > 1:
                 weight.normal_(0, 0.25)
     return FrozenLM(model, tiny_tokenizer(), f"tiny-{family}")
+
+
+def save_lm(lm: FrozenLM, folder: Path) -> None:
+    """Save a model and its tokenizer in one folder."""
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
 
 
 def tiny_reward(lm: FrozenLM, head: str, trunk: str = "lora", seed: int = 0, **changes) -> RewardModel:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tiny import VOCABULARY, tiny_lm
+from tiny import VOCABULARY, save_lm, tiny_lm
 from trimtab.benchmark.subject import (
     Subject,
     SubjectSpec,
@@ -43,8 +43,7 @@ def test_a_smaller_base_gives_all_its_layers(shaped):
 
 def test_a_loaded_model_gives_two_thirds_of_its_layers(tmp_path):
     lm = tiny_lm("llama")
-    lm.model.save_pretrained(tmp_path)
-    lm.tokenizer.save_pretrained(tmp_path)
+    save_lm(lm, tmp_path)
     loaded = load_subject(SubjectSpec(str(tmp_path), device="cpu"))
     assert loaded.lm is loaded.base
     assert loaded.layers == 2

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from good_words import good_pairs, good_words
-from tiny import tiny_lm
+from tiny import save_lm, tiny_lm
 from trimtab.cli.app import app, main
 
 QUICK = ["--batch-size", "20", "--warmup-steps", "5", "--learning-rate", "1e-2", "--rank", "8", "--lora-rank", "4"]
@@ -47,8 +47,7 @@ def place(tmp_path_factory):
     """Return a folder with a language model, labelled texts in two formats, and pairs."""
     folder = tmp_path_factory.mktemp("place")
     lm = tiny_lm("llama", seed=3)
-    lm.model.save_pretrained(folder / "lm")
-    lm.tokenizer.save_pretrained(folder / "lm")
+    save_lm(lm, folder / "lm")
     with (folder / "train.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["sentence", "good"])

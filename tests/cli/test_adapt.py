@@ -5,7 +5,7 @@ import json
 import pytest
 
 from byte_lm import byte_lm
-from tiny import tiny_reward
+from tiny import save_lm, tiny_reward
 from trimtab.cli.adapt import default_folder
 from trimtab.rewards.card import read_card
 
@@ -22,8 +22,7 @@ def teacher(tmp_path_factory):
     """A V-head on a model of another tokenizer, both in folders beside each other."""
     folder = tmp_path_factory.mktemp("teacher")
     lm = byte_lm("gpt2", merges=[("w", "1")])
-    lm.model.save_pretrained(folder / "lm")
-    lm.tokenizer.save_pretrained(folder / "lm")
+    save_lm(lm, folder / "lm")
     lm.name = str(folder / "lm")
     tiny_reward(lm, "v", attributes=("toxic",)).save_pretrained(folder / "reward")
     tiny_reward(lm, "q").save_pretrained(folder / "q")

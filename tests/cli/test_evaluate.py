@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import trimtab
-from tiny import tiny_lm, tiny_reward
+from tiny import save_lm, tiny_lm, tiny_reward
 from tiny_chat import TEMPLATE
 from trimtab.cli.app import app
 from trimtab.cli.sweep_command import load_readers
@@ -23,8 +23,7 @@ def place(tmp_path_factory):
     """A folder with a model, the same with a chat template, two rewards, prompts, preferences and labelled texts."""
     folder = tmp_path_factory.mktemp("place")
     lm = tiny_lm("llama", seed=3)
-    lm.model.save_pretrained(folder / "lm")
-    lm.tokenizer.save_pretrained(folder / "lm")
+    save_lm(lm, folder / "lm")
     shutil.copytree(folder / "lm", folder / "chat")
     (folder / "chat" / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     for head in ("q", "v"):

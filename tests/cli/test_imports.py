@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tiny import tiny_lm
+from tiny import save_lm, tiny_lm
 from trimtab.rewards.card import read_card
 from trimtab.rewards.convert_rad import HEAD
 
@@ -12,8 +12,7 @@ from trimtab.rewards.convert_rad import HEAD
 def released(tmp_path):
     """Return a folder with a GPT-2 and a checkpoint in RAD's layout."""
     lm = tiny_lm("gpt2")
-    lm.model.save_pretrained(tmp_path / "gpt2")
-    lm.tokenizer.save_pretrained(tmp_path / "gpt2")
+    save_lm(lm, tmp_path / "gpt2")
     state = {f"model.{name}": weight for name, weight in lm.model.state_dict().items() if not name.startswith(HEAD)}
     state |= {"model.lm_head.weight": torch.zeros(2, 32), "model.lm_head.bias": torch.tensor([0.25, 0.75])}
     torch.save(state, tmp_path / "rad.pt")

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from byte_lm import byte_lm
+from tiny import save_lm
 from trimtab.cli.app import app
 
 PROMPT = "w1 w2"
@@ -16,8 +17,7 @@ def foreign(tmp_path_factory):
     """The folder of a language model of another tokenizer than the trained reward's."""
     folder = tmp_path_factory.mktemp("foreign") / "lm"
     lm = byte_lm("llama", merges=[("w", "1"), ("Ġ", "w")])
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
+    save_lm(lm, folder)
     return folder
 
 

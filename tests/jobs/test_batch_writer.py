@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from tiny import tiny_lm, tiny_reward
+from tiny import save_lm, tiny_lm, tiny_reward
 from tiny_job import JOB
 from trimtab import errors
 from trimtab.cluster.ray_map import RayWorker, json_table, read_answers
@@ -24,8 +24,7 @@ def job(tmp_path_factory):
     """A job whose model and reward are in folders."""
     folder = tmp_path_factory.mktemp("ray")
     lm = tiny_lm("llama", seed=3)
-    lm.model.save_pretrained(folder / "lm")
-    lm.tokenizer.save_pretrained(folder / "lm")
+    save_lm(lm, folder / "lm")
     tiny_reward(lm, "q").save_pretrained(folder / "reward")
     return Job(model=str(folder / "lm"), steer=(f"{folder / 'reward'}=+2",), sampling=JOB.sampling)
 

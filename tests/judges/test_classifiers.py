@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, LlamaForSequenceClassification
 
 from reward_models import save_decoder, save_encoder
-from tiny import WORDS, tiny_tokenizer
+from tiny import WORDS, save_lm, tiny_tokenizer
 from trimtab.cli.sweep_command import load_judges
 from trimtab.errors import InvalidSetting
 from trimtab.judges.base import description_of
@@ -172,8 +172,7 @@ def test_damaged_weights_are_refused_without_a_foreign_error(classifier, tmp_pat
 
 def test_a_language_model_is_no_classifier(llama, tmp_path, capfd):
     """Its classification head would be random. Its config names no class here, so that the loader must find it."""
-    llama.model.save_pretrained(tmp_path)
-    llama.tokenizer.save_pretrained(tmp_path)
+    save_lm(llama, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     del config["architectures"]
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -8,6 +8,7 @@ import torch
 from transformers import BertConfig, BertLMHeadModel
 
 import trimtab
+from tiny import save_lm
 from trimtab import errors
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
@@ -18,8 +19,7 @@ from trimtab.models.loading import find_model, load_codec, load_frozen_lm
 def saved(llama, tmp_path_factory):
     """A folder with a tiny model and its tokenizer."""
     folder = tmp_path_factory.mktemp("saved") / "tiny"
-    llama.model.save_pretrained(folder)
-    llama.tokenizer.save_pretrained(folder)
+    save_lm(llama, folder)
     return folder
 
 
@@ -81,8 +81,7 @@ def assert_same_codec(found, expected):
 
 
 def test_a_codec_without_weights_equals_the_model_s(frozen, tmp_path):
-    frozen.model.save_pretrained(tmp_path)
-    frozen.tokenizer.save_pretrained(tmp_path)
+    save_lm(frozen, tmp_path)
     (tmp_path / "model.safetensors").unlink()
     found = load_codec(str(tmp_path))
     assert_same_codec(found, frozen.codec)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from families import tiny_config, tiny_model
+from tiny import save_lm
 from tiny_chat import TEMPLATE, chat_lm
 from tiny_templates import QWEN, THINK, THINKING, byte_tokenizer
 from trimtab import errors, from_transformers, load
@@ -99,8 +100,7 @@ def test_chat_takes_options_for_one_call(moody):
 
 
 def test_a_model_takes_options_for_every_call(moody, tmp_path):
-    moody.model.save_pretrained(tmp_path)
-    moody.tokenizer.save_pretrained(tmp_path)
+    save_lm(moody, tmp_path)
     expected = moody.chat(SAID, chat_template_kwargs={"mood": True}, **GREEDY)
     options = {"chat_template_kwargs": {"mood": True}}
     loaded = load(tmp_path, **options), from_transformers(moody.model, moody.tokenizer, **options)
@@ -114,8 +114,7 @@ def test_a_model_takes_options_for_every_call(moody, tmp_path):
 
 
 def test_an_option_that_the_template_lacks_is_refused_before_weights_are_read(moody, tmp_path, monkeypatch):
-    moody.model.save_pretrained(tmp_path)
-    moody.tokenizer.save_pretrained(tmp_path)
+    save_lm(moody, tmp_path)
     monkeypatch.setattr("trimtab.models.loading._load_weights", lambda *_: pytest.fail("the weights were read"))
     for call in (
         lambda: load(tmp_path, chat_template_kwargs={"mod": True}),

@@ -7,6 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from tiny import save_lm
 from trimtab import errors
 from trimtab.models import loading
 from trimtab.models.weight_files import INDEX, WHOLE, check_weight_files
@@ -55,8 +56,7 @@ def test_an_index_of_another_form_is_refused(shards, index):
 
 
 def test_a_cut_file_is_refused_before_any_weights_are_read(llama, tmp_path, monkeypatch):
-    llama.model.save_pretrained(tmp_path)
-    llama.tokenizer.save_pretrained(tmp_path)
+    save_lm(llama, tmp_path)
     whole = (tmp_path / WHOLE).read_bytes()
     (tmp_path / WHOLE).write_bytes(whole[: len(whole) // 2])
     monkeypatch.setattr(loading, "_load_weights", lambda *_: pytest.fail("the weights were read"))

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tiny import tiny_lm, tiny_reward
+from tiny import save_lm, tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.models.loading import load_frozen_lm
 from trimtab.rewards.base_path import find_base, published_base, recorded_base, shown_base
@@ -50,8 +50,7 @@ def private(tmp_path):
     """Return a language model loaded from a folder with a private name, and a reward on it."""
     folder = tmp_path / "alice" / "private" / "models" / "lm"
     lm = tiny_lm("llama")
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
+    save_lm(lm, folder)
     loaded = load_frozen_lm(str(folder))
     return loaded, tiny_reward(loaded, "q")
 
@@ -76,8 +75,7 @@ def test_a_base_is_found_beside_its_reward_or_by_its_name(tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_reward_on_a_local_model_loads_from_another_folder(tmp_path, monkeypatch):
     lm = tiny_lm("llama")
-    lm.model.save_pretrained(tmp_path / "here" / "lm")
-    lm.tokenizer.save_pretrained(tmp_path / "here" / "lm")
+    save_lm(lm, tmp_path / "here" / "lm")
     tiny_reward(lm, "v", base=str(tmp_path / "here" / "lm")).save_pretrained(tmp_path / "here" / "kind")
     shutil.move(tmp_path / "here", tmp_path / "there")
     monkeypatch.chdir("/")

@@ -5,7 +5,7 @@ import torch
 
 import trimtab
 from byte_lm import byte_lm
-from tiny import tiny_lm, tiny_reward
+from tiny import save_lm, tiny_lm, tiny_reward
 from trimtab import errors, testing
 from trimtab.engines.base import Request
 from trimtab.engines.processor import SteeringProcessor
@@ -59,8 +59,7 @@ def log_probs(lm, ids):
 def folder(kind, tmp_path_factory):
     """A language model's folder."""
     path = tmp_path_factory.mktemp("models") / "kind"
-    kind.model.save_pretrained(path)
-    kind.tokenizer.save_pretrained(path)
+    save_lm(kind, path)
     return path
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fake_hub import TOKEN
-from tiny import tiny_ladder, tiny_lm, tiny_reward
+from tiny import save_lm, tiny_ladder, tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.data import hub
 from trimtab.rewards import sharing
@@ -297,8 +297,7 @@ def test_a_full_disk_leaves_the_older_reward(logged_in, saved, tmp_path, monkeyp
 def test_nothing_that_is_pushed_names_a_local_folder(logged_in, tmp_path):
     lm = tiny_lm("llama")
     folder = tmp_path / "alice" / "private" / "lm"
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
+    save_lm(lm, folder)
     lm.name = str(folder)
     reward = tiny_reward(lm, "q")
     reward.save_pretrained(folder.parent / "kind")

@@ -3,7 +3,7 @@
 import pytest
 
 from byte_lm import byte_lm
-from tiny import tiny_reward
+from tiny import save_lm, tiny_reward
 from trimtab import errors
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
@@ -46,8 +46,7 @@ def test_a_request_steers_by_a_reward_of_another_tokenizer(foreign):
 
 def test_a_request_steers_by_language_models_under_one_name(llama, tmp_path):
     """No folder of the machine is in what the server tells of them."""
-    llama.model.save_pretrained(tmp_path / "kind")
-    llama.tokenizer.save_pretrained(tmp_path / "kind")
+    save_lm(llama, tmp_path / "kind")
     places = parse_places([f"detox=experts:{tmp_path / 'kind'}"])
     check_places(places)
     (found,) = load_registered(places, llama)

@@ -8,7 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from tiny import WORDS, tiny_lm, tiny_reward
+from tiny import WORDS, save_lm, tiny_lm, tiny_reward
 from tiny_chat import TEMPLATE
 from torture.broken_models import build_broken_models
 from torture.broken_rewards import build_broken_rewards
@@ -34,13 +34,11 @@ def build_models(folder: Path) -> FrozenLM:
     """Build the language models; `lm` is the base of the rewards, `chat` has a chat template too."""
     plain = tiny_lm("llama", seed=3)
     lm = FrozenLM(plain.model, plain.tokenizer, "lm")
-    plain.model.save_pretrained(folder / "lm")
-    plain.tokenizer.save_pretrained(folder / "lm")
+    save_lm(plain, folder / "lm")
     shutil.copytree(folder / "lm", folder / "chat")
     (folder / "chat" / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     gpt2 = tiny_lm("gpt2")
-    gpt2.model.save_pretrained(folder / "gpt2")
-    gpt2.tokenizer.save_pretrained(folder / "gpt2")
+    save_lm(gpt2, folder / "gpt2")
     return lm
 
 

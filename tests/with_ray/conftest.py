@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 
 from ray_processes import BATCH, PROMPTS, SHARDS, rows_of
-from tiny import tiny_lm, tiny_reward
+from tiny import save_lm, tiny_lm, tiny_reward
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.jobs import FileTarget, Job, run_file, write_prompts
 from trimtab.loading import load
@@ -36,8 +36,7 @@ def place(tmp_path_factory):
     """A folder with a language model, a reward, and shards of prompts; the last line of one is broken."""
     folder = tmp_path_factory.mktemp("ray")
     lm = tiny_lm("llama", seed=3)
-    lm.model.save_pretrained(folder / "lm")
-    lm.tokenizer.save_pretrained(folder / "lm")
+    save_lm(lm, folder / "lm")
     tiny_reward(lm, "q").save_pretrained(folder / "reward")
     (folder / "in").mkdir()
     for shard in range(SHARDS):

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 import trimtab
 from draft_heads import tiny_draft
-from tiny import SPECIAL, WORDS, tiny_lm, tiny_reward
+from tiny import SPECIAL, WORDS, save_lm, tiny_lm, tiny_reward
 from trimtab.engines.torch.draft_head import HeadProposer
 from trimtab.engines.torch.draft_lm import LMProposer
 from trimtab.engines.torch.drafting import draft_proposers
@@ -44,8 +44,7 @@ def test_a_folder_of_a_head_drafts_by_it(llama, tmp_path):
 def test_a_model_drafts_by_itself(llama, tmp_path):
     small = tiny_lm("qwen2")
     assert isinstance(draft_proposers(llama, small)["draft"], LMProposer)
-    small.model.save_pretrained(tmp_path / "small")
-    small.tokenizer.save_pretrained(tmp_path / "small")
+    save_lm(small, tmp_path / "small")
     assert isinstance(draft_proposers(llama, tmp_path / "small")["draft"], LMProposer)
     with pytest.raises(ModelNotFound):
         draft_proposers(llama, tmp_path / "nothing")

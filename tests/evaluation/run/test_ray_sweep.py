@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from tiny import tiny_lm, tiny_reward
+from tiny import save_lm, tiny_lm, tiny_reward
 from tiny_sweep import SETS, contents
 from trimtab.cluster.ray_actors import RayActors
 from trimtab.cluster.ray_map import RayWorker, json_table, read_answers
@@ -24,8 +24,7 @@ def place(tmp_path_factory):
     """A folder with a language model and two rewards."""
     folder = tmp_path_factory.mktemp("place")
     lm = tiny_lm("llama", seed=3)
-    lm.model.save_pretrained(folder / "lm")
-    lm.tokenizer.save_pretrained(folder / "lm")
+    save_lm(lm, folder / "lm")
     for head in ("q", "v"):
         tiny_reward(lm, head, base=str(folder / "lm")).save_pretrained(folder / head)
     return folder
