@@ -208,7 +208,16 @@ def test_preferences_compare_judges_with_rewards(place, tmp_path):
     """A reward as a judge is clamped, which ties pairs and swaps none; a classifier has a sign of its own."""
     rows = [{"prompt": f"w{n}", "chosen": f"w{n + 1} w2", "rejected": f"w{n + 2}"} for n in range(8)]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    both = ["--reward", place / "q", "--judge", f"{place / 'q'}=+1", "--judge", "vader=-1", "--model", place / "lm"]
+    both = [
+        "--reward",
+        place / "q",
+        "--judge",
+        f"{place / 'q'}:kind=+1",
+        "--judge",
+        "vader=-1",
+        "--model",
+        place / "lm",
+    ]
     words = ["preference", "--data", tmp_path / "texts.jsonl", *both, "--template", "{prompt} {answer}"]
     run(*words, "--out", tmp_path / "found.json")
     written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
@@ -469,8 +478,16 @@ def test_a_comparison_of_plain_prompts_does_not_resume_as_a_chat(place, tmp_path
 def test_choices_compare_steers(place, tmp_path):
     rows = [{"prompt": f"w{n} w{n + 1}", "choices": [" w1", " w2"], "answer": n % 2} for n in range(5)]
     (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"prompt": "w1"}])), encoding="utf-8")
-    words = ["choices", "--data", tmp_path / "asked.jsonl", "--model", place / "lm", "--steer", f"{place / 'q'}=+0"]
-    printed = run(*words, "--steer", f"{place / 'q'}=+50", "--out", tmp_path / "found.json")
+    words = [
+        "choices",
+        "--data",
+        tmp_path / "asked.jsonl",
+        "--model",
+        place / "lm",
+        "--steer",
+        f"{place / 'q'}:kind=+0",
+    ]
+    printed = run(*words, "--steer", f"{place / 'q'}:kind=+50", "--out", tmp_path / "found.json")
     assert "1 row skipped" in printed
     written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     unsteered, nothing, strong = written["figures"].values()

@@ -177,6 +177,7 @@ def test_the_trace_is_printed_as_a_table(generate):
     ("words", "message"),
     [
         (["w1", "--show-rewards"], "--show-rewards without --steer"),
+        (["w1", "--steer", "sentiment=+20", "--top-k", "1"], "got --top-k 1 with --steer"),
         (["w1", "--stream", "--trace"], "got --stream"),
         (["w1", "--steer", "{teacher}=+2", "--show-rewards", "--json"], "got --show-rewards, expected"),
         (

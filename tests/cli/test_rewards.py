@@ -37,6 +37,15 @@ def test_show_prints_json_on_request(trimtab, teacher):
     assert shown.count("\n") == 1
 
 
+def test_show_refuses_weights_that_are_not_the_cards(trimtab, teacher, tmp_path):
+    damaged = shutil.copytree(teacher, tmp_path / "damaged")
+    weights = damaged / "reward.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    done = trimtab("rewards", "show", damaged, check=False)
+    assert done.status == 1
+    assert "is damaged: got SHA-256" in done.stderr
+
+
 def test_show_names_the_characters_that_a_terminal_acts_on(trimtab, teacher, tmp_path):
     shutil.copytree(teacher, tmp_path / "evil")
     evil = "\x1b[31m[bold]"

@@ -58,6 +58,19 @@ def test_one_attribute_of_a_reward_is_scored(trimtab, teacher):
     assert "good" in done.stderr
 
 
+def test_a_text_without_a_reward_is_a_fault(trimtab):
+    done = trimtab("score", "--reward", "toxicity", "--text", "x", "--text", "A fine day", "--json", check=False)
+    assert done.status == 1
+    assert [row["text"] for row in json_lines(done.stdout)] == ["A fine day"]
+    assert "'x': got one token, expected two or more" in done.stderr
+
+
+def test_a_second_reward_is_refused(trimtab, teacher):
+    done = trimtab("score", "--reward", teacher, "--reward", "sentiment", "--text", "w1", check=False)
+    assert done.status == 1
+    assert "expected one" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["arm", "rad"])
 def test_the_bundled_rewards_separate_good_from_bad(trimtab, method):
@@ -71,7 +84,8 @@ def test_json_says_what_made_a_score(score, teacher):
     card = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
     record = row["provenance"]
     assert record["base_fingerprint"] == card["base_fingerprint"]
-    named = {"reward", "source", "fingerprint", "weights_sha256", "base", "base_weights_fingerprint"}
+    hashes = {"fingerprint", "card_fingerprint", "weights_sha256", "base_weights_fingerprint"}
+    named = {"reward", "source", "base", "calibration", *hashes}
     assert record["reward"].keys() == named
     assert {"trimtab", "torch", "transformers", "dtype", "device"} <= record.keys()
 

@@ -39,6 +39,11 @@ def test_a_row_without_a_prompt_is_refused(row):
         jobs.as_prompt(row)
 
 
+def test_a_steer_in_a_row_is_refused_and_not_left_out():
+    with pytest.raises(errors.InvalidPrompt, match="expected it as --steer"):
+        jobs.as_prompt({"prompt": "w1", "steer": "toxicity=-30"})
+
+
 def test_texts_of_the_command_line_are_numbered_from_one():
     plain = jobs.number_prompts(["w1 w2", "w3"], chat=False, system=None)
     assert [(each.line, each.prompt, each.given) for each in plain] == [

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,6 +33,33 @@ def test_a_resumed_file_never_mixes_two_rewards(lm, source, tmp_path):
     with pytest.raises(errors.InvalidData, match=r"other settings \(steer\[0\]\.fingerprint: "):
         run_job(lm, source, target, reward=tiny_reward(lm.base, "q", seed=1))
     assert target.read_bytes() == before
+
+
+def test_a_row_that_says_that_another_steer_made_it_is_refused(lm, source, tmp_path):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    first, *others = json_rows(target)
+    first["provenance"]["steer"][0]["beta"] = 5.0
+    write_lines(target, [first, *others[:-1]])
+    before = target.read_bytes()
+    with pytest.raises(errors.InvalidData, match=r"its settings did not make: line 1 \(steer\[0\]\.beta: 5.0 there"):
+        run_job(lm, source, target)
+    assert target.read_bytes() == before
+
+
+def test_rows_without_the_hash_of_the_card_resume(lm, source, tmp_path):
+    """Version 0.1 wrote them."""
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    for path in (target, settings_path(target)):
+        older = re.sub(r'"card_fingerprint": "\w+",\s*', "", path.read_text(encoding="utf-8"))
+        path.write_text(older, encoding="utf-8")
+    rows = json_rows(target)
+    write_lines(target, rows[:-1])
+    run_job(lm, source, target)
+    found = json_rows(target)
+    assert found[:-2] == rows[:-2]
+    assert [row["text"] for row in found] == [row["text"] for row in rows]
 
 
 def test_the_message_names_the_setting_that_differs(lm, source, tmp_path):

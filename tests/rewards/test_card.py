@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -162,6 +163,14 @@ def test_a_bundled_card_has_the_hash_of_its_weights_and_no_absolute_path(name):
 def test_the_search_for_absolute_paths_finds_them(text):
     assert ABSOLUTE_PATH.search(text)
     assert not ABSOLUTE_PATH.search("trimtab train --out rewards/sentiment --data a/b.csv 1/2 user/data")
+
+
+def test_the_fingerprint_is_of_what_decides_a_reward(llama):
+    card = tiny_reward(llama, "q").card
+    alike = [{"base": "elsewhere"}, {"quality": {"auc": 1.0}}, {"provenance": {}}, {"weights_sha256": "0" * 64}]
+    other = [{"link": "sigmoid"}, {"attributes": ("safe", "calm")}, {"clamp": (0.0, 1e-9)}, {"lora_alpha": 8}]
+    assert {replace(card, **change).fingerprint for change in alike} == {card.fingerprint}
+    assert len({card.fingerprint, *(replace(card, **change).fingerprint for change in other)}) == 1 + len(other)
 
 
 def test_an_attribute_is_found_by_name_and_the_first_is_the_default(llama):

@@ -196,13 +196,18 @@ def test_a_reward_is_checked_without_its_base(bundled, llama, foreign, monkeypat
 
 
 def test_steers_are_checked_with_their_weights_once_the_tokenizer_is_known(bundled, llama):
-    check_steers(["mood=2", "mood-rad=-3"], None, llama.codec)
+    check_steers(["mood:kind=2", "mood-rad:kind=-3"], None, llama.codec)
     damage(bundled / "mood-rad")
-    check_steers(["mood=2", "mood-rad=-3"])
+    check_steers(["mood:kind=2", "mood-rad:kind=-3"])
     with pytest.raises(errors.CorruptReward, match="is damaged"):
-        check_steers(["mood=2", "mood-rad=-3"], None, llama.codec)
+        check_steers(["mood:kind=2", "mood-rad:kind=-3"], None, llama.codec)
     with pytest.raises(errors.CorruptReward, match="is damaged"):
-        check_steers(["mood=2"], "rad", llama.codec)
+        check_steers(["mood:kind=2"], "rad", llama.codec)
+
+
+def test_a_steer_by_one_of_several_rewards_names_it(bundled, llama):
+    with pytest.raises(errors.InvalidSetting, match=r"expected mood:kind=\+2 or mood:calm=\+2"):
+        check_steers(["mood=2"], None, llama.codec)
 
 
 def test_a_reward_of_texts_steers_a_model_of_another_tokenizer(on_llama, foreign, llama):
@@ -215,7 +220,7 @@ def test_a_reward_of_texts_steers_a_model_of_another_tokenizer(on_llama, foreign
     with pytest.raises(errors.RewardMismatch):
         load_any("mood", foreign)
     with pytest.raises(errors.InvalidSetting, match="expected a reward with a V-head"):
-        check_steers(["mood=2"], "arm", foreign.codec, retokenize=True)
+        check_steers(["mood:kind=2"], "arm", foreign.codec, retokenize=True)
     with pytest.raises(errors.InvalidSetting, match="expected 1 to 1024"):
         check_candidates(["mood=2"], None, None, foreign.codec, retokenize=True)
 
@@ -226,7 +231,7 @@ def test_a_mismatch_names_both_ways_with_their_commands(on_llama, bundled, llama
     for refused in (
         lambda: load_reward("mood", foreign),
         lambda: check_reward("mood", foreign.codec),
-        lambda: check_steers(["mood=2"], None, foreign.codec),
+        lambda: check_steers(["mood:kind=2"], None, foreign.codec),
     ):
         with pytest.raises(errors.RewardMismatch, match=re.escape(both)):
             refused()

@@ -45,7 +45,7 @@ def build_models(folder: Path) -> FrozenLM:
 def build_rewards(folder: Path, lm: FrozenLM) -> None:
     """Build a reward of each head."""
     for head in ("q", "v"):
-        tiny_reward(lm, head).save_pretrained(folder / "rewards" / head)
+        tiny_reward(lm, head, attributes=("kind",)).save_pretrained(folder / "rewards" / head)
 
 
 def build_texts(folder: Path) -> None:

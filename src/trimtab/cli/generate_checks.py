@@ -46,6 +46,10 @@ def check_outputs(
         )
     if stream and ranking.best_of is not None:
         raise InvalidSetting("got --stream with --best-of, expected one of them: drafts are ranked when they end")
+    if steer and sampling.top_k == 1:
+        raise InvalidSetting(
+            "got --top-k 1 with --steer, expected 2 or more: of one candidate, no steer can choose another"
+        )
     ranking.check_samples(sampling)
     if shown.rewards and not steer:
         raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")

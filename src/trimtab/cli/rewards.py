@@ -92,12 +92,16 @@ def print_offers(model: str) -> None:
 def show(name: RewardName, as_json: PrintJson = False) -> None:
     """Print the card of a reward: its base, attributes, hashes, provenance and measured quality.
 
+    A reward whose weights have another hash than its card says is refused.
+
     Example: trimtab rewards show sentiment
     """
     from trimtab.rewards.card import read_card
     from trimtab.rewards.registry import find_reward
 
-    card = read_card(find_reward(name))
+    folder = find_reward(name)
+    card = read_card(folder)
+    card.check_file(folder)
     if as_json:
         print_json(card.as_dict())
         return

@@ -26,7 +26,7 @@ Encode = Callable[[str], list[int]]
 
 def score(
     reward: Annotated[
-        str,
+        list[str],
         typer.Option(
             metavar="NAME[:ATTRIBUTE]",
             help="Reward to apply: a bundled reward, a folder or a Hub id.",
@@ -49,24 +49,40 @@ def score(
     Example: trimtab score --reward sentiment --text "What a day!" --text "What a mess."
     """
     check_texts(text, source)
-    name, columns = check_columns(reward, method)
+    asked = only(reward)
+    name, columns = check_columns(asked, method)
     faults: list[str] = []
-    with loading(f"the reward {reward}"):
+    with loading(f"the reward {asked}"):
         encode = encoder_of(name)
     texts = usable_texts(numbered_texts(text or [], source), encode, faults)
     if source is not None and source.is_file():  # a pipe is read as it comes
         texts = iter(list(texts))
-    with loading(f"the reward {reward}"):
-        model = load_scorer(reward, method)
+    with loading(f"the reward {asked}"):
+        model = load_scorer(asked, method)
     record = provenance_of(model) if as_json else {}
     for given in texts:
         row = score_text(model, given, columns, prefixes)
-        if as_json:
+        if all(value != value for value in row["rewards"].values()):
+            faults.append(f"{shown(given)}: got one token, expected two or more: this reward knows no first token")
+        elif as_json:
             print_json(row | {"provenance": record})
         else:
             typer.echo(legible(readable(row)))
     if faults:
         raise skipped(faults)
+
+
+def only(rewards: list[str]) -> str:
+    """Return the one reward that was asked for.
+
+    Raises:
+        InvalidSetting: there are several: of an option with one value, the last would hold in silence.
+    """
+    if len(rewards) > 1:
+        raise InvalidSetting(
+            f"got --reward {' and '.join(map(shown, rewards))}, expected one; give the command for each"
+        )
+    return rewards[0]
 
 
 def check_texts(texts: list[str] | None, source: Path | None) -> None:
@@ -120,11 +136,12 @@ def load_scorer(reward: str, method: str | None) -> "RewardModel":
 
 
 def provenance_of(model: "RewardModel") -> dict[str, Any]:
-    """Return what made a score: versions, the base model and the reward with their fingerprints, dtype and device."""
+    """Return what made a score: versions, the base model and the reward with their hashes, and the calibration."""
     from trimtab.engines.provenance import provenance
     from trimtab.engines.torch.engine import TorchEngine
 
-    return provenance(TorchEngine(model.base), method="score", reward=model.describe())
+    reward = {**model.describe(), "calibration": model.card.calibration}
+    return provenance(TorchEngine(model.base), method="score", reward=reward)
 
 
 def numbered_texts(texts: list[str], source: Path | None) -> Iterator[Candidate]:

@@ -34,12 +34,16 @@ def shown_path(path: str | Path) -> str:
     return text if len(text) <= PATH_WIDTH else f"{text[0]}…{text[-PATH_WIDTH:]}"
 
 
-def read_record(path: Path, nan_is_null: bool = False) -> dict[str, Any]:
+WRITTEN_AGAIN = "remove the file, and it is written again"
+
+
+def read_record(path: Path, nan_is_null: bool = False, advice: str = WRITTEN_AGAIN) -> dict[str, Any]:
     """Return the object in a JSON file; an empty one if there is no such file.
 
     Args:
         path: the file.
         nan_is_null: read NaN as null: earlier versions wrote it, and JSON does not have it.
+        advice: what to do with a file that cannot be read.
 
     Raises:
         InvalidData: the file does not hold a JSON object.
@@ -49,7 +53,7 @@ def read_record(path: Path, nan_is_null: bool = False) -> dict[str, Any]:
     try:
         record = parse_json(path.read_text(encoding="utf-8"), nan_is_null)
     except (InvalidData, OSError, ValueError) as error:
-        raise InvalidData(f"cannot read {str(path)!r} ({error}); remove the file, and it is written again") from error
+        raise InvalidData(f"cannot read {str(path)!r} ({error}); {advice}") from error
     if not isinstance(record, dict):
-        raise InvalidData(f"got {type(record).__name__} in {str(path)!r}, expected an object; remove the file")
+        raise InvalidData(f"got {type(record).__name__} in {str(path)!r}, expected an object; {advice}")
     return record

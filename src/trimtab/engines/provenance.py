@@ -10,6 +10,7 @@ from trimtab.steering.steer import Steer
 from trimtab.versions import PACKAGES, versions
 
 MACHINE = (*PACKAGES, "device")  # fields that say where a text was written, not what it is
+LATER = ("weights_sha256", "card_fingerprint")  # hashes of rewards, which records of older versions lack
 
 
 def place_of(engine: Engine) -> dict[str, str]:

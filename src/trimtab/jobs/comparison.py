@@ -8,7 +8,7 @@ from typing import Any, final
 from trimtab.best_of_settings import BestOfSettings
 from trimtab.data.differences import differences
 from trimtab.data.jsonlines import Line
-from trimtab.engines.provenance import MACHINE
+from trimtab.engines.provenance import LATER, MACHINE
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.jobs.job import Job, RewindJob
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
@@ -18,7 +18,7 @@ UNCHECKED = ("line", "call", "usage", "provenance")  # the place in the input, t
 UNTOLD = (*MACHINE, "reward", "source", "base", "speculate")  # where, how fast; the name and place of the same weights
 KINDS = (Job, RewindJob, SamplingParams, RewindSettings, Budget, BestOfSettings)
 SETTINGS = {each.name for kind in KINDS for each in fields(kind)}
-LATER = {*SETTINGS, "weights_sha256"}  # older rows lack newer settings: they were written with the defaults
+UNSAID = {*SETTINGS, *LATER}  # older rows lack newer settings: they were written with the defaults
 
 
 @final
@@ -77,7 +77,7 @@ def provenance_faults(recorded: object, expected: Mapping[str, Any]) -> list[str
     """The fields of a provenance that a row lacks or that differ, but for those that no other machine can check."""
     if not isinstance(recorded, Mapping):
         return ["it is no record"]
-    differing = differences(recorded, expected, UNTOLD, LATER)
+    differing = differences(recorded, expected, UNTOLD, UNSAID)
     return [*(f"no {name}" for name in expected if name not in recorded), *([differing] if differing else [])]
 
 

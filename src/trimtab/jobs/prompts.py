@@ -40,6 +40,8 @@ def as_prompt(row: Mapping[str, Any], chat: bool = False, system: str | None = N
     Raises:
         InvalidPrompt: it has neither.
     """
+    if "steer" in row and "provenance" not in row:
+        raise InvalidPrompt("got a steer in a row of prompts, expected it as --steer, which holds for all rows")
     text, messages = row.get("prompt"), row.get("messages")
     if isinstance(messages, list) and messages:
         found: list[Message] = list(messages)

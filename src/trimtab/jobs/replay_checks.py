@@ -6,7 +6,7 @@ from typing import Any
 
 from trimtab.data.differences import differences
 from trimtab.data.json_text import dump_json, parse_json
-from trimtab.engines.provenance import MACHINE
+from trimtab.engines.provenance import LATER, MACHINE
 from trimtab.errors import InvalidData
 from trimtab.judges.base import description_of
 from trimtab.judges.load import JudgeLike, as_judge
@@ -68,7 +68,7 @@ def check_term(there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
             f"the reward {name!r} has other weights: fingerprint {here.get('fingerprint')}, "
             f"the row has {there.get('fingerprint')}"
         )
-    if differing := differences(there, here, NAMED, later=["weights_sha256"]):
+    if differing := differences(there, here, NAMED, later=LATER):
         raise InvalidData(f"the reward {name!r} steers differently ({differing})")
 
 

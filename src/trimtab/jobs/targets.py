@@ -17,11 +17,13 @@ from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import STANDARD_STREAM, append_rows, drop_torn_line, read_lines
 from trimtab.data.outputs import write_whole
 from trimtab.data.visible import legible_json
-from trimtab.engines.provenance import MACHINE
+from trimtab.engines.provenance import LATER, MACHINE
 from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.row_schema import row_fault
 from trimtab.jobs.target_path import check_target_path, has_content, is_pipe, settings_path
+
+KEPT = "put a whole copy of it back, without which the rows cannot be continued; or choose another path"
 
 
 @runtime_checkable
@@ -90,7 +92,7 @@ class FileTarget:
         Raises:
             InvalidData: the message says which setting differs.
         """
-        recorded = read_record(self.settings).get("job") if self._resumes() else None
+        recorded = read_record(self.settings, advice=KEPT).get("job") if self._resumes() else None
         if recorded is not None:
             self._refuse({"job": recorded}, {"job": parse_json(dump_json(job.record()))})
 
@@ -116,7 +118,7 @@ class FileTarget:
                 )
 
     def _refuse(self, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        if differing := differences(completed(recorded), settings, MACHINE):
+        if differing := differences(completed(recorded), settings, MACHINE, LATER):
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); choose another path, or add --force"
             )
@@ -126,7 +128,20 @@ class FileTarget:
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         if self._resumes():
-            self._refuse(read_record(self.settings), settings)
+            self._refuse(read_record(self.settings, advice=KEPT), settings)
+            for row in self._rows():
+                self._check_made(row, settings)
+
+    def _check_made(self, row: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        """Refuse a row whose provenance says that something else made it."""
+        made = row.get("provenance") or {}
+        both = [name for name in settings if name in made and name != "job"]  # a row's job has no sampling
+        here = {name: settings[name] for name in both}
+        if differing := differences({name: made[name] for name in both}, here, MACHINE, LATER):
+            raise InvalidData(
+                f"{str(self.path)!r} has a row that its settings did not make: line {row['line']} ({differing}); "
+                "remove the row, or choose another path"
+            )
 
     def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
         """The lines of the prompts that have all their samples; rows of a half-written batch are removed.
@@ -253,7 +268,7 @@ def drawn_seed(target: Path | None) -> int:
         return secrets.randbits(32)
     record = settings_path(target.resolve())
     try:
-        job = read_record(record)["job"]
+        job = read_record(record, advice=KEPT)["job"]
         return int(job.get("sampling", job)["seed"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidData(f"cannot read {str(record)!r}; choose another path, or add --force") from error

@@ -9,8 +9,10 @@ from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import is_file
+from trimtab.data.tables import hash_of_file
 from trimtab.data.visible import legible
 from trimtab.errors import CorruptReward, InvalidData, InvalidSetting, RewardMismatch, UnknownAttribute
+from trimtab.models.text_fingerprint import text_fingerprint
 from trimtab.rewards.heads import head_class, head_kind
 
 CARD_FILE = "config.json"
@@ -25,6 +27,7 @@ HASHES = {  # every saved card of this schema has them
 MAX_SIZE = 1_000_000  # of a rank, a number of layers or an alpha
 MAX_REWARD = 1e30  # float32 holds it
 MAX_DEPTH = 20  # of objects and lists within each other
+NOT_DECIDING = ("base", "calibration", "provenance", "quality", "weights_dtype", "schema_version", *HASHES)
 OF_LADDERS = ("taps", "ladder_width", "ladder_heads")
 OF_DATASTORES = ("keys", "neighbours", "distance_temperature", "mix")
 TrunkTraining = Literal["frozen", "ladder", "lora", "full"]
@@ -217,14 +220,37 @@ class RewardCard:
         absent += () if self.calibration else ("calibration",)
         return {name: value for name, value in asdict(self).items() if name not in absent}
 
+    def check_file(self, folder: Path) -> None:
+        """Check that the weights in a folder have the hash that the card records, without reading them as numbers.
+
+        Raises:
+            CorruptReward: they have another, or are not there.
+        """
+        found = hash_of_file(folder / WEIGHTS_FILE)
+        if self.weights_sha256 not in (None, found):
+            raise CorruptReward(
+                f"{shown_path(folder / WEIGHTS_FILE)} is damaged: got SHA-256 {found[:16] or 'of no file'}, expected "
+                f"{str(self.weights_sha256)[:16]} as its card says; fetch or train the reward again"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the fields that decide what a reward is when it steers, and what it is called."""
+        deciding = {name: value for name, value in self.as_dict().items() if name not in NOT_DECIDING}
+        return text_fingerprint(dump_json(deciding, ascii_only=True))
+
     def to_json(self) -> str:
         """The text of config.json."""
         return dump_json(self.as_dict(), indent=2) + "\n"
 
     @classmethod
     @checked
-    def from_json(cls, text: str) -> "RewardCard":
+    def from_json(cls, text: str, place: str = "") -> "RewardCard":
         """Read config.json.
+
+        Args:
+            text: its content.
+            place: where it is, for messages.
 
         Raises:
             CorruptReward: the text is not JSON, lacks a field or a hash, has an unknown field or one of another type or
@@ -237,7 +263,7 @@ class RewardCard:
             return card
         except (InvalidData, InvalidSetting) as error:
             raise CorruptReward(
-                f"{CARD_FILE} is not a reward card: {error}; fetch or train the reward again"
+                f"{place or CARD_FILE} is not a reward card: {error}; fetch or train the reward again"
             ) from error
 
 
@@ -277,7 +303,7 @@ def read_card(folder: str | Path) -> RewardCard:
     if not is_file(path):
         raise CorruptReward(f"got {shown_path(folder)}, expected the folder of a reward; it has no {CARD_FILE}")
     try:
-        return RewardCard.from_json(path.read_text(encoding="utf-8"))
+        return RewardCard.from_json(path.read_text(encoding="utf-8"), shown_path(path))
     except (OSError, UnicodeDecodeError) as error:
         raise CorruptReward(f"cannot read {shown_path(path)}: {reason_of(error)}") from error
 

@@ -297,7 +297,11 @@ def check_steers(
     for typed in _named_rewards(texts, method, codec):
         find = partial(name_for, retokenize=True) if retokenize else _variant_by_method
         names.append(find(typed.reward, method, codec))
-        read_card(find_reward(names[-1])).attribute_index(typed.attribute)
+        card = read_card(find_reward(names[-1]))
+        card.attribute_index(typed.attribute)
+        if typed.attribute is None and len(card.attributes) > 1:
+            known = " or ".join(f"{typed.reward}:{each}={typed.beta:+g}" for each in card.attributes)
+            raise InvalidSetting(f"got a steer by {shown(typed.reward)}, which has several rewards, expected {known}")
     for name in dict.fromkeys(names) if codec is not None else ():
         check_reward(name, codec, retokenize)
 

@@ -88,11 +88,12 @@ class RewardModel:
         return self._saved_fingerprint or fingerprint_of(reward_tensors(self.network, self.card.trunk))
 
     def describe(self) -> dict[str, str]:
-        """The reward in records of a run: its name, what loads it, hashes of its weights and their file, its base."""
+        """The reward in records of a run: its name, what loads it, hashes of its weights, card and file, its base."""
         about = {
             "reward": self.name,
             "source": self.source,
             "fingerprint": self.fingerprint,
+            "card_fingerprint": self.card.fingerprint,
             "base": self.base.name,
             "base_weights_fingerprint": self.base.base_weights_fingerprint,
         }
