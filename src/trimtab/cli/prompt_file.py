@@ -32,14 +32,12 @@ def check_sources(
         InvalidOutput: --output cannot be written, or is the input.
         InvalidPrompt: a prompt is empty.
     """
+    if prompts and source:
+        raise InvalidSetting("got prompts and --input, expected one of them")
     if (source is None) != (target is None):
         raise InvalidSetting("got one of --input and --output, expected both or neither; - is standard input or output")
-    if bool(prompts) == bool(source):
-        raise InvalidSetting(
-            "got prompts and --input, expected one of them"
-            if prompts
-            else "got no prompts, expected some, or --input and --output"
-        )
+    if not prompts and not source:
+        raise InvalidSetting("got no prompts, expected some, or --input and --output")
     if batch_size < 1:
         raise InvalidSetting(f"got --batch-size {batch_size}, expected at least 1")
     if "" in (prompts or []):
