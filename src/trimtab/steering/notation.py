@@ -42,8 +42,8 @@ def parse_steer(text: str) -> SteerText:
         strength = float("nan")
     if not (name and equals and abs(strength) <= MAX_BETA):
         raise InvalidSetting(
-            f"got the steer {shown(text)}, expected NAME=+BETA or NAME:ATTRIBUTE=-BETA, as in toxicity=-30, and β up to "
-            f"{MAX_BETA:,.0f}"
+            f"got the steer {shown(text)}, expected NAME=+BETA or NAME:ATTRIBUTE=-BETA, as in toxicity=-30, with BETA "
+            f"up to {MAX_BETA:,.0f}"
         )
     return SteerText(*parse_reward(name), strength)
 
