@@ -1,5 +1,7 @@
 """The README.md beside a reward."""
 
+from dataclasses import replace
+
 import pytest
 
 from tiny import tiny_reward
@@ -24,6 +26,12 @@ def test_a_model_card_names_method_head_and_trunk(llama, head, trunk, lines):
     text = model_card(tiny_reward(llama, head, trunk).card, "mine")
     assert all(line in text for line in lines)
     assert 'trimtab.reward("path/to/mine", lm)' in text
+
+
+@pytest.mark.parametrize(("attribute", "role"), [("kind", "expert"), ("toxic", "anti")])
+def test_the_card_of_a_language_model_shows_it_as_an_expert(llama, attribute, role):
+    card = replace(tiny_reward(llama, "q").card, head="lm", attributes=(attribute,), clamp=None)
+    assert f'steer = trimtab.experts({role}="path/to/mine", lm=lm).toward(beta=1)' in model_card(card, "mine")
 
 
 def test_a_pipe_in_a_cell_is_escaped(llama):

@@ -77,12 +77,19 @@ def quality_figures(quality: dict[str, object]) -> list[Figures]:
 
 
 def _snippet(card: RewardCard, place: str) -> str:
-    steer = "away(beta=30)" if usual_beta(card.attributes[0]).startswith("-") else "toward(beta=20)"
     return (
         "```python\nimport trimtab\n\n"
-        f'lm = trimtab.load("{shown_base(card.base)}")\nsteer = trimtab.reward("{place}", lm).{steer}\n'
+        f'lm = trimtab.load("{shown_base(card.base)}")\nsteer = {_steer(card, place)}\n'
         'print(lm.generate("My first day at work was", steer=steer).text)\n```'
     )
+
+
+def _steer(card: RewardCard, place: str) -> str:
+    """A steer by a reward, at a usual strength; its log-probabilities are an expert's, or an anti-expert's."""
+    low_is_good = usual_beta(card.attributes[0]).startswith("-")
+    if card.head == "lm":
+        return f'trimtab.experts({"anti" if low_is_good else "expert"}="{place}", lm=lm).toward(beta=1)'
+    return f'trimtab.reward("{place}", lm).{"away(beta=30)" if low_is_good else "toward(beta=20)"}'
 
 
 def _description(card: RewardCard) -> dict[str, object]:
