@@ -72,9 +72,9 @@ def test_a_model_that_none_serves_is_refused(bundled):
 
 def test_steers_and_their_checks_find_the_same_reward(bundled, other):
     check_steers(["mood:calm=2"], None, other.codec)
-    check_steers(["mood=2"], "rad", other.codec)
+    check_steers(["mood:calm=2"], "rad", other.codec)
     assert load_steers(["mood:calm=2"], None, other).terms[0].reward.base is other
-    assert load_steers(["mood=2"], "rad", other).terms[0].reward.card.head == "v"
+    assert load_steers(["mood:calm=2"], "rad", other).terms[0].reward.card.head == "v"
     assert check_reward("mood", other.codec).attributes == ("calm",)
     with pytest.raises(errors.UnknownAttribute):
         check_steers(["mood:kind=2"], None, other.codec)
