@@ -87,7 +87,7 @@ def _snippet(card: RewardCard, place: str) -> str:
 def _steer(card: RewardCard, place: str) -> str:
     """A steer by a reward, at a usual strength; its log-probabilities are an expert's, or an anti-expert's."""
     low_is_good = usual_beta(card.attributes[0]).startswith("-")
-    if card.head == "lm":
+    if head_kind(card.head).is_language_model:
         return f'trimtab.experts({"anti" if low_is_good else "expert"}="{place}", lm=lm).toward(beta=1)'
     return f'trimtab.reward("{place}", lm).{"away(beta=30)" if low_is_good else "toward(beta=20)"}'
 
