@@ -33,7 +33,7 @@ def check_sources(
         InvalidPrompt: a prompt is empty.
     """
     if prompts and source:
-        raise InvalidSetting("got prompts and --input, expected one of them")
+        raise InvalidSetting("got prompts and --input, expected one of them; --input goes with --output")
     if (source is None) != (target is None):
         raise InvalidSetting("got one of --input and --output, expected both or neither; - is standard input or output")
     if not prompts and not source:
