@@ -112,6 +112,8 @@ def main(
     write_whole(target, dump_json({**about, "rows": rows}, indent=2) + "\n")
     for row in rows:
         print(f"{row['steer']}: {row['differ']} of {row['compared']} tokens differ, in {row['texts']} texts")
+    if idle := [row["steer"] for row in rows if not row["drafted"]]:
+        raise SystemExit(f"nothing was drafted with {', '.join(idle)}, so nothing was compared; use a smaller --batch")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class Sweep:
         task: the name of its task.
         rows: methods on prompt sets.
         settings: the settings of all rows.
-        folder: the folder of the texts, one file per row.
+        folder: the folder of the texts, one file per row; not used where another process writes the files.
     """
 
     task: str
