@@ -178,6 +178,11 @@ def test_the_trace_is_printed_as_a_table(generate):
     [
         (["w1", "--show-rewards"], "--show-rewards without --steer"),
         (["w1", "--steer", "sentiment=+20", "--top-k", "1"], "got --top-k 1 with --steer"),
+        (
+            ["w1", "--steer", "{teacher}=+2", "--top-p", "1e-9"],
+            "got --top-p 1e-09 with --steer, expected more than",
+        ),
+        (["w1", "--steer", "{teacher}=+2", "--steer", "{teacher}=-2"], "that cancel each other"),
         (["w1", "--stream", "--trace"], "got --stream"),
         (["w1", "--steer", "{teacher}=+2", "--show-rewards", "--json"], "got --show-rewards, expected"),
         (

@@ -98,8 +98,8 @@ def test_a_file_with_a_trace_is_replayed(trimtab, place, teacher, tmp_path):
         (None, "no such file"),
         ("", "it is empty"),
         ('{"provenance": ' + "[" * 900 + "]" * 900 + "}\n", "too deeply"),
-        ("{}\n", "without provenance"),
-        ("broken\n", "not JSON"),
+        ("{}\n", "expected rows with their provenance"),
+        ("broken\n", "line 1: not JSON"),
     ],
 )
 def test_what_is_no_file_of_rows_is_refused(trimtab, tmp_path, content, message):

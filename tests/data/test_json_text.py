@@ -33,8 +33,9 @@ def test_texts_are_written_as_they_are_and_half_characters_as_escapes():
     [
         *("", "{", "NaN", "-Infinity", "[1e999]", "9" * 5000, "-" + "9" * 401, "nul", b"\xff\xfe\xfa"),
         *("[" * 100_000, '{"a":' * 100_000, "[" * 201 + "]" * 201, '{"a":[' * 450 + "]}" * 450),
+        '[{"steer": 1, "a": 2, "steer": 1}]',
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_is_no_finite_json_is_refused(text):
     with pytest.raises(InvalidData, match="not JSON"):

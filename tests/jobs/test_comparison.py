@@ -103,6 +103,24 @@ def test_a_forged_provenance_is_named(path, value, named):
     assert named in fault_of(changed(["provenance", *path], value))
 
 
+@pytest.mark.parametrize("path", [["sampling", "seed"], ["steer", 0, "weights_sha256"], ["job", "chat"]])
+def test_only_rows_of_another_version_may_lack_a_setting(path):
+    row = copy.deepcopy(ROW)
+    place = row["provenance"]
+    for name in path[:-1]:
+        place = place[name]
+    del place[path[-1]]
+    assert f"{path[-1]}: None there" in fault_of(row)
+    row["provenance"]["trimtab"] = "0.1"
+    assert fault_of(row) is None
+
+
+def test_a_search_has_a_cost_and_a_text_has_none():
+    searched = ROW | {"call": {"seconds": 2.0}}
+    assert fault_of(ROW | {"call": {"seconds": 9.0}}, searched) is None
+    assert fault_of(searched).endswith("the row's call")
+
+
 def test_a_provenance_must_be_whole():
     for name in PROVENANCE:
         row = changed(["provenance"], {key: value for key, value in PROVENANCE.items() if key != name})

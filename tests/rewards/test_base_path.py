@@ -80,3 +80,13 @@ def test_a_reward_on_a_local_model_loads_from_another_folder(tmp_path, monkeypat
     shutil.move(tmp_path / "here", tmp_path / "there")
     monkeypatch.chdir("/")
     assert load_reward(str(tmp_path / "there" / "kind")).attributes == ("kind", "calm")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_error_of_a_base_that_is_gone_names_the_reward(tmp_path):
+    lm = tiny_lm("llama")
+    save_lm(lm, tmp_path / "lm")
+    tiny_reward(lm, "v", base=str(tmp_path / "lm")).save_pretrained(tmp_path / "kind")
+    shutil.rmtree(tmp_path / "lm")
+    with pytest.raises(errors.ModelNotFound, match="the reward 'kind' needs its base: cannot load "):
+        load_reward(str(tmp_path / "kind"))

@@ -70,6 +70,12 @@ def test_steers_are_added_and_each_reward_is_loaded_once(bundled, llama):
     assert load_steers([], None, llama) is None
 
 
+@pytest.mark.parametrize("clamp", [(1.0, 2.0), (-3.0, 0.0)])
+def test_a_clamp_that_leaves_nothing_of_the_rewards_range_is_refused(bundled, llama, clamp):
+    with pytest.raises(errors.InvalidSetting, match=r"a range that overlaps the reward's, \(0\.0, 1\.0\)"):
+        load_reward("mood", llama).away(3.0, "kind", clamp=clamp)
+
+
 @pytest.mark.parametrize("text", ["mood", "mood=", "=3", "mood=much", "mood=nan"])
 def test_a_steer_of_another_form_is_refused(bundled, llama, text):
     with pytest.raises(errors.InvalidSetting, match=r"expected NAME=\+BETA"):

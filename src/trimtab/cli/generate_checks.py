@@ -55,6 +55,23 @@ def check_outputs(
         raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")
 
 
+def check_choice(steer: Sequence[str], sampling: SamplingParams, vocabulary: int) -> None:
+    """Refuse steers that have nothing to choose from.
+
+    Args:
+        steer, sampling: what was typed.
+        vocabulary: the number of tokens; the likeliest has at least its share of the probability.
+
+    Raises:
+        InvalidSetting: one candidate is kept.
+    """
+    if steer and sampling.top_p is not None and sampling.top_p * vocabulary <= 1:
+        raise InvalidSetting(
+            f"got --top-p {sampling.top_p:g} with --steer, expected more than 1 / {vocabulary}: it keeps one "
+            "candidate, and of one no steer can choose another"
+        )
+
+
 def check_writers(
     steer: Sequence[str],
     method: str | None,

@@ -42,7 +42,6 @@ def replay(
     """
     from trimtab.cli.progress import counting
     from trimtab.data.jsonlines import input_lines
-    from trimtab.jobs import replay_rows
     from trimtab.versions import versions
 
     if batch_size < 1:
@@ -50,6 +49,13 @@ def replay(
     lines = list(input_lines(file))
     if not lines:
         raise InvalidData(f"got {str(file)!r}, expected rows; it is empty")
+    if not any(isinstance(line.row.get("provenance"), dict) for line in lines if line.row):
+        fault = lines[0].fault or "line 1 has none"
+        raise InvalidData(
+            f"got {str(file)!r}, expected rows with their provenance, as --output and --json write them; {fault}"
+        )
+    from trimtab.jobs import replay_rows  # here, because it imports torch
+
     note_machines(lines, versions())
     loader = JobLoader()
     with counting("rows", error_console()) as progress:

@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+from trimtab.checking import shown
 from trimtab.errors import InvalidData
 
 DEEPEST = 200  # levels of lists and objects; ours have 12
@@ -37,7 +38,8 @@ def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
         nan_is_null: read NaN as null.
 
     Raises:
-        InvalidData: it is no JSON, is nested too deeply, or has a number that is not finite or has too many digits.
+        InvalidData: it is no JSON, is nested too deeply, has a key twice in one object, or has a number that is not
+            finite or has too many digits.
     """
 
     def constant(name: str) -> None:
@@ -45,7 +47,13 @@ def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
             raise ValueError(f"got {name}, expected a finite number")
 
     try:
-        value = json.loads(text, parse_constant=constant, parse_float=_finite_float, parse_int=_bounded_int)
+        value = json.loads(
+            text,
+            parse_constant=constant,
+            parse_float=_finite_float,
+            parse_int=_bounded_int,
+            object_pairs_hook=_without_twins,
+        )
         if _levels(value) > DEEPEST:
             raise RecursionError
     except RecursionError as error:
@@ -53,6 +61,15 @@ def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
     except ValueError as error:
         raise InvalidData(f"not JSON: {error}") from error
     return value
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Of a key that occurs twice, JSON says nothing, and a reader would drop one value in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"got the key {shown(next(n for n in names if names.count(n) > 1))} twice")
+    return found
 
 
 def _finite(value: Any) -> Any:

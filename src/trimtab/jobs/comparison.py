@@ -14,7 +14,8 @@ from trimtab.jobs.job import Job, RewindJob
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}  # of rewards, which round differently in another batch
-UNCHECKED = ("line", "call", "usage", "provenance")  # the place in the input, the cost; provenance has rules
+UNCHECKED = ("line", "usage", "provenance")  # the place in the input, the cost; provenance has rules
+COST = "call"  # of a search, which no other run repeats
 UNTOLD = (*MACHINE, "reward", "source", "base", "speculate")  # where, how fast; the name and place of the same weights
 KINDS = (Job, RewindJob, SamplingParams, RewindSettings, Budget, BestOfSettings)
 SETTINGS = {each.name for kind in KINDS for each in fields(kind)}
@@ -53,7 +54,7 @@ def compare(line: Line, expected: Mapping[str, Any], tolerance: float) -> Replay
         place = first_difference(written, recorded)
         return Replayed(line.number, f"the texts differ from token {place + 1} on", place)
     faults = [
-        (" lacks", [name for name in expected if name not in row and name != "call"]),
+        (" lacks", [name for name in expected if name not in row and name != COST]),
         ("'s", forged_fields(row, expected, tolerance)),
         ("'s provenance:", provenance_faults(row.get("provenance"), expected["provenance"])),
     ]
@@ -69,15 +70,20 @@ def forged_fields(row: Mapping[str, Any], expected: Mapping[str, Any], tolerance
         name
         for name in row
         if name not in UNCHECKED
+        and not (name == COST and name in expected)
         and not (name in expected and same(row[name], expected[name], widened if name == "trace" else tolerance))
     ]
 
 
 def provenance_faults(recorded: object, expected: Mapping[str, Any]) -> list[str]:
-    """The fields of a provenance that a row lacks or that differ, but for those that no other machine can check."""
+    """The fields of a provenance that a row lacks or that differ, but for those that no other machine can check.
+
+    Only rows of another version may lack settings.
+    """
     if not isinstance(recorded, Mapping):
         return ["it is no record"]
-    differing = differences(recorded, expected, UNTOLD, UNSAID)
+    is_older = recorded.get("trimtab") != expected["trimtab"]
+    differing = differences(recorded, expected, UNTOLD, UNSAID if is_older else ())
     return [*(f"no {name}" for name in expected if name not in recorded), *([differing] if differing else [])]
 
 

@@ -72,7 +72,7 @@ def _replay_group(group: Sequence[Line], load_job: Load, batch_size: int) -> Ite
         lm, steer, judge = load_job(in_dtype(job, record.get("dtype")))
         check_weights(record, provenance(lm.engine, steer))
         check_judge(record.get("judge"), judge)
-        again = Again(lm, steer, judge, job, names_there(record, steer))
+        again = Again(lm, steer, judge, without_drafts(job), names_there(record, steer))
     except TrimtabError as error:
         yield from (Replayed(line.number, line.fault or str(error)) for line in group)
         return
@@ -112,7 +112,7 @@ class Again:
 
     Attributes:
         lm, steer, judge: what the job names, loaded; of best-of-n, the judge is what ranks.
-        job: the settings, as the rows have them.
+        job: the settings, as the rows have them, but for drafts.
         names: the names of rewards in the rows, by their names here, where they differ.
     """
 
@@ -123,17 +123,14 @@ class Again:
     names: Mapping[str, str]
 
     def write(self, prompts: Sequence[NumberedPrompt]) -> list[Sequence[Sample]]:
-        """The samples of each prompt, token by token: drafts change no text, and may need files."""
+        """The samples of each prompt."""
         if isinstance(self.job, RewindJob):
             assert self.judge is not None
-            search = replace(self.job, settings=replace(self.job.settings, speculate=None))
-            return [[result] for result in search_prompts(self.lm, prompts, self.judge, self.steer, search)]
-        plain = replace(self.job.sampling, speculate=None)
+            return [[result] for result in search_prompts(self.lm, prompts, self.judge, self.steer, self.job)]
         if self.job.ranking is not None:
             assert isinstance(self.judge, Steer | Judge)
-            job = replace(self.job, sampling=plain)
-            return [*rank_prompts(self.lm, prompts, self.steer, self.judge, job)]
-        written = self.lm.generate([each.prompt for each in prompts], self.steer, plain)
+            return [*rank_prompts(self.lm, prompts, self.steer, self.judge, self.job)]
+        written = self.lm.generate([each.prompt for each in prompts], self.steer, self.job.sampling)
         return [list(each.samples) for each in written]
 
     def compare(self, line: Line, prompt: NumberedPrompt, samples: Sequence[Sample]) -> Replayed:
@@ -188,6 +185,13 @@ def in_dtype(job: Job | RewindJob, dtype: object) -> Job | RewindJob:
     """The job in the dtype that wrote its rows, which "auto" leaves to the machine."""
     known: tuple[Dtype, ...] = get_args(Dtype)
     return next((replace(job, dtype=name) for name in known if name == dtype), job)
+
+
+def without_drafts(job: Job | RewindJob) -> Job | RewindJob:
+    """The job, token by token: drafts change no text, and may need files."""
+    if isinstance(job, RewindJob):
+        return replace(job, settings=replace(job.settings, speculate=None))
+    return replace(job, sampling=replace(job.sampling, speculate=None))
 
 
 def names_there(record: Mapping[str, Any], steer: Steer | None) -> dict[str, str]:

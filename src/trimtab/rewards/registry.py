@@ -293,6 +293,7 @@ def check_steers(
     Raises:
         InvalidSetting, UnknownAttribute, RewardNotFound, RewardMismatch, CorruptReward: as in `load_steers`.
     """
+    _check_sum(_parse_steers(texts))
     names = []
     for typed in _named_rewards(texts, method, codec):
         find = partial(name_for, retokenize=True) if retokenize else _variant_by_method
@@ -347,6 +348,14 @@ def _named_rewards(texts: object, method: str | None, codec: "TextCodec | None" 
         name_by_method(experts.reward, method)
         check_experts(experts.reward, codec)
     return [steer for steer in typed if not names_experts(steer.reward)]
+
+
+def _check_sum(typed: Sequence[SteerText]) -> None:
+    """Refuse steers by one attribute that cancel each other."""
+    for each in typed:
+        same = [other.beta for other in typed if (other.reward, other.attribute) == (each.reward, each.attribute)]
+        if len(same) > 1 and each.beta and not sum(same):
+            raise InvalidSetting(f"got steers by {shown(each.reward)} that cancel each other, expected one of them")
 
 
 def _parse_steers(texts: object) -> list[SteerText]:

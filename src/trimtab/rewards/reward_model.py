@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trimtab.checking import checked, warn_caller
-from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting
+from trimtab.checking import checked, shown, warn_caller
+from trimtab.errors import CorruptReward, InvalidPrompt, InvalidSetting, ModelNotFound
 from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import KVCache
@@ -315,6 +315,7 @@ class RewardModel:
             CorruptReward: a file is missing, damaged, or holds other tensors than the card describes.
             RewardMismatch: `lm` has another tokenizer, the loaded base has other weights, or the card does not say
                 where the base is.
+            ModelNotFound: there is no such base.
         """
         folder = Path(folder)
         card = read_card(folder)
@@ -328,7 +329,7 @@ class RewardModel:
         shares = lm is not None and card.is_base(lm.base_fingerprint, lm.base_weights_fingerprint)
         if not shares:
             check_located(card.base, folder.name)
-        base = lm if lm is not None and shares else load_base(card.base)
+        base = lm if lm is not None and shares else _load_named(load_base, card.base, folder.name)
         card.check_base(folder.name, base.name, base.base_fingerprint, base.base_weights_fingerprint)
         try:
             network = build_network(base, card)
@@ -338,6 +339,14 @@ class RewardModel:
         return cls(
             network, card, base, called(folder, source), source or str(folder), fingerprint_of(tensors), merge_adapters
         )
+
+
+def _load_named(load_base: Callable[[str], FrozenLM], base: str, reward: str) -> FrozenLM:
+    """The base of a reward. An error of its name says which reward asks for it."""
+    try:
+        return load_base(base)
+    except ModelNotFound as error:
+        raise ModelNotFound(f"the reward {shown(reward)} needs its base: {error}") from error
 
 
 def called(folder: Path, source: str | None) -> str:

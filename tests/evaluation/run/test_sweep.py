@@ -32,9 +32,8 @@ def test_settings_of_a_row_have_the_keys_of_version_0_1(lm, whole):
     """Folders that version 0.1 wrote can still be reported."""
     settings = next(row.settings for row in read_rows(whole) if row.name == "some--up--q=5")
     names = "task prompts prompts_digest prompts_count direction method beta rewards model dtype samples max_new_tokens"
-    assert sorted(settings) == sorted(
-        [*names.split(), "top_k", "temperature", "seed", "batch_size", "base_fingerprint", "weights_fingerprint"]
-    )
+    hashes = ["base_fingerprint", "weights_fingerprint", "card_fingerprints"]
+    assert sorted(settings) == sorted([*names.split(), "top_k", "temperature", "seed", "batch_size", *hashes])
     assert settings["dtype"] == "float32"
     assert settings["base_fingerprint"] == lm.base.base_fingerprint
     assert settings["rewards"] == [["tiny-q", "kind", "q", tiny_reward(lm.base, "q").fingerprint]]
@@ -101,6 +100,14 @@ def test_a_retrained_reward_of_the_same_name_is_refused(lm, copied):
     retrained = {"q": [(tiny_reward(lm.base, "q", seed=5), None)]}
     rows = Plan(Grid(["q"], beta=[2.0]), SETTINGS, retrained, None).rows(SETS)
     with pytest.raises(InvalidData, match="rewards"):
+        Sweep("prompts", rows, SETTINGS, copied).run(lm)
+
+
+def test_a_reward_of_the_same_weights_with_another_card_is_refused(lm, copied):
+    """Half of the range steers half as far."""
+    narrowed = {"q": [(tiny_reward(lm.base, "q", clamp=(0.0, 0.5)), None)]}
+    rows = Plan(Grid(["q"], beta=[2.0]), SETTINGS, narrowed, None).rows(SETS)
+    with pytest.raises(InvalidData, match="card_fingerprints"):
         Sweep("prompts", rows, SETTINGS, copied).run(lm)
 
 

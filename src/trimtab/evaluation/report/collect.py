@@ -15,7 +15,7 @@ from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData
 from trimtab.evaluation.agreement_file import read_agreement
 from trimtab.evaluation.prompt_form import PromptForm
-from trimtab.evaluation.run.row_file import UNSAID, WEIGHTS, read_row, row_paths
+from trimtab.evaluation.run.row_file import CARDS, LATER, UNSAID, read_row, row_paths
 from trimtab.evaluation.run.timing import read_times
 from trimtab.evaluation.score.judge_agreement import agreement
 from trimtab.evaluation.score.metrics import Ratio, control_figures, fluency_figure, text_figures
@@ -25,7 +25,7 @@ from trimtab.evaluation.tasks import FLUENCY, PROFILE, Task, find_task
 from trimtab.judges.base import Judge, description_of, threshold_of
 
 OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction"}
-OF_A_ROW |= {"method", "beta", "max_kl", "rewards", "drafts", "block", "halve_every", "accept_at", "search"}
+OF_A_ROW |= {"method", "beta", "max_kl", "rewards", CARDS, "drafts", "block", "halve_every", "accept_at", "search"}
 Found = dict[tuple[str, str], np.ndarray]  # readings by row and reader
 
 
@@ -122,7 +122,7 @@ def read_rows(folder: Path) -> list[RowTexts]:
     rows = [_whole_prompts(path) for path in row_paths(folder)]
     shared = _shared(rows[0])
     for row in rows[1:]:
-        if differing := differences(UNSAID | shared, UNSAID | _shared(row), later=[WEIGHTS]):
+        if differing := differences(UNSAID | shared, UNSAID | _shared(row), later=LATER):
             raise InvalidData(
                 f"{rows[0].name!r} and {row.name!r} do not belong together ({differing}); move one elsewhere"
             )

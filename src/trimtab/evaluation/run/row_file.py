@@ -21,7 +21,9 @@ from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.evaluation.run.row_schema import settings_fault, text_fault
 
 SUFFIX = ".jsonl"
-WEIGHTS = "weights_fingerprint"  # of the model; files of older versions lack it
+WEIGHTS = "weights_fingerprint"  # of the model
+CARDS = "card_fingerprints"  # of the rewards
+LATER = (WEIGHTS, CARDS)  # files of older versions lack them
 UNSAID = {"chat": False}  # what a row means that does not say otherwise
 FIRST = "first_text"  # in an entry of made_by: the number of texts before it
 
@@ -101,7 +103,7 @@ class RowFile:
             if not self.path.is_file() or b"\n" not in self.path.read_bytes():
                 return
             found = read_row(self.path)
-        if differing := differences(UNSAID | settings_of(found), UNSAID | self.settings, later=[WEIGHTS]):
+        if differing := differences(UNSAID | settings_of(found), UNSAID | self.settings, later=LATER):
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another --out"
             )
