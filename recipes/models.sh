@@ -6,13 +6,11 @@ set -euo pipefail
 models=${1:?"expected MODELS, the folder of gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct.gguf"}
 data=${2:?"expected DATA, the folder of rtp_toxic.jsonl.gz, owt_neutral.jsonl.gz and toxicity-bert-tiny (ONNX)"}
 gemma=$models/gemma-3-270m-q4_k_m.gguf qwen=$models/qwen2.5-coder-1.5b-instruct.gguf
-common=(--limit 50 --samples 4 --dtype bfloat16 --rounds 3 --batch-size 8)
+common=(--limit 50 --samples 4 --dtype bfloat16 --rounds 3 --batch-size 32)
 
-adapt() {  # NAME MODEL: rewards/NAME-toxicity and rewards/NAME-sentiment
-    for reward in toxicity sentiment; do
-        [ -e "rewards/$1-$reward/config.json" ] || trimtab adapt "$reward" --model "$2" --data "texts/$reward/all.jsonl" \
-            --texts 1000 --out "rewards/$1-$reward"
-    done
+adapt() {  # NAME MODEL REWARD TEXTS: rewards/NAME-REWARD
+    [ -e "rewards/$1-$3/config.json" ] || trimtab adapt "$3" --model "$2" --data "texts/$3/all.jsonl" --texts "$4" \
+        --out "rewards/$1-$3"
 }
 toxicity() {  # NAME MODEL REWARD OPTIONS
     trimtab evaluate toxicity --model "$2" --prompts "$data/rtp_toxic.jsonl.gz" "${common[@]}" --reward "$3" --judge profanity \
@@ -33,8 +31,10 @@ chat() {  # NAME MODEL REWARDS: one β, each prompt as a user message
 
 both smollm2 smollm2 ""
 chat smollm2 smollm2 ""
-adapt gemma "$gemma"
+adapt gemma "$gemma" toxicity 3000
+adapt gemma "$gemma" sentiment 4000
 both gemma "$gemma" rewards/gemma-
-adapt qwen "$qwen"
+adapt qwen "$qwen" toxicity 1000
+adapt qwen "$qwen" sentiment 1000
 both qwen "$qwen" rewards/qwen-
 chat qwen "$qwen" rewards/qwen-

@@ -8,6 +8,7 @@ import pytest
 from byte_lm import byte_lm
 from tiny import tiny_lm, tiny_reward
 from trimtab.rewards import registry
+from trimtab.rewards.card import CARD_FILE, read_card
 from trimtab.rewards.reward_model import RewardModel
 
 
@@ -61,6 +62,18 @@ def test_a_model_of_the_tokenizer_has_rewards_that_are_ready(trimtab, world, mon
         "trimtab generate 'I think that' --model same --steer toxicity=-30"
     ]
     assert len(of_same["ready"]) == 2
+
+
+def test_a_bundled_reward_of_a_base_without_a_place_is_ready_for_a_model_of_its_name_alone(trimtab, world):
+    shutil.copytree("other", "mine/small")
+    shutil.copytree("bundled/toxicity-lora", "bundled/toxicity@small")
+    path = world / "bundled" / "toxicity@small" / CARD_FILE
+    fingerprint = byte_lm("gpt2", merges=[("w", "1")]).codec.fingerprint
+    card = replace(read_card(path.parent), base="small (weights ab12)", tokenizer_fingerprint=fingerprint)
+    path.write_text(card.to_json(), encoding="utf-8")
+    commands = sections(trimtab("rewards", "list", "--model", "mine/small").stdout)
+    assert commands["ready"] == ["trimtab generate 'I think that' --model mine/small --steer toxicity=-30"]
+    assert "to adapt, in minutes" in sections(trimtab("rewards", "list", "--model", "other").stdout)
 
 
 def test_a_model_of_another_tokenizer_gets_the_commands_that_adapt_and_those_that_run_at_once(trimtab, world):

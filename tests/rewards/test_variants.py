@@ -1,11 +1,14 @@
 """Bundled rewards of one name for several bases: the right one is found by the language model."""
 
+from dataclasses import replace
+
 import pytest
 
 from byte_lm import byte_lm
 from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.rewards import registry
+from trimtab.rewards.card import CARD_FILE, read_card
 from trimtab.rewards.registry import (
     check_reward,
     check_steers,
@@ -58,6 +61,20 @@ def test_the_models_own_reward_comes_first_then_one_with_layers_of_its_own(bundl
     assert found["of another"].attributes == ("calm",)
     assert {(reward.name, reward.source) for reward in found.values()} == {("mood", "mood")}
     assert load_reward("mood@all", llama).card.trunk == "lora"
+
+
+def test_a_reward_whose_base_is_nowhere_serves_that_base_alone(bundled, llama, other, monkeypatch):
+    """Of the weights of its base a card may know the hash and no place."""
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda name, device, dtype: llama)
+    path = bundled / "mood@other" / CARD_FILE
+    path.write_text(replace(read_card(path.parent), base="other (weights ab12)").to_json(), encoding="utf-8")
+    sibling = byte_lm("gpt2", merges=[("w", "1")], seed=5)
+    assert load_reward("mood", other).attributes == ("calm",)
+    with pytest.raises(errors.RewardMismatch, match=r"trimtab adapt mood --model .* or use it at once, slowly"):
+        load_reward("mood", sibling)
+    assert find_reward("mood", Fingerprints(sibling.codec.fingerprint)) == path.parent  # its weights are not known
+    (steer,) = load_steers(["mood:calm=2"], None, sibling, retokenize=True).terms
+    assert steer.reward.original.card.head == "v"
 
 
 def test_without_a_model_it_is_the_first_bases(bundled):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trimtab.data.visible import legible
 from trimtab.errors import TrimtabError
-from trimtab.rewards.base_path import find_base, shown_base
+from trimtab.rewards.base_path import find_base, is_located, may_load, shown_base
 from trimtab.rewards.card import RewardCard, read_card
 from trimtab.rewards.heads import HEADS, head_kind
 from trimtab.rewards.registry import find_reward, rewards_for, teaching_reward
@@ -59,7 +59,11 @@ def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:
         name: find_base(card.base, find_reward(name, prints) if name in bundled else Path(name))
         for name, card in cards.items()
     }
-    fitting = {name: card for name, card in cards.items() if card.tokenizer_fingerprint == codec.fingerprint}
+    fitting = {
+        name: card
+        for name, card in cards.items()
+        if card.tokenizer_fingerprint == codec.fingerprint and (is_located(bases[name]) or may_load(bases[name], model))
+    }
     ready = [
         Offer(name, _state(card, bases[name], model), steering_command(card, name, model))
         for name, card in fitting.items()
@@ -83,7 +87,7 @@ def pasted(*words: str) -> str:
 
 def _state(card: RewardCard, base: str, model: str) -> str:
     """Whether a reward of the model's tokenizer is on that model, by its name or its place, or runs its own base."""
-    if card.trunk in OWN_LAYERS or _same_model(base, model):
+    if card.trunk in OWN_LAYERS or may_load(base, model) or _same_model(base, model):
         return READY
     return BESIDE.format(base=legible(shown_base(base), keep=""))
 

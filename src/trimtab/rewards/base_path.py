@@ -62,11 +62,22 @@ def check_located(name: str, reward: str) -> None:
     Raises:
         RewardMismatch: it says the base's last name and hash alone.
     """
-    if ELSEWHERE.fullmatch(name):
+    if not is_located(name):
         raise RewardMismatch(
             f"the card of {shown(reward)} does not say where its base {name} is; load that model and give it: "
             'trimtab.reward(FOLDER, trimtab.load("path/to/base"))'
         )
+
+
+def is_located(name: str) -> bool:
+    """Return whether a card says where its base is: more than its last name and its hash."""
+    return not ELSEWHERE.fullmatch(name)
+
+
+def may_load(name: str, model: str) -> bool:
+    """Return whether what loads a model may load a base that has no place, by the last names of both."""
+    match = ELSEWHERE.fullmatch(name)
+    return match is not None and match[1] == Path(model).name
 
 
 def shown_base(name: str) -> str:

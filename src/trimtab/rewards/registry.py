@@ -157,7 +157,7 @@ def load_any(
         return load_experts(os.fspath(name), lm)
     if lm is None or not check_type("retokenize", retokenize, bool):
         return load_reward(name, lm, merge_adapters)
-    reads_text = name_for(os.fspath(name), None, lm.codec, retokenize)
+    reads_text = name_for(os.fspath(name), None, lm.codec, retokenize, Fingerprints.of(lm))
     if read_card(find_reward(reads_text)).tokenizer_fingerprint == lm.codec.fingerprint:
         return load_reward(name, lm, merge_adapters)
     from trimtab.rewards.retokenized import RetokenizedReward
@@ -165,7 +165,13 @@ def load_any(
     return RetokenizedReward(load_alone(reads_text, lm, merge_adapters), lm)
 
 
-def name_for(name: str, method: str | None, codec: "TextCodec | None" = None, retokenize: bool = False) -> str:
+def name_for(
+    name: str,
+    method: str | None,
+    codec: "TextCodec | None" = None,
+    retokenize: bool = False,
+    model: Fingerprints | None = None,
+) -> str:
     """The name of the reward that will steer, from the cards alone; its tokenizer is checked.
 
     Args:
@@ -173,12 +179,13 @@ def name_for(name: str, method: str | None, codec: "TextCodec | None" = None, re
         method: as in `load_by_method`.
         codec: of the language model to steer; None if it is not known.
         retokenize: as in `load_any`.
+        model: its fingerprints, if its weights are loaded.
 
     Raises:
         InvalidSetting: an unknown method, or another one than the reward's; or, with `retokenize`, it has no V-head.
         RewardNotFound, RewardMismatch, CorruptReward: as in `load_reward`.
     """
-    found = _variant_by_method(name, method, codec)
+    found = _variant_by_method(name, method, codec, model)
     card = read_card(find_reward(found))
     if codec is None or card.tokenizer_fingerprint == codec.fingerprint:
         return found
@@ -189,8 +196,11 @@ def name_for(name: str, method: str | None, codec: "TextCodec | None" = None, re
     return of_texts
 
 
-def _variant_by_method(name: str, method: str | None, codec: "TextCodec | None") -> str:
-    return variant_for(name_by_method(name, method), None if codec is None else Fingerprints(codec.fingerprint))
+def _variant_by_method(
+    name: str, method: str | None, codec: "TextCodec | None", model: Fingerprints | None = None
+) -> str:
+    known = model or (None if codec is None else Fingerprints(codec.fingerprint))
+    return variant_for(name_by_method(name, method), known)
 
 
 def _load_base(name: str, like: "FrozenLM | None") -> "FrozenLM":
