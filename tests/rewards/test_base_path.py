@@ -7,7 +7,8 @@ import pytest
 from tiny import save_lm, tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.models.loading import load_frozen_lm
-from trimtab.rewards.base_path import find_base, published_base, recorded_base, shown_base
+from trimtab.rewards.base_path import earlier_place, find_base, published_base, recorded_base, shown_base
+from trimtab.rewards.card import read_card
 from trimtab.rewards.registry import load_reward
 
 
@@ -62,6 +63,25 @@ def test_a_reward_that_does_not_say_where_its_base_is_takes_it_from_the_caller(p
     with pytest.raises(errors.RewardMismatch, match=r"'kind' does not say where its base lm \(weights \w+\) is; load"):
         load_reward(str(tmp_path / "far" / "away" / "kind"))
     assert load_reward(str(tmp_path / "far" / "away" / "kind"), lm).base is lm
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_base_that_was_converted_here_before_is_found_and_checked(private, tmp_path, monkeypatch):
+    lm, reward = private
+    reward.save_pretrained(tmp_path / "far" / "away" / "kind")
+    monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "cache" / "models" / "lm-0123456789ab"
+    name = read_card(tmp_path / "far" / "away" / "kind").base
+    for other in ("lm-2-0123456789ab", "lm", "lm-0123456789ag"):
+        (place.parent / other).mkdir(parents=True)
+        assert earlier_place(name) == name
+    save_lm(tiny_lm("llama", seed=3), place)
+    assert earlier_place(name) == str(place)
+    with pytest.raises(errors.RewardMismatch, match="load the base that it was trained on"):
+        load_reward(str(tmp_path / "far" / "away" / "kind"))
+    save_lm(lm, place)
+    found = load_reward(str(tmp_path / "far" / "away" / "kind"))
+    assert (found.base.name, found.card.base) == (str(place), name)
 
 
 def test_a_base_is_found_beside_its_reward_or_by_its_name(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trimtab.data.visible import legible
 from trimtab.errors import TrimtabError
-from trimtab.rewards.base_path import find_base, is_located, may_load, shown_base
+from trimtab.rewards.base_path import earlier_place, find_base, is_located, may_load, shown_base
 from trimtab.rewards.card import RewardCard, read_card
 from trimtab.rewards.heads import HEADS, head_kind
 from trimtab.rewards.registry import find_reward, rewards_for, teaching_reward
@@ -62,7 +62,8 @@ def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:
     fitting = {
         name: card
         for name, card in cards.items()
-        if card.tokenizer_fingerprint == codec.fingerprint and (is_located(bases[name]) or may_load(bases[name], model))
+        if card.tokenizer_fingerprint == codec.fingerprint
+        and (is_located(earlier_place(bases[name])) or may_load(bases[name], model))
     }
     ready = [
         Offer(name, _state(card, bases[name], model), steering_command(card, name, model))

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 from pathlib import Path
 
 from trimtab.data.files import FULL, shown_path, why_not_written
@@ -13,6 +14,7 @@ from trimtab.errors import InvalidOutput, ModelNotFound, out_of_memory
 from trimtab.models.gguf_tensors import write_model
 
 MAGIC = b"GGUF"
+KEY_LENGTH = 12  # hexadecimal digits of the hash in a folder's name
 LOG = logging.getLogger(__name__)  # shown on stderr unless the user configures logging
 
 
@@ -33,13 +35,23 @@ def converted(gguf: Path) -> Path:
         InvalidOutput: the cache folder cannot be written, for example because the disk is full.
     """
     facts = gguf.stat()
-    key = hashlib.sha256(f"{gguf.resolve()}:{facts.st_size}:{facts.st_mtime_ns}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{gguf.resolve()}:{facts.st_size}:{facts.st_mtime_ns}".encode()).hexdigest()[:KEY_LENGTH]
     folder = cache_folder() / "models" / f"{gguf.stem}-{key}"
     if not os.path.isdir(folder):  # unlike Path.is_dir, it raises nothing where a parent is a file
         _check_magic(gguf)
         LOG.warning("%s", legible(f"Converting {gguf.name} once, into {folder}", keep=""))  # it takes a while
         _convert(gguf, folder)
     return folder
+
+
+def earlier_conversion(name: str) -> Path | None:
+    """The folder of a GGUF file that was converted here before, by the file's last name; the newest of several."""
+    of_name = re.compile(re.escape(Path(name).stem) + f"-[0-9a-f]{{{KEY_LENGTH}}}")
+    try:
+        found = [path for path in (cache_folder() / "models").iterdir() if of_name.fullmatch(path.name)]
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    except OSError:  # nothing was converted, or the folder cannot be read
+        return None
 
 
 def _convert(gguf: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 
 from trimtab.checking import shown
 from trimtab.errors import RewardMismatch
+from trimtab.models.gguf_file import earlier_conversion
 
 MOST_UP = 2  # folders from the reward to the folder that holds both
 MOST_DOWN = 2  # folders from there to the base
@@ -52,25 +53,34 @@ def find_base(name: str, folder: Path) -> str:
     return str(beside) if not Path(name).is_absolute() and beside.exists() else name
 
 
+def earlier_place(name: str) -> str:
+    """Return the folder in which a base was converted that was loaded here before.
+
+    A name that says more than the last name and the hash, and that of a base that was not, are returned as they are.
+    """
+    match = ELSEWHERE.fullmatch(name)
+    return str((match and earlier_conversion(match[1])) or name)
+
+
 def check_located(name: str, reward: str) -> None:
-    """Check that a card says where its base is.
+    """Check that it is known where a base is.
 
     Args:
-        name: the base, as in the card.
+        name: the base, as in the card or as `earlier_place` found it.
         reward: the reward's name, for the message.
 
     Raises:
-        RewardMismatch: it says the base's last name and hash alone.
+        RewardMismatch: the base's last name and hash alone are known.
     """
     if not is_located(name):
         raise RewardMismatch(
-            f"the card of {shown(reward)} does not say where its base {name} is; load that model and give it: "
-            'trimtab.reward(FOLDER, trimtab.load("path/to/base"))'
+            f"the card of {shown(reward)} does not say where its base {name} is; load that file once, as with trimtab "
+            'generate --model path/to/base, or give the model: trimtab.reward(FOLDER, trimtab.load("path/to/base"))'
         )
 
 
 def is_located(name: str) -> bool:
-    """Return whether a card says where its base is: more than its last name and its hash."""
+    """Return whether it is known where a base is: more than its last name and its hash."""
     return not ELSEWHERE.fullmatch(name)
 
 

@@ -11,7 +11,7 @@ from trimtab.checking import check_type, checked, shown
 from trimtab.data.files import shown_path
 from trimtab.data.hub import HubFault, fetch, suggestion
 from trimtab.errors import InvalidSetting, RewardNotFound, WrongType
-from trimtab.rewards.base_path import check_located, find_base
+from trimtab.rewards.base_path import check_located, earlier_place, find_base
 from trimtab.rewards.card import CARD_FILE, WEIGHTS_FILE, RewardCard, read_card
 from trimtab.rewards.expert_names import check_experts, names_experts
 from trimtab.rewards.heads import HEADS, head_of_method
@@ -212,12 +212,14 @@ def _load_base(name: str, like: "FrozenLM | None") -> "FrozenLM":
 def base_of(name: str) -> str:
     """The name by which the base of a reward loads; a path in its card is relative to the reward's folder.
 
+    A base of which the card knows no place may have been loaded here before.
+
     Raises:
         RewardNotFound, CorruptReward: as in `load_reward`.
         RewardMismatch: the card does not say where the base is.
     """
     folder = find_reward(name)
-    base = find_base(read_card(folder).base, folder)
+    base = earlier_place(find_base(read_card(folder).base, folder))
     check_located(base, name)
     return base
 

@@ -18,7 +18,7 @@ from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.side_network import LAST, Reader
 from trimtab.rewards.adapters import merge_adapters, merging_is_exact, quick_adapters
-from trimtab.rewards.base_path import check_located, find_base
+from trimtab.rewards.base_path import check_located, earlier_place, find_base
 from trimtab.rewards.card import HASHES, WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
 from trimtab.rewards.finite import check_finite
 from trimtab.rewards.folder import put_own_tensors, write_reward
@@ -327,9 +327,7 @@ class RewardModel:
         if lm is not None:
             card.check_tokenizer(source or str(folder), lm.codec.fingerprint, lm.name)
         shares = lm is not None and card.is_base(lm.base_fingerprint, lm.base_weights_fingerprint)
-        if not shares:
-            check_located(card.base, folder.name)
-        base = lm if lm is not None and shares else _load_named(load_base, card.base, folder.name)
+        base = lm if lm is not None and shares else _load_named(load_base, earlier_place(card.base), folder.name)
         card.check_base(folder.name, base.name, base.base_fingerprint, base.base_weights_fingerprint)
         try:
             network = build_network(base, card)
@@ -343,6 +341,7 @@ class RewardModel:
 
 def _load_named(load_base: Callable[[str], FrozenLM], base: str, reward: str) -> FrozenLM:
     """The base of a reward. An error of its name says which reward asks for it."""
+    check_located(base, reward)
     try:
         return load_base(base)
     except ModelNotFound as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from trimtab.rewards.base_path import is_located
+from trimtab.rewards.base_path import earlier_place, is_located
 from trimtab.rewards.card import RewardCard
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def best_variant(cards: Mapping[str, RewardCard], model: Fingerprints) -> str:
     """The name of the reward that serves a language model; the first if none does.
 
     The model's own comes first, since it shares the model's weights, then one with layers of its own, then one that
-    reads the states of another base of the tokenizer, which it runs beside the model if its card says where that is.
+    reads the states of another base of the tokenizer, which it runs beside the model if it is known where that is.
 
     Args:
         cards: of one name, in order of preference.
@@ -53,6 +53,6 @@ def _fit(card: RewardCard, model: Fingerprints) -> int:
     if model.base and model.weights:
         if card.is_base(model.base, model.weights):
             return 3
-        if not is_located(card.base):
+        if not is_located(earlier_place(card.base)):
             return 0
     return 2 if card.trunk in OWN_LAYERS else 1
