@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.engines.base import Engine, require
+from trimtab.errors import InvalidSetting
 from trimtab.generation import Generation
 from trimtab.judges.base import Judge, check_scores, description_of
 from trimtab.judges.draft import Draft
@@ -52,10 +53,13 @@ def check_ranking(engine: Engine, by: Steer) -> None:
 
     Raises:
         UnsupportedByEngine: the engine computes no rewards.
-        InvalidSetting: a reward scores one token at a time.
+        InvalidSetting: a reward scores one token at a time, or the rewards rank nothing.
         RewardMismatch: a reward was made for another tokenizer.
     """
     require(engine, ["rewards"], "best-of-n")
+    by.check_acts()
+    if not any(term.beta for term in by.terms):
+        raise InvalidSetting("got β = 0 to rank by, expected toward(1) or away(1)")
     for reward in distinct_rewards([by]):
         check_scores_whole_texts(reward)
         reward.check_serves(engine.codec.fingerprint)
@@ -167,5 +171,5 @@ def _scores(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[
     for reward in distinct_rewards([by]):
         rewards = engine.rewards(reward, texts).cpu()
         for term in (term for term in by.terms if term.reward is reward):
-            total = total + (-term.beta if term.away else term.beta) * rewards[:, term.attribute]
+            total = total + term.strength * rewards[:, term.attribute]
     return total

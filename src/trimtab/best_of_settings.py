@@ -115,7 +115,8 @@ class BestOfSettings:
             raise InvalidSetting(f"got {' and '.join(map(_option, ways))}, expected one of them")
         named = [*ways, *(name for name in ("best_of", "by") if getattr(self, name) is not None)]
         if named and (self.best_of is None or self.by is None):
-            raise InvalidSetting(f"got {', '.join(map(_option, named))}, expected --best-of and --by with it")
+            missing = " and ".join(_option(name) for name in ("best_of", "by") if getattr(self, name) is None)
+            raise InvalidSetting(f"got {', '.join(map(_option, named))}, expected {missing} with it")
         if self.accept_at is None and (self.accept_softness, self.segment_entropy) != (SOFTNESS, SEGMENT_ENTROPY):
             raise InvalidSetting("got --accept-softness or --segment-entropy, expected --accept-at with it")
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import threading
 
 import pytest
@@ -180,9 +181,9 @@ def test_the_trace_is_printed_as_a_table(generate):
         (["w1", "--steer", "sentiment=+20", "--top-k", "1"], "got --top-k 1 with --steer"),
         (
             ["w1", "--steer", "{teacher}=+2", "--top-p", "1e-9"],
-            "got --top-p 1e-09 with --steer, expected more than",
+            "got --top-p 1e-09, expected more than 1 / 64 with a steer",
         ),
-        (["w1", "--steer", "{teacher}=+2", "--steer", "{teacher}=-2"], "that cancel each other"),
+        (["w1", "--steer", "{teacher}=+2", "--steer", "{teacher}=-2"], "which cancel each other"),
         (["w1", "--stream", "--trace"], "got --stream"),
         (["w1", "--steer", "{teacher}=+2", "--show-rewards", "--json"], "got --show-rewards, expected"),
         (
@@ -254,11 +255,12 @@ def test_escape_codes_of_a_prompt_do_not_reach_the_terminal(generate):
     assert "<U+001B>" in shown
 
 
-def test_language_models_steer_by_name(generate, place):
+def test_language_models_steer_by_name(generate, place, tmp_path):
     """Two equal experts change nothing; one alone does, and the trace names it."""
     words = ["w1 w2", "--json"]
+    shutil.copytree(place / "lm", tmp_path / "lm")
     (plain,) = json_lines(generate(*words).stdout)
-    (equal,) = json_lines(generate(*words, "--steer", f"experts:{place / 'lm'},{place / 'lm'}=2").stdout)
+    (equal,) = json_lines(generate(*words, "--steer", f"experts:{place / 'lm'},{tmp_path / 'lm'}=2").stdout)
     (alone,) = json_lines(generate(*words, "--steer", f"experts:,{place / 'lm'}=+0.9").stdout)
     assert equal["text"] == plain["text"] != alone["text"]
     assert set(equal["rewards"]) == {"experts(lm,lm):expert"}
@@ -269,6 +271,7 @@ def test_language_models_steer_by_name(generate, place):
     ("steer", "message"),
     [
         ("experts:=2", "expected experts:EXPERT,ANTI"),
+        ("experts:{teacher},{teacher}=2", "expected two models"),
         ("experts:nowhere=2", "cannot load a language model from 'nowhere'"),
         ("experts:{teacher}=2", "with a 'v' head as an expert"),
     ],
@@ -342,8 +345,8 @@ def test_programs_are_repaired_by_their_tests(generate, tmp_path):
     ("words", "message"),
     [
         (["--best-of", 0, "--by", "{teacher}=+1"], "--best-of 0"),
-        (["--best-of", 4], "expected --best-of and --by"),
-        (["--by", "{teacher}=+1"], "expected --best-of and --by"),
+        (["--best-of", 4], "got --best-of, expected --by with it"),
+        (["--by", "{teacher}=+1"], "got --by, expected --best-of with it"),
         (["--block", 4], "expected --best-of and --by"),
         (["--best-of", 4, "--by", "{teacher}"], "got the judge"),
         (["--best-of", 4, "--by", "vader=+1", "--block", 4], "expected --by a reward"),

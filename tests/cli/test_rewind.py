@@ -85,7 +85,7 @@ def test_an_interrupted_file_resumes_with_the_same_rows(rewind, tmp_path):
     files = ["--input", source, "--output", target, "--batch-size", 1]
     done = rewind(*files, check=False)
     assert done.status == 1
-    assert "1 lines skipped" in done.stderr
+    assert "1 line skipped" in done.stderr
 
     def rows():
         found = json_lines(target.read_text(encoding="utf-8"))

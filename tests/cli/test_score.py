@@ -68,7 +68,7 @@ def test_a_text_without_a_reward_is_a_fault(trimtab):
 def test_a_second_reward_is_refused(trimtab, teacher):
     done = trimtab("score", "--reward", teacher, "--reward", "sentiment", "--text", "w1", check=False)
     assert done.status == 1
-    assert "expected one" in done.stderr
+    assert "got --reward 2 times, expected it once" in done.stderr
 
 
 @pytest.mark.slow

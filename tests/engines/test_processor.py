@@ -95,19 +95,17 @@ def test_a_processor_can_be_used_again_for_another_prompt(frozen, reward):
     assert generate(frozen, trimtab.SteeringProcessor(reward.toward(6.0), top_k=5), do_sample=False) == first
 
 
-def test_sampling_over_one_candidate_is_greedy_search(llama, lm):
-    torch.manual_seed(0)
-    reward = tiny_reward(llama, "q")
-    written = generate(llama, trimtab.SteeringProcessor(reward.toward(1.0), top_k=1), do_sample=True)
-    greedy = lm.generate(PROMPTS, temperature=0, max_new_tokens=8)
-    for found, expected in zip(written, greedy, strict=True):
-        assert found[: len(expected.token_ids)] == expected.token_ids
+@pytest.mark.parametrize("settings", [{"top_k": 1}, {"top_k": None, "top_p": 1e-9}])
+def test_one_candidate_is_refused(llama, settings):
+    processor = trimtab.SteeringProcessor(tiny_reward(llama, "q").toward(1.0), **settings)
+    with pytest.raises(InvalidSetting, match="of one candidate, it cannot choose another"):
+        generate(llama, processor, do_sample=True)
 
 
 def test_rad_over_the_whole_vocabulary_and_an_empty_steer_are_refused(llama):
     with pytest.raises(InvalidSetting, match="runs every candidate"):
         trimtab.SteeringProcessor(tiny_reward(llama, "v").toward(1.0), top_k=None)
-    with pytest.raises(InvalidSetting, match="without terms"):
+    with pytest.raises(InvalidSetting, match="a steer of no rewards"):
         trimtab.SteeringProcessor(trimtab.Steer(()))
 
 

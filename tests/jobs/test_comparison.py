@@ -110,9 +110,17 @@ def test_only_rows_of_another_version_may_lack_a_setting(path):
     for name in path[:-1]:
         place = place[name]
     del place[path[-1]]
-    assert f"{path[-1]}: None there" in fault_of(row)
+    assert f"it lacks {'.'.join(map(str, path[:-1]))}.{path[-1]}".replace(".0.", "[0].") in fault_of(row)
     row["provenance"]["trimtab"] = "0.1"
     assert fault_of(row) is None
+
+
+def test_a_deleted_setting_is_named_though_it_was_none():
+    whole = changed(["provenance", "sampling", "top_p"], None)
+    assert "it lacks sampling.top_p" in fault_of(ROW, whole)
+    unnamed = copy.deepcopy(ROW)
+    del unnamed["provenance"]["steer"][0]["source"]
+    assert "it lacks steer[0].source" in fault_of(unnamed)
 
 
 def test_a_search_has_a_cost_and_a_text_has_none():

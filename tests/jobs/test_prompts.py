@@ -25,12 +25,16 @@ SYSTEM = {"role": "system", "content": "w9"}
             {"system": "w9"},
             [{**SYSTEM, "content": "w8"}, *CONVERSATION],
         ),
-        ({"messages": CONVERSATION, "prompt": "w3"}, {"chat": True}, CONVERSATION),
-        ({"messages": "w1", "prompt": "w3"}, {}, "w3"),
+        ({"messages": CONVERSATION, "prompt": None}, {}, CONVERSATION),
     ],
 )
 def test_a_row_becomes_a_text_or_a_conversation(row, settings, expected):
     assert jobs.as_prompt(row, **settings) == expected
+
+
+def test_a_row_with_two_prompts_is_refused():
+    with pytest.raises(errors.InvalidPrompt, match='"prompt" and "messages" in a row, expected one of them'):
+        jobs.as_prompt({"messages": CONVERSATION, "prompt": "w3"})
 
 
 @pytest.mark.parametrize("row", [{}, {"text": "w1"}, {"prompt": 3}, {"messages": "w1"}, {"prompt": None}])

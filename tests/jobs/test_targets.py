@@ -47,6 +47,38 @@ def test_a_row_that_says_that_another_steer_made_it_is_refused(lm, source, tmp_p
     assert target.read_bytes() == before
 
 
+def set_in(record, path, value):
+    *folders, name = path
+    for folder in folders:
+        record = record[folder]
+    record[name] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (["provenance", "sampling", "seed"], 99, r"job\.sampling\.seed: 99 there, 3 here"),
+        (["provenance", "sampling", "temperature"], 0.5, r"sampling\.temperature"),
+        (["provenance", "job", "chat"], True, r"job\.chat"),
+        (["provenance", "job", "steer"], ["toxicity=-1"], r"job\.steer"),
+        (["provenance"], "model", "is damaged: line 1: 'provenance' is 'model'"),
+        (["provenance"], None, "'provenance' is None"),
+        (["provenance", "sampling"], None, "is damaged: line 1: "),
+        (["provenance", "job"], 3, "is damaged: line 1: "),
+    ],
+)
+def test_a_row_of_another_run_is_refused_when_a_run_resumes(lm, source, tmp_path, path, value, named):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    first, *others = json_rows(target)
+    set_in(first, path, value)
+    write_lines(target, [first, *others[:-1]])
+    before = target.read_bytes()
+    with pytest.raises(errors.InvalidData, match=named):
+        run_job(lm, source, target)
+    assert target.read_bytes() == before
+
+
 def test_rows_without_the_hash_of_the_card_resume(lm, source, tmp_path):
     """Version 0.1 wrote them."""
     target = tmp_path / "out.jsonl"

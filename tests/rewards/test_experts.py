@@ -174,8 +174,10 @@ def test_padded_vocabularies_may_differ():
 
 
 def test_experts_are_loaded_by_name(folder, llama, lm, toxic):
-    loaded = load_experts(f"experts:{folder},{folder}", llama)
-    assert loaded.expert is loaded.anti
+    with pytest.raises(errors.InvalidSetting, match="one takes back what it gives"):
+        load_experts(f"experts:{folder},{folder}", llama)
+    with pytest.raises(errors.InvalidSetting, match="one model as the expert and the anti-expert"):
+        trimtab.experts(lm, lm, lm)
     named = trimtab.experts(folder, LanguageModel(TorchEngine(toxic)), lm)
     asked = lm.generate(TEXTS, named.toward(1.0), **OPTIONS)
     state = Experts(tiny_lm("gemma3", seed=1), toxic)

@@ -1,7 +1,10 @@
 import pytest
 
+import trimtab
 from tiny import tiny_reward
+from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting, WrongType
+from trimtab.language_model import LanguageModel
 from trimtab.steering.steer import Steer, Term, distinct_rewards
 from trimtab.testing import WordCodec, WordReward
 
@@ -58,3 +61,59 @@ def test_steers_can_be_summed(llama):
     assert sum([one, two]).terms == (one + two).terms
     with pytest.raises(WrongType, match="expected two steers"):
         3 + one
+
+
+@pytest.mark.parametrize(
+    "steer",
+    [
+        lambda one, same: one.toward(2.0) + one.away(2.0),
+        lambda one, same: one.toward(2.0) + one.toward(-2.0),
+        lambda one, same: one.toward(2.0, "calm") + one.away(1.0, "calm") + one.away(1.0, "calm") + one.away(3.0),
+        lambda one, same: one.toward(20.0) + one.away(20.0 - 1e-9),
+        lambda one, same: one.toward(2.0) + same.away(2.0),
+    ],
+)
+def test_steers_that_cancel_each_other_are_refused(llama, steer):
+    """Also where the same weights were loaded twice."""
+    summed = steer(tiny_reward(llama, "q"), tiny_reward(llama, "q"))
+    with pytest.raises(InvalidSetting, match="which cancel each other"):
+        summed.check_acts()
+
+
+@pytest.mark.parametrize(
+    "steer",
+    [
+        lambda one, other: one.toward(2.0) + one.away(2.0, "calm"),
+        lambda one, other: one.toward(2.0) + one.away(2.0, clamp=(0.0, 0.5)),
+        lambda one, other: one.toward(2.0) + other.away(2.0),
+        lambda one, other: one.toward(0.0),
+    ],
+)
+def test_steers_that_differ_and_a_strength_of_0_are_none_that_cancel(llama, steer):
+    steer(tiny_reward(llama, "q"), tiny_reward(llama, "q", seed=5)).check_acts()
+
+
+@pytest.mark.parametrize(("beta", "clamp"), [(1e-320, (0.0, 1.0)), (-1e-7, (0.0, 1.0)), (1.0, (0.5, 0.5 + 1e-12))])
+def test_a_strength_that_is_rounded_away_is_refused(llama, beta, clamp):
+    with pytest.raises(InvalidSetting, match="it is rounded away"):
+        tiny_reward(llama, "q").toward(beta, clamp=clamp)
+
+
+def test_calls_refuse_what_cannot_steer(llama):
+    lm, reward = LanguageModel(TorchEngine(llama)), tiny_reward(llama, "q")
+    nothing, one = reward.toward(2.0) + reward.away(2.0), reward.toward(2.0)
+    for call in (
+        lambda: lm.generate("w1", steer=nothing),
+        lambda: lm.generate("w1", steer=Steer(())),
+        lambda: lm.generate("w1", steer=one, top_k=1),
+        lambda: lm.generate("w1", steer=one, top_k=0, top_p=1e-9),
+        lambda: next(iter(lm.stream("w1", steer=nothing))),
+        lambda: lm.best_of("w1", 2, by=nothing),
+        lambda: lm.best_of("w1", 2, by=reward.toward(0)),
+        lambda: lm.rewind("w1", judge=nothing),
+        lambda: lm.rewind("w1", judge=one, steer=nothing),
+        lambda: trimtab.custom_generate(nothing),
+        lambda: trimtab.SteeringProcessor(nothing),
+    ):
+        with pytest.raises(InvalidSetting):
+            call()

@@ -77,7 +77,7 @@ def test_a_driver_that_is_killed_resumes(place, job, cluster, expected, tmp_path
     assert 0 < before < TOTAL * job.sampling.n, (tmp_path / "log").read_text()
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 1
-    assert f"1 lines skipped, all others are in {out}: part-1.jsonl: line {PROMPTS + 1}: not JSON" in done.stderr
+    assert f"1 line skipped, all others are in {out}: part-1.jsonl: line {PROMPTS + 1}: not JSON" in done.stderr
     assert rows_of(out) == expected
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from trimtab.data.json_text import dump_json
-from trimtab.data.visible import legible, legible_json
+from trimtab.data.visible import count_of, legible, legible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,7 +68,7 @@ def print_json(value: Any) -> None:
 def report_faults(name: str, faults: Sequence[str]) -> None:
     """Print on stderr how many rows of a table are skipped, and why the first ones are; nothing if none is."""
     if faults:
-        message = f"{name}: {len(faults)} {'row' if len(faults) == 1 else 'rows'} skipped: {first_faults(faults)}"
+        message = f"{name}: {count_of(len(faults), 'row')} skipped: {first_faults(faults)}"
         error_console().print(legible(message, keep=""), style="yellow", markup=False, soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ import typer
 from trimtab.best_of_settings import BestOfSettings
 from trimtab.cli.console import legible, loading, print_json
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.generate_checks import Shown, check_choice, check_outputs, check_places, check_writers
+from trimtab.cli.generate_checks import Shown, check_outputs, check_places, check_writers
 from trimtab.cli.options import (
     BatchInvariant,
     Chat,
@@ -139,7 +139,8 @@ def check_job(
     with loading(job.model):
         codec = check_prompts(prompts, job.chat, job.system, job.model, steer, method, source, retokenize)
         job.sampling.check_vocabulary(len(codec.tokenizer))
-        check_choice(steer, job.sampling, len(codec.tokenizer))
+        if steer:
+            job.sampling.check_choice(len(codec.tokenizer))
 
         from trimtab.rewards.registry import cards_of, check_candidates
 

@@ -53,23 +53,8 @@ def check_outputs(
     ranking.check_samples(sampling)
     if shown.rewards and not steer:
         raise InvalidSetting("got --show-rewards without --steer, expected a reward to show")
-
-
-def check_choice(steer: Sequence[str], sampling: SamplingParams, vocabulary: int) -> None:
-    """Refuse steers that have nothing to choose from.
-
-    Args:
-        steer, sampling: what was typed.
-        vocabulary: the number of tokens; the likeliest has at least its share of the probability.
-
-    Raises:
-        InvalidSetting: one candidate is kept.
-    """
-    if steer and sampling.top_p is not None and sampling.top_p * vocabulary <= 1:
-        raise InvalidSetting(
-            f"got --top-p {sampling.top_p:g} with --steer, expected more than 1 / {vocabulary}: it keeps one "
-            "candidate, and of one no steer can choose another"
-        )
+    if sampling.max_kl is not None and not steer:
+        raise InvalidSetting("got --max-kl without --steer, expected a steer to hold to the budget")
 
 
 def check_writers(
@@ -89,6 +74,8 @@ def check_writers(
     check_drafts([] if sampling.speculate is None else [sampling.speculate], draft)
     if method is not None:
         head_of_method(method)
+        if not steer:
+            raise InvalidSetting("got --method without --steer, expected a reward of that method")
     for text in steer:
         parse_steer(text)
 

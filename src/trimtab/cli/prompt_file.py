@@ -4,6 +4,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.data.visible import count_of
 from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
 
 if TYPE_CHECKING:
@@ -161,4 +162,4 @@ def run_with_progress(
         faults = run_file(lm, source, rows, write, job, batch_size, progress, check, about)
     if faults:
         named = first_faults(faults)
-        raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: {named}")
+        raise InvalidData(f"{source}: {count_of(len(faults), 'line')} skipped, all others are in {target}: {named}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cluster.ray_actors import RayActors
+from trimtab.data.visible import count_of
 from trimtab.errors import InvalidData, InvalidSetting
 
 if TYPE_CHECKING:
@@ -94,4 +95,4 @@ def generate_on_ray(
         faults = run_on_ray(source, target, job, address, actors, batch_size, progress, force, draft)
     if faults:
         named = first_faults(faults)
-        raise InvalidData(f"{source}: {len(faults)} lines skipped, all others are in {target}: {named}")
+        raise InvalidData(f"{source}: {count_of(len(faults), 'line')} skipped, all others are in {target}: {named}")

@@ -66,7 +66,7 @@ def steered_rewards(rewards: Rewards, steer: "Steer") -> list[SteeredReward]:
     for term in steer.terms:
         name = f"{term.reward.name}:{term.reward.attributes[term.attribute]}"
         if values := rewards.get(name):
-            beta = -term.beta if term.away else term.beta
+            beta = term.strength
             found.append(SteeredReward(name, beta, sum(values) / len(values), _shares(values, term)))
     return found
 

@@ -14,6 +14,7 @@ from trimtab.cli.console import first_faults, legible, loading, print_json
 from trimtab.cli.options import Method, PrintJson
 from trimtab.data.jsonlines import check_input, input_lines
 from trimtab.data.tables import check_text
+from trimtab.data.visible import count_of
 from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
 from trimtab.steering.notation import parse_reward
 
@@ -26,7 +27,7 @@ Encode = Callable[[str], list[int]]
 
 def score(
     reward: Annotated[
-        list[str],
+        str,
         typer.Option(
             metavar="NAME[:ATTRIBUTE]",
             help="Reward to apply: a bundled reward, a folder or a Hub id.",
@@ -49,16 +50,15 @@ def score(
     Example: trimtab score --reward sentiment --text "What a day!" --text "What a mess."
     """
     check_texts(text, source)
-    asked = only(reward)
-    name, columns = check_columns(asked, method)
+    name, columns = check_columns(reward, method)
     faults: list[str] = []
-    with loading(f"the reward {asked}"):
+    with loading(f"the reward {reward}"):
         encode = encoder_of(name)
     texts = usable_texts(numbered_texts(text or [], source), encode, faults)
     if source is not None and source.is_file():  # a pipe is read as it comes
         texts = iter(list(texts))
-    with loading(f"the reward {asked}"):
-        model = load_scorer(asked, method)
+    with loading(f"the reward {reward}"):
+        model = load_scorer(reward, method)
     record = provenance_of(model) if as_json else {}
     for given in texts:
         row = score_text(model, given, columns, prefixes)
@@ -70,19 +70,6 @@ def score(
             typer.echo(legible(readable(row)))
     if faults:
         raise skipped(faults)
-
-
-def only(rewards: list[str]) -> str:
-    """Return the one reward that was asked for.
-
-    Raises:
-        InvalidSetting: there are several: of an option with one value, the last would hold in silence.
-    """
-    if len(rewards) > 1:
-        raise InvalidSetting(
-            f"got --reward {' and '.join(map(shown, rewards))}, expected one; give the command for each"
-        )
-    return rewards[0]
 
 
 def check_texts(texts: list[str] | None, source: Path | None) -> None:
@@ -194,7 +181,7 @@ def fault_of(text: Any, encode: Encode) -> str | None:
 
 def skipped(faults: list[str]) -> InvalidData:
     """Return the error that names the first faults."""
-    return InvalidData(f"{len(faults)} {'text' if len(faults) == 1 else 'texts'} skipped: {first_faults(faults)}")
+    return InvalidData(f"{count_of(len(faults), 'text')} skipped: {first_faults(faults)}")
 
 
 def score_text(model: "RewardModel", text: str, columns: tuple[str, ...], prefixes: bool) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from trimtab.cli.console import colour
-from trimtab.data.visible import one_line
+from trimtab.data.visible import count_of, one_line
 from trimtab.models.codec import prompt_text
-from trimtab.rewind.page import committed_texts, count_of, signed
+from trimtab.rewind.page import committed_texts, signed
 
 if TYPE_CHECKING:
     from trimtab.rewind.record import Branch, Commit

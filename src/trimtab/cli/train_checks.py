@@ -19,8 +19,10 @@ def check_attributes(attributes: Sequence[str]) -> None:
     """Check the names of a reward's attributes.
 
     Raises:
-        InvalidSetting: a name is blank, or given twice.
+        InvalidSetting: a name is blank, given twice, or cannot stand in NAME:ATTRIBUTE=BETA.
     """
+    if unfit := [name for name in attributes if set(name) & set(":=")]:
+        raise InvalidSetting(f"got attribute {shown(unfit[0])}, expected a name without : and =, as --steer takes it")
     if not all(name.strip() for name in attributes) or len(attributes) != len(set(attributes)):
         raise InvalidSetting(f"got attributes {', '.join(map(shown, attributes))}, expected different names")
 

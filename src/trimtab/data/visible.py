@@ -1,4 +1,4 @@
-"""Names for characters that a reader cannot see: control characters, and those that reorder or hide text."""
+"""Text for readers: names for characters that they cannot see, which reorder or hide text; counts with their nouns."""
 
 from unicodedata import category
 
@@ -34,6 +34,11 @@ def one_line(text: str) -> str:
 def legible_json(text: str) -> str:
     r"""Return JSON of the same value, in which hidden characters of texts are escapes, such as \u009b."""
     return "".join(_escape(each) if is_hidden(each) and each not in "\n\t" else each for each in text)
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return a count and its noun, such as "2 branches"."""
+    return f"{count} {noun}{'' if count == 1 else 'es' if noun.endswith('ch') else 's'}"
 
 
 def _escape(character: str) -> str:

@@ -81,6 +81,8 @@ def custom_generate(
         NonFiniteReward: in a call: a reward is NaN or infinite.
     """
     params = SamplingParams(top_k=top_k, top_p=top_p, max_kl=max_kl)
+    if steer is not None:
+        steer.check_acts()
     for reward in distinct_rewards([steer]):
         reward.check_candidates(params.top_k)
         if tokenizer is not None:
@@ -148,10 +150,11 @@ class SteeredLoop:
 
     def _steered(self, rows: "Rows", scores: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "rows vocabulary"]:
         """z' over the whole vocabulary: −inf outside C."""
-        if self._steer is None or not self._steer.terms:
+        if self._steer is None:
             return scores
         size = rows.known_tokens(scores.shape[1])
         self._params.check_vocabulary(size)
+        self._params.check_choice(size)
         candidates = top_candidates(scores[:, :size], self._params.top_k, self._params.top_p)
         max_kl = self._params.max_kl
         budget = None if max_kl is None else scores.new_full(scores.shape[:1], max_kl)

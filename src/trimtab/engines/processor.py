@@ -70,8 +70,7 @@ class SteeringProcessor(LogitsProcessor):
         tokenizer: PreTrainedTokenizerBase | None = None,
         max_kl: float | None = None,
     ):
-        if not steer.terms:
-            raise InvalidSetting("got a steer without terms, expected at least one")
+        steer.check_acts()
         if pad_token_id is not None and not 0 <= pad_token_id < MAX_COUNT:
             raise InvalidSetting(f"got pad_token_id={shown(pad_token_id)}, expected a token id")
         self._steer = steer
@@ -111,6 +110,7 @@ class SteeringProcessor(LogitsProcessor):
             check_same_vocabulary(reward, scores.shape[1], self._is_same_tokenizer)
         tokens = min([scores.shape[1], *(reward.base.vocabulary_size for reward in rewards)])
         self._params.check_vocabulary(tokens)
+        self._params.check_choice(tokens)
         return tokens
 
     def _follow(self, ids: Tensor) -> Guide:

@@ -16,11 +16,15 @@ def request_limit(request: Request, codec: TextCodec, vocabulary_size: int, cont
         context_length: of the engine, in tokens; default: the model's.
 
     Raises:
-        InvalidSetting: more candidates than there are tokens, or than a reward can score.
+        InvalidSetting: more candidates than there are tokens, or than a reward can score; or a steer that can steer
+            nothing.
         InvalidPrompt: the prefix is empty, or leaves no room in the context of the model or of a reward.
         RewardMismatch: a reward was made for another tokenizer.
     """
     request.params.check_vocabulary(vocabulary_size)
+    if request.steer is not None:
+        request.steer.check_acts()
+        request.params.check_choice(vocabulary_size)
     rooms = [codec.context_length, *([] if context_length is None else [context_length])]
     for reward in distinct_rewards([request.steer]):
         reward.check_serves(codec.fingerprint)

@@ -147,6 +147,21 @@ class SamplingParams:
         if self.top_k is not None and self.top_k > size:
             raise InvalidSetting(f"got top_k={shown(self.top_k)}, expected at most the vocabulary size, {size}")
 
+    def check_choice(self, vocabulary: int) -> None:
+        """Refuse settings that leave a steer one candidate.
+
+        Args:
+            vocabulary: the number of tokens; the likeliest has at least its share of the probability.
+
+        Raises:
+            InvalidSetting: they do.
+        """
+        why = "with a steer: of one candidate, it cannot choose another"
+        if self.top_k == 1:
+            raise InvalidSetting(f"got top_k=1, expected 2 or more {why}")
+        if self.top_p is not None and self.top_p * vocabulary <= 1:
+            raise InvalidSetting(f"got top_p={self.top_p:g}, expected more than 1 / {vocabulary} {why}")
+
 
 def _stop_strings(stop: object) -> tuple[str, ...]:
     strings = () if stop is None else (stop,) if isinstance(stop, str) else stop

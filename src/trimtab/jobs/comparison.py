@@ -83,8 +83,9 @@ def provenance_faults(recorded: object, expected: Mapping[str, Any]) -> list[str
     if not isinstance(recorded, Mapping):
         return ["it is no record"]
     is_older = recorded.get("trimtab") != expected["trimtab"]
-    differing = differences(recorded, expected, UNTOLD, UNSAID if is_older else ())
-    return [*(f"no {name}" for name in expected if name not in recorded), *([differing] if differing else [])]
+    differing = differences(recorded, expected, UNTOLD, UNSAID if is_older else (), whole=not is_older)
+    absent = [f"no {name}" for name in expected if name not in recorded]
+    return absent or ([differing] if differing else [])
 
 
 def same(recorded: object, expected: object, tolerance: float) -> bool:

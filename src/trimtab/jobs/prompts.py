@@ -38,8 +38,10 @@ def as_prompt(row: Mapping[str, Any], chat: bool = False, system: str | None = N
         system: put this message first, unless the conversation has a system message; implies `chat`.
 
     Raises:
-        InvalidPrompt: it has neither.
+        InvalidPrompt: it has neither, or both.
     """
+    if row.get("prompt") is not None and row.get("messages") is not None:
+        raise InvalidPrompt('got "prompt" and "messages" in a row, expected one of them')
     if "steer" in row and "provenance" not in row:
         raise InvalidPrompt("got a steer in a row of prompts, expected it as --steer, which holds for all rows")
     text, messages = row.get("prompt"), row.get("messages")

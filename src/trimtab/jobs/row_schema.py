@@ -24,9 +24,14 @@ def _are_counts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_count, value))
 
 
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 ROW: dict[str, Callable[[Any], bool]] = {
     "line": _is_count,
     "sample": _is_count,
     "text": _is_text,
     "token_ids": _are_counts,
+    "provenance": _is_record,
 }

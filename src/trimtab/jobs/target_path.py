@@ -24,6 +24,8 @@ def check_target_path(path: Path, source: Path | None = None, replace: bool = Fa
     """
     if path.suffix == ".gz":
         raise InvalidData(f"got {str(path)!r} to write, expected a plain .jsonl file: a compressed one cannot resume")
+    if path.name.endswith(SETTINGS_SUFFIX):
+        raise InvalidData(f"got {str(path)!r} to write, expected another name: so the settings of rows are called")
     inputs = [source] if source else []
     real = check_output(path, "--output", inputs, replace=True)
     settings = check_output(settings_path(real), "--output with its settings in", inputs, replace=True)

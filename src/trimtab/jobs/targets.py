@@ -134,10 +134,16 @@ class FileTarget:
 
     def _check_made(self, row: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Refuse a row whose provenance says that something else made it."""
-        made = row.get("provenance") or {}
-        both = [name for name in settings if name in made and name != "job"]  # a row's job has no sampling
-        here = {name: settings[name] for name in both}
-        if differing := differences({name: made[name] for name in both}, here, MACHINE, LATER):
+        made: Mapping[str, Any] = row["provenance"]
+        try:
+            job = parse_json(dump_json(job_of(made).record()))
+        except InvalidData as error:
+            raise InvalidData(
+                f"{str(self.path)!r} is damaged: line {row['line']}: {error}; remove the row, or choose another path"
+            ) from error
+        both = [name for name in settings if name in made]
+        recorded = {name: made[name] for name in both} | {"job": job}
+        if differing := differences(recorded, {name: settings[name] for name in both}, MACHINE, LATER):
             raise InvalidData(
                 f"{str(self.path)!r} has a row that its settings did not make: line {row['line']} ({differing}); "
                 "remove the row, or choose another path"

@@ -25,7 +25,8 @@ class RewardJudge:
         alone: read the continuation without its prompt, so that a bad prompt does not lower the score.
 
     Raises:
-        InvalidSetting: a reward without a range; β = 0; or `alone` with a reward that puts no BOS before a text.
+        InvalidSetting: a reward without a range; β = 0; rewards that cancel each other; or `alone` with a reward that
+            puts no BOS before a text.
     """
 
     needs: frozenset[Capability] = frozenset({"rewards"})
@@ -33,6 +34,7 @@ class RewardJudge:
     def __init__(self, steer: Steer, alone: bool = False):
         if not steer.terms or any(term.clamp is None for term in steer.terms):
             raise InvalidSetting(f"got {steer} to judge by, expected rewards with a range, such as clamp=(0, 1)")
+        steer.check_acts()
         if alone and any(not term.reward.extra_tokens for term in steer.terms):
             raise InvalidSetting(f"got alone=True with {steer}, expected rewards that put BOS before a text")
         self._steer, self._alone = steer, alone

@@ -148,7 +148,7 @@ def check_device(device: "torch.device | str | None", dtype: "torch.dtype | None
 
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise InvalidSetting(f"got dtype={shown(dtype)}, expected torch.float32 or torch.bfloat16")
+        raise InvalidSetting(f"got dtype={shown(dtype)}, expected a floating-point one, such as torch.float32")
     try:
         matrix = torch.ones(2, 2, device=chosen, dtype=dtype or torch.float32)
         (matrix @ matrix).sum().item()

@@ -54,6 +54,8 @@ def parse_experts(name: str) -> ExpertNames:
             f"got the experts {shown(name)}, expected experts:EXPERT,ANTI or experts:EXPERT or experts:,ANTI; each is "
             "a language model of the same tokenizer, and its name has no comma"
         )
+    if len(set(parts)) < len(parts):
+        raise InvalidSetting(f"got the experts {shown(name)}, expected two models: one takes back what it gives")
     return ExpertNames(parts[0] or None, parts[1] if len(parts) > 1 and parts[1] else None)
 
 

@@ -60,6 +60,8 @@ class Experts:
         self.parts = tuple((sign, part) for sign, part in signed if part is not None)
         if not self.parts:
             raise InvalidSetting("got neither an expert nor an anti-expert, expected at least one language model")
+        if expert is anti:
+            raise InvalidSetting("got one model as the expert and the anti-expert, expected two: their ratio is 1")
         for _, part in self.parts:
             if isinstance(part, RewardModel):
                 check_lm_head(part.name, part.card.head)

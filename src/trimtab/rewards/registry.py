@@ -305,16 +305,19 @@ def check_steers(
     Raises:
         InvalidSetting, UnknownAttribute, RewardNotFound, RewardMismatch, CorruptReward: as in `load_steers`.
     """
-    _check_sum(_parse_steers(texts))
-    names = []
+    names: list[str] = []
+    sums: dict[tuple[str, str], list[float]] = {}
     for typed in _named_rewards(texts, method, codec):
         find = partial(name_for, retokenize=True) if retokenize else _variant_by_method
         names.append(find(typed.reward, method, codec))
         card = read_card(find_reward(names[-1]))
-        card.attribute_index(typed.attribute)
+        attribute = card.attributes[card.attribute_index(typed.attribute)]
+        sums.setdefault((card.weights_sha256 or names[-1], attribute), []).append(typed.beta)
         if typed.attribute is None and len(card.attributes) > 1:
             known = " or ".join(f"{typed.reward}:{each}={typed.beta:+g}" for each in card.attributes)
             raise InvalidSetting(f"got a steer by {shown(typed.reward)}, which has several rewards, expected {known}")
+    if any(any(of_one) and not sum(of_one) for of_one in sums.values()):
+        raise InvalidSetting(f"got the steers {' and '.join(map(shown, texts))}, which cancel each other")
     for name in dict.fromkeys(names) if codec is not None else ():
         check_reward(name, codec, retokenize)
 
@@ -360,14 +363,6 @@ def _named_rewards(texts: object, method: str | None, codec: "TextCodec | None" 
         name_by_method(experts.reward, method)
         check_experts(experts.reward, codec)
     return [steer for steer in typed if not names_experts(steer.reward)]
-
-
-def _check_sum(typed: Sequence[SteerText]) -> None:
-    """Refuse steers by one attribute that cancel each other."""
-    for each in typed:
-        same = [other.beta for other in typed if (other.reward, other.attribute) == (each.reward, each.attribute)]
-        if len(same) > 1 and each.beta and not sum(same):
-            raise InvalidSetting(f"got steers by {shown(each.reward)} that cancel each other, expected one of them")
 
 
 def _parse_steers(texts: object) -> list[SteerText]:

@@ -251,8 +251,19 @@ class RewardModel:
 
     @checked
     def score(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:
-        """The rewards of whole texts, unclamped; one row for a single text. Errors as in `score_prefixes`."""
-        return torch.stack([prefixes[-1] for prefixes in self.score_prefixes(texts)])
+        """The rewards of whole texts, unclamped; one row for a single text.
+
+        Raises:
+            InvalidPrompt: a text is one token, of which the head knows no reward; or as in `score_prefixes`.
+            NonFiniteReward: as in `score_prefixes`.
+        """
+        found = torch.stack([prefixes[-1] for prefixes in self.score_prefixes(texts)])
+        for text, is_unknown in zip([texts] if isinstance(texts, str) else texts, found.isnan().all(1), strict=True):
+            if is_unknown:
+                raise InvalidPrompt(
+                    f"got {shown(text)}, one token, expected two or more: this reward knows no first token"
+                )
+        return found
 
     @checked
     def shares(self, texts: str | Sequence[str]) -> Float[Tensor, "texts attributes"]:

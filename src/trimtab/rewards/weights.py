@@ -45,6 +45,8 @@ def read_weights(path: Path, expected_sha256: str | None = None) -> dict[str, Te
         CorruptReward: the file is missing or damaged, has another hash, or holds a number that is not finite.
     """
     again = "fetch or train the reward again"
+    if path.exists() and not path.is_file():  # a pipe would wait for a writer
+        raise CorruptReward(f"cannot read {shown_path(path)}: it is no regular file; {again}")
     try:
         if expected_sha256 is not None and (found := sha256(path)) != expected_sha256:
             raise CorruptReward(

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from trimtab.data.outputs import write_whole
-from trimtab.data.visible import code_point, is_hidden
+from trimtab.data.visible import code_point, count_of, is_hidden
 from trimtab.models.codec import prompt_text
 from trimtab.rewind.page_templates import ABOUT, ARTICLE, BELOW, BRANCH, PAGE, STEP
 from trimtab.rewind.provenance_rows import provenance_rows
@@ -66,11 +66,6 @@ def visible_name(character: str) -> str | None:
     if not is_hidden(character):
         return None
     return "↵" if character == "\n" else code_point(character)
-
-
-def count_of(count: int, noun: str) -> str:
-    """Return a count and its noun, such as "2 branches"."""
-    return f"{count} {noun}{'' if count == 1 else 'es' if noun.endswith('ch') else 's'}"
 
 
 def _about(about: Mapping[str, str]) -> str:

@@ -3,11 +3,14 @@
 Language models that steer are `experts:EXPERT,ANTI=ALPHA`, see `trimtab.rewards.expert_names`.
 """
 
+import math
+import re
 from dataclasses import dataclass
 
 from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
 
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 MAX_BETA = 1e6  # beyond it the base's logits vanish in float32 rounding
 EXPERTS = "experts:"  # opens the name of language models that steer
 LOW_IS_GOOD = ("toxic", "hate", "offens", "profan", "insult", "obscen", "threat", "negative", "spam")  # in names
@@ -36,10 +39,7 @@ def parse_steer(text: str) -> SteerText:
         InvalidSetting: the text has another form.
     """
     name, equals, beta = text.rpartition("=")
-    try:
-        strength = float(beta)
-    except ValueError:
-        strength = float("nan")
+    strength = float(beta) if NUMBER.fullmatch(beta) else math.nan
     if not (name and equals and abs(strength) <= MAX_BETA):
         raise InvalidSetting(
             f"got the steer {shown(text)}, expected NAME=+BETA or NAME:ATTRIBUTE=-BETA, as in toxicity=-30, with BETA "

@@ -11,6 +11,7 @@ from trimtab.steering.notation import MAX_BETA
 from trimtab.steering.reward import Reward
 
 Clamp = tuple[float, float]
+LEAST_LOGITS = 1e-6  # what a term may add at least, or 0: logits have seven digits
 
 
 @final
@@ -49,6 +50,16 @@ class Term:
             raise InvalidSetting(f"got min_entropy={self.min_entropy}, expected a finite number of nats, at least 0")
         if self.clamp is not None and not (all(map(math.isfinite, self.clamp)) and self.clamp[0] < self.clamp[1]):
             raise InvalidSetting(f"got clamp={self.clamp}, expected (low, high), both finite and low < high")
+        if self.clamp is not None and 0 < abs(self.beta) * (self.clamp[1] - self.clamp[0]) < LEAST_LOGITS:
+            raise InvalidSetting(
+                f"got beta={self.beta} with rewards from {self.clamp[0]} to {self.clamp[1]}, expected a product of at "
+                f"least {LEAST_LOGITS}, or beta=0: it is rounded away"
+            )
+
+    @property
+    def strength(self) -> float:
+        """β with the sign of its direction: below 0 away from high rewards."""
+        return -self.beta if self.away else self.beta
 
 
 @final
@@ -69,6 +80,22 @@ class Steer:
             raise WrongType(f"got {shown(start)} + a steer, expected two steers")
         return self
 
+    def check_acts(self) -> None:
+        """Check that the terms can steer. Steering by β = 0 is none on purpose.
+
+        Raises:
+            InvalidSetting: there are no terms, or those of one attribute cancel each other.
+        """
+        if not self.terms:
+            raise InvalidSetting("got a steer of no rewards, expected None for no steer")
+        several = len(distinct_rewards([self])) > 1
+        strengths: dict[object, list[float]] = {}
+        for term in self.terms:
+            which = term.reward.describe()["fingerprint"] if several else None
+            strengths.setdefault((which, term.attribute, term.clamp, term.min_entropy), []).append(term.strength)
+        if any(any(of_one) and abs(math.fsum(of_one)) < LEAST_LOGITS for of_one in strengths.values()):
+            raise InvalidSetting(f"got the steers {self}, which cancel each other, expected one of them")
+
     def describe(self) -> list[dict[str, object]]:
         """The terms in records of a run: each reward with its fingerprint, its direction, β and the other settings."""
         return [
@@ -84,9 +111,7 @@ class Steer:
         ]
 
     def __repr__(self) -> str:
-        return " + ".join(
-            f"{t.reward.name}:{t.reward.attributes[t.attribute]}={-t.beta if t.away else t.beta:+g}" for t in self.terms
-        )
+        return " + ".join(f"{t.reward.name}:{t.reward.attributes[t.attribute]}={t.strength:+g}" for t in self.terms)
 
 
 def distinct_rewards(steers: Sequence[Steer | None]) -> list[Reward]:
