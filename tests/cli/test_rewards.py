@@ -81,11 +81,13 @@ def test_a_measure_of_few_texts_is_printed_with_a_warning(trimtab, data, teacher
 def test_the_measured_quality_is_written_into_the_card_on_request(trimtab, place, data, teacher):
     copy = place / "copy"
     shutil.copytree(teacher, copy)
+    of_teacher = {"agreement_over_prefixes:good": 0.9}
+    write_card(copy, replace(read_card(copy), quality={**of_teacher, "auc:good": 0.1}))
     more = [*data, "--limit", 60, "--json"]
     measured = json.loads(trimtab("rewards", "measure", copy, *more).stdout)
-    assert read_card(copy).quality == read_card(teacher).quality
+    assert read_card(copy).quality["auc:good"] == 0.1
     trimtab("rewards", "measure", copy, *more, "--write")
-    assert read_card(copy).quality == measured
+    assert read_card(copy).quality == of_teacher | measured
     assert measured["texts"] == 60
     assert "dev.jsonl" in (copy / "README.md").read_text(encoding="utf-8")
     assert read_card(copy).weights_sha256 == read_card(teacher).weights_sha256

@@ -36,8 +36,8 @@ def test_the_cards_of_the_bundled_rewards_have_hashes_of_their_data():
     hashes: dict[str, set[object]] = {}
     for card in bundled_rewards().values():
         for role in ("data", "held_out"):
-            if str(card.provenance[role]).endswith("of the data"):
-                continue  # of a file that has a hash
+            if str(card.provenance.get(role, "a tenth of the data")).endswith("of the data"):
+                continue  # of a file that has a hash; `adapt` holds out a tenth
             digest = card.provenance[f"{role}_sha256"]
             assert SHA256.fullmatch(str(digest))
             file = str(card.provenance[role]).removeprefix("data/")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 LISTED = ("accuracy", "auc", "spearman")  # figures on held-out labels
+AGREEMENT = "agreement_over"  # how the names of figures about a teacher begin
 LabelColumns = Annotated[
     list[str] | None,
     typer.Option(
@@ -57,6 +58,7 @@ def list_rewards(
         print_offers(model)
         return
     from trimtab.cli.reward_offers import NOTE, served_by
+    from trimtab.rewards.base_path import last_name
     from trimtab.rewards.heads import head_kind
     from trimtab.rewards.registry import bundled_rewards
 
@@ -65,7 +67,7 @@ def list_rewards(
         method = head_kind(card.head).method.upper()
         for attribute in card.attributes:
             figures = [_shown_figure(card.quality.get(f"{figure}:{attribute}")) for figure in LISTED]
-            rows.append([name, method, attribute, card.base, served_by(card), *figures])
+            rows.append([name, method, attribute, last_name(card.base), served_by(card), *figures])
     print_table(["name", "method", "attribute", "base", "serves", *LISTED], rows)
     error_console().print(NOTE, markup=False, highlight=False)
 
@@ -171,8 +173,9 @@ def measure(
     with evaluating(reward.network, bf16=False):
         quality = {"measured on": Path(data).name, "measured_sha256": table.sha256, **ask(reward.network)}
     if write:
-        kept = quality if attributes == card.attributes else {**card.quality, **of_attributes(quality, attributes)}
-        write_card(folder, replace(card, quality=kept))
+        of_others = card.quality if attributes != card.attributes else with_teacher(card.quality)
+        new = quality if attributes == card.attributes else of_attributes(quality, attributes)
+        write_card(folder, replace(card, quality={**of_others, **new}))
     print_quality(quality, as_json)
 
 
@@ -220,6 +223,11 @@ def of_attributes(quality: dict[str, object], attributes: Sequence[str]) -> dict
     named = ("measured on", "measured_sha256", "texts")
     about = {f"{name}:{attribute}": quality[name] for attribute in attributes for name in named}
     return about | {name: value for name, value in quality.items() if ":" in name}
+
+
+def with_teacher(quality: dict[str, object]) -> dict[str, object]:
+    """The figures of agreement with a teacher, which stay when labelled texts are measured."""
+    return {name: value for name, value in quality.items() if name.startswith(AGREEMENT)}
 
 
 def check_writable(name: str, folder: Path) -> None:

@@ -10,6 +10,7 @@ from trimtab.models.gguf_file import earlier_conversion
 
 MOST_UP = 2  # folders from the reward to the folder that holds both
 MOST_DOWN = 2  # folders from there to the base
+PLACEHOLDER = "path/to/"  # of a local base, for people
 ELSEWHERE = re.compile(r"(.+) \(weights [0-9a-f]+\)")  # a base that no path leads to: no Hub id looks like that
 
 
@@ -93,8 +94,13 @@ def may_load(name: str, model: str) -> bool:
 def shown_base(name: str) -> str:
     """Return the base of a card as people read it: a local one as path/to/NAME."""
     if match := ELSEWHERE.fullmatch(name):
-        return f"path/to/{match[1]}"
-    return f"path/to/{PurePath(name).name}" if _is_path(name) else name
+        return PLACEHOLDER + match[1]
+    return PLACEHOLDER + PurePath(name).name if _is_path(name) else name
+
+
+def last_name(name: str) -> str:
+    """Return the base of a card as a table shows it: a local one without its folders and its hash."""
+    return shown_base(name).removeprefix(PLACEHOLDER)
 
 
 def is_hub_base(name: str) -> bool:
