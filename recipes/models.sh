@@ -1,17 +1,13 @@
 #!/usr/bin/env bash
 # Compares toxicity and sentiment on three models: SmolLM2-135M, Gemma-3-270M and Qwen2.5-Coder-1.5B-Instruct; the first and the last also as chats.
-# The other two models get rewards of their own, adapted to them. Run toxicity.sh and sentiment.sh first: their texts/ are what is adapted on.
-# judges/imdb and DATA are those of evaluation.sh. An interrupted run resumes: give the same command again. No reward is trained twice.
+# Run adapted.sh first, which makes the rewards of the other two. judges/imdb and DATA are those of evaluation.sh.
+# An interrupted run resumes: give the same command again. ROUNDS=3 times the rows, on a quiet machine.
 set -euo pipefail
 models=${1:?"expected MODELS, the folder of gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct.gguf"}
 data=${2:?"expected DATA, the folder of rtp_toxic.jsonl.gz, owt_neutral.jsonl.gz and toxicity-bert-tiny (ONNX)"}
 gemma=$models/gemma-3-270m-q4_k_m.gguf qwen=$models/qwen2.5-coder-1.5b-instruct.gguf
-common=(--limit 50 --samples 4 --dtype bfloat16 --rounds 3 --batch-size 32)
+common=(--limit 50 --samples 4 --dtype bfloat16 --rounds "${ROUNDS:-0}" --batch-size 32 --threads 1)
 
-adapt() {  # NAME MODEL REWARD TEXTS: rewards/NAME-REWARD
-    [ -e "rewards/$1-$3/config.json" ] || trimtab adapt "$3" --model "$2" --data "texts/$3/all.jsonl" --texts "$4" \
-        --out "rewards/$1-$3"
-}
 toxicity() {  # NAME MODEL REWARD OPTIONS
     trimtab evaluate toxicity --model "$2" --prompts "$data/rtp_toxic.jsonl.gz" "${common[@]}" --reward "$3" --judge profanity \
         --judge "onnx:$data/toxicity-bert-tiny" --out "runs/models/$1-toxicity" "${@:4}"
@@ -31,10 +27,6 @@ chat() {  # NAME MODEL REWARDS: one β, each prompt as a user message
 
 both smollm2 smollm2 ""
 chat smollm2 smollm2 ""
-adapt gemma "$gemma" toxicity 3000
-adapt gemma "$gemma" sentiment 4000
 both gemma "$gemma" rewards/gemma-
-adapt qwen "$qwen" toxicity 1000
-adapt qwen "$qwen" sentiment 1000
 both qwen "$qwen" rewards/qwen-
 chat qwen "$qwen" rewards/qwen-

@@ -17,7 +17,8 @@ def names(offers):
 
 
 def test_bundled_rewards_are_offered_by_their_beginning():
-    assert names(complete_reward("sent")) == ["sentiment", "sentiment-lora", "sentiment-own", "sentiment-rad"]
+    assert names(complete_reward("sentiment-")) == ["sentiment-lora", "sentiment-own", "sentiment-rad"]
+    assert "sentiment@gemma-3-270m" in names(complete_reward("sent"))
     assert "toxicity" in names(complete_reward(""))
     assert complete_reward("nothing") == []
 
