@@ -84,7 +84,7 @@ SETTINGS = {
     "whole vocabulary": {"top_k": None},
     "nucleus": {"top_k": None, "top_p": 0.8},
     "both": {"top_k": 10, "top_p": 0.6},
-    "one candidate": {"top_k": 1},
+    "two candidates": {"top_k": 2},
     "samples": {"n": 3},
     "budget": {"max_kl": 0.1},
     "penalty": {"repetition_penalty": 1.5},

@@ -71,6 +71,8 @@ MISFITS = [
     ({"steer": {"mood": math.nan}}, "steer.mood.beta"),
     ({"steer": {"mood": -math.inf}}, "steer.mood.beta"),
     ({"steer": {"mood": 1e7}}, "steer.mood.beta"),
+    ({"steer": {"mood": 1e-12}}, "beta"),
+    ({"steer": {"mood": 3}, "top_k": 1}, "top_k"),
     ({"steer": {"mood": "3"}}, "steer.mood"),
     ({"steer": {"mood": True}}, "steer.mood"),
     ({"steer": {"mood": {"beta": 1, "clamp": 2}}}, "steer.mood.clamp"),
