@@ -325,3 +325,16 @@ def test_the_seed_of_an_interrupted_run_is_drawn_again(lm, source, tmp_path):
     settings_path(target).write_text('{"job": {}}', encoding="utf-8")
     with pytest.raises(errors.InvalidData, match="cannot read"):
         drawn_seed(target)
+
+
+@pytest.mark.parametrize("taken", ["folder", "link"])
+def test_a_lock_that_cannot_be_taken_is_refused_at_once(tmp_path, taken):
+    lock = tmp_path / ".out.jsonl.lock"
+    lock.mkdir() if taken == "folder" else lock.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(errors.InvalidOutput, match="expected a regular file there"):
+        FileTarget(tmp_path / "out.jsonl")
+
+
+def test_the_settings_of_rows_are_no_target(tmp_path):
+    with pytest.raises(errors.InvalidData, match="so the settings of rows are called"):
+        FileTarget(tmp_path / "out.jsonl.settings.json", replace=True)

@@ -32,6 +32,7 @@ ROW_EDITS: dict[str, Edit] = {
     ),
     "renamed_rewards": lambda row: row.update(rewards={f"x:{n}": of for n, of in enumerate(row["rewards"].values())}),
     "no_rewards": lambda row: row.pop("rewards"),
+    "no_top_p": lambda row: row["provenance"]["sampling"].pop("top_p"),
     "forged_model": lambda row: row["provenance"].update(model="gpt-9"),
     "escape_in_a_name": lambda row: row["provenance"].update(torch="\x9b31m\u202e\x7f"),
 }
@@ -43,6 +44,11 @@ RESUME_EDITS: dict[str, Edit] = {
     "line_huge": lambda row: row.update(line=10**400),
     "line_deep": lambda row: row.update(line=DEEP),
     "other_prompt": lambda row: row.update(prompt=["w1"]),
+    "other_seed": lambda row: row["provenance"]["sampling"].update(seed=99),
+    "other_job": lambda row: row["provenance"]["job"].update(chat=True),
+    "provenance_text": lambda row: row.update(provenance="model"),
+    "provenance_true": lambda row: row.update(provenance=True),
+    "no_provenance": lambda row: row.pop("provenance"),
     "token_halves": lambda row: row.update(token_ids=[0.5]),
 }
 RECORD_EDITS: dict[str, Edit] = {

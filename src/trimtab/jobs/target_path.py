@@ -4,7 +4,7 @@ from pathlib import Path
 
 from trimtab.data.files import read_record
 from trimtab.data.outputs import check_output
-from trimtab.errors import InvalidData
+from trimtab.errors import InvalidData, InvalidOutput
 
 SETTINGS_SUFFIX = ".settings.json"
 
@@ -29,6 +29,9 @@ def check_target_path(path: Path, source: Path | None = None, replace: bool = Fa
     inputs = [source] if source else []
     real = check_output(path, "--output", inputs, replace=True)
     settings = check_output(settings_path(real), "--output with its settings in", inputs, replace=True)
+    lock = lock_path(real)
+    if lock.is_symlink() or (lock.exists() and not lock.is_file()):
+        raise InvalidOutput(f"got --output {str(path)!r} with its lock in {lock.name!r}, expected a regular file there")
     if replace:
         return real
     if settings.exists():
@@ -54,6 +57,11 @@ def check_settings(path: Path) -> None:
         ) from error
     if not isinstance(job, dict) or "kind" not in job:
         raise InvalidData(f"{str(path)!r} holds no settings of ours; choose another --output, or add --force")
+
+
+def lock_path(target: Path) -> Path:
+    """The file beside a target that one process holds."""
+    return target.with_name(f".{target.name}.lock")
 
 
 def settings_path(target: Path) -> Path:

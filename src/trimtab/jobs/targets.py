@@ -21,7 +21,7 @@ from trimtab.engines.provenance import LATER, MACHINE
 from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.row_schema import row_fault
-from trimtab.jobs.target_path import check_target_path, has_content, is_pipe, settings_path
+from trimtab.jobs.target_path import check_target_path, has_content, is_pipe, lock_path, settings_path
 
 KEPT = "put a whole copy of it back, without which the rows cannot be continued; or choose another path"
 
@@ -71,7 +71,7 @@ class FileTarget:
         """
         self._check(settings)  # before a lock file appears beside a file that is not ours
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        lock = FileLock(lock_path(self.path))
         try:
             lock.acquire(blocking=False)
         except Timeout as error:

@@ -90,6 +90,12 @@ NAMES: list[Case] = [
     refused(*GENERATE, "--steer", "sentiment=20"),  # made for another tokenizer
     refused(*without(GENERATE, "--model"), "--model", "broken/other_words", "--steer", "rewards/q=20"),
     refused(*GENERATE, "--steer", "rewards/v=20", "--top-k", "0"),
+    refused(*GENERATE, "--steer", "rewards/v=20", "--top-k", "1"),
+    refused(*GENERATE, "--steer", "rewards/v=20", "--top-p", "1e-9"),
+    refused(*GENERATE, "--steer", "rewards/v=20", "--steer", "rewards/v=-20"),
+    refused(*GENERATE, "--steer", "experts:lm,lm=1"),
+    refused(*GENERATE, "--method", "rad"),
+    refused(*GENERATE, "--max-kl", "1"),
     accepted("no steering strength is plain sampling, as documented", *GENERATE, "--steer", "rewards/q=0"),
     accepted("two steers by one reward add up", *GENERATE, "--steer", "rewards/q=5", "--steer", "rewards/q=5"),
     refused(*GENERATE, "--steer", "rewards/q=1e30"),  # the logits of the model would vanish
