@@ -44,7 +44,7 @@ def test_people_read_a_placeholder_for_a_local_base():
     for name in ("../lm", "../../models/lm", "/home/alice/lm", "lm (weights ab12)"):
         assert shown_base(name) == "path/to/lm"
     assert shown_base("org/model") == "org/model"
-    assert [last_name(name) for name in ("../lm", "lm (weights ab12)", "org/model")] == ["lm", "lm", "org/model"]
+    assert [last_name(name) for name in ("../lm", "lm.gguf (weights ab12)", "org/lm")] == ["lm", "lm", "org/lm"]
 
 
 @pytest.fixture

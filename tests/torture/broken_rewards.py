@@ -128,7 +128,7 @@ def reshaped(folder: Path) -> None:
 
 def renamed_escape(folder: Path) -> None:
     """Put escape codes into the names of the attributes."""
-    edit_card(folder, lambda card: {**card, "attributes": ["\x1b[31mkind\x07", "calm\x1b]0;x\x07"]})
+    edit_card(folder, lambda card: {**card, "attributes": ["\x1b[31mkind\x1b]0;x\x07"]})
 
 
 def fill(folder: Path, value: float) -> None:

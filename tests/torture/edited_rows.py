@@ -27,8 +27,8 @@ ROW_EDITS: dict[str, Edit] = {
     "messages_numbers": lambda row: row.update(messages=[1, 2]),
     "forged_text": lambda row: row.update(text="forged"),
     "forged_trace": lambda row: row.update(trace=[{"text": "forged", "rewards": {}}]),
-    "swapped_rewards": lambda row: row.update(
-        rewards=dict(zip(row["rewards"], [*row["rewards"].values()][::-1], strict=True))
+    "larger_rewards": lambda row: row.update(
+        rewards={name: [1.0 + one for one in of] for name, of in row["rewards"].items()}
     ),
     "renamed_rewards": lambda row: row.update(rewards={f"x:{n}": of for n, of in enumerate(row["rewards"].values())}),
     "no_rewards": lambda row: row.pop("rewards"),

@@ -42,7 +42,7 @@ class Offer(NamedTuple):
 
 def served_by(card: RewardCard) -> str:
     """What a reward serves, in a few words."""
-    return "every model of its tokenizer" if card.trunk in OWN_LAYERS else "its base, cheaply"
+    return "any model of its tokenizer" if card.trunk in OWN_LAYERS else "its base, cheaply"
 
 
 def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:

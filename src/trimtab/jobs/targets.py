@@ -103,9 +103,12 @@ class FileTarget:
             prompts: what each line of the input gives; None if it is not known yet.
 
         Raises:
-            InvalidData: a row does not answer the prompt of its line, or a line is no row.
+            InvalidData: a row does not answer the prompt of its line, another run made it, or a line is no row.
         """
         rows = self._rows() if self._resumes() else []
+        recorded = completed(read_record(self.settings, advice=KEPT)) if rows else {}
+        for row in rows:
+            self._check_made(row, recorded)
         if prompts is not None:
             self._check_answers(rows, prompts)
 

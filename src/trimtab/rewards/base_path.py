@@ -99,8 +99,8 @@ def shown_base(name: str) -> str:
 
 
 def last_name(name: str) -> str:
-    """Return the base of a card as a table shows it: a local one without its folders and its hash."""
-    return shown_base(name).removeprefix(PLACEHOLDER)
+    """Return the base of a card as a table shows it: a local one without its folders, its suffix and its hash."""
+    return shown_base(name).removeprefix(PLACEHOLDER).removesuffix(".gguf")
 
 
 def is_hub_base(name: str) -> bool:

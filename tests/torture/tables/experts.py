@@ -26,7 +26,7 @@ CASES: list[Case] = [
     refused(*without(GENERATE, "--model"), *OTHER_WORDS, "--steer", "experts:lm=2"),
     refused(*GENERATE, "--steer", "experts:lm=2", "--method", "rad"),
     accepted("the model is its own expert", *GENERATE, "--steer", "experts:lm=1"),
-    accepted("an expert and an anti-expert that agree add nothing", *GENERATE, "--steer", "experts:lm,lm=5"),
+    refused(*GENERATE, "--steer", "experts:lm,lm=5"),
     accepted("another model of the same tokenizer", *GENERATE, "--steer", "experts:,gpt2=-1"),
     accepted("nothing is scored without a reward", *GENERATE, "--retokenize"),
     accepted("a reward that fits is not encoded again", *GENERATE, "--retokenize", "--steer", "rewards/q=5"),

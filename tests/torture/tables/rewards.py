@@ -105,7 +105,8 @@ SHOWN: list[Case] = [
     *refused_values(MEASURE, "--max-tokens", (*NO_WHOLE, *BELOW_ONE)),
     *refused_values(MEASURE, "--beta", ("", "abc", *NOT_FINITE)),
     *refused_values(MEASURE, "--text-column", ("nobody", "", ESCAPE)),
-    *refused_values(MEASURE[:5], "--column", ("nobody", "label")),  # two attributes need two columns
+    *refused_values(MEASURE[:5], "--column", ("nobody", "")),
+    refused(*MEASURE, "--column", "label"),  # one attribute has one column
     refused("rewards", "measure", "nowhere", "--data", "labels.jsonl"),
     refused("rewards", "measure", "rewards/q"),
     accepted("the row of 400 digits is skipped and named", *without(MEASURE, "--data"), "--data", "long_number.csv"),

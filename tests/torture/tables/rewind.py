@@ -49,7 +49,8 @@ NAMES: list[Case] = [
     *refused_values(REWIND, "--steer", ("rewards/q", "rewards/q=nan", "nowhere=1")),
     *refused_values(REWIND, "--model", ("nowhere", "broken/bert", "broken/no_weights")),
     refused(*REWIND, "--judge", "self", "--judge-chat"),  # no chat template
-    accepted("a judge of texts that is no model", *REWIND, "--judge", "vader=+1"),
+    refused(*REWIND, "--judge", "vader=+1"),  # REWIND has one
+    accepted("a judge of texts that is no model", *without(REWIND, "--judge"), "--judge", "vader=+1"),
     *refused_values(
         (*REWIND, "--whole-drafts"), "--judge", ("tests:", "tests:nowhere.py", "tests:notes.txt", "tests:full")
     ),

@@ -160,7 +160,8 @@ OTHERS: list[Case] = [
     *refused_values(DISTIL, "--candidates", (*BELOW_ONE, "abc", "1.5")),
     *refused_values(DISTIL, "--target", ("", "nonsense")),
     *refused_values(DISTIL, "--targets", ("notes.txt", "full", "loop", "folder")),
-    *refused_values(DISTIL, "--column", ("nobody", "label")),
+    *refused_values(DISTIL, "--column", ("nobody", "")),
+    refused(*DISTIL, "--column", "label", "--column", "label"),  # of one attribute
     refused(*DISTIL, "--balance"),
     *(
         refused(*without(DISTIL, "--data"), "--data", name)

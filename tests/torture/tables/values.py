@@ -140,7 +140,7 @@ PREFERENCE = ("evaluate", "preference", "--data", "pairs.jsonl", "--reward", "re
 CHOICES = ("evaluate", "choices", "--data", "choices.jsonl", "--model", "lm")
 JUDGES = ("evaluate", "judges", "--data", "labels.jsonl", "--judge", "vader")
 REPORT = ("evaluate", "report", "compared", "--judge", "vader")
-MEASURE = ("rewards", "measure", "rewards/q", "--data", "labels.jsonl", "--column", "label", "--column", "label")
+MEASURE = ("rewards", "measure", "rewards/q", "--data", "labels.jsonl", "--column", "label")
 LINE = ("rewards", "calibrate", *MEASURE[2:], "--out", "out")
 CALIBRATE = ("rewind", "calibrate", "--data", "labels.jsonl", "--model", "lm", "--judge", "rewards/q=+1")
 SPECTRUM = ("spectrum", "rewards/q", "--data", "labels.jsonl", "--prefixes", "4", "--tokens", "5")
