@@ -57,12 +57,21 @@ def check_ranking(engine: Engine, by: Steer) -> None:
         RewardMismatch: a reward was made for another tokenizer.
     """
     require(engine, ["rewards"], "best-of-n")
-    by.check_acts()
-    if not any(term.beta for term in by.terms):
-        raise InvalidSetting("got β = 0 to rank by, expected toward(1) or away(1)")
+    check_ranks(by)
     for reward in distinct_rewards([by]):
         check_scores_whole_texts(reward)
         reward.check_serves(engine.codec.fingerprint)
+
+
+def check_ranks(by: Steer) -> None:
+    """Refuse rewards that rank nothing.
+
+    Raises:
+        InvalidSetting: each β is 0, or they cancel each other.
+    """
+    by.check_acts()
+    if not any(term.beta for term in by.terms):
+        raise InvalidSetting("got β = 0 to rank by, expected toward(1) or away(1)")
 
 
 def rank_drafts(

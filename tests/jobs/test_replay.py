@@ -165,6 +165,8 @@ def test_each_prompt_is_written_once_with_all_its_samples(lm, written, monkeypat
         (lambda row: row["provenance"].update(dtype=[]), "dtype"),
         (lambda row: row["provenance"]["job"].update(kind=[]), r"kind \[\]"),
         (lambda row: row["provenance"]["sampling"].update(stop=5), "stop"),
+        (lambda row: row["provenance"]["sampling"].pop("seed"), "without a seed"),
+        (lambda row: row["provenance"].pop("sampling"), "without a seed"),
         (lambda row: row["provenance"].update(steer=7), "no list of rewards"),
         (lambda row: row.update(token_ids=[]), "from token 1 on"),
     ],

@@ -73,6 +73,8 @@ MISFITS = [
     ({"steer": {"mood": 1e7}}, "steer.mood.beta"),
     ({"steer": {"mood": 1e-12}}, "beta"),
     ({"steer": {"mood": 3}, "top_k": 1}, "top_k"),
+    ({"best_of": 3, "best_of_reward": {"mood": 0}}, "best_of_reward"),
+    ({"steer": {"mood": {"beta": 3, "min_entropy": 1000}}}, "min_entropy"),
     ({"steer": {"mood": "3"}}, "steer.mood"),
     ({"steer": {"mood": True}}, "steer.mood"),
     ({"steer": {"mood": {"beta": 1, "clamp": 2}}}, "steer.mood.clamp"),
@@ -126,6 +128,16 @@ def test_a_misfit_is_a_400_that_names_its_field(http, fields, param):
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
     assert error["message"].startswith(("got ", "expected "))
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"prompt": "w1", "steer": {"mood": 3}, "steer": null}', '{"prompt": "w1", "steer": {"mood": 3, "mood": -3}}'],
+)
+def test_a_key_that_is_given_twice_is_a_400(http, body):
+    done = post(http, body)
+    assert done.status_code == 400, done.text
+    assert "twice, expected it once" in error_of(done)["message"]
 
 
 @pytest.mark.parametrize("body", NO_JSON, ids=lambda body: repr(body[:20]))

@@ -105,6 +105,7 @@ def test_calls_refuse_what_cannot_steer(llama):
     for call in (
         lambda: lm.generate("w1", steer=nothing),
         lambda: lm.generate("w1", steer=Steer(())),
+        lambda: lm.generate("w1", steer=reward.toward(2.0, min_entropy=5.0)),
         lambda: lm.generate("w1", steer=one, top_k=1),
         lambda: lm.generate("w1", steer=one, top_k=0, top_p=1e-9),
         lambda: next(iter(lm.stream("w1", steer=nothing))),

@@ -52,7 +52,7 @@ def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
             parse_constant=constant,
             parse_float=_finite_float,
             parse_int=_bounded_int,
-            object_pairs_hook=_without_twins,
+            object_pairs_hook=without_twins,
         )
         if _levels(value) > DEEPEST:
             raise RecursionError
@@ -63,8 +63,12 @@ def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
     return value
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object. Of a key that occurs twice, JSON says nothing, and a reader would drop one value in silence."""
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, from its pairs. Of a key that occurs twice, JSON says nothing, and one value would be dropped.
+
+    Raises:
+        ValueError: a key does.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -23,7 +23,7 @@ def request_limit(request: Request, codec: TextCodec, vocabulary_size: int, cont
     """
     request.params.check_vocabulary(vocabulary_size)
     if request.steer is not None:
-        request.steer.check_acts()
+        request.steer.check_acts(vocabulary_size)
         request.params.check_choice(vocabulary_size)
     rooms = [codec.context_length, *([] if context_length is None else [context_length])]
     for reward in distinct_rewards([request.steer]):

@@ -54,12 +54,12 @@ def compare(line: Line, expected: Mapping[str, Any], tolerance: float) -> Replay
         place = first_difference(written, recorded)
         return Replayed(line.number, f"the texts differ from token {place + 1} on", place)
     faults = [
-        (" lacks", [name for name in expected if name not in row and name != COST]),
-        ("'s", forged_fields(row, expected, tolerance)),
-        ("'s provenance:", provenance_faults(row.get("provenance"), expected["provenance"])),
+        ("but the row lacks", [name for name in expected if name not in row and name != COST]),
+        ("but not the row's", forged_fields(row, expected, tolerance)),
+        ("but not the row's provenance:", provenance_faults(row.get("provenance"), expected["provenance"])),
     ]
-    found = [f"the row{which} {', '.join(names)}" for which, names in faults if names]
-    return Replayed(line.number, f"the tokens are the same, but not {'; '.join(found)}" if found else None)
+    found = [f"{what} {', '.join(names)}" for what, names in faults if names]
+    return Replayed(line.number, f"the tokens are the same, {'; '.join(found)}" if found else None)
 
 
 def forged_fields(row: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float) -> list[str]:

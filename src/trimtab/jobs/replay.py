@@ -69,6 +69,8 @@ def _replay_group(group: Sequence[Line], load_job: Load, batch_size: int) -> Ite
     try:
         record = provenance_of(group[0])
         job = job_of(record)
+        if isinstance(job, Job) and job.sampling.seed is None:
+            raise InvalidData("got a provenance without a seed, expected the one that wrote the row")
         lm, steer, judge = load_job(in_dtype(job, record.get("dtype")))
         check_weights(record, provenance(lm.engine, steer))
         check_judge(record.get("judge"), judge)

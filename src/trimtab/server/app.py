@@ -19,6 +19,7 @@ from trimtab.server.documented import COUNTERS, ERRORS
 from trimtab.server.gate import Gate
 from trimtab.server.generation_routes import add_generation_routes
 from trimtab.server.http import error_response, json_response
+from trimtab.server.json_bodies import OnceRoute
 from trimtab.server.loading import with_prefix_cache
 from trimtab.server.metrics import Metrics
 from trimtab.server.page_files import add_page_routes
@@ -81,6 +82,7 @@ def create_app(
         responses=ERRORS,
         **NO_TELEMETRY,  # it would record faults with their messages, which quote requests
     )
+    app.router.route_class = OnceRoute
     add_generation_routes(app, state)
     add_list_routes(app, state, served, shelf)
     add_page_routes(app)

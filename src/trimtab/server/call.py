@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
+from trimtab.best_of import check_ranks
 from trimtab.checking import shown
 from trimtab.engines.base import Engine, Request, require
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
-from trimtab.errors import InvalidPrompt, TrimtabError
+from trimtab.errors import InvalidPrompt, InvalidSetting, TrimtabError
 from trimtab.models.codec import Prompt, TextCodec
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.server.api_errors import APIError, as_api_error
@@ -185,7 +186,12 @@ class Intake:
             return None
         if body.best_of is not None and body.best_of < params.n:
             raise APIError(400, f"got best_of={body.best_of}, expected at least n={params.n}", "best_of")
-        return self.shelf.steer(body.best_of_reward, "best_of_reward")
+        ranking = self.shelf.steer(body.best_of_reward, "best_of_reward")
+        try:
+            check_ranks(ranking or Steer(()))
+        except InvalidSetting as error:
+            raise APIError(400, str(error), "best_of_reward", "invalid_value") from error
+        return ranking
 
     def _judge(self, body: SamplingFields, prompts: Sequence[Given]) -> Steer | None:
         if body.rewind is None:

@@ -80,11 +80,15 @@ class Steer:
             raise WrongType(f"got {shown(start)} + a steer, expected two steers")
         return self
 
-    def check_acts(self) -> None:
+    def check_acts(self, vocabulary: int | None = None) -> None:
         """Check that the terms can steer. Steering by β = 0 is none on purpose.
 
+        Args:
+            vocabulary: the number of tokens, if it is known: no entropy is above its logarithm.
+
         Raises:
-            InvalidSetting: there are no terms, or those of one attribute cancel each other.
+            InvalidSetting: there are no terms, those of one attribute cancel each other, or a `min_entropy` is above
+                every entropy.
         """
         if not self.terms:
             raise InvalidSetting("got a steer of no rewards, expected None for no steer")
@@ -95,6 +99,12 @@ class Steer:
             strengths.setdefault((which, term.attribute, term.clamp, term.min_entropy), []).append(term.strength)
         if any(any(of_one) and abs(math.fsum(of_one)) < LEAST_LOGITS for of_one in strengths.values()):
             raise InvalidSetting(f"got the steers {self}, which cancel each other, expected one of them")
+        highest = max(term.min_entropy for term in self.terms)
+        if vocabulary is not None and highest > math.log(vocabulary):
+            raise InvalidSetting(
+                f"got min_entropy={highest:g}, expected at most {math.log(vocabulary):.4g} nats, the entropy of "
+                f"{vocabulary} equal tokens"
+            )
 
     def describe(self) -> list[dict[str, object]]:
         """The terms in records of a run: each reward with its fingerprint, its direction, β and the other settings."""

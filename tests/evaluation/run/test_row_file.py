@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from tiny_rows import SETTINGS, text_line
+from tiny_rows import SETTINGS as OF_THREE
+from tiny_rows import text_line
 from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.evaluation.run.row_file import WEIGHTS, RowFile, is_row, read_row
 
+SETTINGS = {**OF_THREE, "prompts_count": 5}
 MAKER = {"trimtab": "0.1.0", "device": "cpu", "steer": ({"beta": 1.0},)}
 OTHER = {"trimtab": "0.2.0", "device": "cpu", "steer": ({"beta": 1.0},)}
 
@@ -156,3 +158,20 @@ def test_a_row_of_unknown_weights_resumes_and_its_settings_stay(file):
     found = read_row(file.path)
     assert found.settings == SETTINGS
     assert [(entry["first_text"], entry.get(WEIGHTS)) for entry in found.made_by] == [(0, None), (2, "b")]
+
+
+@pytest.mark.parametrize("lines", [[0, 0, 1], [1, 0], [0, 2], [0, 1, 2, 3, 4, 5]])
+def test_texts_that_are_doubled_swapped_missing_or_too_many_are_refused(file, lines):
+    with file.claimed():
+        file.resume([1])
+        file.append(text_line(number) for number in lines)
+    with pytest.raises(InvalidData, match=r"expected sample 0 of prompt \d|more texts than prompts"):
+        file.check()
+
+
+def test_a_text_behind_another_prompt_is_refused(file):
+    fill(file, 2)
+    prompts = [text_line(number)["prompt"] for number in range(5)]
+    RowFile(file.path, SETTINGS, MAKER, prompts).check()
+    with pytest.raises(InvalidData, match="line 3: it continues another prompt"):
+        RowFile(file.path, SETTINGS, MAKER, [prompts[0], "other", *prompts[2:]]).check()

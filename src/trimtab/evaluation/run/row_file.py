@@ -5,7 +5,7 @@ each data file that wrote some of them, with the number of the first text. Only 
 resumes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -44,10 +44,17 @@ class RowFile:
         path: the file; the first text creates it.
         settings: every setting that decides the texts.
         made_by: what writes the texts: versions, device, rewards. A run with another record resumes, and adds its own.
+        prompts: what the texts continue, by place; empty to compare none.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], made_by: Mapping[str, Any] | None = None):
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        made_by: Mapping[str, Any] | None = None,
+        prompts: Sequence[str] = (),
+    ):
+        self.path, self.prompts = path, prompts
         self.settings = parse_json(dump_json(settings))
         self.made_by = parse_json(dump_json(made_by or {}))
 
@@ -107,6 +114,12 @@ class RowFile:
             raise InvalidData(
                 f"{str(self.path)!r} was written with other settings ({differing}); remove it or choose another --out"
             )
+        for number, text in enumerate(found.texts, start=2):
+            if self.prompts and text["prompt"] != self.prompts[text["place"]]:
+                raise InvalidData(
+                    f"{str(self.path)!r} is damaged: line {number}: it continues another prompt; remove it to write "
+                    "the row again"
+                )
 
     def append(self, texts: Iterable[dict[str, Any]]) -> None:
         """Append a batch, and force it to the disk."""
@@ -146,7 +159,17 @@ def read_row(path: Path) -> RowContent:
     made_by = head.get("made_by", [])
     if not isinstance(made_by, list) or not all(map(_is_maker, made_by)):
         raise InvalidData(f"{str(path)!r} is damaged: 'made_by' in its first line is no list of records; remove it")
-    return RowContent(head["settings"], [line.row for line in lines[1:] if line.row is not None], made_by)
+    found = RowContent(head["settings"], [line.row for line in lines[1:] if line.row is not None], made_by)
+    for number, text in enumerate(found.texts):
+        place, sample = divmod(number, found.settings["samples"])
+        if place >= found.settings["prompts_count"]:
+            raise InvalidData(f"{str(path)!r} is damaged: it has more texts than prompts; remove it")
+        if (text["place"], text["sample"]) != (place, sample):
+            raise InvalidData(
+                f"{str(path)!r} is damaged: line {number + 2}: got sample {text['sample']} of prompt {text['place']}, "
+                f"expected sample {sample} of prompt {place}; remove it to write the row again"
+            )
+    return found
 
 
 def settings_of(found: RowContent) -> dict[str, Any]:

@@ -89,7 +89,8 @@ class Sweep:
 
     def file(self, row: Row, lm: LanguageModel) -> RowFile:
         """The file of a row."""
-        return RowFile(self.folder / f"{row.name}{SUFFIX}", self.about(row, lm), self.made_by(row, lm))
+        path = self.folder / f"{row.name}{SUFFIX}"
+        return RowFile(path, self.about(row, lm), self.made_by(row, lm), row.prompts.prompts)
 
     def check(self, lm: LanguageModel) -> None:
         """Check that every row that has a file can resume.

@@ -1,0 +1,41 @@
+"""Bodies in which an object has each key once: of two, JSON says nothing, and the last would hold in silence."""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.routing import APIRoute
+
+from trimtab.data.json_text import without_twins
+
+
+class OnceRequest(Request):
+    """A request that refuses a key that is given twice."""
+
+    async def json(self) -> Any:
+        """The body's value.
+
+        Raises:
+            HTTPException: 400, a key occurs twice in an object, or a number has too many digits.
+        """
+        body = await self.body()
+        try:
+            return json.loads(body, object_pairs_hook=without_twins)
+        except (json.JSONDecodeError, UnicodeDecodeError):  # FastAPI has answers for these
+            raise
+        except ValueError as error:
+            raise HTTPException(400, f"{error}, expected it once" if "twice" in str(error) else str(error)) from error
+
+
+class OnceRoute(APIRoute):
+    """A route whose requests are such."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, behind a request that reads JSON strictly."""
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            return await handle(OnceRequest(request.scope, request.receive))
+
+        return strictly
