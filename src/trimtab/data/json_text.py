@@ -52,7 +52,7 @@ def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
             parse_constant=constant,
             parse_float=_finite_float,
             parse_int=_bounded_int,
-            object_pairs_hook=without_twins,
+            object_pairs_hook=_without_twins,
         )
         if _levels(value) > DEEPEST:
             raise RecursionError
@@ -63,7 +63,17 @@ def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
     return value
 
 
-def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def parse_for_schema(text: str | bytes) -> Any:
+    """Return the value of a JSON text whose numbers and depth a schema checks.
+
+    Raises:
+        ValueError: a key occurs twice in an object, or a number has too many digits.
+        JSONDecodeError, UnicodeDecodeError: it is no JSON.
+    """
+    return json.loads(text, object_pairs_hook=_without_twins)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, from its pairs. Of a key that occurs twice, JSON says nothing, and one value would be dropped.
 
     Raises:

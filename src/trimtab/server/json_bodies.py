@@ -1,13 +1,12 @@
 """Bodies in which an object has each key once: of two, JSON says nothing, and the last would hold in silence."""
 
-import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 
-from trimtab.data.json_text import without_twins
+from trimtab.data.json_text import parse_for_schema
 
 
 class OnceRequest(Request):
@@ -21,10 +20,10 @@ class OnceRequest(Request):
         """
         body = await self.body()
         try:
-            return json.loads(body, object_pairs_hook=without_twins)
-        except (json.JSONDecodeError, UnicodeDecodeError):  # FastAPI has answers for these
-            raise
+            return parse_for_schema(body)
         except ValueError as error:
+            if type(error) is not ValueError:  # no JSON: FastAPI has an answer for that
+                raise
             raise HTTPException(400, f"{error}, expected it once" if "twice" in str(error) else str(error)) from error
 
 
