@@ -139,7 +139,9 @@ class SamplingFields(Closed):
     model: str | None = Field(None, max_length=4 * MAX_NAME, description="The served model, or NAME+REWARD=BETA.")
     steer: Terms | None = Field(None, description="Registered rewards: a number β each, or an object.")
     trimtab: TrimtabOptions | None = Field(None, description="What the response has besides.")
-    best_of: int | None = Field(None, ge=1, le=MAX_COUNT, description="Drafts per prompt; needs best_of_reward. Default: as many as fit.")
+    best_of: int | None = Field(
+        None, ge=1, le=MAX_COUNT, description="Drafts per prompt; needs best_of_reward. Default: as many as fit."
+    )
     best_of_reward: RankingTerms | None = Field(None, description="Return the drafts that these rewards rank best.")
     rewind: RewindFields | None = Field(None, description="Search the text; one prompt, n of 1.")
     n: int | None = Field(1, ge=1, le=MAX_COUNT, description="Samples of each prompt.")
