@@ -173,9 +173,7 @@ def measure(
     with evaluating(reward.network, bf16=False):
         quality = {"measured on": Path(data).name, "measured_sha256": table.sha256, **ask(reward.network)}
     if write:
-        of_others = card.quality if attributes != card.attributes else with_teacher(card.quality)
-        new = quality if attributes == card.attributes else of_attributes(quality, attributes)
-        write_card(folder, replace(card, quality={**of_others, **new}))
+        write_card(folder, replace(card, quality=kept_quality(card, quality, attributes)))
     print_quality(quality, as_json)
 
 
@@ -225,9 +223,11 @@ def of_attributes(quality: dict[str, object], attributes: Sequence[str]) -> dict
     return about | {name: value for name, value in quality.items() if ":" in name}
 
 
-def with_teacher(quality: dict[str, object]) -> dict[str, object]:
-    """The figures of agreement with a teacher, which stay when labelled texts are measured."""
-    return {name: value for name, value in quality.items() if name.startswith(AGREEMENT)}
+def kept_quality(card: "RewardCard", measured: dict[str, object], attributes: Sequence[str]) -> dict[str, object]:
+    """The quality of a card after some attributes were measured; the figures about a teacher and of the others stay."""
+    if attributes != card.attributes:
+        return {**card.quality, **of_attributes(measured, attributes)}
+    return {name: value for name, value in card.quality.items() if name.startswith(AGREEMENT)} | measured
 
 
 def check_writable(name: str, folder: Path) -> None:

@@ -82,7 +82,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"got the key {shown(next(n for n in names if names.count(n) > 1))} twice")
+        raise ValueError(f"got the key {shown(next(n for n in names if names.count(n) > 1))} twice, expected it once")
     return found
 
 

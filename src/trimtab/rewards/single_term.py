@@ -28,9 +28,10 @@ def steer_by(
         InvalidSetting: a number is out of range, or the clamp leaves nothing of the card's.
     """
     column = card.attribute_index(attribute)
+    term = Term(reward, column, float(beta), away, clamp or card.clamp, min_entropy)
     if clamp and card.clamp and not max(clamp[0], card.clamp[0]) < min(clamp[1], card.clamp[1]):
         raise InvalidSetting(
             f"got clamp={clamp}, expected a range that overlaps the reward's, {card.clamp}: outside it all tokens have "
             "one reward, and nothing is steered"
         )
-    return Steer((Term(reward, column, float(beta), away, clamp or card.clamp, min_entropy),))
+    return Steer((term,))

@@ -24,7 +24,7 @@ class OnceRequest(Request):
         except ValueError as error:
             if type(error) is not ValueError:  # no JSON: FastAPI has an answer for that
                 raise
-            raise HTTPException(400, f"{error}, expected it once" if "twice" in str(error) else str(error)) from error
+            raise HTTPException(400, str(error)) from error
 
 
 class OnceRoute(APIRoute):
