@@ -90,6 +90,19 @@ def test_what_cannot_be_adapted_is_refused_before_the_weights_load(
     assert not (tmp_path / "o.run").exists()
 
 
+def test_a_text_that_is_trained_on_is_never_held_out(trimtab, asked, tmp_path):
+    texts = ["w1 w2", "w2 w3", "w3 w4", "w4 w5 w6", "w5 w6"]
+    (tmp_path / "twice.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts * 4), encoding="utf-8")
+    words = ["adapt", "--classifier", "profanity", *asked, "--text-column", "text", "--out", tmp_path / "mine"]
+    done = trimtab(*words, "--data", tmp_path / "twice.jsonl")
+    assert "15 texts of --data left out: they occur earlier in it" in " ".join(done.stderr.split())
+    assert read_card(tmp_path / "mine").provenance["texts"] == 4
+    (tmp_path / "one.jsonl").write_text('{"text": "w1 w2"}\n' * 9, encoding="utf-8")
+    done = trimtab(*words, "--data", tmp_path / "one.jsonl", check=False)
+    assert done.status == 1
+    assert "got 1 different text in" in done.stderr
+
+
 def test_a_default_folder_has_both_names():
     assert str(default_folder("toxicity", "models/gemma-3-270m-q4_k_m.gguf")) == "rewards/toxicity-gemma-3-270m-q4_k_m"
     assert str(default_folder("ORG/bert:toxic", "Qwen/Qwen3-0.6B")) == "rewards/bert-toxic-Qwen3-0.6B"

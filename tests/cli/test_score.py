@@ -62,7 +62,7 @@ def test_a_text_without_a_reward_is_a_fault(trimtab):
     done = trimtab("score", "--reward", "toxicity", "--text", "x", "--text", "A fine day", "--json", check=False)
     assert done.status == 1
     assert [row["text"] for row in json_lines(done.stdout)] == ["A fine day"]
-    assert "'x': got one token, expected two or more" in done.stderr
+    assert "text 1: got 'x', one token, expected two or more" in done.stderr
 
 
 def test_a_second_reward_is_refused(trimtab, teacher):

@@ -248,6 +248,7 @@ def test_figures_that_say_little_are_printed_with_a_warning(trimtab, place, tmp_
     assert "only 40 held-out texts" in card.quality["warning"]
     assert "every held-out label of 'label' is at least 0.5" in card.quality["warning"]
     assert "held-out is the training data" in card.provenance["warning"]
+    assert "40 of 40 held-out rows have texts that are trained on, too" in card.provenance["warning"]
     assert "nothing to learn" in card.provenance["warning"]
     for message in ("only 40 held-out texts", "is the training data", "there is nothing to learn"):
         assert message in " ".join(done.stderr.split())

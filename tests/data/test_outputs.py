@@ -120,6 +120,12 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
+def test_a_folder_that_only_claims_to_take_files_is_refused():
+    with pytest.raises(InvalidOutput, match="expected a folder that may be written: '/proc'"):
+        check_folder(Path("/proc/rewards"), "--out")
+
+
 @pytest.mark.parametrize("kind", ["file", "below a file", "device", "loop", "long"])
 def test_what_is_no_folder_is_refused(tmp_path, kind):
     (tmp_path / "file").write_text("mine", encoding="utf-8")

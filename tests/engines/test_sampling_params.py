@@ -15,6 +15,7 @@ from trimtab.errors import InvalidSetting
         {"top_p": 0.0},
         {"top_p": 1.5},
         {"max_kl": -0.1},
+        {"max_kl": 1e-9},
         {"repetition_penalty": 0.0},
         {"repetition_penalty": float("inf")},
         {"repetition_penalty": 1e-30},

@@ -95,7 +95,15 @@ def test_another_architecture_with_the_same_weights_is_refused(written):
 
 def test_a_missing_steer_is_refused(lm, written):
     found = replay_rows(list(read_lines(written)), lambda job: (lm, None, None))
-    assert all("other weights: fingerprint None" in result.fault for result in found)
+    assert all("the reward 'tiny-q' steers in the row only" in result.fault for result in found)
+
+
+def test_a_row_that_does_not_say_its_weights_is_refused(lm, written):
+    rows = json_rows(written)
+    for row in rows:
+        del row["provenance"]["weights_fingerprint"]
+    found = replay_rows(list(read_lines(write_lines(written, rows))), loader(lm))
+    assert all("the row does not say" in result.fault for result in found)
 
 
 @pytest.mark.parametrize(

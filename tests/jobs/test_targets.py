@@ -47,6 +47,17 @@ def test_a_row_that_says_that_another_steer_made_it_is_refused(lm, source, tmp_p
     assert target.read_bytes() == before
 
 
+def test_a_sample_that_stands_there_twice_is_refused_when_a_run_resumes(lm, source, tmp_path):
+    target = tmp_path / "out.jsonl"
+    run_job(lm, source, target)
+    first, *_ = json_rows(target)
+    write_lines(target, [first, {**first, "text": "edited"}])
+    before = target.read_bytes()
+    with pytest.raises(errors.InvalidData, match="has sample 0 of line 1 more than once"):
+        run_job(lm, source, target)
+    assert target.read_bytes() == before
+
+
 def set_in(record, path, value):
     *folders, name = path
     for folder in folders:
@@ -299,15 +310,6 @@ def test_a_damaged_line_in_the_middle_is_named_and_the_file_stays(lm, source, tm
     with pytest.raises(errors.InvalidData, match=f"is damaged: {fault}"):
         run_job(lm, source, target)
     assert target.read_bytes() == before
-
-
-def test_a_sample_that_is_there_twice_does_not_finish_a_prompt(lm, source, tmp_path):
-    target = tmp_path / "out.jsonl"
-    run_job(lm, source, target)
-    rows = target.read_text(encoding="utf-8").splitlines(keepends=True)
-    target.write_text("".join([rows[0], rows[0], *rows[2:]]), encoding="utf-8")
-    run_job(lm, source, target)
-    assert sorted((row["line"], row["sample"]) for row in json_rows(target)) == [(1, 0), (1, 1), (2, 0), (2, 1)]
 
 
 def test_a_seed_is_drawn_anew_for_a_target_without_rows(lm, source, tmp_path):

@@ -15,6 +15,7 @@ from trimtab.rewind.rewind_settings import Budget, RewindSettings
         {"similarity_weight": float("nan")},
         {"variance": -0.1},
         {"max_kl": -0.1},
+        {"max_kl": 1e-9},
         {"max_kl": float("inf")},
         {"uniform": 1.5},
         {"uniform": -0.1},

@@ -72,6 +72,7 @@ def test_a_stream_of_drafts_tells_its_progress_and_then_the_best(http):
         ({"rewind": {"judge": "self:/etc/passwd"}}, "rewind.judge"),
         ({"rewind": {"judge": "self:mine.toml"}}, "rewind.judge"),
         ({"rewind": {"judge_rewards": {"humour": 1}}}, "rewind.judge_rewards"),
+        ({"rewind": {"judge": "self", "judge_rewards": {"mood": 1}}}, "rewind.judge"),
         ({"rewind": {"depth": 3}}, "rewind.depth"),
         ({"rewind": {"iterations": 10**9}}, "rewind.iterations"),
         ({"rewind": {"children": 5, "max_children": 2}}, "rewind"),

@@ -31,10 +31,15 @@ def test_parts_of_text_and_the_role_developer_are_read(http):
     assert ask(http, messages=parts)["choices"] == ask(http, messages=MESSAGES)["choices"]
 
 
-def test_both_names_of_the_limit_are_read_and_the_newer_one_wins(http):
-    newer = ask(http, messages=MESSAGES, max_tokens=9, max_completion_tokens=3)
-    assert newer["usage"]["completion_tokens"] <= 3
-    assert newer["choices"] == ask(http, messages=MESSAGES, max_tokens=3)["choices"]
+def test_both_names_of_the_limit_are_read_and_may_not_disagree(http):
+    older = ask(http, messages=MESSAGES, max_tokens=3)
+    assert older["usage"]["completion_tokens"] <= 3
+    for limit in (None, 3):
+        both = {"messages": MESSAGES, "max_tokens": limit, "max_completion_tokens": 3}
+        assert older["choices"] == ask(http, **both)["choices"]
+    both = {"messages": MESSAGES, "max_tokens": 9, "max_completion_tokens": 3}
+    refused = http.post("/v1/chat/completions", json=both)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "max_tokens")
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ def test_openings_are_short_different_lines():
         ("candidates", 2, "expected at least 3"),
         ("positions", 0, "expected at least 1"),
         ("epochs", 0.0, "got epochs=0.0"),
+        ("ladder_heads", 0, "got ladder_heads=0, expected 1 to 64"),
         ("seed", -1, "got seed=-1"),
     ],
 )
@@ -124,7 +125,7 @@ def test_settings_out_of_range_are_refused(name, value, message):
 
 def test_what_adapt_cannot_use_is_refused(base, judge):
     teacher = ClassifierTeacher(judge)
-    with pytest.raises(errors.InvalidData, match="got 2 texts, expected at least 4"):
+    with pytest.raises(errors.InvalidData, match="got 2 different texts, expected at least 4"):
         adapt(base, teacher, GIVEN[:2], SETTINGS)
     with pytest.raises(errors.InvalidSetting, match="expected fewer than the model's 64"):
         adapt(base, teacher, GIVEN, AdaptSettings(tokens=64))
@@ -139,3 +140,4 @@ def test_a_ladder_is_scaled_to_its_model(hidden, width):
     recipe = AdaptSettings().recipe(30, hidden, True)
     assert (recipe.ladder_layers, recipe.ladder_width, recipe.keep_states) == (10, width, True)
     assert AdaptSettings().recipe(3, hidden, False).ladder_layers == 2
+    assert AdaptSettings(ladder_heads=2).recipe(30, hidden, True).ladder_width == 128

@@ -15,6 +15,7 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import TextColumn
 from trimtab.cli.train_options import Run, SaveDtype
 from trimtab.data.files import shown_path
+from trimtab.data.visible import count_of
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.steering.notation import usual_beta
 from trimtab.training.adapt_settings import FEWEST_TEXTS, AdaptSettings
@@ -161,15 +162,21 @@ def read_texts(data: str, text_column: str, settings: AdaptSettings) -> "tuple[l
     Raises:
         InvalidData: there are too few.
     """
+    from rich.text import Text
+
     from trimtab.data.tables import read_labelled, select_rows
     from trimtab.training.facts import without_folders
 
     table = read_labelled(data, [], text_column)
     report_faults(data, table.faults)
-    texts = [row.text for row in select_rows(table.rows, settings.texts, settings.seed)]
-    if len(texts) < FEWEST_TEXTS:
-        raise InvalidData(f"got {len(texts)} texts in {shown_path(data)}, expected at least {FEWEST_TEXTS}")
-    return texts, {"data": without_folders(data), "data_sha256": table.sha256}
+    different = list(dict.fromkeys(row.text for row in select_rows(table.rows, None, settings.seed)))
+    if len(different) < FEWEST_TEXTS:
+        raise InvalidData(
+            f"got {count_of(len(different), 'different text')} in {shown_path(data)}, expected at least {FEWEST_TEXTS}"
+        )
+    if twice := len(table.rows) - len(different):
+        error_console().print(Text(f"{count_of(twice, 'text')} of --data left out: they occur earlier in it"))
+    return different[: settings.texts], {"data": without_folders(data), "data_sha256": table.sha256}
 
 
 def load_classifier(spec: str) -> "ClassifierTeacher":

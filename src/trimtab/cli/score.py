@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trimtab.rewards.reward_model import RewardModel
 
 Candidate = tuple[str, Any, str | None]  # place, text, fault
+Usable = tuple[str, str]  # place, text
 Encode = Callable[[str], list[int]]
 
 
@@ -60,10 +61,10 @@ def score(
     with loading(f"the reward {reward}"):
         model = load_scorer(reward, method)
     record = provenance_of(model) if as_json else {}
-    for given in texts:
+    for place, given in texts:
         row = score_text(model, given, columns, prefixes)
         if all(value != value for value in row["rewards"].values()):
-            faults.append(f"{shown(given)}: got one token, expected two or more: this reward knows no first token")
+            faults.append(f"{place}: got {shown(given)}, one token, expected two or more for this reward")
         elif as_json:
             print_json(row | {"provenance": record})
         else:
@@ -141,8 +142,8 @@ def numbered_texts(texts: list[str], source: Path | None) -> Iterator[Candidate]
             yield f"line {line.number}", (line.row or {}).get("text"), fault
 
 
-def usable_texts(candidates: Iterator[Candidate], encode: Encode, faults: list[str]) -> Iterator[str]:
-    """Return the texts that can be scored, read one by one. At least one is there: it is read now.
+def usable_texts(candidates: Iterator[Candidate], encode: Encode, faults: list[str]) -> Iterator[Usable]:
+    """Return the texts that can be scored, each with its place, read one by one. At least one is there: it is read now.
 
     Args:
         candidates: as `numbered_texts` yields them.
@@ -153,12 +154,12 @@ def usable_texts(candidates: Iterator[Candidate], encode: Encode, faults: list[s
         InvalidData: there is none.
     """
 
-    def read() -> Iterator[str]:
+    def read() -> Iterator[Usable]:
         for place, text, fault in candidates:
             if fault := fault or fault_of(text, encode):
                 faults.append(f"{place}: {fault}")
             else:
-                yield text
+                yield place, text
 
     texts = read()
     for first in texts:

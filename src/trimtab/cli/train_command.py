@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from trimtab.cli.console import loading, report_faults
 from trimtab.cli.train_checks import check_base, check_folders
-from trimtab.data.visible import legible
+from trimtab.data.visible import count_of, legible
 from trimtab.errors import InvalidData, InvalidSetting
 
 if TYPE_CHECKING:
@@ -120,11 +120,20 @@ class TrainCommand:
             table = self.report_faults(held, str(self.source.held_out), "held_out")
             if self.facts["held_out_sha256"] == self.facts["data_sha256"]:
                 self._warn("--held-out is the training data: its figures say nothing about other texts")
-            return rows, table.rows[: self.source.held_out_limit]
+            return rows, self._warn_of_shared(rows, table.rows[: self.source.held_out_limit])
         if len(rows) < 2:
             raise InvalidData("got 1 row, expected at least 2, because one is held out")
         share = max(1, len(rows) // HELD_OUT_SHARE)
-        return rows[share:], rows[:share]
+        return rows[share:], self._warn_of_shared(rows[share:], rows[:share])
+
+    def _warn_of_shared(self, rows: "Sequence[Row]", held: "Sequence[Row]") -> "Sequence[Row]":
+        """Return the held-out rows, and warn if some of their texts are trained on."""
+        from trimtab.data.tables import texts_of
+
+        known = {texts_of(row) for row in rows}
+        if shared := sum(texts_of(row) in known for row in held):
+            self._warn(f"{shared} of {count_of(len(held), 'held-out row')} have texts that are trained on, too")
+        return held
 
     def _warn(self, message: str) -> None:
         from rich.text import Text

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,8 +56,19 @@ def check_parent(real: Path, path: Path, option: str) -> None:
     folder = next(parent for parent in real.parents if os.path.lexists(parent))
     if not folder.is_dir():
         raise InvalidOutput(f"got {option} {str(path)!r}, expected a path in a folder; {str(folder)!r} is a file")
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not _takes_files(folder):
         raise InvalidOutput(f"got {option} {str(path)!r}, expected a folder that may be written: {str(folder)!r}")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be made in a folder. /proc and its like only claim so; where it is tried, nothing stays."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def check_folder(folder: Path, option: str) -> Path:

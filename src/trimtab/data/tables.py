@@ -54,6 +54,11 @@ class PromptedText:
 Row = TypeVar("Row")
 
 
+def texts_of(row: object) -> tuple[str, ...]:
+    """The texts of a labelled text, of a pair, or of a text with its prompt."""
+    return tuple(value for value in vars(row).values() if isinstance(value, str))
+
+
 @dataclass
 class Table(Generic[Row]):
     """The rows of a table.

@@ -14,6 +14,7 @@ DEFAULT_MAX_NEW_TOKENS = 40
 MAX_COUNT = 10**9
 MAX_SAMPLES = 100_000  # of a prompt; more are other calls with other seeds
 MAX_SEED = 2**128
+LEAST_BUDGET = 1e-6  # nats: by Pinsker's inequality, within it at most one token in 1,400 is another one
 PENALTIES = (0.001, 1000.0)  # beyond them logits leave the range of their type
 
 
@@ -57,7 +58,8 @@ class SamplingParams:
         stop: a string, or several, that end a text; they are not part of the text. None for no such string.
         seed: the same seed gives the same text; None draws a new one.
         max_kl: a budget for steering, in nats per token: what the steers add is scaled down, where it must be, so that
-            KL(steered ‖ base) over the candidates stays within it. 0 switches steering off; None for no budget.
+            KL(steered ‖ base) over the candidates stays within it. At least 1e-6, or 0, which switches steering off;
+            None for no budget.
         repetition_penalty: divides the logits of tokens that prompt and text already have, and multiplies those below
             0; above 1 against repetition. As in transformers; None or 1 for none.
         no_repeat_ngram_size: no run of this many tokens occurs twice in prompt and text. As in transformers; None or 0
@@ -107,8 +109,7 @@ class SamplingParams:
             raise InvalidSetting(f"got top_p={self.top_p}, expected a probability above 0, at most 1")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InvalidSetting(f"got temperature={self.temperature}, expected a finite number, at least 0")
-        if self.max_kl is not None and not (math.isfinite(self.max_kl) and self.max_kl >= 0):
-            raise InvalidSetting(f"got max_kl={self.max_kl}, expected a finite number of nats per token, at least 0")
+        check_budget(self.max_kl)
         penalty, size = self.repetition_penalty, self.no_repeat_ngram_size
         if penalty is not None and not PENALTIES[0] <= penalty <= PENALTIES[1]:
             raise InvalidSetting(
@@ -161,6 +162,19 @@ class SamplingParams:
             raise InvalidSetting(f"got top_k=1, expected 2 or more {why}")
         if self.top_p is not None and self.top_p * vocabulary <= 1:
             raise InvalidSetting(f"got top_p={self.top_p:g}, expected more than 1 / {vocabulary} {why}")
+
+
+def check_budget(max_kl: float | None) -> None:
+    """Refuse a budget that is no number of nats, or so small that it switches steering off in silence.
+
+    Raises:
+        InvalidSetting: it is.
+    """
+    if max_kl is None or (math.isfinite(max_kl) and (max_kl == 0 or max_kl >= LEAST_BUDGET)):
+        return
+    raise InvalidSetting(
+        f"got max_kl={max_kl}, expected a number of nats per token: at least {LEAST_BUDGET:g}, or 0 for no steering"
+    )
 
 
 def _stop_strings(stop: object) -> tuple[str, ...]:

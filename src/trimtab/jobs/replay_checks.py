@@ -28,20 +28,21 @@ def check_weights(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """
     for name in WEIGHTS:
         if recorded.get(name) != here.get(name):
-            raise InvalidData(
-                f"the model {here['model']!r} has other weights: {name} {here.get(name)}, "
-                f"the row has {recorded.get(name)}"
-            )
+            raise InvalidData(f"the model {here['model']!r} has other weights: {_both(name, recorded, here)}")
     for name in SETUP:
         if recorded.get(name) != here.get(name):
-            raise InvalidData(
-                f"the model {here['model']!r} is another one: {name} {here.get(name)}, the row has {recorded.get(name)}"
-            )
+            raise InvalidData(f"the model {here['model']!r} is another one: {_both(name, recorded, here)}")
     there, found = (terms_of(each) for each in (recorded, here))
     nothing: Mapping[str, Any] = {}
     for one, other in zip_longest(there, found, fillvalue=nothing):
         check_term(one, other)
     names_of(there)
+
+
+def _both(name: str, recorded: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What a record says of something, beside what is here."""
+    there = f"has {recorded[name]}" if recorded.get(name) is not None else "does not say"
+    return f"{name} {here.get(name)}, the row {there}"
 
 
 def terms_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -64,10 +65,9 @@ def check_term(there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """
     name = there.get("reward", here.get("reward"))
     if there.get("fingerprint") != here.get("fingerprint"):
-        raise InvalidData(
-            f"the reward {name!r} has other weights: fingerprint {here.get('fingerprint')}, "
-            f"the row has {there.get('fingerprint')}"
-        )
+        if not there or not here:
+            raise InvalidData(f"the reward {name!r} steers {'here, and not in the row' if here else 'in the row only'}")
+        raise InvalidData(f"the reward {name!r} has other weights: {_both('fingerprint', there, here)}")
     if differing := differences(there, here, NAMED, later=LATER):
         raise InvalidData(f"the reward {name!r} steers differently ({differing})")
 

@@ -3,6 +3,7 @@
 import os
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import TextIOBase
@@ -189,7 +190,18 @@ class FileTarget:
                 fault = str(line.fault) if line.row is None else f"line {line.number}: {fault}"
                 raise InvalidData(f"{str(self.path)!r} is damaged: {fault}; remove the line, or choose another path")
             rows.append(line.row)
+        self._check_once(rows)
         return rows
+
+    def _check_once(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse two rows of one sample: which of them counts is not ours to say."""
+        counted = Counter((row["line"], row["sample"]) for row in rows)
+        if twice := [place for place, times in counted.items() if times > 1]:
+            line, sample = twice[0]
+            raise InvalidData(
+                f"{str(self.path)!r} is damaged: it has sample {sample} of line {line} more than once; remove the rows "
+                "that do not belong, or choose another path"
+            )
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append a batch, and wait until the disk has it."""

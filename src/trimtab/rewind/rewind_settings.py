@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, final
 
 from trimtab.checking import checked, shown
-from trimtab.engines.sampling_params import DEFAULT_MAX_NEW_TOKENS, MAX_COUNT
+from trimtab.engines.sampling_params import DEFAULT_MAX_NEW_TOKENS, MAX_COUNT, check_budget
 from trimtab.errors import InvalidSetting
 
 SENTENCE_ENDS = ",.?:;\n"
@@ -81,8 +81,7 @@ class RewindSettings:
             raise InvalidSetting(f"got uniform={self.uniform}, expected 0 to 1")
         if self.temperature <= 0:
             raise InvalidSetting(f"got temperature={self.temperature}, expected above 0, because branches must differ")
-        if self.max_kl is not None and self.max_kl < 0:
-            raise InvalidSetting(f"got max_kl={self.max_kl}, expected at least 0 nats per token")
+        check_budget(self.max_kl)
         if len(self.lengths) != 4 or not all(1 <= length <= MAX_COUNT for length in self.lengths):
             raise InvalidSetting(f"got lengths={self.lengths}, expected four numbers, each from 1 to {MAX_COUNT}")
         if not self.children <= self.max_children <= MAX_COUNT:

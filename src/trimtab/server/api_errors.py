@@ -1,10 +1,9 @@
 """Errors in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`, with a status."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from trimtab.checking import shown
 from trimtab.errors import (
     InvalidPrompt,
     InvalidSetting,
@@ -99,27 +98,3 @@ def as_api_error(error: BaseException, prompt_field: str | None = None) -> APIEr
     if isinstance(error, TrimtabError):
         return APIError(500, str(error), None, "generation_failed")
     return internal()
-
-
-def schema_error(faults: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> APIError:
-    """The error for a body that does not fit its schema: the first fault, with the name of its field.
-
-    Args:
-        faults: as pydantic lists them.
-        fields: all fields of the schema.
-    """
-    fault = faults[0]
-    path = [str(part) for part in fault["loc"] if part != "body"]
-    field = ".".join(path) or None
-    if fault["type"] == "json_invalid" or field is None or path[0].isdigit():
-        expected = ", ".join(fields)
-        return APIError(400, f"got a body that is no JSON object, expected one with: {expected}", None, "invalid_json")
-    if fault["type"] == "extra_forbidden":
-        expected = f"one of: {', '.join(fields)}" if len(path) == 1 else "a field of the documentation"
-        return APIError(400, f"got the unknown field {shown(field)}, expected {expected}", field, "unknown_field")
-    if fault["type"] == "missing":
-        return APIError(400, f"got no field {shown(field)}, expected a value for it", field, "missing_field")
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    expected = message.removeprefix("Input should be ")
-    expected = message if message.startswith("expected") else f"expected {expected[:1].lower()}{expected[1:]}"
-    return APIError(400, f"got {shown(fault['input'])} for {shown(field)}, {expected}", field, "invalid_value")

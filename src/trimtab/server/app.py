@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 import trimtab
 from trimtab.language_model import LanguageModel
-from trimtab.server.api_errors import APIError, schema_error
+from trimtab.server.api_errors import APIError
 from trimtab.server.call import Intake
 from trimtab.server.documented import COUNTERS, ERRORS
 from trimtab.server.gate import Gate
@@ -26,6 +26,7 @@ from trimtab.server.page_files import add_page_routes
 from trimtab.server.responses import Responses
 from trimtab.server.reward_shelf import RegisteredReward, RewardShelf
 from trimtab.server.scheduler import Scheduler
+from trimtab.server.schema_faults import schema_error
 from trimtab.server.schemas import ChatRequest, CompletionRequest, field_names
 from trimtab.server.searches import Searches
 from trimtab.server.server_settings import ServerSettings

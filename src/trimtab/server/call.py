@@ -112,6 +112,14 @@ class Intake:
 
     def chat(self, body: ChatRequest) -> Call:
         """The call of `POST /v1/chat/completions`. Errors as in `completion`."""
+        if body.max_tokens is not None and body.max_completion_tokens not in (None, body.max_tokens):
+            raise APIError(
+                400,
+                f"got max_tokens={body.max_tokens} and max_completion_tokens={body.max_completion_tokens}, expected "
+                "one of them: both name one limit",
+                "max_tokens",
+                "invalid_value",
+            )
         field = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
         limit = self._limit(getattr(body, field), field, default=self.settings.max_tokens)
         if body.top_logprobs is not None and not body.logprobs:
@@ -200,6 +208,8 @@ class Intake:
             raise APIError(
                 400, "got rewind, expected with it one prompt of text, n of 1 and no best_of_reward", "rewind"
             )
+        if body.rewind.judge_rewards and "judge" in body.rewind.model_fields_set:
+            raise APIError(400, "got judge and judge_rewards, expected one of them", "rewind.judge", "invalid_value")
         return self.shelf.steer(body.rewind.judge_rewards or {}, "rewind.judge_rewards")
 
     def _steer(self, body: SamplingFields) -> Steer | None:

@@ -46,7 +46,12 @@ def _as_terms(value: object) -> object:
 
 
 def _as_term(value: object) -> object:
-    return {"beta": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+    """A number as the term with this β."""
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError('expected a number β, or an object such as {"beta": 20}')
+    return {"beta": value}
 
 
 def _as_list(value: object) -> object:

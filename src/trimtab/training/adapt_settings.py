@@ -13,7 +13,8 @@ from trimtab.training.recipe import DistilSettings, Recipe
 MAX_RUNGS = 10  # of a ladder, one for every two layers up to here
 HEAD_SIZE = 64  # of a ladder's attention
 HIDDEN_PER_HEAD = 384  # of the model, for each attention head of the ladder
-FEWEST_HEADS, MOST_HEADS = 3, 8
+FEWEST_HEADS, MOST_HEADS = 3, 8  # unless they are given
+LARGEST_HEADS = 64
 LONGEST = 4096  # tokens of a text
 FEWEST_TEXTS = 4
 
@@ -33,6 +34,11 @@ class AdaptSettings:
     candidates: Annotated[int, "Number of the model's most likely tokens that the teacher scores at a position."] = 20
     positions: Annotated[int, "Positions of each text at which the teacher scores candidates."] = 3
     epochs: Annotated[float, "Number of passes over the texts."] = 8.0
+    ladder_heads: Annotated[
+        int | None,
+        "Attention heads of the ladder, each 64 numbers wide: fewer make the reward smaller. Default: 3 to 8, by the "
+        "model's size.",
+    ] = None
     seed: Annotated[int, "Seed of the texts, of the initial weights and of the order of the texts."] = 0
     bf16: Annotated[bool, "Compute in bfloat16, which is slow on some CPUs."] = True
 
@@ -40,6 +46,8 @@ class AdaptSettings:
         for name, least in (("texts", 20), ("tokens", 2), ("candidates", 3), ("positions", 1)):
             if getattr(self, name) < least:
                 raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected at least {least}")
+        if self.ladder_heads is not None and not 1 <= self.ladder_heads <= LARGEST_HEADS:
+            raise InvalidSetting(f"got ladder_heads={shown(self.ladder_heads)}, expected 1 to {LARGEST_HEADS}")
         if self.tokens > LONGEST:
             raise InvalidSetting(f"got tokens={self.tokens}, expected at most {LONGEST}")
         self.recipe(1, HIDDEN_PER_HEAD, False)  # or it raises, for epochs and seed
@@ -51,7 +59,7 @@ class AdaptSettings:
             layers, hidden_size: of the model.
             keep_states: keep its hidden states in the run folder.
         """
-        heads = min(max(hidden_size // HIDDEN_PER_HEAD, FEWEST_HEADS), MOST_HEADS)
+        heads = self.ladder_heads or min(max(hidden_size // HIDDEN_PER_HEAD, FEWEST_HEADS), MOST_HEADS)
         return Recipe(
             trunk="ladder",
             rank=min(HEAD_SIZE, hidden_size),

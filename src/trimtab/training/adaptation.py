@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from trimtab.checking import checked
 from trimtab.data.tables import LabelledText
+from trimtab.data.visible import count_of
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.registry import teaching_reward
@@ -41,7 +42,7 @@ def adapt(
         base: the language model to steer.
         teacher: "toxicity", "sentiment", or a reward with a V-head, by name or loaded; or a teacher of texts, such as a
             classifier; or several that are loaded.
-        texts: texts such as the model shall be steered on, at least 4; default: it writes texts of its own.
+        texts: texts such as the model shall be steered on, at least 4 different ones; default: it writes its own.
         settings: how much is learned.
         options: the run's folder, its listener, the reward's name. An interrupted run resumes from the folder.
 
@@ -67,9 +68,10 @@ def adapt(
         estimate = _Estimate(base, several, recipe, settings, options.progress)
         if texts is None:
             texts = _own_texts(base, settings, options.run, estimate.writing)
-        rows = [LabelledText(text) for text in texts[: settings.texts]]
+        different = list(dict.fromkeys(texts))  # a text that is trained on cannot be held out
+        rows = [LabelledText(text) for text in different[: settings.texts]]
         if len(rows) < FEWEST_TEXTS:
-            raise InvalidData(f"got {len(rows)} texts, expected at least {FEWEST_TEXTS}")
+            raise InvalidData(f"got {count_of(len(rows), 'different text')}, expected at least {FEWEST_TEXTS}")
         if options.run is None or not (options.run.checkpoints.exists() or options.run.final.exists()):
             estimate.show([row.text for row in rows])
         held_out = max(1, len(rows) // HELD_OUT_SHARE)

@@ -27,11 +27,12 @@ CASES: list[Case] = [
     *refused_values(without(FROM_REWARD, "--candidates"), "--candidates", ("0", "2", "65", "abc")),
     *refused_values(without(FROM_REWARD, "--positions"), "--positions", ("0", "-1", "abc")),
     *refused_values(without(FROM_REWARD, "--epochs"), "--epochs", ("0", "-1", "abc", *NOT_FINITE)),
+    *refused_values(FROM_REWARD, "--ladder-heads", ("0", "-1", "65", "abc")),
     *refused_values(FROM_REWARD, "--seed", ("-1", "abc", "4294967296")),
     *refused_values(FROM_REWARD, "--text-column", ("nobody", "", ESCAPE)),
     *refused_values(FROM_REWARD, "--save-dtype", ("", "int8")),
     *refused_values(without(FROM_REWARD, "--model"), "--model", ("", "nowhere", "folder", ESCAPE)),
-    *(refused(*without(FROM_REWARD, "--out"), "--out", name) for name in ("full", "/dev/null", "")),
+    *(refused(*without(FROM_REWARD, "--out"), "--out", name) for name in ("full", "/dev/null", "", "/proc/mine")),
     refused(*FROM_REWARD, "--run", "out/run"),
     accepted("adapts", *FROM_REWARD),
 ]

@@ -37,7 +37,7 @@ NUMBERS: list[Case] = [
     *refused_values(GENERATE, "--top-k", ("", "abc", "1.5", "-1")),
     *refused_values(GENERATE, "--top-p", (*NO_NUMBER, *NOT_FINITE, "0", "-0.1", "1.1")),
     *refused_values(GENERATE, "--temperature", (*NO_NUMBER, *NOT_FINITE, "-1", "-0.001")),
-    *refused_values(GENERATE, "--max-kl", (*NO_NUMBER, *NOT_FINITE, "-1")),
+    *refused_values(GENERATE, "--max-kl", (*NO_NUMBER, *NOT_FINITE, "-1", "1e-9")),
     *refused_values(GENERATE, "--repetition-penalty", (*NO_NUMBER, *NOT_FINITE, "0", "-1")),
     *refused_values(GENERATE, "--no-repeat-ngram-size", ("", "abc", "1.5", "-1")),
     accepted("no limit, as documented", *GENERATE, "--no-repeat-ngram-size", "0"),

@@ -5,7 +5,7 @@ from typing import Annotated, final
 
 from trimtab.checking import checked
 from trimtab.engines.engine_names import ENGINE_HELP, EngineName
-from trimtab.engines.sampling_params import DEFAULT_TOP_K
+from trimtab.engines.sampling_params import DEFAULT_TOP_K, check_budget
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.checks import check_at_least
 from trimtab.evaluation.prompt_form import PromptForm
@@ -76,8 +76,10 @@ class Grid:
             raise InvalidSetting("got --beta without --reward, expected the rewards to steer by")
         if wrong := [beta for beta in (*(self.beta or []), *(self.rewind_beta or [])) if not 0 < beta < float("inf")]:
             raise InvalidSetting(f"got beta={wrong[0]}, expected above 0; the prompt set determines the direction")
-        if wrong := [max_kl for max_kl in self.max_kl or [] if not 0 < max_kl < float("inf")]:
-            raise InvalidSetting(f"got max_kl={wrong[0]}, expected a finite number of nats, above 0")
+        for max_kl in self.max_kl or []:
+            check_budget(max_kl)
+        if 0 in (self.max_kl or []):
+            raise InvalidSetting("got max_kl=0, expected a budget above 0: it would switch the steering off")
         if self.max_kl and not self.reward:
             raise InvalidSetting("got --max-kl without --reward, expected the rewards to steer by")
         if named := [name for name in (*(self.reward or []), *(self.rewind or []), self.by) if name == ""]:
