@@ -28,8 +28,8 @@ test-browser: $(READY)  ## install playwright and, if there is none, Debian's ch
 	command -v chromium || command -v chromium-browser || command -v google-chrome || apt-get install -y chromium
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser
 
-test-ray: $(READY)  ## install Ray, and test jobs on a cluster of two raylets: some minutes
-	$(BIN)/pip install -q -c constraints.txt -e '.[ray]'
+test-ray: $(READY)  ## install Ray and a local S3, and test jobs on a cluster of two raylets: some minutes
+	$(BIN)/pip install -q -c constraints.txt -e '.[cluster-tests]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/with_ray --jaxtyping-packages=
 
 vllm-env: $(VLLM_READY)  ## install vLLM for CPUs into an environment of its own, in .venv-vllm

@@ -79,6 +79,8 @@ def test_bad_arguments_are_refused_before_any_draft_is_written(llama, lm):
     before = lm.engine.usage
     with pytest.raises(InvalidSetting, match="n=0"):
         lm.best_of("w1", 0, by=tiny_reward(llama, "q"))
+    with pytest.raises(InvalidSetting, match="got temperature=0 with 3 drafts to rank"):
+        lm.best_of("w1", 3, by=tiny_reward(llama, "q"), temperature=0)
     with pytest.raises(RewardMismatch, match="0123456789abcdef"):
         lm.best_of("w1", 2, by=tiny_reward(llama, "q", tokenizer_fingerprint="0123456789abcdef"))
     assert lm.engine.usage == before

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, final
 
 from trimtab.checking import checked
-from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.sampling_params import SamplingParams, check_drafts_differ
 from trimtab.errors import InvalidSetting
 
 MAX_DRAFTS = 100_000  # of a prompt
@@ -146,11 +146,12 @@ class BestOfSettings:
         """Refuse more samples than there are drafts.
 
         Raises:
-            InvalidSetting: there are, or not all drafts reach their end.
+            InvalidSetting: there are, or not all drafts reach their end, or all drafts are the same.
         """
         if self.best_of is not None and not sampling.n <= (1 if self.looks_at_prefixes else self.best_of):
             most = "1, because other drafts do not reach their end" if self.looks_at_prefixes else str(self.best_of)
             raise InvalidSetting(f"got n={sampling.n}, expected at most {most}")
+        check_drafts_differ(sampling.temperature, self.best_of or 1)
 
 
 def _option(name: str) -> str:

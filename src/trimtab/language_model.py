@@ -12,7 +12,7 @@ from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Continuation, Engine, Request, require, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import place_of, provenance, template_options
-from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams
+from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams, check_drafts_differ
 from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
 from trimtab.judges.base import Judge, needs_of
@@ -237,6 +237,8 @@ class LanguageModel:
         else:
             require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
+        for request in requests:
+            check_drafts_differ(request.params.temperature, n)
         tests = check_repairs(repairs, ranking, requests) if repairs else None
         search = prefix_search(ranking, block, halve_every, segments)
         lm = self.session() if tests is not None or search is not None else self

@@ -255,16 +255,24 @@ def test_escape_codes_of_a_prompt_do_not_reach_the_terminal(generate):
     assert "<U+001B>" in shown
 
 
+def test_settings_in_rows_of_prompts_are_named_because_nothing_reads_them(generate, tmp_path):
+    row = {"prompt": "w1", "temperature": 0, "seed": 5, "system": "be kind", "id": 7}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    done = generate("--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl")
+    assert "note: seed, system, temperature in rows of --input: not read" in done.stderr
+
+
 def test_language_models_steer_by_name(generate, place, tmp_path):
-    """Two equal experts change nothing; one alone does, and the trace names it."""
+    """Two equal experts would change nothing, and are refused; one alone changes a text, and the trace names it."""
     words = ["w1 w2", "--json"]
     shutil.copytree(place / "lm", tmp_path / "lm")
     (plain,) = json_lines(generate(*words).stdout)
-    (equal,) = json_lines(generate(*words, "--steer", f"experts:{place / 'lm'},{tmp_path / 'lm'}=2").stdout)
     (alone,) = json_lines(generate(*words, "--steer", f"experts:,{place / 'lm'}=+0.9").stdout)
-    assert equal["text"] == plain["text"] != alone["text"]
-    assert set(equal["rewards"]) == {"experts(lm,lm):expert"}
-    assert all(abs(reward) < 1e-4 for reward in equal["rewards"]["experts(lm,lm):expert"])
+    assert plain["text"] != alone["text"]
+    assert set(alone["rewards"]) == {"experts(,lm):expert"}
+    done = generate(*words, "--steer", f"experts:{place / 'lm'},{tmp_path / 'lm'}=2", check=False)
+    assert done.status == 1
+    assert "expected two of different weights" in done.stderr
 
 
 @pytest.mark.parametrize(

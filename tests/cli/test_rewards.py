@@ -78,6 +78,19 @@ def test_a_measure_of_few_texts_is_printed_with_a_warning(trimtab, data, teacher
     assert "warning: only 9 held-out texts" in done.stderr
 
 
+def test_a_measure_on_the_training_data_is_printed_with_a_warning(trimtab, place, data, teacher):
+    copy = place / "trained-on"
+    shutil.copytree(teacher, copy)
+    card = read_card(copy)
+    digest = json.loads(trimtab("rewards", "measure", copy, *data, "--json").stdout)["measured_sha256"]
+    write_card(copy, replace(card, provenance={**card.provenance, "data_sha256": digest}))
+    done = trimtab("rewards", "measure", copy, *data, "--beta", 3, "--limit", 60, "--write")
+    assert "measured on the training data" in done.stderr
+    quality = read_card(copy).quality
+    assert "measured on the training data" in quality["warning"]
+    assert quality["measured_with"] == {"beta": 3.0, "max_tokens": 128, "limit": 60}
+
+
 def test_the_measured_quality_is_written_into_the_card_on_request(trimtab, place, data, teacher):
     copy = place / "copy"
     shutil.copytree(teacher, copy)

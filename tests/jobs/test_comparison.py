@@ -4,7 +4,7 @@ import pytest
 
 from trimtab.data.jsonlines import Line
 from trimtab.jobs import Replayed
-from trimtab.jobs.comparison import compare, first_difference, numbered, rename_rewards, same
+from trimtab.jobs.comparison import Tolerances, compare, first_difference, numbered, rename_rewards, same
 
 TERM = {"reward": "kindness", "source": "here", "fingerprint": "f", "weights_sha256": "a", "beta": 2.0}
 PROVENANCE = {
@@ -79,6 +79,19 @@ def test_a_row_is_the_same_as_itself():
 )
 def test_a_forged_field_is_named_though_the_tokens_are_the_same(path, value):
     assert fault_of(changed(path, value)) == f"the tokens are the same, but not the row's {path[0]}"
+
+
+@pytest.mark.parametrize(("name", "is_seen"), [("logprob", False), ("base_logprob", True), ("rewards", True)], ids=str)
+def test_only_what_a_reward_is_multiplied_into_may_be_apart_by_its_strength(name, is_seen):
+    """In bfloat16 a reward may be 0.1 apart, so with β = 20 a steered log-probability may be 2 apart."""
+    candidates = [{**each, "base_logprob": -1.0, "kl": 0.5} for each in CANDIDATES]
+    steered = {**PROVENANCE, "steer": [{**TERM, "beta": 20.0}]}
+    expected = {**ROW, "trace": [{"token_id": 5, "candidates": candidates}], "provenance": steered}
+    row = copy.deepcopy(expected)
+    forged = row["trace"][0]["candidates"][0]
+    forged[name] = {"kindness:kind": 0.9} if name == "rewards" else forged[name] + 1.5
+    fault = compare(Line(7, row, None), expected, 0.1).fault
+    assert (fault is not None) == is_seen
 
 
 @pytest.mark.parametrize("name", sorted(set(ROW) - {"token_ids"}))
@@ -177,7 +190,7 @@ def test_rewards_of_one_name_are_numbered():
 
 @pytest.mark.parametrize(("one", "other"), [(True, 1), (1.0, 1), (1, 1.0), (None, 0.0), ("1", 1), ([], {})])
 def test_values_of_other_types_are_not_the_same(one, other):
-    assert same(one, other, 0.1) == (one == 1 and other == 1.0 and isinstance(other, float))
+    assert same(one, other, Tolerances(0.1, 0.1)) == (one == 1 and other == 1.0 and isinstance(other, float))
 
 
 @pytest.mark.parametrize(("one", "other", "place"), [([1, 2], [1, 3], 1), ([1], [1, 2], 1), ([], [], 0), ([4], [5], 0)])

@@ -58,6 +58,27 @@ def test_a_sample_that_stands_there_twice_is_refused_when_a_run_resumes(lm, sour
     assert target.read_bytes() == before
 
 
+@pytest.mark.parametrize("how", ["emptied", "moved", "doubled"])
+def test_a_file_that_something_else_changes_during_a_run_is_noticed(lm, source, tmp_path, monkeypatch, how):
+    target, append = tmp_path / "out.jsonl", FileTarget.append
+
+    def changing(file, rows):
+        append(file, rows)
+        if how == "doubled":
+            append(file, rows)
+        elif file.path.stat().st_size and rows[0]["line"] == 1:
+            file.path.write_text("", encoding="utf-8") if how == "emptied" else file.path.rename(tmp_path / "moved")
+
+    monkeypatch.setattr(FileTarget, "append", changing)
+    expected = "more than once" if how == "doubled" else "lacks rows of 1 prompt: something else changed or moved it"
+    with pytest.raises(errors.TrimtabError, match=expected):
+        run_job(lm, source, target, batch_size=1)
+    if how != "doubled":
+        monkeypatch.undo()
+        run_job(lm, source, target)
+        assert {row["line"] for row in json_rows(target)} == {1, 2}
+
+
 def set_in(record, path, value):
     *folders, name = path
     for folder in folders:

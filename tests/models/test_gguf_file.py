@@ -1,3 +1,4 @@
+import os
 from unittest.mock import Mock
 
 import gguf
@@ -54,6 +55,33 @@ def test_a_full_disk_is_not_the_fault_of_the_file(tmp_path, cache, monkeypatch, 
     with pytest.raises(errors.InvalidOutput, match="the disk is full; free some space, or set TRIMTAB_CACHE"):
         converted(tmp_path / "whole.gguf")
     assert list((cache / "models").iterdir()) == []
+
+
+def test_another_file_of_the_same_size_and_time_is_converted_again(tmp_path, cache, monkeypatch):
+    path, made = tmp_path / "model.gguf", []
+
+    def write(gguf, folder):
+        made.append(gguf.read_bytes()[-1])
+        (folder / "weights").write_bytes(gguf.read_bytes())
+
+    def replace(content):
+        time = path.stat().st_mtime_ns
+        path.write_bytes(content)
+        os.utime(path, ns=(time, time))  # as cp -p and rsync -t do
+
+    monkeypatch.setattr("trimtab.models.gguf_file.write_model", write)
+    path.write_bytes(b"GGUF1")
+    folder = converted(path)
+    replace(b"GGUF1")  # the same bytes: they are read, and found to be the same
+    assert converted(path) == folder
+    replace(b"GGUF2")
+    assert converted(path) == folder
+    assert (folder / "weights").read_bytes() == b"GGUF2"
+    assert made == [ord("1"), ord("2")]
+    (folder / "source.json").unlink()  # as earlier versions left it
+    assert converted(path) == converted(path) == folder
+    assert len(made) == 2
+    assert [each.name for each in (cache / "models").iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])

@@ -173,6 +173,11 @@ def test_padded_vocabularies_may_differ():
     assert torch.allclose(some[0].double(), expected[asked], atol=TOLERANCE)
 
 
+def test_one_model_that_was_loaded_twice_is_no_pair_of_experts(llama):
+    with pytest.raises(errors.InvalidSetting, match="expected two of different weights"):
+        Experts(tiny_lm("llama", seed=7), tiny_lm("llama", seed=7))
+
+
 def test_experts_are_loaded_by_name(folder, llama, lm, toxic):
     with pytest.raises(errors.InvalidSetting, match="one takes back what it gives"):
         load_experts(f"experts:{folder},{folder}", llama)

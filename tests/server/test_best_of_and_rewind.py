@@ -26,6 +26,11 @@ def ask(http, **fields):
     return done.json()
 
 
+def choice_record(http):
+    """The provenance of a searched text."""
+    return ask(http, rewind=SEARCH)["trimtab"]["provenance"]
+
+
 def events(http, **fields):
     asked = {"prompt": PROMPT, "seed": 3, "max_tokens": 5, "stream": True, **fields}
     with http.stream("POST", "/v1/completions", json=asked) as done:
@@ -73,6 +78,11 @@ def test_a_stream_of_drafts_tells_its_progress_and_then_the_best(http):
         ({"rewind": {"judge": "self:mine.toml"}}, "rewind.judge"),
         ({"rewind": {"judge_rewards": {"humour": 1}}}, "rewind.judge_rewards"),
         ({"rewind": {"judge": "self", "judge_rewards": {"mood": 1}}}, "rewind.judge"),
+        ({"rewind": {"judge_rewards": {}}}, "rewind.judge_rewards"),
+        ({"rewind": {}, "repetition_penalty": 1.5}, "repetition_penalty"),
+        ({"rewind": {}, "top_p": 0.5}, "top_p"),
+        ({"best_of": 2, "best_of_reward": {}}, "best_of_reward"),
+        ({"best_of": 2, "best_of_reward": "mood", "temperature": 0}, "temperature"),
         ({"rewind": {"depth": 3}}, "rewind.depth"),
         ({"rewind": {"iterations": 10**9}}, "rewind.iterations"),
         ({"rewind": {"children": 5, "max_children": 2}}, "rewind"),
@@ -99,6 +109,10 @@ def test_a_search_finds_the_librarys_text_and_tells_its_progress(http, chatting,
     (choice,) = ask(http, rewind=SEARCH)["choices"]
     assert choice["text"] == expected.text
     assert choice["trimtab"]["rewind"]["iterations"] == expected.iterations
+    record, made = choice_record(http), expected.provenance
+    for name in ("method", "judge", "similarity", "search", "budget", "stop", "seed", "weights_fingerprint"):
+        assert record[name] == json.loads(json.dumps(made[name])), name
+    assert "sampling" not in record
     found = events(http, rewind=SEARCH)
     states = [event["trimtab"]["progress"] for event in found if not event["choices"]]
     counts = [state["iterations"] for state in states]

@@ -18,6 +18,27 @@ def open_to_a_friend(chatting):
         yield client
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:80", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("LOCALHOST", 200), ("evil.example:8000", 403)],
+)
+def test_a_name_that_leads_here_is_no_way_in_without_a_key(http, host, status):
+    done = http.get("/v1/rewards", headers={"Host": host})
+    assert done.status_code == status
+    if status == 403:
+        assert "got the host 'evil.example', expected 127.0.0.1 or ::1 or localhost" in done.json()["error"]["message"]
+
+
+def test_with_a_key_any_name_may_be_used(open_to_a_friend):
+    headers = {"Host": "trimtab.example", "Authorization": f"Bearer {KEY}"}
+    assert open_to_a_friend.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_a_server_for_other_machines_has_any_name():
+    assert ServerSettings(host="0.0.0.0").own_names == frozenset()
+    assert "friend.example" in ServerSettings(cors_origin=[FRIEND]).own_names
+
+
 def test_by_default_no_site_may_call(http):
     assert ALLOWED not in http.get("/v1/models", headers={"Origin": FRIEND}).headers
 

@@ -50,7 +50,7 @@ def place(tmp_path_factory):
 def job(place):
     """A job that takes some tenths of a second per batch."""
     sampling = SamplingParams(n=24, top_k=5, max_new_tokens=56, seed=3)
-    return Job(model=str(place / "lm"), steer=(f"{place / 'reward'}=+2",), sampling=sampling)
+    return Job(model=str(place / "lm"), steer=(f"{place / 'reward'}:kind=+2",), sampling=sampling)
 
 
 @pytest.fixture(scope="session")

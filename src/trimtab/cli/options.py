@@ -67,7 +67,8 @@ Chat = Annotated[bool, typer.Option("--chat", help="Send each prompt as a user m
 System = Annotated[
     str | None,
     typer.Option(
-        help='System message before the prompt; "" for none, also where the template would add one. Implies --chat.'
+        help='System message before each prompt, but for messages in a file that have one; "" for none, also where the '
+        "template would add one. Implies --chat."
     ),
 ]
 SteerOption = Annotated[

@@ -69,12 +69,16 @@ def check_prompts(
 ) -> "TokenizerCodec":
     """Refuse prompts and steers that do not fit the model, by its tokenizer and the rewards' cards alone.
 
-    A file of prompts is read; standard input and pipes are not, because they can be read only once.
+    A file of prompts is read; standard input and pipes are not, because they can be read only once. Settings in its
+    rows, which nothing reads, are named.
 
     Raises:
         ModelNotFound, InvalidPrompt, InvalidSetting, RewardNotFound, RewardMismatch, UnknownAttribute, CorruptReward.
     """
-    from trimtab.jobs.prompts import number_prompts, usable_prompts
+    from rich.text import Text
+
+    from trimtab.cli.console import error_console
+    from trimtab.jobs.prompts import number_prompts, unread_settings, usable_prompts
     from trimtab.models.loading import load_codec
     from trimtab.rewards.registry import check_steers
 
@@ -85,6 +89,9 @@ def check_prompts(
         codec.encode_prompt(numbered.prompt)
     if source is not None and source.is_file():
         usable_prompts(source, codec, chat, system)
+        if unread := unread_settings(source):
+            told = f"note: {', '.join(unread)} in rows of --input: not read, because options hold for all rows"
+            error_console().print(Text(told, "yellow"), soft_wrap=True)
     return codec
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cluster.ray_actors import RayActors
+from trimtab.data.object_store import url_of
 from trimtab.data.visible import count_of
 from trimtab.errors import InvalidData, InvalidSetting
 
@@ -21,8 +22,8 @@ RayAddress = Annotated[
     typer.Option(
         "--ray",
         metavar=PLACES,
-        help="Continue the files of --input, a folder or a quoted pattern, on a Ray cluster, into the folder --output: "
-        f"{CLUSTER}",
+        help="Continue the files of --input, a folder, a quoted pattern or a URL such as s3://bucket/prompts, on a Ray "
+        f"cluster, into the folder or URL --output: {CLUSTER}",
         rich_help_panel=RAY,
     ),
 ]
@@ -70,10 +71,12 @@ def check_cluster(address: str | None, actors: RayActors) -> None:
 def check_shards(source: Path, target: Path, batch_size: int, force: bool) -> None:
     """Refuse files that cannot be continued. Errors as in `check_sources`."""
     from trimtab.jobs.shards import find_shards
+    from trimtab.jobs.staging import check_urls
 
     if batch_size < 1:
         raise InvalidSetting(f"got --batch-size {batch_size}, expected at least 1")
-    find_shards(source, target, force)
+    if not check_urls(source, target):
+        find_shards(source, target, force)
 
 
 def generate_on_ray(
@@ -95,4 +98,5 @@ def generate_on_ray(
         faults = run_on_ray(source, target, job, address, actors, batch_size, progress, force, draft)
     if faults:
         named = first_faults(faults)
-        raise InvalidData(f"{source}: {count_of(len(faults), 'line')} skipped, all others are in {target}: {named}")
+        skipped, out = count_of(len(faults), "line"), url_of(target) or target
+        raise InvalidData(f"{url_of(source) or source}: {skipped} skipped, all others are in {out}: {named}")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 LISTED = ("accuracy", "auc", "spearman")  # figures on held-out labels
+TRAINED_ON = "measured on the training data: the figures say nothing about other texts"
 AGREEMENT = "agreement_over"  # how the names of figures about a teacher begin
 LabelColumns = Annotated[
     list[str] | None,
@@ -171,7 +172,11 @@ def measure(
     places = tuple(map(card.attributes.index, attributes))
     ask = text_measure(reward.base, attributes, texts, beta, card.clamp, not card.baseline, places)
     with evaluating(reward.network, bf16=False):
-        quality = {"measured on": Path(data).name, "measured_sha256": table.sha256, **ask(reward.network)}
+        asked = {"beta": beta, "max_tokens": max_tokens, "limit": limit}
+        facts = {"measured on": Path(data).name, "measured_sha256": table.sha256, "measured_with": asked}
+        quality = {**facts, **ask(reward.network)}
+    if table.sha256 == card.provenance.get("data_sha256"):
+        quality["warning"] = "; ".join([*filter(None, [quality.get("warning")]), TRAINED_ON])
     if write:
         write_card(folder, replace(card, quality=kept_quality(card, quality, attributes)))
     print_quality(quality, as_json)
@@ -218,7 +223,7 @@ def check_columns(attributes: Sequence[str], columns: list[str] | None) -> Seque
 
 def of_attributes(quality: dict[str, object], attributes: Sequence[str]) -> dict[str, object]:
     """Quality of some attributes, to stand in a card beside that of the others."""
-    named = ("measured on", "measured_sha256", "texts")
+    named = ("measured on", "measured_sha256", "measured_with", "texts")
     about = {f"{name}:{attribute}": quality[name] for attribute in attributes for name in named}
     return about | {name: value for name, value in quality.items() if ":" in name}
 

@@ -21,7 +21,7 @@ from trimtab.cli.options import (
 from trimtab.engines.engine_names import EngineName, check_engine, check_engine_steers
 from trimtab.errors import InvalidSetting
 from trimtab.server.public_names import RewardPlace, check_places, parse_places, public_name
-from trimtab.server.server_settings import ServerSettings
+from trimtab.server.server_settings import LOCAL, ServerSettings
 
 if TYPE_CHECKING:
     from trimtab.language_model import LanguageModel
@@ -31,7 +31,6 @@ NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 NO_REWARDS = (
     "Rewards: none; sentiment and toxicity are of another tokenizer. Name one by --reward, or make one by trimtab adapt"
 )
-LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @expands

@@ -164,6 +164,18 @@ class SamplingParams:
             raise InvalidSetting(f"got top_p={self.top_p:g}, expected more than 1 / {vocabulary} {why}")
 
 
+def check_drafts_differ(temperature: float, drafts: int) -> None:
+    """Refuse to rank drafts that are all the same text.
+
+    Raises:
+        InvalidSetting: they are.
+    """
+    if temperature == 0 and drafts > 1:
+        raise InvalidSetting(
+            f"got temperature=0 with {drafts} drafts to rank, expected above 0: greedy drafts are the same"
+        )
+
+
 def check_budget(max_kl: float | None) -> None:
     """Refuse a budget that is no number of nats, or so small that it switches steering off in silence.
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from trimtab.best_of_settings import BestOfSettings
 from trimtab.data.differences import differences
@@ -15,11 +15,24 @@ from trimtab.rewind.rewind_settings import Budget, RewindSettings
 
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}  # of rewards, which round differently in another batch
 UNCHECKED = ("line", "usage", "provenance")  # the place in the input, the cost; provenance has rules
+STEERED = ("logprob", "kl")  # of a trace: they have β × reward in them
 COST = "call"  # of a search, which no other run repeats
 UNTOLD = (*MACHINE, "reward", "source", "base", "speculate")  # where, how fast; the name and place of the same weights
 KINDS = (Job, RewindJob, SamplingParams, RewindSettings, Budget, BestOfSettings)
 SETTINGS = {each.name for kind in KINDS for each in fields(kind)}
 UNSAID = {*SETTINGS, *LATER}  # older rows lack newer settings: they were written with the defaults
+
+
+class Tolerances(NamedTuple):
+    """How far two numbers may be apart, because another batch rounds differently.
+
+    Attributes:
+        alone: rewards, and what the model says of a token.
+        steered: what a reward's rounding is multiplied into, by β.
+    """
+
+    alone: float
+    steered: float
 
 
 @final
@@ -65,13 +78,13 @@ def compare(line: Line, expected: Mapping[str, Any], tolerance: float) -> Replay
 def forged_fields(row: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float) -> list[str]:
     """The fields of a row that do not follow from its tokens and its provenance."""
     steers = expected["provenance"]["steer"]
-    widened = tolerance * max(1.0, sum(abs(term["beta"]) for term in steers))  # a log-probability has β × reward
+    tolerances = Tolerances(tolerance, tolerance * max(1.0, sum(abs(term["beta"]) for term in steers)))
     return [
         name
         for name in row
         if name not in UNCHECKED
         and not (name == COST and name in expected)
-        and not (name in expected and same(row[name], expected[name], widened if name == "trace" else tolerance))
+        and not (name in expected and same(row[name], expected[name], tolerances))
     ]
 
 
@@ -88,18 +101,25 @@ def provenance_faults(recorded: object, expected: Mapping[str, Any]) -> list[str
     return absent or ([differing] if differing else [])
 
 
-def same(recorded: object, expected: object, tolerance: float) -> bool:
-    """Whether two JSON values are the same, as far as fractions are rounded. The order of candidates may differ."""
+def same(recorded: object, expected: object, tolerances: Tolerances, name: str = "") -> bool:
+    """Whether two JSON values are the same, as far as fractions are rounded. The order of candidates may differ.
+
+    Args:
+        recorded, expected: the values.
+        tolerances: how far fractions may be apart.
+        name: of the field that they are in.
+    """
     if isinstance(expected, dict) and isinstance(recorded, dict):
         return recorded.keys() == expected.keys() and all(
-            same(recorded[name], value, tolerance) for name, value in expected.items()
+            same(recorded[name], value, tolerances, name) for name, value in expected.items()
         )
     if isinstance(expected, list) and isinstance(recorded, list):
         pairs = zip(by_token(recorded), by_token(expected), strict=False)
-        return len(recorded) == len(expected) and all(same(one, other, tolerance) for one, other in pairs)
+        return len(recorded) == len(expected) and all(same(one, other, tolerances, name) for one, other in pairs)
     if isinstance(expected, float):
         is_number = type(recorded) in (int, float)
-        return is_number and math.isclose(recorded, expected, rel_tol=1e-6, abs_tol=tolerance)  # type: ignore[arg-type]
+        apart = tolerances.steered if name in STEERED else tolerances.alone
+        return is_number and math.isclose(recorded, expected, rel_tol=1e-6, abs_tol=apart)  # type: ignore[arg-type]
     return type(recorded) is type(expected) and recorded == expected
 
 

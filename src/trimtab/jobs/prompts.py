@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, final
 
 from trimtab.data.jsonlines import input_lines
+from trimtab.engines.sampling_params import SamplingOptions
 from trimtab.errors import InvalidData, InvalidPrompt
 from trimtab.models.codec import Message, Prompt, TextCodec
 
 Check = Callable[[Prompt, Sequence[int]], object]
+SETTINGS = {*SamplingOptions.__annotations__, "system"}
 EXPECTED_ROW = 'expected an object with a text under "prompt", or a list of messages under "messages"'
 
 
@@ -93,6 +95,12 @@ def read_prompts(
         given: dict[str, Any] = {key: line.row[key] for key in ("messages", "prompt") if key in line.row}
         prompts.append(NumberedPrompt(line.number, prompt, given))
     return prompts, faults
+
+
+def unread_settings(source: Path) -> list[str]:
+    """The settings of sampling that rows of prompts hold. Nothing reads them: a job has one setting for all rows."""
+    names = {name for line in input_lines(source) for name in line.row or () if "provenance" not in (line.row or ())}
+    return sorted(names & SETTINGS)
 
 
 def usable_prompts(

@@ -14,6 +14,7 @@ from trimtab.jobs.job import Job
 from trimtab.jobs.shard_file import Batch, Written
 from trimtab.jobs.sharded_run import run_shards
 from trimtab.jobs.shards import find_shards, started
+from trimtab.jobs.staging import staged
 from trimtab.jobs.targets import drawn_seed
 from trimtab.models.loading import load_codec
 
@@ -36,8 +37,9 @@ def run_on_ray(
     folder/NAME.jsonl. A batch whose actor or machine dies is written again elsewhere. An interrupted run resumes.
 
     Args:
-        source: a folder with .jsonl or .jsonl.gz files, a pattern of such files, or one file.
-        folder: receives the rows.
+        source: a folder with .jsonl or .jsonl.gz files, a pattern of such files, or one file; or the URL of one of
+            these in an object store, such as s3://bucket/prompts.
+        folder: receives the rows; or a URL.
         job: the settings; without a seed, that of an interrupted run or a new one. Each machine must find its model
             and its rewards by their names.
         address: of the cluster; see `check_address`. A process that is connected to Ray stays in its cluster.
@@ -50,23 +52,25 @@ def run_on_ray(
 
     Raises:
         InvalidSetting: Ray is not installed, nothing answers at the address, or no machine has room for an actor.
-        InvalidData, InvalidOutput: as in `find_shards` and `run_shards`.
+        InvalidData, InvalidOutput: as in `find_shards`, `staged` and `run_shards`.
         TrimtabError: an actor cannot load the model or the rewards, or cannot write a text.
     """
     check_address(address)
-    shards = find_shards(Path(source), Path(folder), replace)
-    if job.sampling.seed is None:
-        seed = drawn_seed(None if replace else started(shards))
-        job = dataclasses.replace(job, sampling=dataclasses.replace(job.sampling, seed=seed))
-    write = partial(
-        write_batches,
-        job=job,
-        address=address,
-        actors=actors or RayActors(),
-        draft=draft,
-        engine_options=engine_options,
-    )
-    return run_shards(shards, load_codec(job.model), job, write, batch_size, progress, replace)
+    with staged(Path(source), Path(folder), replace) as place:
+        shards = find_shards(place.source, place.folder, replace)
+        if job.sampling.seed is None:
+            seed = drawn_seed(None if replace else started(shards))
+            job = dataclasses.replace(job, sampling=dataclasses.replace(job.sampling, seed=seed))
+        write = partial(
+            write_batches,
+            job=job,
+            address=address,
+            actors=actors or RayActors(),
+            draft=draft,
+            engine_options=engine_options,
+        )
+        codec = load_codec(job.model)
+        return run_shards(shards, codec, job, write, batch_size, progress, replace, place.finished)
 
 
 def write_batches(

@@ -40,7 +40,7 @@ def run_file(
 
     Raises:
         InvalidData: no such file, no usable prompt in it, or a `target` that other settings or weights wrote.
-        InvalidOutput: another process writes `target`.
+        InvalidOutput: another process writes `target`, or has taken rows out of it.
         InvalidSetting: batch_size below 1.
     """
     if batch_size < 1:
@@ -56,6 +56,7 @@ def run_file(
             target.append(write(batch))
             done += len(batch)
             progress(done, len(prompts))
+        target.check_whole(job.samples, {prompt.line for prompt in prompts})
     return faults
 
 

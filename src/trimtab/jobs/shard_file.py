@@ -66,6 +66,7 @@ class ShardFile:
         self._given = {prompt.line: prompt.given for prompt in self.prompts}
         self._target.check_rows(self._given)
         self._waiting = set(self._given) - self._target.complete_lines(job.samples)
+        self._unwritten: set[int] = set()  # the lines whose prompts could not be continued
         self._is_open = False
 
     @property
@@ -89,7 +90,7 @@ class ShardFile:
 
         Raises:
             InvalidData: other settings or weights wrote the file.
-            InvalidOutput: another process writes it.
+            InvalidOutput: another process writes it, or has taken rows out of it.
         """
         before = self.done
         if not self._is_open:
@@ -100,7 +101,9 @@ class ShardFile:
             self._target.append(rows)
         self._waiting -= {row["line"] for row in rows} | set(faults)
         self.faults += [f"{self._shard.source.name}: line {line}: {fault}" for line, fault in faults.items()]
+        self._unwritten |= set(faults)
         if self.done > before and not self._waiting:
+            self._target.check_whole(self._job.samples, set(self._given) - self._unwritten)
             self._target.sort()
             self.close()
         return self.done - before

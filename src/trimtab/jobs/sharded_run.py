@@ -22,6 +22,7 @@ def run_shards(
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
     replace: bool = False,
+    finished: Callable[[Shard], None] = lambda shard: None,
 ) -> list[str]:
     """Continue every prompt of some shards; returns the faults of the lines that could not be used.
 
@@ -35,6 +36,7 @@ def run_shards(
         batch_size: prompts written together.
         progress: called with the prompts done and the prompts in all.
         replace: write all files again.
+        finished: called with each shard whose rows have become complete.
 
     Raises:
         InvalidData: no usable prompt, a file that other settings or weights wrote, or writers of different weights.
@@ -56,8 +58,11 @@ def run_shards(
             held.callback(file.close)
         answers = held.enter_context(closing(write(batches))) if batches else ()
         for written in _alike(answers):
-            done += files[written.shard].take(written)
+            file = files[written.shard]
+            done += file.take(written)
             progress(done, total)
+            if file.done == len(file.prompts):
+                finished(shards[written.shard])
     if done < total:
         raise InvalidData(f"{total - done} of {total} prompts were not continued; run the same command again")
     return [fault for file in files for fault in file.faults]

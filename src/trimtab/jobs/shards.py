@@ -40,11 +40,11 @@ def find_shards(source: Path, folder: Path, replace: bool = False) -> list[Shard
         InvalidOutput: the folder cannot be written, or is the folder of the shards.
         InvalidSetting: two shards have the same name.
     """
-    sources = _sources(source)
+    sources = find_sources(source)
     real = check_folder(folder, "--output")
     if any(each.resolve().parent == real for each in sources):
         raise InvalidOutput(f"got --output {shown_path(folder)}, expected another folder than that of --input")
-    names = [_target_name(each) for each in sources]
+    names = [target_name(each) for each in sources]
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise InvalidSetting(f"got {count} files of --input for {shown_path(folder / name)}, expected other names")
@@ -58,7 +58,12 @@ def started(shards: Sequence[Shard]) -> Path | None:
     return next((shard.target for shard in shards if has_content(shard.target)), None)
 
 
-def _sources(source: Path) -> list[Path]:
+def find_sources(source: Path) -> list[Path]:
+    """The files of prompts of a folder or a pattern, sorted by name.
+
+    Raises:
+        InvalidData: there are none.
+    """
     try:
         found = list(source.iterdir()) if source.is_dir() else [Path(each) for each in glob.glob(str(source))]
     except OSError as error:
@@ -72,5 +77,6 @@ def _sources(source: Path) -> list[Path]:
     return files
 
 
-def _target_name(source: Path) -> str:
+def target_name(source: Path) -> str:
+    """The name of the file of a shard's rows."""
     return source.name.removesuffix(".gz")

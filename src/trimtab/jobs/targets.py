@@ -4,7 +4,7 @@ import os
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import TextIOBase
 from pathlib import Path
@@ -17,7 +17,7 @@ from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import STANDARD_STREAM, append_rows, drop_torn_line, read_lines
 from trimtab.data.outputs import write_whole
-from trimtab.data.visible import legible_json
+from trimtab.data.visible import count_of, legible_json
 from trimtab.engines.provenance import LATER, MACHINE
 from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.jobs.job import Job, RewindJob, job_of
@@ -39,6 +39,9 @@ class Target(Protocol):
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write the rows of a batch."""
+
+    def check_whole(self, samples: int, lines: Collection[int]) -> None:
+        """Check that it has every row that it received."""
 
 
 @final
@@ -173,6 +176,24 @@ class FileTarget:
         """The lines of the prompts that have all their samples, where a run would resume. Nothing is changed."""
         return _complete_lines(self._rows(), samples) if self._resumes() else set()
 
+    def check_whole(self, samples: int, lines: Collection[int]) -> None:
+        """Check at the end of a run that nothing has changed the file meanwhile.
+
+        Args:
+            samples: of each prompt.
+            lines: of the prompts that were continued.
+
+        Raises:
+            InvalidOutput: it lacks rows.
+            InvalidData: it has rows more than once, or other lines.
+        """
+        whole = _complete_lines(self._rows(), samples) if self.path.exists() else set()
+        if missing := len(set(lines) - whole):
+            raise InvalidOutput(
+                f"{str(self.path)!r} lacks rows of {count_of(missing, 'prompt')}: something else changed or moved it "
+                "during the run; run the same command again"
+            )
+
     def sort(self) -> None:
         """Put the rows in the order of the input."""
         rows = self._rows()
@@ -236,6 +257,9 @@ class StreamTarget:
     def finished(self, samples: int, prompts: Mapping[int, Mapping[str, Any]]) -> set[int]:
         """None."""
         return set()
+
+    def check_whole(self, samples: int, lines: Collection[int]) -> None:
+        """Nothing: what was written is gone."""
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write a batch and flush it."""

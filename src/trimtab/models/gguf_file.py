@@ -1,19 +1,24 @@
 """Convert a GGUF file to a folder that transformers can load, once."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import re
 from pathlib import Path
 
-from trimtab.data.files import FULL, shown_path, why_not_written
+from trimtab.data.files import FULL, read_record, shown_path, why_not_written
 from trimtab.data.folders import whole_folder
 from trimtab.data.hub import reason_of
+from trimtab.data.json_text import dump_json
+from trimtab.data.outputs import write_whole
+from trimtab.data.tables import hash_of_file
 from trimtab.data.visible import legible
 from trimtab.errors import InvalidOutput, ModelNotFound, out_of_memory
 from trimtab.models.gguf_tensors import write_model
 
 MAGIC = b"GGUF"
+SOURCE = "source.json"  # in the folder: of which bytes it was made
 KEY_LENGTH = 12  # hexadecimal digits of the hash in a folder's name
 LOG = logging.getLogger(__name__)  # shown on stderr unless the user configures logging
 
@@ -28,7 +33,8 @@ def cache_folder() -> Path:
 def converted(gguf: Path) -> Path:
     """The folder with a GGUF file's weights, dequantized to float32. It is made on first use.
 
-    It is renamed into place when it is complete, so an interrupted conversion leaves no broken model behind.
+    It is renamed into place when it is complete, so an interrupted conversion leaves no broken model behind. A file in
+    whose place another one of the same size and time has come is noticed, and converted again.
 
     Raises:
         ModelNotFound: the file is no GGUF file, or is damaged.
@@ -37,7 +43,7 @@ def converted(gguf: Path) -> Path:
     facts = gguf.stat()
     key = hashlib.sha256(f"{gguf.resolve()}:{facts.st_size}:{facts.st_mtime_ns}".encode()).hexdigest()[:KEY_LENGTH]
     folder = cache_folder() / "models" / f"{gguf.stem}-{key}"
-    if not os.path.isdir(folder):  # unlike Path.is_dir, it raises nothing where a parent is a file
+    if not os.path.isdir(folder) or not _is_of(folder, gguf):  # unlike Path.is_dir, it raises nothing below a file
         _check_magic(gguf)
         LOG.warning("%s", legible(f"Converting {gguf.name} once, into {folder}", keep=""))  # it takes a while
         _convert(gguf, folder)
@@ -54,10 +60,33 @@ def earlier_conversion(name: str) -> Path | None:
         return None
 
 
+def _is_of(folder: Path, gguf: Path) -> bool:
+    """Whether a folder was converted from a file as it is now.
+
+    No program sets a file's time of change, so where it is the recorded one, the bytes need not be read. Folders of
+    earlier versions have no record: they get one.
+    """
+    changed, record = gguf.stat().st_ctime_ns, read_record(folder / SOURCE)
+    if record.get("changed") == changed:
+        return True
+    digest = hash_of_file(gguf)
+    if record and record.get("sha256") != digest:
+        return False
+    with contextlib.suppress(OSError):  # a cache that may not be written: the bytes are read again next time
+        _write_source(folder, changed, digest)
+    return True
+
+
+def _write_source(folder: Path, changed: int, digest: str) -> None:
+    write_whole(folder / SOURCE, dump_json({"changed": changed, "sha256": digest}) + "\n")
+
+
 def _convert(gguf: Path, folder: Path) -> None:
     try:
-        with whole_folder(folder) as partial:
+        with whole_folder(folder, replace=os.path.isdir(folder)) as partial:
+            changed, digest = gguf.stat().st_ctime_ns, hash_of_file(gguf)
             _dequantize(gguf, partial)
+            _write_source(partial, changed, digest)
     except OSError as error:
         raise _not_written(folder, error) from error
 

@@ -60,8 +60,10 @@ class Experts:
         self.parts = tuple((sign, part) for sign, part in signed if part is not None)
         if not self.parts:
             raise InvalidSetting("got neither an expert nor an anti-expert, expected at least one language model")
-        if expert is anti:
-            raise InvalidSetting("got one model as the expert and the anti-expert, expected two: their ratio is 1")
+        if _same_weights(expert, anti):
+            raise InvalidSetting(
+                "got one model as the expert and the anti-expert, expected two of different weights: their ratio is 1"
+            )
         for _, part in self.parts:
             if isinstance(part, RewardModel):
                 check_lm_head(part.name, part.card.head)
@@ -223,6 +225,14 @@ def _extra(part: Expert) -> int:
 
 def _tokenizer(part: Expert) -> str:
     return part.codec.fingerprint if isinstance(part, FrozenLM) else part.card.tokenizer_fingerprint
+
+
+def _same_weights(expert: Expert | None, anti: Expert | None) -> bool:
+    """Whether two experts are one model, also if it was loaded twice, or from two files."""
+    if expert is None or anti is None:
+        return False
+    alike = _lm(expert).base_weights_fingerprint == _lm(anti).base_weights_fingerprint  # milliseconds
+    return expert is anti or (type(expert) is type(anti) and alike and _fingerprint(expert) == _fingerprint(anti))
 
 
 def _fingerprint(part: Expert) -> str:

@@ -102,22 +102,25 @@ def search_provenance(
     place: Mapping[str, str],
     seed: int,
 ) -> dict[str, Any]:
-    """Return the record of what writes a searched text, ready for JSON; without `lookahead`, which changes no text."""
+    """Return the record of what writes a searched text, ready for JSON."""
+    return provenance(engine, steer, None, **search_facts(judge, similarity, settings, budget, stop, seed), **place)
+
+
+def search_facts(
+    judge: Judge, similarity: Similarity, settings: RewindSettings, budget: Budget, stop: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Return what a record says of a search, ready for JSON; without `lookahead`, which changes no text."""
     search = asdict(settings)
     del search["lookahead"]
-    return provenance(
-        engine,
-        steer,
-        None,
-        method="rewind",
-        judge=description_of(judge),
-        similarity=similarity.name,
-        search=search,
-        budget=asdict(budget),
-        stop=list(stop),
-        seed=seed,
-        **place,
-    )
+    return {
+        "method": "rewind",
+        "judge": description_of(judge),
+        "similarity": similarity.name,
+        "search": search,
+        "budget": asdict(budget),
+        "stop": list(stop),
+        "seed": seed,
+    }
 
 
 @final

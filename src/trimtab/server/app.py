@@ -88,7 +88,8 @@ def create_app(
     add_list_routes(app, state, served, shelf)
     add_page_routes(app)
     add_error_handlers(app)
-    app.add_middleware(Gate, api_key=api_key, max_body=chosen.max_body, metrics=metrics)
+    hosts = chosen.own_names if api_key is None else frozenset[str]()
+    app.add_middleware(Gate, api_key=api_key, max_body=chosen.max_body, metrics=metrics, hosts=hosts)
     if chosen.cors_origin:
         app.add_middleware(
             CORSMiddleware,

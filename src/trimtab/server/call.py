@@ -2,14 +2,14 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
 from trimtab.best_of import check_ranks
 from trimtab.checking import shown
 from trimtab.engines.base import Engine, Request, require
-from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
+from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams, check_drafts_differ
 from trimtab.errors import InvalidPrompt, InvalidSetting, TrimtabError
 from trimtab.models.codec import Prompt, TextCodec
 from trimtab.rewind.rewind_settings import RewindSettings
@@ -17,11 +17,12 @@ from trimtab.server.api_errors import APIError, as_api_error
 from trimtab.server.batches import check_request
 from trimtab.server.model_alias import alias_terms
 from trimtab.server.reward_shelf import RewardShelf
-from trimtab.server.schemas import ChatRequest, CompletionRequest, RewindFields, SamplingFields
+from trimtab.server.schemas import ChatRequest, CompletionRequest, RewindFields, SamplingFields, SteerTerm
 from trimtab.server.search_settings import search_settings
 from trimtab.server.server_settings import ServerSettings
 from trimtab.steering.steer import Steer
 
+UNREAD_BY_SEARCHES = ("top_p", "repetition_penalty")
 SEED_BITS = 53  # a number that JavaScript reads exactly
 Kind = Literal["text_completion", "chat.completion"]
 Given = Prompt | list[int]
@@ -144,6 +145,7 @@ class Intake:
         judge = self._judge(body, prompts)
         if ranking is not None:
             params = replace(params, n=body.best_of or max(1, self.settings.max_rows // len(prompts)))
+            self._check_drafts(params)
         rows = params.n * len(prompts)
         if rows > self.settings.max_rows:
             field = ("n" if ranking is None else "best_of") if params.n > 1 else "prompt"
@@ -188,29 +190,51 @@ class Intake:
         )
 
     def _ranking(self, body: SamplingFields, params: SamplingParams) -> Steer | None:
-        if not body.best_of_reward:
+        if body.best_of_reward is None:
             if body.best_of not in (None, 1, params.n):
                 raise APIError(400, "got best_of without best_of_reward, expected a reward to rank by", "best_of")
             return None
         if body.best_of is not None and body.best_of < params.n:
             raise APIError(400, f"got best_of={body.best_of}, expected at least n={params.n}", "best_of")
-        ranking = self.shelf.steer(body.best_of_reward, "best_of_reward")
+        ranking = self._some(body.best_of_reward, "best_of_reward")
         try:
-            check_ranks(ranking or Steer(()))
+            check_ranks(ranking)
         except InvalidSetting as error:
             raise APIError(400, str(error), "best_of_reward", "invalid_value") from error
         return ranking
 
+    def _check_drafts(self, params: SamplingParams) -> None:
+        try:
+            check_drafts_differ(params.temperature, params.n)
+        except InvalidSetting as error:
+            raise as_api_error(error) from error
+
     def _judge(self, body: SamplingFields, prompts: Sequence[Given]) -> Steer | None:
         if body.rewind is None:
             return None
-        if body.best_of_reward or (body.n or 1) > 1 or len(prompts) > 1 or token_ids(prompts[0]):
+        if body.best_of_reward is not None or (body.n or 1) > 1 or len(prompts) > 1 or token_ids(prompts[0]):
             raise APIError(
                 400, "got rewind, expected with it one prompt of text, n of 1 and no best_of_reward", "rewind"
             )
+        if unread := [name for name in UNREAD_BY_SEARCHES if getattr(body, name) not in (None, 1)]:
+            message = f"got {unread[0]} with rewind, expected it without: no search has it"
+            raise APIError(400, message, unread[0], "invalid_value")
         if body.rewind.judge_rewards and "judge" in body.rewind.model_fields_set:
             raise APIError(400, "got judge and judge_rewards, expected one of them", "rewind.judge", "invalid_value")
-        return self.shelf.steer(body.rewind.judge_rewards or {}, "rewind.judge_rewards")
+        if body.rewind.judge_rewards is None:
+            return None
+        return self._some(body.rewind.judge_rewards, "rewind.judge_rewards")
+
+    def _some(self, terms: Mapping[str, SteerTerm], field: str) -> Steer:
+        """The steer of a field that stands there to name rewards.
+
+        Raises:
+            APIError: 400, it names none, or as in `RewardShelf.steer`.
+        """
+        steer = self.shelf.steer(terms, field)
+        if steer is None:
+            raise APIError(400, f"got an empty {field}, expected rewards, or no such field", field, "invalid_value")
+        return steer
 
     def _steer(self, body: SamplingFields) -> Steer | None:
         named = [self.shelf.steer({name: term}, "model") for name, term in alias_terms(body.model, self.served)]

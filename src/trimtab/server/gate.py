@@ -4,11 +4,12 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, final
 
 from starlette.exceptions import HTTPException
 
+from trimtab.checking import shown
 from trimtab.server.api_errors import APIError, as_api_error
 from trimtab.server.http import error_response
 from trimtab.server.logs import LOG, log_request
@@ -35,10 +36,13 @@ class Gate:
         api_key: guards every route but /health and the page's files; None for no key.
         max_body: bytes.
         metrics: counts responses.
+        hosts: the names under which requests may come; empty for any.
     """
 
-    def __init__(self, app: App, api_key: str | None, max_body: int, metrics: Metrics):
-        self._app, self._max_body, self._metrics = app, max_body, metrics
+    def __init__(
+        self, app: App, api_key: str | None, max_body: int, metrics: Metrics, hosts: Collection[str] = frozenset()
+    ):
+        self._app, self._max_body, self._metrics, self._hosts = app, max_body, metrics, hosts
         self._key = None if api_key is None else digest(api_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,12 +68,19 @@ class Gate:
             log_request(answer.id, scope["method"], scope["path"], answer.status, time.perf_counter() - started, about)
 
     def _check(self, scope: Scope) -> None:
-        """Check the key and the announced size.
+        """Check the host, the key and the announced size.
 
         Raises:
-            APIError: 401 or 413.
+            APIError: 401, 403 or 413.
         """
         headers = dict(scope["headers"])
+        if self._hosts and (host := host_of(headers.get(b"host", b""))) not in self._hosts:
+            raise APIError(
+                403,
+                f"got the host {shown(host)}, expected {' or '.join(sorted(self._hosts))}: without --api-key, pages of "
+                "other sites could reach this server under names of their own",
+                code="unknown_host",
+            )
         if self._key is not None and not is_open(scope["path"]):
             scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
             if not hmac.compare_digest(digest(key), self._key) or scheme.lower() != b"bearer":
@@ -111,6 +122,12 @@ class Answer:
             self.status, self.started = message["status"], True
             message = {**message, "headers": [*message["headers"], (b"x-request-id", self.id.encode())]}
         await self._send(message)
+
+
+def host_of(header: bytes) -> str:
+    """The name in a Host header, without its port."""
+    name = header.decode("latin-1").lower()
+    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
 
 
 def is_open(path: str) -> bool:

@@ -8,10 +8,14 @@ import torch
 from trimtab.engines.base import Engine, FinishReason, Request, StartsBatches
 from trimtab.engines.provenance import provenance
 from trimtab.engines.torch.sampling import row_keys
+from trimtab.judges.load import as_judge
 from trimtab.models.codec import TextCodec
+from trimtab.rewind.runner import search_facts
+from trimtab.rewind.similarity import as_similarity
 from trimtab.server.call import Call
 from trimtab.server.logprobs import chat_logprobs, text_logprobs, without_eos
 from trimtab.server.pieces import Piece
+from trimtab.server.searches import budget_of, judge_of
 
 FINISH = {"eos": "stop", "stop": "stop", "length": "length", "budget": "length", "interrupted": "length"}
 
@@ -32,7 +36,8 @@ class Responses:
 
     def provenance(self, call: Call) -> dict[str, Any]:
         """What writes a call's texts, without the name of any folder."""
-        own = {"steer": call.steer.describe() if call.steer else [], "sampling": sampling_record(call)}
+        how = {"sampling": sampling_record(call)} if call.search is None else search_description(call)
+        own = {"steer": call.steer.describe() if call.steer else [], **how}
         return public({**self._described, **own}, self._described["model"], self._served)
 
     def about(self, call: Call) -> dict[str, Any]:
@@ -138,6 +143,17 @@ def noise_keys(requests: Sequence[Request]) -> list[str]:
 def sampling_record(call: Call) -> dict[str, Any]:
     """The sampling settings, ready for JSON."""
     return {name: getattr(call.params, name) for name in call.params.__dataclass_fields__}
+
+
+def search_description(call: Call) -> dict[str, Any]:
+    """The judge and the settings of a call's search, ready for JSON."""
+    assert call.search is not None
+    assert call.search_settings is not None
+    assert call.params.seed is not None
+    judge, similarity = as_judge(judge_of(call)), as_similarity(call.search.similarity)
+    return search_facts(
+        judge, similarity, call.search_settings, budget_of(call), list(call.params.stop), call.params.seed
+    )
 
 
 def public(record: Mapping[str, Any], private_name: str, public_name: str) -> dict[str, Any]:

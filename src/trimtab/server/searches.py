@@ -129,20 +129,31 @@ def search(lm: LanguageModel, call: Call, ticket: SearchTicket) -> SearchResult:
     """Search a call's text."""
     assert call.search is not None
     ticket.joined = time.perf_counter()
-    judge: JudgeLike = call.search.judge if call.judge is None else call.judge
     (found,) = lm.rewind(
         cast(Sequence[Prompt], call.prompts),  # the intake lets no token ids pass
-        judge,
+        judge_of(call),
         call.steer,
         call.search_settings,
         similarity=call.search.similarity,
         stop=call.params.stop,
         seed=call.params.seed,
-        budget=Budget(max_seconds=call.search.max_seconds),
+        budget=budget_of(call),
         progress=ticket.report,
     )
     ticket.first_token = ticket.ended = time.perf_counter()
     return found
+
+
+def judge_of(call: Call) -> JudgeLike:
+    """What judges a call's search: registered rewards, or the model by one of its questions."""
+    assert call.search is not None
+    return call.search.judge if call.judge is None else call.judge
+
+
+def budget_of(call: Call) -> Budget:
+    """The limit of a call's search."""
+    assert call.search is not None
+    return Budget(max_seconds=call.search.max_seconds)
 
 
 def progress_record(progress: SearchProgress, told: int = 0) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
+from urllib.parse import urlsplit
 
 from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
 
+LOCAL = ("127.0.0.1", "localhost", "::1")
 MAX_PORT = 65_535
 MAX_LIMIT = 10**9
 MAX_GIGABYTES = 10**4
@@ -58,3 +60,14 @@ class ServerSettings:
             )
         if wrong := [origin for origin in self.cors_origin if not origin.startswith(("http://", "https://"))]:
             raise InvalidSetting(f"got cors_origin={shown(wrong[0])}, expected an origin, such as https://example.org")
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """The names of a server that only this machine reaches, and of the sites that may call it; empty for others.
+
+        A page of another site has its own name in each request, also if that name leads to this machine (DNS
+        rebinding).
+        """
+        if self.host not in LOCAL:
+            return frozenset()
+        return frozenset({*LOCAL, *(urlsplit(origin).hostname or "" for origin in self.cors_origin)})

@@ -86,11 +86,11 @@ def test_every_pair_of_judges_is_compared_over_all_texts(copied):
 
 
 def test_rows_of_a_method_are_in_the_order_of_its_numbers(copied):
-    for beta in ("q=2", "q=5"):
-        path = copied / f"some--up--{beta}.jsonl"
+    for beta in (2, 5):
+        path = copied / f"some--up--q={beta}.jsonl"
         for rank in (16, 4):
             text = path.read_text(encoding="utf-8").replace('"method": "q"', f'"method": "rank-{rank}"')
-            (copied / f"some--up--rank-{rank}-{beta}.jsonl").write_text(text, encoding="utf-8")
+            (copied / f"some--up--rank-{rank}={beta}.jsonl").write_text(text, encoding="utf-8")
     methods = [(row.settings["method"], row.settings["beta"]) for row in read_rows(copied)]
     ranks = [each for each in methods if each[0].startswith("rank")]
     assert ranks == [("rank-4", 2.0), ("rank-4", 5.0), ("rank-16", 2.0), ("rank-16", 5.0)]

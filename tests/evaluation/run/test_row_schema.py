@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from tiny_rows import SETTINGS, text_line
 from trimtab.errors import InvalidData
 from trimtab.evaluation.report.collect import measure
-from trimtab.evaluation.run.row_file import read_row
+from trimtab.evaluation.run.row_file import read_row, row_name
 from trimtab.evaluation.run.row_schema import settings_fault, text_fault
 from trimtab.judges.text_judges import TextJudge
 
 HEAD = {"settings": SETTINGS, "made_by": [{"first_text": 0, "trimtab": "0.1.0"}]}
 CONTENT = "".join(json.dumps(line) + "\n" for line in [HEAD, *(text_line(place) for place in range(3))]).encode()
+NAME = f"{row_name(SETTINGS)}.jsonl"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -37,31 +38,31 @@ def judged(path, content):
 @EACH
 @given(place=st.integers(0, len(CONTENT) - 1), byte=st.integers(0, 255))
 def test_a_flipped_byte_is_harmless_or_refused(tmp_path, place, byte):
-    judged(tmp_path / "row.jsonl", CONTENT[:place] + bytes([byte]) + CONTENT[place + 1 :])
+    judged(tmp_path / NAME, CONTENT[:place] + bytes([byte]) + CONTENT[place + 1 :])
 
 
 @EACH
 @given(length=st.integers(0, len(CONTENT)))
 def test_a_file_that_ends_early_is_read_as_far_as_it_goes(tmp_path, length):
-    judged(tmp_path / "row.jsonl", CONTENT[:length])
+    judged(tmp_path / NAME, CONTENT[:length])
 
 
 @EACH
 @given(name=st.sampled_from(sorted([*SETTINGS, "chat", "system"])), value=JSON)
 def test_a_setting_of_another_type_is_harmless_or_refused(tmp_path, name, value):
     lines = [{"settings": {**SETTINGS, name: value}}, text_line(0)]
-    judged(tmp_path / "row.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    judged(tmp_path / NAME, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 @EACH
 @given(name=st.sampled_from(sorted(text_line(0))), value=JSON)
 def test_a_value_of_another_type_is_harmless_or_refused(tmp_path, name, value):
     lines = [HEAD, text_line(0, **{name: value}), text_line(1)]
-    judged(tmp_path / "row.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    judged(tmp_path / NAME, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def test_a_whole_file_is_measured(tmp_path):
-    report = judged(tmp_path / "row.jsonl", CONTENT)
+    report = judged(tmp_path / NAME, CONTENT)
     assert len(report.rows[0].row.texts) == 3
     assert report.rows[0].row.made_by[0]["trimtab"] == "0.1.0"
 
@@ -101,6 +102,6 @@ def test_texts_are_checked_by_name(change, fault):
 
 def test_a_damaged_text_is_refused_with_its_line(tmp_path):
     lines = [HEAD, text_line(0), text_line(1, kl=3)]
-    (tmp_path / "row.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    with pytest.raises(InvalidData, match=r"row\.jsonl.*line 3: 'kl' is 3"):
-        read_row(tmp_path / "row.jsonl")
+    (tmp_path / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with pytest.raises(InvalidData, match=r"q=2\.jsonl.*line 3: 'kl' is 3"):
+        read_row(tmp_path / NAME)

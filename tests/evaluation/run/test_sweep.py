@@ -18,6 +18,30 @@ from trimtab.evaluation.run.sweep_settings import Grid
 from trimtab.language_model import LanguageModel
 
 
+def test_two_rewards_of_one_name_are_no_curve(lm, tmp_path):
+    """The reward was trained again between two runs, and keeps its name."""
+
+    def sweep(seed, beta):
+        rewards = {"q": [(tiny_reward(lm.base, "q", seed=seed), None)]}
+        rows = Plan(Grid(reward=["q"], beta=[beta]), SETTINGS, rewards, None).rows(SETS[:1])
+        return Sweep("prompts", [row for row in rows if row.method.name == "q"], SETTINGS, tmp_path)
+
+    sweep(0, 2.0).run(lm)
+    sweep(0, 5.0).check(lm)
+    with pytest.raises(InvalidData, match="written by two rewards of one name"):
+        sweep(1, 5.0).check(lm)
+    sweep(1, 5.0).run(lm)  # as a version did that did not check
+    with pytest.raises(InvalidData, match="written by two rewards of one name"):
+        read_rows(tmp_path)
+
+
+def test_a_file_with_another_rows_name_is_refused(lm, tmp_path):
+    tiny_sweep(lm, tmp_path).run(lm)
+    (tmp_path / "some--up--q=5.jsonl").rename(tmp_path / "some--up--q=50.jsonl")
+    with pytest.raises(InvalidData, match="'some--up--q=50' holds the row 'some--up--q=5'"):
+        read_rows(tmp_path)
+
+
 def test_every_method_continues_every_prompt(whole):
     rows = read_rows(whole)
     methods = [(row.settings["method"], row.settings["beta"]) for row in rows if row.settings["prompts"] == "some"]

@@ -15,7 +15,16 @@ from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData
 from trimtab.evaluation.agreement_file import read_agreement
 from trimtab.evaluation.prompt_form import PromptForm
-from trimtab.evaluation.run.row_file import CARDS, LATER, UNSAID, read_row, row_paths
+from trimtab.evaluation.run.row_file import (
+    CARDS,
+    LATER,
+    REWARDS,
+    UNSAID,
+    check_one_reward,
+    read_row,
+    row_name,
+    row_paths,
+)
 from trimtab.evaluation.run.timing import read_times
 from trimtab.evaluation.score.judge_agreement import agreement
 from trimtab.evaluation.score.metrics import Ratio, control_figures, fluency_figure, text_figures
@@ -25,7 +34,7 @@ from trimtab.evaluation.tasks import FLUENCY, PROFILE, Task, find_task
 from trimtab.judges.base import Judge, description_of, threshold_of
 
 OF_A_ROW = {"prompts", "prompts_digest", "prompts_count", "direction"}
-OF_A_ROW |= {"method", "beta", "max_kl", "rewards", CARDS, "drafts", "block", "halve_every", "accept_at", "search"}
+OF_A_ROW |= {"method", "beta", "max_kl", REWARDS, CARDS, "drafts", "block", "halve_every", "accept_at", "search"}
 Found = dict[tuple[str, str], np.ndarray]  # readings by row and reader
 
 
@@ -117,7 +126,8 @@ def read_rows(folder: Path) -> list[RowTexts]:
     """Read the rows of a comparison, in the order of the table.
 
     Raises:
-        InvalidData: there are none, one is damaged, or they have different settings or prompts.
+        InvalidData: there are none, one is damaged or has another row's name, or they have different settings or
+            prompts, or two rewards have one name.
     """
     rows = [_whole_prompts(path) for path in row_paths(folder)]
     shared = _shared(rows[0])
@@ -127,8 +137,11 @@ def read_rows(folder: Path) -> list[RowTexts]:
                 f"{rows[0].name!r} and {row.name!r} do not belong together ({differing}); move one elsewhere"
             )
         shared |= _shared(row)
+    check_one_reward({row.name: row.settings for row in rows})
     digests: dict[str, str] = {}
     for row in rows:
+        if row.name != row_name(row.settings):
+            raise InvalidData(f"{row.name!r} holds the row {row_name(row.settings)!r}; give the file its name back")
         if (
             digests.setdefault(row.settings["prompts"], row.settings["prompts_digest"])
             != row.settings["prompts_digest"]

@@ -11,7 +11,7 @@ from trimtab.best_of import rank
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
 from trimtab.errors import NonFiniteReward
 from trimtab.evaluation.run.prompt_sets import Direction
-from trimtab.evaluation.run.row_file import CARDS
+from trimtab.evaluation.run.row_file import CARDS, REWARDS
 from trimtab.evaluation.run.search_settings import PAPER_SEARCH, SearchSettings
 from trimtab.evaluation.run.sweep_settings import SweepSettings
 from trimtab.generation import Generation
@@ -182,7 +182,7 @@ def name_of(chosen: Chosen) -> str:
 def about_rewards(rewards: Sequence[Chosen]) -> dict[str, object]:
     """The record of some rewards: name, attribute, head and a hash of the weights of each; hashes of their cards."""
     return {
-        "rewards": [[r.name, a or r.attributes[0], kind_of(r), r.fingerprint] for r, a in rewards],
+        REWARDS: [[r.name, a or r.attributes[0], kind_of(r), r.fingerprint] for r, a in rewards],
         CARDS: [r.describe().get("card_fingerprint") for r, _ in rewards],
     }
 

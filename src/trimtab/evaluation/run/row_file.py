@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, final
 from filelock import FileLock, Timeout
 
 from trimtab.data.differences import differences
+from trimtab.data.files import file_name
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
 from trimtab.data.outputs import write_whole
@@ -22,6 +23,7 @@ from trimtab.evaluation.run.row_schema import settings_fault, text_fault
 
 SUFFIX = ".jsonl"
 WEIGHTS = "weights_fingerprint"  # of the model
+REWARDS = "rewards"  # the fingerprints of their weights
 CARDS = "card_fingerprints"  # of the rewards
 LATER = (WEIGHTS, CARDS)  # files of older versions lack them
 UNSAID = {"chat": False}  # what a row means that does not say otherwise
@@ -186,6 +188,13 @@ def _is_maker(entry: Any) -> bool:
     return isinstance(entry, dict) and type(entry.get(FIRST)) is int
 
 
+def row_name(settings: Mapping[str, Any]) -> str:
+    """The name of a row's file, without suffix, by its settings."""
+    beta = settings["beta"]
+    method = settings["method"] if beta is None else f"{settings['method']}={beta:g}"
+    return file_name(f"{settings['prompts']}--{settings['direction']}--{method}")
+
+
 def row_paths(folder: Path) -> list[Path]:
     """The files of a comparison's rows.
 
@@ -197,6 +206,35 @@ def row_paths(folder: Path) -> list[Path]:
     if paths := sorted(folder.glob(f"*{SUFFIX}")):
         return paths
     raise InvalidData(f"got {str(folder)!r}, expected the folder of a comparison: it has no rows")
+
+
+def read_settings(folder: Path) -> dict[str, dict[str, Any]]:
+    """The settings of each row of a comparison, by its name; empty if there is none yet."""
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    heads = {path.stem: next(read_lines(path), None) for path in paths}
+    return {name: head.row["settings"] for name, head in heads.items() if head is not None and head.row is not None}
+
+
+def check_one_reward(rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse two rewards under one name: their rows would be points of one curve.
+
+    Args:
+        rows: the settings of each row of a comparison, by its name.
+
+    Raises:
+        InvalidData: two rows of one method have other weights, or other cards.
+    """
+    first: dict[str, str] = {}
+    for name, settings in rows.items():
+        if settings["beta"] is None:  # no point of a curve
+            continue
+        other = first.setdefault(settings["method"], name)
+        found = [[of[hashes] for of in (rows[other], settings) if hashes in of] for hashes in (REWARDS, CARDS)]
+        if any(len(both) == 2 and both[0] != both[1] for both in found):  # older rows have no hashes of cards
+            raise InvalidData(
+                f"{other!r} and {name!r} were written by two rewards of one name, with other weights or cards; choose "
+                "another --out, or move one elsewhere"
+            )
 
 
 def check_rows_only(folder: Path) -> None:

@@ -12,12 +12,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from trimtab.best_of import without_eos
 from trimtab.checking import checked
-from trimtab.data.files import file_name
+from trimtab.data.json_text import dump_json, parse_json
 from trimtab.engines.provenance import provenance
 from trimtab.errors import InvalidSetting
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
-from trimtab.evaluation.run.row_file import SUFFIX, WEIGHTS, RowFile
+from trimtab.evaluation.run.row_file import SUFFIX, WEIGHTS, RowFile, check_one_reward, read_settings, row_name
 from trimtab.evaluation.run.sweep_settings import SweepSettings
 from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
@@ -37,8 +37,9 @@ class Row(NamedTuple):
     @property
     def name(self) -> str:
         """The name of its file, without suffix."""
-        method = self.method.name if self.method.beta is None else f"{self.method.name}={self.method.beta:g}"
-        return file_name(f"{self.prompts.name}--{self.prompts.direction}--{method}")
+        prompts, method = self.prompts, self.method
+        about = {"prompts": prompts.name, "direction": prompts.direction, "method": method.name, "beta": method.beta}
+        return row_name(about)
 
 
 @final
@@ -96,10 +97,13 @@ class Sweep:
         """Check that every row that has a file can resume.
 
         Raises:
-            InvalidData: a row's file was written with other settings, or is damaged.
+            InvalidData: a row's file was written with other settings, or is damaged; or a row of another reward has a
+                method's name.
         """
         for row in self.rows:
             self.file(row, lm).check()
+        ours = {row.name: self.about(row, lm) for row in self.rows}
+        check_one_reward(read_settings(self.folder) | parse_json(dump_json(ours)))
 
     def made_by(self, row: Row, lm: LanguageModel) -> dict[str, Any]:
         """What writes the texts of a row: versions, the model, device, rewards, sampling and the file of prompts.
