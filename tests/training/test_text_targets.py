@@ -71,7 +71,7 @@ def test_a_special_token_behind_a_text_has_the_reward_of_the_text(teacher, base,
     """EOS and BOS have no text; behind nothing, they have no reward."""
     monkeypatch.setattr(
         "trimtab.training.text_targets.likely_tokens",
-        lambda base, ids, places, k: torch.tensor([[base.tokenizer.eos_token_id, base.bos_token_id]] * len(places)),
+        lambda base, prefixes, k: torch.tensor([[base.tokenizer.eos_token_id, base.bos_token_id]] * len(prefixes)),
     )
     (target,) = text_targets(RewardTeacher(teacher), base, [base.codec.encode_text("w1 so")], 2, None)
     assert not target.scored[0].any()
@@ -84,7 +84,7 @@ def test_a_row_of_the_embedding_that_is_no_token_has_no_reward(teacher, base, mo
     spare = len(base.tokenizer)
     monkeypatch.setattr(
         "trimtab.training.text_targets.likely_tokens",
-        lambda base, ids, places, k: torch.tensor([[spare]] * len(places)),
+        lambda base, prefixes, k: torch.tensor([[spare]] * len(prefixes)),
     )
     (target,) = text_targets(RewardTeacher(teacher), base, [base.codec.encode_text("w1")], 1, None)
     assert not target.scored.any()

@@ -23,6 +23,7 @@ from trimtab.training.target import Target, draw_places
 from trimtab.training.text_teacher import TextTeacher
 
 UNDECODABLE = "\ufffd"  # what a tokenizer writes for a part of a character
+BASE_TEXTS = 16  # texts in one call of the base: alone, a text is too few tokens for a quick product
 CALL_TEXTS = 1024  # strings that the teacher scores in one call
 CALL_LOGITS = 2**26  # numbers that the base returns in one call: 256 MB
 
@@ -68,11 +69,12 @@ def text_targets(
         NonFiniteReward: a score is not finite.
     """
     waiting: list[AskedText] = []
-    for ids in texts:
-        waiting.append(_ask(base, ids, k, positions))
-        if sum(one.size for one in waiting) >= CALL_TEXTS:
-            yield from _answered(teacher, waiting)
-            waiting = []
+    for start in range(0, len(texts), BASE_TEXTS):
+        for one in _ask(base, texts[start : start + BASE_TEXTS], k, positions):
+            waiting.append(one)
+            if sum(each.size for each in waiting) >= CALL_TEXTS:
+                yield from _answered(teacher, waiting)
+                waiting = []
     yield from _answered(teacher, waiting)
 
 
@@ -82,11 +84,16 @@ def text_of(base: FrozenLM, ids: Sequence[int]) -> Text:
     return None if not text or UNDECODABLE in text else text
 
 
-def _ask(base: FrozenLM, ids: Sequence[int], k: int, positions: int | None) -> AskedText:
+def _ask(base: FrozenLM, texts: Sequence[Sequence[int]], k: int, positions: int | None) -> list[AskedText]:
+    """What a teacher is asked about some texts, whose candidates the base gives together."""
+    drawn = [draw_places(ids, positions, _is_opened(base, ids)) if k else [] for ids in texts]
+    behind = [_opening(base, place) + list(ids[:place]) for ids, of in zip(texts, drawn, strict=True) for place in of]
+    candidates = likely_tokens(base, behind, k).split([len(places) for places in drawn])
+    return [_asked(base, *one) for one in zip(texts, drawn, candidates, strict=True)]
+
+
+def _asked(base: FrozenLM, ids: Sequence[int], places: list[int], candidates: Int[Tensor, "places k"]) -> AskedText:
     prefixes = [text_of(base, ids[: end + 1]) for end in range(len(ids))]
-    opened = base.bos_token_id is not None and ids[0] != base.bos_token_id
-    places = draw_places(ids, positions, opened) if k else []
-    candidates = likely_tokens(base, ids, places, k)
     behind = [
         [_behind(base, ids[:place], token) for token in of_place]
         for place, of_place in zip(places, candidates.tolist(), strict=True)
@@ -99,12 +106,8 @@ def _behind(base: FrozenLM, prefix: Sequence[int], token: int) -> Text:
     return text_of(base, [*prefix, token]) if token < len(base.tokenizer) else None
 
 
-def likely_tokens(base: FrozenLM, ids: Sequence[int], places: Sequence[int], k: int) -> Int[Tensor, "places k"]:
-    """The base's k most likely tokens in some places of a text.
-
-    BOS is put before the text if the base's tokenizer does so; the first place is always behind BOS.
-    """
-    prefixes = [_opening(base, place) + list(ids[:place]) for place in places]
+def likely_tokens(base: FrozenLM, prefixes: Sequence[Sequence[int]], k: int) -> Int[Tensor, "prefixes k"]:
+    """The base's k most likely tokens behind some prefixes. What prefixes share is encoded once."""
     each = max(1, CALL_LOGITS // base.vocabulary_size)
     found = [torch.zeros((0, k), dtype=torch.int32)]
     for start in range(0, len(prefixes), each):
@@ -114,7 +117,12 @@ def likely_tokens(base: FrozenLM, ids: Sequence[int], places: Sequence[int], k: 
     return torch.cat(found)
 
 
+def _is_opened(base: FrozenLM, ids: Sequence[int]) -> bool:
+    return base.bos_token_id is not None and ids[0] != base.bos_token_id
+
+
 def _opening(base: FrozenLM, place: int) -> list[int]:
+    """BOS before a text, if the base's tokenizer puts it there; the first place is always behind BOS."""
     return [base.bos_token_id] if base.bos_token_id is not None and (base.prepends_bos or not place) else []
 
 
