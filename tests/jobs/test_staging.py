@@ -8,7 +8,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tiny import tiny_reward
 from tiny_job import JOB, run_job, write_lines
 from trimtab.engines.provenance import provenance
-from trimtab.errors import InvalidData, InvalidOutput
+from trimtab.errors import InvalidData, InvalidOutput, TrimtabError
 from trimtab.jobs import write_prompts
 from trimtab.jobs.shard_file import Written
 from trimtab.jobs.sharded_run import run_shards
@@ -148,10 +148,12 @@ def test_copies_are_removed_when_a_job_ends(lm, store):
         (SOURCE, "memory://box/in", "expected another folder than that of --input"),
         ("memory://box/in/*.jsonl", "memory://box/in/", "expected another folder than that of --input"),
         ("memory://box/nowhere", FOLDER, "expected a folder with .jsonl files"),
+        ("memory://box/*/a.jsonl", FOLDER, "got several files 'a.jsonl'"),
     ],
 )
 def test_what_cannot_be_a_job_is_refused_before_anything_is_fetched(store, source, folder, message):
-    with pytest.raises((InvalidData, InvalidOutput), match=message):
+    store.pipe("/box/other/a.jsonl", b"{}")
+    with pytest.raises(TrimtabError, match=message):
         check_urls(Path(source), Path(folder))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from trimtab.data.object_store import ObjectFolder, url_of
-from trimtab.errors import InvalidData, InvalidOutput
+from trimtab.errors import InvalidData, InvalidOutput, InvalidSetting
 from trimtab.jobs.shards import ENDINGS, Shard, find_sources, target_name
 from trimtab.jobs.target_path import has_content, settings_path
 
@@ -43,7 +43,7 @@ def staged(source: Path, folder: Path, replace: bool = False) -> Iterator[Staged
         InvalidData: the store gives no answer, or has no shards.
         InvalidOutput: the shards are in the folder, another job has written there since, or the rows cannot be stored;
             the message then says where they are.
-        InvalidSetting: the library for the store is not installed.
+        InvalidSetting: the library for the store is not installed, or two shards have the same name.
     """
     shards = _shards_of(source)
     output = _output_of(folder, shards)
@@ -76,8 +76,11 @@ def _shards_of(source: Path) -> ObjectFolder | None:
     if url is None:
         return None
     found = ObjectFolder(url, "--input")
-    if not found.files(ENDINGS):
+    names = [posixpath.basename(file) for file in found.files(ENDINGS)]
+    if not names:
         raise InvalidData(f"got --input {url!r}, expected a folder with .jsonl files, or a pattern of such files")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidSetting(f"got several files {twice!r} of --input {url!r}, expected other names")
     return found
 
 

@@ -210,9 +210,9 @@ def row_paths(folder: Path) -> list[Path]:
 
 def read_settings(folder: Path) -> dict[str, dict[str, Any]]:
     """The settings of each row of a comparison, by its name; empty if there is none yet."""
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
-    heads = {path.stem: next(read_lines(path), None) for path in paths}
-    return {name: head.row["settings"] for name, head in heads.items() if head is not None and head.row is not None}
+    paths = [path for path in sorted(folder.glob(f"*{SUFFIX}")) if is_row(path)]
+    heads = {path.stem: next(read_lines(path)).row for path in paths}
+    return {name: head["settings"] for name, head in heads.items() if head is not None}
 
 
 def check_one_reward(rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -229,8 +229,8 @@ def check_one_reward(rows: Mapping[str, Mapping[str, Any]]) -> None:
         if settings["beta"] is None:  # no point of a curve
             continue
         other = first.setdefault(settings["method"], name)
-        found = [[of[hashes] for of in (rows[other], settings) if hashes in of] for hashes in (REWARDS, CARDS)]
-        if any(len(both) == 2 and both[0] != both[1] for both in found):  # older rows have no hashes of cards
+        known = [name for name in (REWARDS, CARDS) if name in rows[other] and name in settings]  # older rows lack CARDS
+        if any(rows[other][hashes] != settings[hashes] for hashes in known):
             raise InvalidData(
                 f"{other!r} and {name!r} were written by two rewards of one name, with other weights or cards; choose "
                 "another --out, or move one elsewhere"
