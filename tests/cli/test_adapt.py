@@ -70,6 +70,7 @@ def test_distil_takes_a_teacher_of_another_tokenizer(trimtab, place, teacher, tm
         (["--classifier", "no/such"], "got the judge 'no/such'"),
         (["--classifier", "CLASSIFIER:sarcasm"], "with the labels neutral, toxic, expected one of these labels"),
         (["toxicity", "--candidates", "100"], "got --candidates 100, expected at most 64"),
+        (["toxicity", "--chat"], "has no chat template"),
         (["toxicity", "--tokens", "64"], "got --tokens 64, expected fewer than the model's 64"),
         (["toxicity", "--texts", "1"], "got --texts 1, expected at least 20"),
         (["toxicity", "--data", "no.jsonl"], "no.jsonl"),

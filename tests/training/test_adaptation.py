@@ -7,10 +7,12 @@ import pytest
 from byte_lm import byte_lm
 from good_words import good_words
 from tiny import tiny_lm, tiny_reward
+from tiny_chat import chat_lm as tiny_chat_lm
 from trimtab import errors
 from trimtab.judges.text_judges import TextJudge
 from trimtab.rewards.registry import load_reward
 from trimtab.training import AdaptSettings, ClassifierTeacher, RunFolder, RunOptions, adapt
+from trimtab.training.adaptation import answering
 from trimtab.training.callbacks import TrainingProgress
 from trimtab.training.own_texts import openings, write_own_texts
 
@@ -133,6 +135,21 @@ def test_what_adapt_cannot_use_is_refused(base, judge):
         adapt(base, tiny_reward(tiny_lm("llama"), "q"), GIVEN, SETTINGS)
     with pytest.raises(errors.RewardNotFound):
         adapt(base, "no-such-reward", GIVEN, SETTINGS)
+
+
+def test_every_second_text_is_learned_as_an_answer(judge):
+    """The student of a chat agrees with its teacher on answers, too, and its card counts them."""
+    lm = tiny_chat_lm()
+    settings = AdaptSettings(texts=100, tokens=8, candidates=6, positions=3, epochs=20, bf16=False, chat=True)
+    student = adapt(lm, ClassifierTeacher(judge), GIVEN, settings)
+    assert student.card.provenance["answers_to_messages"] == 45
+    assert student.card.quality["agreement_over_prefixes:good"] > 0.8
+    rows = answering(["a", "b", "c", "d"])
+    assert [row.message for row in rows] == ["", openings()[0], "", openings()[1]]
+    with pytest.raises(errors.InvalidSetting, match="chat template"):
+        adapt(tiny_lm("llama"), ClassifierTeacher(judge), GIVEN, settings)
+    with pytest.raises(errors.InvalidSetting, match="of the model's own tokenizer"):
+        adapt(lm, tiny_reward(lm, "v"), GIVEN, settings)
 
 
 @pytest.mark.parametrize(("hidden", "width"), [(576, 192), (640, 192), (1536, 256), (4096, 512)])

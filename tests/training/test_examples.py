@@ -2,7 +2,8 @@
 
 import pytest
 
-from tiny import tiny_reward
+from tiny import tiny_lm, tiny_reward
+from tiny_chat import chat_lm
 from trimtab import errors
 from trimtab.data.tables import LabelledText, TextPair
 from trimtab.training.distil import train_from_teacher
@@ -18,6 +19,17 @@ def test_long_texts_lose_their_end_and_are_counted(llama):
     assert [example["labels"] for example in texts] == [(1.0,), (0.0,)]
     assert [example["length"] for example in texts] == [2, 1]
     assert texts.truncated == 1
+
+
+def test_an_answer_stands_behind_its_message_in_the_chat_template():
+    lm = chat_lm()
+    rows = [LabelledText("w1 w2 w3"), LabelledText("w1 w2 w3", message="w9")]
+    plain, answer = TokenizedTexts(rows, lm, max_tokens=2)
+    context = lm.codec.encode_prompt([{"role": "user", "content": "w9"}])
+    assert plain == {"input_ids": [5, 6], "labels": (), "length": 2}
+    assert answer == {"input_ids": [*context, 5, 6], "labels": (), "length": len(context) + 2, "context": len(context)}
+    with pytest.raises(errors.InvalidSetting, match="chat template"):
+        TokenizedTexts(rows, tiny_lm("llama"), max_tokens=2)
 
 
 def test_both_texts_of_a_pair_are_cut(llama):

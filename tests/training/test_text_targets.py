@@ -67,6 +67,24 @@ def test_every_reward_equals_a_forward_of_the_decoded_text(teacher, base, positi
     assert left_out(targets) == unscored > 0
 
 
+def test_of_an_answer_the_base_reads_the_context_and_the_teacher_does_not(teacher, base):
+    context, answer = base.codec.encode_text("so w1"), base.codec.encode_text("w1 so w1")
+    (target,) = text_targets(RewardTeacher(teacher), base, [[*context, *answer]], 5, None, [len(context)])
+    (alone_target,) = text_targets(RewardTeacher(teacher), base, [answer], 5, None)
+    first = len(context)
+    assert target.known.tolist() == [False] * first + alone_target.known.tolist()
+    assert torch.allclose(target.observed[first:], alone_target.observed, atol=1e-5)
+    assert target.places.tolist() == [first + place for place in range(len(answer))]
+    for row, place in enumerate(target.places.tolist()):
+        logits = base.model(torch.tensor([[*context, *answer[: place - first]]])).logits[0, -1]
+        assert target.candidates[row].tolist() == logits.topk(5).indices.tolist()
+        for column, token in enumerate(target.candidates[row].tolist()):
+            text = base.tokenizer.decode([*answer[: place - first], token], skip_special_tokens=True)
+            if target.scored[row, column]:
+                assert torch.allclose(target.rewards[row, column], alone(teacher, text), atol=1e-5)
+    assert left_out([target], [first]) == int((~target.scored).sum()) + int((~target.known[first:]).sum())
+
+
 def test_a_special_token_behind_a_text_has_the_reward_of_the_text(teacher, base, monkeypatch):
     """EOS and BOS have no text; behind nothing, they have no reward."""
     monkeypatch.setattr(

@@ -98,7 +98,7 @@ def adapt(
     teachers = [load_classifier(spec) for spec in classifiers]  # before the model, which may be a GGUF file to convert
     codec = load_codec(model)
     check_fits(settings, codec)
-    name = None if reward is None else check_teacher(reward, codec)
+    name = None if reward is None else check_teacher(reward, codec, settings.chat)
     with folder.locked():
         lm = load_model(model, codec, settings)
         student = train(lm, name, teachers, texts, settings, make_options(folder, out.name, facts))
@@ -130,20 +130,24 @@ def check_fits(settings: AdaptSettings, codec: "TokenizerCodec") -> None:
     """Check the settings against a model's tokenizer and context.
 
     Raises:
-        InvalidSetting: there are fewer tokens than candidates, or the texts are longer than the context.
+        InvalidSetting: there are fewer tokens than candidates, the texts are longer than the context, or there is no
+            chat template.
     """
+    if settings.chat:
+        codec.encode_prompt([{"role": "user", "content": "Hello"}])
     if settings.candidates > (size := len(codec.tokenizer)):
         raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {size}")
     if settings.tokens >= codec.context_length:
         raise InvalidSetting(f"got tokens={settings.tokens}, expected fewer than the model's {codec.context_length}")
 
 
-def check_teacher(reward: str, codec: "TokenizerCodec") -> str:
+def check_teacher(reward: str, codec: "TokenizerCodec", chat: bool = False) -> str:
     """Return the name of the reward that teaches; of a bundled reward it is the one with a V-head.
 
     Raises:
         RewardNotFound, CorruptReward: there is no such reward, or its files are damaged.
-        InvalidSetting: it has no V-head, and the model has another tokenizer.
+        InvalidSetting: it has no V-head, and the model has another tokenizer; or it has the model's, and shall teach
+            answers in a chat.
         RewardMismatch: its card does not say where its base is.
     """
     from trimtab.rewards.registry import base_of, check_reward, teaching_reward
@@ -153,6 +157,11 @@ def check_teacher(reward: str, codec: "TokenizerCodec") -> str:
     if card.tokenizer_fingerprint != codec.fingerprint:
         card.check_scores_texts(name)
         base_of(name)
+    elif chat:
+        raise InvalidSetting(
+            f"got --chat with {shown_path(name)}, a reward of the model's own tokenizer, which would also read the "
+            "messages; expected a reward of another tokenizer, or --classifier"
+        )
     return name
 
 

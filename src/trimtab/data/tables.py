@@ -27,10 +27,12 @@ class LabelledText:
     Attributes:
         text: the text.
         labels: one label per attribute, in [0, 1]; empty if a teacher gives the rewards.
+        message: the user's message that the text answers; empty if it answers none.
     """
 
     text: str
     labels: tuple[float, ...] = ()
+    message: str = field(default="", repr=False)  # hashes of older tables are of rows without it
 
 
 @checked

@@ -39,6 +39,11 @@ class AdaptSettings:
         "Attention heads of the ladder, each 64 numbers wide: fewer make the reward smaller. Default: 3 to 8, by the "
         "model's size.",
     ] = None
+    chat: Annotated[
+        bool,
+        "Learn every second text as the answer to a user's message, in the model's chat template: for a model that "
+        "chats.",
+    ] = False
     seed: Annotated[int, "Seed of the texts, of the initial weights and of the order of the texts."] = 0
     bf16: Annotated[bool, "Compute in bfloat16, which is slow on some CPUs."] = True
 

@@ -13,11 +13,11 @@ from trimtab.rewards.registry import teaching_reward
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.adapt_settings import FEWEST_TEXTS, AdaptSettings
 from trimtab.training.callbacks import TrainingProgress
-from trimtab.training.distil import check_student, train_from_teacher
+from trimtab.training.distil import check_reads_texts, check_student, train_from_teacher
 from trimtab.training.estimate import estimate_seconds
-from trimtab.training.examples import encode_all, takes_base
+from trimtab.training.examples import TokenizedTexts, context_of, takes_base
 from trimtab.training.fit import RunOptions
-from trimtab.training.own_texts import BATCH, write_own_texts
+from trimtab.training.own_texts import BATCH, openings, write_own_texts
 from trimtab.training.recipe import Recipe
 from trimtab.training.run_folder import OWN_TEXTS, TARGETS, RunFolder
 from trimtab.training.text_teacher import AnyTeacher, as_teacher, load_teacher
@@ -53,7 +53,8 @@ def adapt(
     Raises:
         InvalidData: there are too few texts, the tokenizer gives none of them back, or the folder is another run's.
         InvalidOutput, CorruptCheckpoint, TrainingDiverged: as in `train_from_teacher`.
-        InvalidSetting: the teacher has another tokenizer and no V-head, or a text is longer than the model's context.
+        InvalidSetting: the teacher has another tokenizer and no V-head, or a text is longer than the model's context;
+            or for a chat: the model has no chat template, or the teacher is a reward of its own tokenizer.
         RewardNotFound, CorruptReward: of a teacher's name.
     """
     settings, options = settings or AdaptSettings(), options or RunOptions()
@@ -64,20 +65,33 @@ def adapt(
         raise InvalidSetting(f"got tokens={settings.tokens}, expected fewer than the model's {base.context_length}")
     for each in several:
         check_student(base, each, recipe, settings.distillation)
+    if settings.chat:
+        check_reads_texts(several)
+        context_of(base, openings()[0])
     with options.run.locked() if options.run else contextlib.nullcontext():
         estimate = _Estimate(base, several, recipe, settings, options.progress)
         if texts is None:
             texts = _own_texts(base, settings, options.run, estimate.writing)
         different = list(dict.fromkeys(texts))  # a text that is trained on cannot be held out
-        rows = [LabelledText(text) for text in different[: settings.texts]]
+        rows = answering(different[: settings.texts]) if settings.chat else list(map(LabelledText, different))
+        rows = rows[: settings.texts]
         if len(rows) < FEWEST_TEXTS:
             raise InvalidData(f"got {count_of(len(rows), 'different text')}, expected at least {FEWEST_TEXTS}")
         if options.run is None or not (options.run.checkpoints.exists() or options.run.final.exists()):
-            estimate.show([row.text for row in rows])
+            estimate.show(rows)
         held_out = max(1, len(rows) // HELD_OUT_SHARE)
         targets = options.run.path / TARGETS if options.run else None
         parts = rows[held_out:], rows[:held_out]
         return train_from_teacher(base, several, *parts, recipe, settings.distillation, options, targets)
+
+
+def answering(texts: Sequence[str]) -> list[LabelledText]:
+    """Texts, every second of them as the answer to one of the openings as a message."""
+    messages = openings()
+    return [
+        LabelledText(text, message=messages[number // 2 % len(messages)] if number % 2 else "")
+        for number, text in enumerate(texts)
+    ]
 
 
 def _own_texts(
@@ -110,10 +124,8 @@ class _Estimate:
             self._progress.estimated({"own texts": each * (total - self._first)})
         self._progress.writing(done, total)
 
-    def show(self, texts: Sequence[str]) -> None:
+    def show(self, rows: Sequence[LabelledText]) -> None:
         """Report the seconds of the teachers and of the training."""
-        ids = [each[: self._settings.tokens] for each in encode_all(self._base, texts) if each]
-        if not ids:
-            return
+        ids = [each["input_ids"] for each in TokenizedTexts(rows, self._base, self._settings.tokens).examples]
         found = estimate_seconds(self._base, self._teachers, ids, self._recipe, self._settings.distillation)
         self._progress.estimated(found)

@@ -137,7 +137,8 @@ def train_from_teacher(
 
     Raises:
         InvalidSetting: the student's head cannot learn the target, the teacher returns differences or has another
-            tokenizer and no V-head, there are more candidates than tokens, or several teachers do not fit together.
+            tokenizer and no V-head, there are more candidates than tokens, or several teachers do not fit together; or
+            texts answer messages, and the teacher reads tokens, or the base has no chat template.
         NonFiniteReward: the teacher gives a reward that is not finite.
         InvalidData, InvalidOutput, CorruptCheckpoint, TrainingDiverged: as in `train_from_labels`; or `targets` holds
             other rewards, or cannot be written; or a teacher scores texts, and no text is the same after it is encoded
@@ -150,6 +151,8 @@ def train_from_teacher(
     if settings.credit is not None:
         for each in teachers:
             check_credits(each)
+    if any(row.message for row in [*train, *held_out]):
+        check_reads_texts(teachers)
     attributes, clamp = check_teachers([shape_of(each, base) for each in teachers])
     kept, kept_held_out = (read_unchanged(rows, base, teachers) for rows in (train, held_out))
     texts, measured = (TokenizedTexts(rows, base, recipe.max_tokens) for rows in (kept, kept_held_out))
@@ -157,8 +160,8 @@ def train_from_teacher(
         check_labels(measured, attributes)
 
     def teacher_examples(part: TokenizedTexts, folder: Path, most: int | None = None) -> TeacherExamples:
-        ids = [example["input_ids"] for example in part.examples][:most]
-        return TeacherExamples(part, _rewards_of_all(teachers, base, ids, recipe, settings, options, folder))
+        some = part.examples[:most]
+        return TeacherExamples(part, _rewards_of_all(teachers, base, some, recipe, settings, options, folder))
 
     with TemporaryDirectory() as unkept:
         folder = Path(targets or unkept)
@@ -179,7 +182,7 @@ def train_from_teacher(
             "texts": len(texts),
             "truncated": texts.truncated,
             "objective": f"distil, {settings.described}",
-            **facts_of(teachers, examples.targets, len(train) - len(kept)),
+            **facts_of(teachers, examples.targets, len(train) - len(kept), contexts_of(texts.examples)),
         },
     )
     return fit(base, card, task, recipe, options)
@@ -188,13 +191,14 @@ def train_from_teacher(
 def _rewards_of_all(
     teachers: Sequence[AnyTeacher],
     base: FrozenLM,
-    texts: Sequence[Sequence[int]],
+    examples: Sequence[Mapping[str, Any]],
     recipe: Recipe,
     settings: DistilSettings,
     options: RunOptions,
     folder: Path,
 ) -> list[Target]:
     """The rewards of every teacher, side by side. One teacher keeps them in the folder, several in folders in it."""
+    texts, contexts = [example["input_ids"] for example in examples], contexts_of(examples)
     if settings.credit is not None:
         credits = [credit_targets(check_credits(t), base, texts, settings.credit_share, recipe.bf16) for t in teachers]
         return [side_by_side(of_text) for of_text in zip(*credits, strict=True)]
@@ -203,8 +207,26 @@ def _rewards_of_all(
     for each in teachers:
         own = folder if len(teachers) == 1 else folder / teacher_digest(each)
         progress, positions = options.progress.teaching, settings.positions if asked else None
-        found.append(teacher_rewards(each, base, texts, asked, own, recipe.bf16, progress, positions))
+        found.append(teacher_rewards(each, base, texts, asked, own, recipe.bf16, progress, positions, contexts))
     return [side_by_side(of_text) for of_text in zip(*found, strict=True)]
+
+
+def contexts_of(examples: Sequence[Mapping[str, Any]]) -> list[int]:
+    """How many tokens of each example are the message that it answers."""
+    return [example.get("context", 0) for example in examples]
+
+
+def check_reads_texts(teachers: Sequence[AnyTeacher]) -> None:
+    """Refuse a teacher of tokens for texts that answer messages: it would read the messages as well.
+
+    Raises:
+        InvalidSetting: there is one.
+    """
+    if reads := next((each for each in teachers if isinstance(each, RewardModel)), None):
+        raise InvalidSetting(
+            f"got texts that answer messages with the teacher {reads.name!r} of the model's own tokenizer, expected a "
+            "teacher of texts, such as a reward of another tokenizer or a classifier"
+        )
 
 
 def check_student(base: FrozenLM, teacher: AnyTeacher, recipe: Recipe, settings: DistilSettings) -> None:

@@ -39,25 +39,28 @@ class Examples(Dataset[dict[str, Any]], ABC):
 class TokenizedTexts(Examples):
     """Token ids, labels and lengths, cut to a maximum length.
 
+    A text that answers a message stands behind it, in the model's chat template; "context" is how many tokens these
+    are.
+
     Args:
         rows: labelled texts.
         lm: the language model, for its tokenizer.
-        max_tokens: longer texts lose their end.
+        max_tokens: longer texts lose their end; a message counts apart.
 
     Raises:
         InvalidData: no text has a token.
-        InvalidSetting: a text, cut, does not fit the model's context.
+        InvalidSetting: a text, cut, does not fit the model's context, or a message, and there is no chat template.
     """
 
     def __init__(self, rows: Sequence[LabelledText], lm: FrozenLM, max_tokens: int):
         encoded = encode_all(lm, [row.text for row in rows])
         self.truncated = sum(len(ids) > max_tokens for ids in encoded)
         _check_length(encoded, max_tokens, lm)
-        self.examples: list[dict[str, Any]] = [
-            {"input_ids": ids[:max_tokens], "labels": row.labels, "length": min(len(ids), max_tokens)}
-            for ids, row in zip(encoded, rows, strict=True)
-            if ids
-        ]
+        contexts = {message: context_of(lm, message) for message in {row.message for row in rows}}
+        behind = [(contexts[row.message], ids[:max_tokens], row) for ids, row in zip(encoded, rows, strict=True) if ids]
+        self.examples = [_example(*each) for each in behind]
+        longest = max(map(len, contexts.values()), default=0)
+        _check_length([each["input_ids"] for each in self.examples], max_tokens + longest, lm)
         _require(self.examples)
 
     @property
@@ -98,6 +101,21 @@ class TokenizedPairs(Examples):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.examples[index]
+
+
+def _example(context: list[int], ids: list[int], row: LabelledText) -> dict[str, Any]:
+    whole = [*context, *ids]
+    example = {"input_ids": whole, "labels": row.labels, "length": len(whole)}
+    return example | ({"context": len(context)} if context else {})
+
+
+def context_of(lm: FrozenLM, message: str) -> list[int]:
+    """The tokens before an answer to a user's message; none for no message.
+
+    Raises:
+        InvalidSetting: the model has no chat template.
+    """
+    return lm.codec.encode_prompt([{"role": "user", "content": message}]) if message else []
 
 
 def takes_base(train: Train) -> Train:

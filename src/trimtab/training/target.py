@@ -52,9 +52,9 @@ def side_by_side(targets: Sequence[Target]) -> Target:
     )
 
 
-def left_out(targets: Sequence[Target]) -> int:
-    """How many candidates and prefixes a teacher of texts could not score."""
-    return sum(int((~t.scored).sum()) + int((~t.known).sum()) for t in targets)
+def left_out(targets: Sequence[Target], contexts: Sequence[int] = ()) -> int:
+    """How many candidates and prefixes a teacher of texts could not score; tokens of contexts are not asked about."""
+    return sum(int((~t.scored).sum()) + int((~t.known).sum()) for t in targets) - sum(contexts)
 
 
 def draw_places(ids: Sequence[int], positions: int | None, opened: bool) -> list[int]:

@@ -61,6 +61,7 @@ def teacher_rewards(
     bf16: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
     positions: int | None = None,
+    contexts: Sequence[int] = (),
 ) -> list[Target]:
     """The teacher's rewards of texts, shard by shard. Shards that an earlier run finished are read from the folder.
 
@@ -74,14 +75,16 @@ def teacher_rewards(
         bf16: compute in bfloat16.
         progress: called with the number of texts done and of all texts.
         positions: score candidates at this many places of each text, drawn by the text itself; None for all.
+        contexts: as in `text_targets`, for a teacher of texts.
 
     Raises:
         InvalidData: the folder belongs to another teacher, base or set of texts, or holds a damaged file.
         InvalidOutput: the folder cannot be written.
         NonFiniteReward: the teacher gives a reward that is not finite.
     """
+    texts_digest = digest_of([texts, contexts] if any(contexts) else texts)
     settings = TargetSettings(
-        teacher_digest(teacher), base.base_weights_fingerprint, digest_of(texts), candidates, positions, bf16
+        teacher_digest(teacher), base.base_weights_fingerprint, texts_digest, candidates, positions, bf16
     )
     found: list[Target] = []
     with processes().main_process_first():  # The main process scores; the others read its files.
@@ -93,7 +96,8 @@ def teacher_rewards(
             some = texts[start : start + size]
             path = folder / f"{number:06}.safetensors"
             if not path.exists():
-                _write_shard(path, _score_shard(teacher, base, some, candidates, positions, bf16))
+                before = contexts[start : start + size]
+                _write_shard(path, _score_shard(teacher, base, some, candidates, positions, bf16, before))
             found += _read_shard(path, [len(ids) for ids in some])
             progress(len(found), len(texts))
     return found
@@ -114,9 +118,10 @@ def _score_shard(
     k: int,
     positions: int | None,
     bf16: bool,
+    contexts: Sequence[int],
 ) -> list[Target]:
     if not isinstance(teacher, RewardModel):
-        return list(text_targets(teacher, base, texts, k, positions))
+        return list(text_targets(teacher, base, texts, k, positions, contexts))
     found: list[Target | None] = [None] * len(texts)
     ordered = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
     while ordered:

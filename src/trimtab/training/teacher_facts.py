@@ -25,13 +25,16 @@ def _weights_of(teacher: AnyTeacher) -> str:
     return next((about[name] for name in ("fingerprint", "weights_sha256") if name in about), "unknown")
 
 
-def facts_of(teachers: Sequence[AnyTeacher], targets: Sequence[Target], changed: int) -> dict[str, object]:
+def facts_of(
+    teachers: Sequence[AnyTeacher], targets: Sequence[Target], changed: int, contexts: Sequence[int] = ()
+) -> dict[str, object]:
     """Facts about teachers for the card of their student; of teachers of texts also what was left out.
 
     Args:
         teachers: of the student.
         targets: their rewards of the training texts.
         changed: how many texts were left out, because the tokenizer changes them.
+        contexts: how many tokens of each text are the message that it answers.
     """
     facts: dict[str, object] = {
         "teacher": _one_or_all([each.name for each in teachers]),
@@ -44,7 +47,8 @@ def facts_of(teachers: Sequence[AnyTeacher], targets: Sequence[Target], changed:
     return facts | {
         "teachers_of_texts": {each.name: each.describe() for each in named},
         "texts_changed_by_the_tokenizer": changed,
-        "prefixes_and_candidates_without_text": left_out(targets),
+        "prefixes_and_candidates_without_text": left_out(targets, contexts),
+        **({"answers_to_messages": sum(map(bool, contexts))} if any(contexts) else {}),
     }
 
 

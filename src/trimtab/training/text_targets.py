@@ -30,6 +30,18 @@ CALL_LOGITS = 2**26  # numbers that the base returns in one call: 256 MB
 Text = str | None  # None for tokens that have no text
 
 
+class Part(NamedTuple):
+    """A text behind its context.
+
+    Attributes:
+        ids: the tokens of both.
+        context: how many of them are the context.
+    """
+
+    ids: Sequence[int]
+    context: int
+
+
 class AskedText(NamedTuple):
     """What a teacher is asked about one text.
 
@@ -52,7 +64,12 @@ class AskedText(NamedTuple):
 
 
 def text_targets(
-    teacher: TextTeacher, base: FrozenLM, texts: Sequence[Sequence[int]], k: int, positions: int | None
+    teacher: TextTeacher,
+    base: FrozenLM,
+    texts: Sequence[Sequence[int]],
+    k: int,
+    positions: int | None,
+    contexts: Sequence[int] = (),
 ) -> Iterator[Target]:
     """The rewards of each text, in order.
 
@@ -60,6 +77,8 @@ def text_targets(
         teacher: scores texts.
         base: its tokenizer made the texts, and its most likely tokens are the candidates.
         texts: token ids, without BOS.
+        contexts: how many tokens of each text are the message that it answers. The base reads them, the teacher does
+            not, and they have no rewards. Default: none of any.
         k: candidates in each place; 0 for none.
         positions: the number of places whose candidates are scored, drawn by the text itself; None for all.
 
@@ -69,8 +88,9 @@ def text_targets(
         NonFiniteReward: a score is not finite.
     """
     waiting: list[AskedText] = []
-    for start in range(0, len(texts), BASE_TEXTS):
-        for one in _ask(base, texts[start : start + BASE_TEXTS], k, positions):
+    parts = [Part(ids, contexts[number] if contexts else 0) for number, ids in enumerate(texts)]
+    for start in range(0, len(parts), BASE_TEXTS):
+        for one in _ask(base, parts[start : start + BASE_TEXTS], k, positions):
             waiting.append(one)
             if sum(each.size for each in waiting) >= CALL_TEXTS:
                 yield from _answered(teacher, waiting)
@@ -84,21 +104,35 @@ def text_of(base: FrozenLM, ids: Sequence[int]) -> Text:
     return None if not text or UNDECODABLE in text else text
 
 
-def _ask(base: FrozenLM, texts: Sequence[Sequence[int]], k: int, positions: int | None) -> list[AskedText]:
+def _ask(base: FrozenLM, parts: Sequence[Part], k: int, positions: int | None) -> list[AskedText]:
     """What a teacher is asked about some texts, whose candidates the base gives together."""
-    drawn = [draw_places(ids, positions, _is_opened(base, ids)) if k else [] for ids in texts]
-    behind = [_opening(base, place) + list(ids[:place]) for ids, of in zip(texts, drawn, strict=True) for place in of]
+    drawn = [_places(base, part, positions) if k else [] for part in parts]
+    behind = [_read(base, part, place) for part, places in zip(parts, drawn, strict=True) for place in places]
     candidates = likely_tokens(base, behind, k).split([len(places) for places in drawn])
-    return [_asked(base, *one) for one in zip(texts, drawn, candidates, strict=True)]
+    return [_asked(base, *one) for one in zip(parts, drawn, candidates, strict=True)]
 
 
-def _asked(base: FrozenLM, ids: Sequence[int], places: list[int], candidates: Int[Tensor, "places k"]) -> AskedText:
-    prefixes = [text_of(base, ids[: end + 1]) for end in range(len(ids))]
+def _asked(base: FrozenLM, part: Part, places: list[int], candidates: Int[Tensor, "places k"]) -> AskedText:
+    ids, first = part
+    prefixes = [text_of(base, ids[first : end + 1]) if end >= first else None for end in range(len(ids))]
     behind = [
-        [_behind(base, ids[:place], token) for token in of_place]
+        [_behind(base, ids[first:place], token) for token in of_place]
         for place, of_place in zip(places, candidates.tolist(), strict=True)
     ]
     return AskedText(prefixes, places, candidates, behind)
+
+
+def _places(base: FrozenLM, part: Part, positions: int | None) -> list[int]:
+    """The places of a text whose candidates are scored, counted from the first token of its context."""
+    ids, first = part
+    opened = first > 0 or (base.bos_token_id is not None and ids[0] != base.bos_token_id)
+    return [first + place for place in draw_places(ids[first:], positions, opened)]
+
+
+def _read(base: FrozenLM, part: Part, place: int) -> list[int]:
+    """What the base reads before a place: BOS, if its tokenizer puts it there or nothing else is; context and text."""
+    opens = not part.context and base.bos_token_id is not None and (base.prepends_bos or not place)
+    return [*([base.bos_token_id] if opens else []), *part.ids[:place]]  # type: ignore[list-item]
 
 
 def _behind(base: FrozenLM, prefix: Sequence[int], token: int) -> Text:
@@ -115,15 +149,6 @@ def likely_tokens(base: FrozenLM, prefixes: Sequence[Sequence[int]], k: int) -> 
         logits = PackedTexts(base.model, PrefixCache(0), some, [1] * len(some)).logits()
         found.append(torch.cat(logits).topk(k, dim=-1).indices.int().cpu())
     return torch.cat(found)
-
-
-def _is_opened(base: FrozenLM, ids: Sequence[int]) -> bool:
-    return base.bos_token_id is not None and ids[0] != base.bos_token_id
-
-
-def _opening(base: FrozenLM, place: int) -> list[int]:
-    """BOS before a text, if the base's tokenizer puts it there; the first place is always behind BOS."""
-    return [base.bos_token_id] if base.bos_token_id is not None and (base.prepends_bos or not place) else []
 
 
 def _strings(asked: Sequence[AskedText]) -> list[str]:

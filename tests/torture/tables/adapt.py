@@ -34,5 +34,6 @@ CASES: list[Case] = [
     *refused_values(without(FROM_REWARD, "--model"), "--model", ("", "nowhere", "folder", ESCAPE)),
     *(refused(*without(FROM_REWARD, "--out"), "--out", name) for name in ("full", "/dev/null", "", "/proc/mine")),
     refused(*FROM_REWARD, "--run", "out/run"),
+    refused(*FROM_REWARD, "--chat"),
     accepted("adapts", *FROM_REWARD),
 ]
