@@ -5,9 +5,9 @@ set -euo pipefail
 models=${1:?"expected MODELS, the folder of gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct.gguf"}
 data=${2:?"expected DATA, the folder of jigsaw_dev.jsonl.gz and sst2_dev.jsonl.gz"}
 
-adapt() {  # NAME MODEL REWARD TEXTS: rewards/NAME-REWARD, with the agreement with its teacher in its card
+adapt() {  # NAME MODEL REWARD TEXTS OPTIONS: rewards/NAME-REWARD, with the agreement with its teacher in its card
     [ -e "rewards/$1-$3/config.json" ] || trimtab adapt "$3" --model "$models/$2" --data "texts/$3/all.jsonl" --texts "$4" \
-        --threads 1 --out "rewards/$1-$3"
+        --threads 1 --out "rewards/$1-$3" "${@:5}"
 }
 measure() {  # REWARD LABELLED: adds accuracy and AUC to the card
     trimtab rewards measure "rewards/$1" --data "$data/$2" --column label --limit 1000 --write
@@ -16,5 +16,5 @@ adapt gemma gemma-3-270m-q4_k_m.gguf toxicity 3000
 adapt gemma gemma-3-270m-q4_k_m.gguf sentiment 4000
 measure gemma-toxicity jigsaw_dev.jsonl.gz
 measure gemma-sentiment sst2_dev.jsonl.gz
-adapt qwen qwen2.5-coder-1.5b-instruct.gguf toxicity 1000
-adapt qwen qwen2.5-coder-1.5b-instruct.gguf sentiment 1000
+adapt qwen qwen2.5-coder-1.5b-instruct.gguf toxicity 2000 --positions 8 --ladder-heads 2
+adapt qwen qwen2.5-coder-1.5b-instruct.gguf sentiment 2000 --positions 8 --ladder-heads 2
