@@ -58,7 +58,7 @@ def parse_json(text: str | bytes, nan_is_null: bool = False) -> Any:
             raise RecursionError
     except RecursionError as error:
         raise InvalidData("not JSON that can be read: it is nested too deeply") from error
-    except json.JSONDecodeError as error:  # its own message names a line, which of a file's line is always the first
+    except json.JSONDecodeError as error:  # its own message names a line: of one line, always the first
         raise InvalidData(f"not JSON: {error.msg.lower()} at character {error.pos + 1}") from error
     except ValueError as error:
         raise InvalidData(f"not JSON: {error}") from error

@@ -222,15 +222,16 @@ def check_one_reward(rows: Mapping[str, Mapping[str, Any]]) -> None:
         rows: the settings of each row of a comparison, by its name.
 
     Raises:
-        InvalidData: two rows of one method have other weights, or other cards.
+        InvalidData: two rows of one method have other weights, or other cards; files of older versions have no hashes
+            of cards.
     """
     first: dict[str, str] = {}
     for name, settings in rows.items():
         if settings["beta"] is None:  # no point of a curve
             continue
         other = first.setdefault(settings["method"], name)
-        known = [name for name in (REWARDS, CARDS) if name in rows[other] and name in settings]  # older rows lack CARDS
-        if any(rows[other][hashes] != settings[hashes] for hashes in known):
+        known = [field for field in (REWARDS, CARDS) if field in rows[other] and field in settings]
+        if any(rows[other][field] != settings[field] for field in known):
             raise InvalidData(
                 f"{other!r} and {name!r} were written by two rewards of one name, with other weights or cards; choose "
                 "another --out, or move one elsewhere"
