@@ -17,7 +17,7 @@ demo: $(READY)  ## print steered text beside unsteered text
 # Shapes and types are also checked at run time where tensors are. Elsewhere that check would double the time.
 test: $(READY) check docs  ## style, types, docs and tests: what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TENSOR_TESTS)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --jaxtyping-packages= $(TENSOR_TESTS:%=--ignore=%)
+	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TENSOR_TESTS:%=--ignore=%)
 
 test-clients: $(READY)  ## install the larger clients of the server and Schemathesis, and run them against it
 	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
@@ -30,7 +30,7 @@ test-browser: $(READY)  ## install playwright and, if there is none, Debian's ch
 
 test-ray: $(READY)  ## install Ray and a local S3, and test jobs on a cluster of two raylets: some minutes
 	$(BIN)/pip install -q -c constraints.txt -e '.[cluster-tests]'
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/with_ray --jaxtyping-packages=
+	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest tests/with_ray
 
 vllm-env: $(VLLM_READY)  ## install vLLM for CPUs into an environment of its own, in .venv-vllm
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
+from figure_table import figure_table
 from ladder_texts import rows
 
 import trimtab
@@ -91,16 +92,6 @@ def figures(chosen: dict[str, list[int]], drafts: Drafts, judges: list[str]) -> 
     return found
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
-    """The figures as Markdown, with 95 % intervals."""
-    columns = list(next(iter(found.values())))
-    lines = ["| chosen by | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for name, of in found.items():
-        cells = [f"{of[each]['value']:.3f} ({of[each]['low']:.3f}–{of[each]['high']:.3f})" for each in columns]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def main(
     source: Annotated[Path, typer.Argument(help="The drafts, as `trimtab generate --n --output` writes them.")],
     out: Annotated[Path, typer.Option(help="The file of the figures; a table is written beside it.")],
@@ -118,8 +109,9 @@ def main(
     about = {"prompts": len(drafts.of_prompt), "drafts": len(drafts.of_prompt[0]), "sentences": float(np.mean(steps))}
     by = {"reward": reward, "model": model}
     write_whole(out, dump_json({"made_by": {**about, **by}, "figures": found}, indent=1) + "\n")
-    write_whole(out.with_suffix(".md"), table(found))
-    print(table(found))
+    table = figure_table(found, "chosen by")
+    write_whole(out.with_suffix(".md"), table)
+    print(table)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; no 
 import huggingface_hub.utils
 import pytest
 
+import shape_checks  # noqa: F401
 import trimtab
 from fake_hub import FakeHub
 from tiny import FAMILIES, tiny_ladder, tiny_lm, tiny_reward

@@ -7,7 +7,7 @@ from trimtab.best_of import rank, without_eos
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.engines.base import Continuation
 from trimtab.engines.sampling_params import SamplingParams
-from trimtab.errors import InvalidSetting, RewardMismatch
+from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.generation import Generation
 from trimtab.testing import separate_rewards
 
@@ -61,6 +61,26 @@ def test_an_empty_draft_is_ranked_by_the_reward_of_the_prompt(llama, lm):
     draft.token_ids = [2]  # EOS at once
     (best,) = rank(lm.engine, reward.toward(1.0), [[10, 11]], [[draft]])
     assert best.scores[0] == pytest.approx(separate_rewards(reward, [10], [11])[0, 0].item(), abs=1e-5)
+
+
+def test_a_stop_string_is_not_ranked(llama, lm):
+    reward = tiny_reward(llama, "q")
+    draft = Generation(llama.codec, "w1 w2", [Continuation((), "stop")], ["w9"])
+    draft.token_ids = [12, 14, 13, 15]  # "w8 w10 w9 w11"
+    assert draft.visible_ids == [12, 14]
+    (best,) = rank(lm.engine, reward.toward(1.0), [[10, 11]], [[draft]])
+    assert best.scores[0] == pytest.approx(separate_rewards(reward, [10, 11, 12], [14])[0, 0].item(), abs=1e-5)
+
+
+def test_a_text_of_one_token_that_a_reward_cannot_read_counts_with_the_middle_of_its_range(llama, lm):
+    reward = tiny_reward(llama, "q", bos_token_id=None, clamp=(-1.0, 2.0))
+    empty, other = (lm.generate("w1", max_new_tokens=2, seed=seed) for seed in (0, 1))
+    empty.token_ids, other.token_ids = [2], [14, 15]
+    (best,) = rank(lm.engine, reward.away(2.0), [[10]], [[empty, other]])
+    expected = {id(empty): -1.0, id(other): -2 * separate_rewards(reward, [10, 14], [15])[0, 0].item()}
+    assert list(best.scores) == pytest.approx([expected[id(draft)] for draft in best.drafts], abs=1e-5)
+    with pytest.raises(InvalidPrompt, match="text of 1 tokens"):
+        lm.engine.rewards(reward, [[10]])
 
 
 def test_equal_drafts_keep_the_order_in_which_they_were_written(llama, lm):

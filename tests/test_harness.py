@@ -9,6 +9,7 @@ from lm_eval.models.huggingface import HFLM
 from tiny import tiny_lm, tiny_reward
 from trimtab import harness
 from trimtab.engines.torch.engine import TorchEngine
+from trimtab.errors import InvalidSetting
 from trimtab.harness import HarnessLM
 from trimtab.language_model import LanguageModel
 
@@ -48,6 +49,12 @@ def test_unsteered_figures_equal_those_of_the_harness_own_model(lm):
     )
     requests = asked("generate_until", ASKED)
     assert ours.generate_until(requests, disable_tqdm=True) == reference.generate_until(requests, disable_tqdm=True)
+
+
+def test_more_new_tokens_than_the_context_are_refused(lm):
+    requests = asked("generate_until", [("w1 w2", {"until": ["w9"], "max_gen_toks": 64})])
+    with pytest.raises(InvalidSetting, match="max_gen_toks=64, expected less than the context of 64"):
+        HarnessLM().generate_until(requests, disable_tqdm=True)
 
 
 def test_steered_texts_and_scores_equal_those_of_the_engine(lm, monkeypatch):

@@ -89,6 +89,7 @@ def test_a_block_is_the_best_of_n_blocks(lm, reward):
     best = max(first, key=lambda draft: prefix_reward(reward, lm, prompt, draft.token_ids))
     assert text.token_ids[:2] == best.token_ids
     assert len(text.token_ids) <= 12
+    assert text.usage.tokens >= 4 * len(text.token_ids)  # of all drafts of each block
     assert found.scores[0] == pytest.approx(prefix_reward(reward, lm, prompt, text.token_ids), abs=1e-4)
     one = lm.best_of(prompt, 1, by=reward, block=3, **OPTIONS)
     assert one.text == lm.generate(prompt, **OPTIONS).text

@@ -252,6 +252,24 @@ def test_a_smaller_context_ends_the_drafts_of_another_model(qwen2, eager):
     assert written.usage.forwards > 10 or written.finish_reason == "eos"
 
 
+@pytest.mark.parametrize("drafted", [True, False])
+def test_rows_join_and_leave_when_the_context_of_another_model_is_full(drafted, monkeypatch):
+    """Texts become too long for it while drafts are made, or while none pay and it has not read what was written."""
+    length = max if drafted else (lambda longest: 0)
+    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_length", lambda rates, longest, cost: length(longest))
+    monkeypatch.setattr("trimtab.engines.draft_length.Balance.affords", lambda self, lost: True)
+    base, small = tiny_lm("gpt2"), tiny_lm("gpt2", seed=5)
+    small.model.config.n_positions = 12
+    positions = small.model.transformer.wpe
+    positions.weight = torch.nn.Parameter(positions.weight[:12].clone())
+    engine = TorchEngine(base, proposers={"draft": LMProposer(small, base)})
+    requests = [
+        Request([10] * prompt, replace(PARAMS, max_new_tokens=new, seed=prompt, stop=(), top_k=5))
+        for prompt, new in ((4, 18), (3, 6), (20, 9), (5, 4))
+    ]
+    testing.assert_speculation_changes_nothing(engine, requests, "draft", steps_before=5)
+
+
 def test_what_drafts_may_go_wrong_and_no_text_changes(qwen2, eager, monkeypatch):
     """A model that still reads what was rejected drafts worse; the law is of the loop alone."""
     plain = drafted_by(qwen2, "model", requests_of([None]))

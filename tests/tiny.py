@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForCausalLM,
     Gemma3TextConfig,
@@ -70,6 +71,13 @@ def tiny_lm(family: str, seed: int = 0) -> FrozenLM:
             if weight.dim() > 1:
                 weight.normal_(0, 0.25)
     return FrozenLM(model, tiny_tokenizer(), f"tiny-{family}")
+
+
+def opening_lm(family: str) -> FrozenLM:
+    """The same model with a tokenizer that puts BOS before every text."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    return FrozenLM(tiny_lm(family).model, tokenizer, f"opening-{family}")
 
 
 def save_lm(lm: FrozenLM, folder: Path) -> None:

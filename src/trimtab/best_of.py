@@ -98,13 +98,13 @@ def rank(
         engine: computes the rewards.
         by: the rewards, each toward or away, with their weights.
         prefixes: the prompts' token ids.
-        drafts: of each prompt; an EOS at the end is not scored.
+        drafts: of each prompt; EOS and stop strings are not scored.
 
     Raises:
         InvalidPrompt: prompt and draft are longer than a reward's context.
     """
     pairs = [(prefix, draft) for prefix, of_prompt in zip(prefixes, drafts, strict=True) for draft in of_prompt]
-    texts = [[*prefix, *without_eos(draft.token_ids, engine.codec)] for prefix, draft in pairs]
+    texts = [[*prefix, *draft.visible_ids] for prefix, draft in pairs]
     scores = reward_sums(engine, by, texts)
     parts = scores.split([len(of_prompt) for of_prompt in drafts])
     record = tuple(by.describe())
@@ -140,14 +140,14 @@ def rank_by_judge(
         engine: the engine that wrote them, for judges that ask it.
         judge: its high scores are good.
         prompts, prefixes: the prompts, and their token ids.
-        drafts: of each prompt; an EOS at the end is not scored.
+        drafts: of each prompt; EOS and stop strings are not scored.
 
     Raises:
         InvalidData: a score is no number from 0 to 1.
     """
     texts = [prompt_text(prompt) for prompt in prompts]
     judged = [
-        Draft(text, tuple(prefix), tuple(without_eos(draft.token_ids, engine.codec)), draft.text)
+        Draft(text, tuple(prefix), tuple(draft.visible_ids), draft.text)
         for text, prefix, of_prompt in zip(texts, prefixes, drafts, strict=True)
         for draft in of_prompt
     ]
@@ -170,7 +170,10 @@ def _ranked(
 
 
 def reward_sums(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[Tensor, " texts"]:
-    """Σ ±β · r of each text, in batches."""
+    """Σ ±β · r of each text, in batches.
+
+    Of a text of one token a reward without BOS knows nothing: it counts with the middle of its range.
+    """
     batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
     return torch.cat([_scores(engine, by, batch) for batch in batches])
 
@@ -178,7 +181,11 @@ def reward_sums(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Fl
 def _scores(engine: Engine, by: Steer, texts: Sequence[Sequence[int]]) -> Float[Tensor, " texts"]:
     total = torch.zeros(len(texts))
     for reward in distinct_rewards([by]):
-        rewards = engine.rewards(reward, texts).cpu()
+        readable = [row for row, ids in enumerate(texts) if len(ids) + reward.extra_tokens >= 2]
+        rewards = engine.rewards(reward, [texts[row] for row in readable]).cpu() if readable else None
         for term in (term for term in by.terms if term.reward is reward):
-            total = total + term.strength * rewards[:, term.attribute]
+            of_texts = torch.full((len(texts),), sum(term.clamp or (0.0, 0.0)) / 2)
+            if rewards is not None:
+                of_texts[readable] = rewards[:, term.attribute]
+            total = total + term.strength * of_texts
     return total

@@ -162,13 +162,23 @@ def _check_list(value: Any, hint: Any) -> None:
         raise Misfit("a text is no list")
 
 
+def answers(value: object, protocol: Any) -> bool:
+    """Whether a value has all that a protocol asks for.
+
+    Since Python 3.12, `isinstance` overlooks what a wrapper answers by `__getattr__`; protocols list their attributes
+    from then on.
+    """
+    names = getattr(protocol, "__protocol_attrs__", None)
+    return isinstance(value, protocol) or (names is not None and all(hasattr(value, name) for name in names))
+
+
 @functools.cache
 def _typeguard() -> Any:
-    """The type checker, imported on demand. Our protocols are checked by `isinstance`, which sees through wrappers."""
+    """The type checker, imported on demand. Our protocols are checked by `answers`, which sees through wrappers."""
     import typeguard
 
     def by_instance(value: Any, protocol: Any, args: tuple[Any, ...], memo: Any) -> None:
-        if not isinstance(value, protocol):
+        if not answers(value, protocol):
             raise typeguard.TypeCheckError(f"is no {protocol.__name__}")
 
     def lookup(origin: Any, args: tuple[Any, ...], extras: tuple[Any, ...]) -> Any:

@@ -27,6 +27,8 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # h
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception, of Python or of torch, says that memory is short. It is nobody's damaged file."""
+    if isinstance(error, TrimtabError):  # ours quote what users write
+        return False
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from trimtab.engines.base import Choice, Chunk, Continuation, FinishReason
 from trimtab.models.codec import Prompt, TextCodec
-from trimtab.models.detokenizer import Detokenizer, StreamedText, cut_at_stop
+from trimtab.models.detokenizer import Detokenizer, StreamedText, cut_at_stop, visible_ids
 
 SHOWN_CANDIDATES = 3
 PLAIN = ("token_id", "column", "kl", "scale")  # the fields of a choice that are numbers
@@ -216,6 +216,11 @@ class Generation:
     def samples(self) -> tuple["Generation", ...]:
         """All n samples of the prompt; the first is this one."""
         return (self, *self._others)
+
+    @property
+    def visible_ids(self) -> list[int]:
+        """The tokens of the text: without EOS, and without the stop string that may have ended it."""
+        return visible_ids(self._codec, self.token_ids, self._stop)
 
     @cached_property
     def provenance(self) -> dict[str, object]:

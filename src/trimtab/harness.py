@@ -25,6 +25,7 @@ from rich.progress import track
 
 from trimtab.engines.base import Request
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
+from trimtab.errors import InvalidSetting
 from trimtab.loading import load
 from trimtab.models.detokenizer import cut_at_stop
 from trimtab.models.dtypes import Dtype
@@ -159,6 +160,11 @@ class HarnessLM(TemplateLM):
     def _generate(self, contexts: Sequence[str], wanted: dict[str, Any]) -> list[str]:
         settings = normalize_gen_kwargs(dict(wanted), self.max_gen_toks)
         room = self.max_length - settings["max_gen_toks"]
+        if room < 1:
+            raise InvalidSetting(
+                f"got max_gen_toks={settings['max_gen_toks']}, expected less than the context of {self.max_length} "
+                "tokens; set it with --gen_kwargs"
+            )
         prefixes = [(self.tok_encode(context) or [self.prefix_token_id])[-room:] for context in contexts]
         params = SamplingParams(
             top_k=self.top_k,

@@ -356,6 +356,8 @@ class LanguageModel:
         options: SamplingOptions | DraftOptions,
         codec: TextCodec | None = None,
     ) -> list[Request]:
+        if not prompts:
+            raise InvalidSetting("got no prompts, expected at least one")
         steers = per_prompt(steer, Steer, prompts, "steer", "a Steer: trimtab.reward(NAME, lm).toward(beta)")
         given = per_prompt(params, SamplingParams, prompts, "params", "SamplingParams(…)")
         resolved = [SamplingParams.of(each, options) for each in given]

@@ -10,6 +10,7 @@ from trimtab.best_of_settings import Segments
 from trimtab.engines.base import Choice, Continuation, DecodeUsage, Engine, FinishReason, Request
 from trimtab.engines.request_limit import request_limit
 from trimtab.errors import InvalidSetting
+from trimtab.models.detokenizer import visible_ids
 from trimtab.segment_search import in_segments
 from trimtab.steering.steer import Steer, distinct_rewards
 
@@ -69,6 +70,7 @@ def in_blocks(engine: Engine, by: Steer, requests: Sequence[Request], block: int
         block: tokens of a block.
     """
     written: list[list[Choice]] = [[] for _ in requests]
+    usage = [DecodeUsage() for _ in requests]
     reasons: list[FinishReason | None] = [None] * len(requests)
     while active := [place for place, reason in enumerate(reasons) if reason is None]:
         asked = [_continued(requests[place], written[place], block, requests[place].params.n) for place in active]
@@ -79,8 +81,12 @@ def in_blocks(engine: Engine, by: Steer, requests: Sequence[Request], block: int
             of_prompt = [(score, each) for (other, each), score in zip(flat, scores, strict=True) if other == place]
             _, best = max(of_prompt, key=lambda scored: scored[0])
             written[place] += best.choices
+            usage[place] = sum((each.usage for _, each in of_prompt), start=usage[place])
             reasons[place] = _reason(requests[place], written[place], best.finish_reason)
-    return [[(0, Continuation(tuple(own), reason or "length"))] for own, reason in zip(written, reasons, strict=True)]
+    return [
+        [(0, Continuation(tuple(own), reason or "length", used))]
+        for own, reason, used in zip(written, reasons, usage, strict=True)
+    ]
 
 
 def by_halves(engine: Engine, by: Steer, requests: Sequence[Request], every: int) -> list[list[Numbered]]:
@@ -147,7 +153,7 @@ def _reason(request: Request, written: Sequence[Choice], reason: FinishReason) -
 
 def _scores(engine: Engine, by: Steer, texts: Sequence[tuple[Request, Sequence[Choice]]]) -> list[float]:
     ids = [
-        [*request.prefix, *(each.token_id for each in choices if each.token_id not in engine.codec.eos_token_ids)]
+        [*request.prefix, *visible_ids(engine.codec, [each.token_id for each in choices], request.params.stop)]
         for request, choices in texts
     ]
     return reward_sums(engine, by, ids).tolist() if ids else torch.zeros(0).tolist()

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from trimtab.best_of import without_eos
 from trimtab.engines.base import Choice, Continuation, Engine, Request
 from trimtab.errors import InvalidSetting
 from trimtab.generation import Generation
@@ -58,7 +57,7 @@ def repaired(
     latest = list(found)
     for number in range(rounds):
         flat = [(place, each) for place, of_prompt in enumerate(latest) for each in of_prompt]
-        judged = [_draft(engine.codec, prompts[place], requests[place], each) for place, each in flat]
+        judged = [_draft(prompts[place], requests[place], each) for place, each in flat]
         reports = tests.reports(judged) if judged else []
         passed = {place for (place, _), each in zip(flat, reports, strict=True) if each.outcome is Outcome.PASSED}
         failed = [
@@ -77,8 +76,8 @@ def repaired(
     return found
 
 
-def _draft(codec: TextCodec, prompt: str, request: Request, written: Generation) -> Draft:
-    return Draft(prompt, tuple(request.prefix), tuple(without_eos(written.token_ids, codec)), written.text)
+def _draft(prompt: str, request: Request, written: Generation) -> Draft:
+    return Draft(prompt, tuple(request.prefix), tuple(written.visible_ids), written.text)
 
 
 def _kept(codec: TextCodec, tests: UnitTests, draft: Draft, written: Generation, report: Report) -> tuple[Choice, ...]:

@@ -9,6 +9,7 @@ from typing import final
 from trimtab.best_of import reward_sums
 from trimtab.best_of_settings import Segments
 from trimtab.engines.base import Choice, Continuation, DecodeUsage, Engine, FinishReason, Request
+from trimtab.models.detokenizer import visible_ids
 from trimtab.steering.steer import Steer
 
 PIECE = 8  # tokens that are written before it is looked whether a segment has ended
@@ -132,9 +133,9 @@ def _starts(engine: Engine, by: Steer, requests: Sequence[Request], segments: Se
 
 
 def ids_of(engine: Engine, text: SegmentedText, length: int) -> list[int]:
-    """The tokens of a prompt and its text up to the end of a segment, without EOS."""
+    """The tokens of a prompt and its text up to the end of a segment, without EOS and stop string."""
     written = [choice.token_id for choice in (*text.accepted, *text.draft[:length])]
-    return [*text.request.prefix, *(token for token in written if token not in engine.codec.eos_token_ids)]
+    return [*text.request.prefix, *visible_ids(engine.codec, written, text.request.params.stop)]
 
 
 def entropy_of(choice: Choice) -> float:

@@ -81,6 +81,8 @@ def test_json_says_what_made_a_calibration(calibrate, texts, teacher):
         (["--column", "verdict", "--good", "splendid"], "all bad"),
         (["--column", "nothing"], "no column"),
         (["--pairs"], "no column"),
+        (["--pairs", "--column", "verdict"], "--column with --pairs"),
+        (["--turn", "Bot:", "--prompt-column", "text"], "--turn with --prompt-column"),
         (["--column", "verdict", "--good", "fine", "--turn", "Bot:"], "'Bot:'"),
     ],
 )

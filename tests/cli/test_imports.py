@@ -34,6 +34,7 @@ def test_a_released_rad_checkpoint_becomes_a_reward(trimtab, released, monkeypat
         ({"--attributes": "a"}, "got 1 attributes for a head of 2 outputs"),
         ({"--attributes": "a,a"}, "different names"),
         ({"--attributes": ""}, "different names"),
+        ({"--attributes": "a,b:c"}, "without : and ="),
         ({"--base": "no/such"}, "no/such"),
         ({"--out": "rad.pt"}, "is a file"),
         ({"--out": "rad.pt/below"}, "'rad.pt/below'"),

@@ -22,6 +22,15 @@ def shown(console):
     return console.file.getvalue()
 
 
+def test_a_run_that_ends_before_its_bars_are_full_stops_drawing(console):
+    bars = Bars(console)
+    bars.close()
+    bars.step(1, 9)
+    assert bars.progress.live.is_started
+    bars.close()
+    assert not bars.progress.live.is_started
+
+
 def test_training_shows_the_loss_and_prints_each_measurement(console):
     bars = Bars(console)
     bars.resumed("checkpoint-4")

@@ -7,6 +7,7 @@ import pytest
 
 from draft_heads import tiny_draft
 from tiny import tiny_lm, tiny_reward
+from tiny_chat import chat_lm
 from tiny_job import JOB, LINES, json_rows, rewind_job, run_job, write_lines
 from trimtab import jobs
 from trimtab.data.jsonlines import Line, read_lines
@@ -225,6 +226,22 @@ def test_searches_are_searched_again(lm, tmp_path):
         assert forged.fault.endswith(f"the row's {next(iter(change))}")
     (other,) = replay_rows(list(read_lines(path)), lambda job: (lm, None, lambda prompt, text: len(text) / 99))
     assert "the judge is another one" in other.fault
+
+
+def test_searches_of_conversations_are_searched_again(tmp_path):
+    lm, messages = LanguageModel(TorchEngine(chat_lm())), [{"role": "user", "content": "w1 w2"}]
+    prompt = jobs.NumberedPrompt(1, messages, {"messages": messages})
+
+    def shortness(prompt, text):
+        return 1 / (1 + len(text))
+
+    job = rewind_job()
+    (result,) = jobs.search_prompts(lm, [prompt], shortness, None, job)
+    row = jobs.describe_search(prompt, result, job)
+    assert "prompt" not in row
+    path = write_lines(tmp_path / "out.jsonl", [row])
+    (same,) = replay_rows(list(read_lines(path)), lambda job: (lm, None, shortness))
+    assert same.fault is None
 
 
 def test_rows_of_one_provenance_load_their_model_once(lm, written, tmp_path):

@@ -136,6 +136,27 @@ def test_rows_that_cannot_be_stored_are_kept(lm, store, expected, monkeypatch):
     assert (kept / "a.jsonl").read_bytes() == expected["a.jsonl"]
 
 
+def test_rows_whose_storing_is_interrupted_are_kept(lm, store, expected, monkeypatch, caplog):
+    """A second Ctrl-C, while an interrupted job stores what it has."""
+
+    def interrupt(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(lm, left=1)
+    kept = Path(caplog.text.partition("are kept in ")[2].strip())
+    assert (kept / "a.jsonl").read_bytes()
+
+
+def test_a_shard_without_a_usable_prompt_is_left_out(lm, store, tmp_path):
+    path = write_lines(tmp_path / "in" / "a.jsonl", [{"prompt": " ".join(["w1"] * 70)}])
+    store.pipe("/box/in/a.jsonl", path.read_bytes())
+    run(lm)
+    assert "a.jsonl" not in stored(store)
+    assert "b.jsonl" in stored(store)
+
+
 def test_copies_are_removed_when_a_job_ends(lm, store):
     with staged(Path(SOURCE), Path(FOLDER)) as place:
         assert (place.source / "a.jsonl").exists()

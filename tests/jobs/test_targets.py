@@ -12,6 +12,7 @@ from tiny import tiny_reward
 from tiny_job import JOB, json_rows, run_job, write_lines
 from trimtab import errors
 from trimtab.data.differences import differences
+from trimtab.data.outputs import lock_path
 from trimtab.engines.provenance import MACHINE
 from trimtab.jobs.targets import FileTarget, StreamTarget, drawn_seed, open_target, settings_path
 
@@ -352,7 +353,7 @@ def test_the_seed_of_an_interrupted_run_is_drawn_again(lm, source, tmp_path):
 
 @pytest.mark.parametrize("taken", ["folder", "link"])
 def test_a_lock_that_cannot_be_taken_is_refused_at_once(tmp_path, taken):
-    lock = tmp_path / ".out.jsonl.lock"
+    lock = lock_path(tmp_path / "out.jsonl")
     lock.mkdir() if taken == "folder" else lock.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(errors.InvalidOutput, match="expected a regular file there"):
         FileTarget(tmp_path / "out.jsonl")

@@ -1,6 +1,7 @@
 """ONNX classifiers as judges, against the sum of a weight per token."""
 
 import json
+import math
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from tiny import WORDS, tiny_tokenizer
 from trimtab.errors import InvalidSetting
 from trimtab.judges.base import description_of
 from trimtab.judges.notation import TOXIC
-from trimtab.judges.onnx_classifier import onnx_judge
+from trimtab.judges.onnx_classifier import onnx_judge, scores_of
 
 TEXTS = ["w1 w2 w3", "w9", "w4 w4 w4 w4 w5", "w1 w60"]
 
@@ -64,6 +65,29 @@ def test_a_folder_with_a_tokenizer_and_named_labels_is_a_judge(folder, weights):
     judge = onnx_judge("spec", str(folder), None, TOXIC)
     assert judge.name == "onnx:tiny-toxic"
     assert judge.classify(TEXTS) == pytest.approx(probabilities(weights, ids)[:, 0].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    [
+        (None, lambda logits: np.exp(logits[:, 0]) / np.exp(logits).sum(1)),
+        ("multi_label_classification", lambda logits: 1 / (1 + np.exp(-logits[:, 0]))),
+        ("regression", lambda logits: logits[:, 0]),
+    ],
+)
+def test_the_problem_of_the_config_decides_what_the_logits_mean(folder, weights, kind, share):
+    tiny_tokenizer().backend_tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"id2label": {"0": "toxic", "1": "fine"}, "problem_type": kind}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    ids = [Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids for text in TEXTS]
+    logits = np.array([weights[of_text].sum(0, dtype=np.float64) for of_text in ids])
+    judge = onnx_judge("spec", str(folder), None, TOXIC)
+    assert judge.classify(TEXTS) == pytest.approx(share(logits).tolist(), abs=1e-5)
+    assert judge.bounded == (kind != "regression")
+
+
+def test_a_single_label_has_the_sigmoid():
+    assert scores_of(np.array([[0.0], [2.0]]), None)[:, 0].tolist() == pytest.approx([0.5, 1 / (1 + math.exp(-2))])
 
 
 def test_a_folder_with_a_vocabulary_and_unnamed_labels_is_a_judge(folder, weights):

@@ -8,7 +8,7 @@ import torch
 import trimtab
 from drafts import draft_of
 from fake_engine import FakeEngine
-from tiny import tiny_reward
+from tiny import opening_lm, tiny_reward
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch, UnsupportedByEngine
 from trimtab.judges.base import description_of
@@ -79,6 +79,20 @@ def test_a_reward_may_read_the_continuation_alone(llama, engine, drafts):
     every = [*drafts, draft_of(llama.codec, "w1 w2", "w3")]
     found = RewardJudge(reward.toward(1), alone=True).score(every, engine)
     assert found == pytest.approx([clamped(reward, each.token_ids)[0] for each in every], abs=1e-4)
+
+
+@pytest.mark.parametrize("trunk", ["frozen", "ladder"])
+def test_a_reward_on_the_models_own_states_reads_bos_before_a_continuation_alone(trunk):
+    base = opening_lm("llama")
+    reward = tiny_reward(base, "q", trunk, layers=3)
+    engine = TorchEngine(base)
+    assert reward.reads(base.model) is not None
+    every = [draft_of(base.codec, "w1 w2", text) for text in ("w3 w4 w5", "w6")]
+    assert base.codec.opening_ids() == [every[0].prompt_ids[0]]
+    found = RewardJudge(reward.toward(1), alone=True).score(every, engine)
+    assert found == pytest.approx([clamped(reward, each.token_ids)[0] for each in every], abs=1e-4)
+    whole = RewardJudge(reward.toward(1)).score(every, engine)
+    assert whole == pytest.approx([clamped(reward, [*each.prompt_ids, *each.token_ids])[0] for each in every], abs=1e-4)
 
 
 def test_an_empty_continuation_scores_one_half(llama, engine, drafts):

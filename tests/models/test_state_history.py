@@ -1,5 +1,6 @@
 """The history of hidden states against one tensor that holds them all."""
 
+import pytest
 import torch
 
 from trimtab.models.state_history import StateHistory, join_histories
@@ -40,8 +41,10 @@ def test_a_compact_history_reaches_equally_far_back_in_every_row():
     assert torch.equal(history.whole(), torch.stack([STATES[0, [2, 3]], STATES[1, [0, 1]]]))
 
 
-def test_the_state_some_tokens_before_the_last():
-    assert torch.equal(history_of([4, 2]).at(torch.tensor([0, 3])), torch.stack([STATES[0, 5], STATES[1, 2]]))
+@pytest.mark.parametrize(("pieces", "most"), [([4, 2], 3), ([1, 5], 4), ([1, 5], 3), ([4, 2], 40)])
+def test_the_state_some_tokens_before_the_last(pieces, most):
+    found = history_of(pieces).at(torch.tensor([0, 3]), most)
+    assert torch.equal(found, torch.stack([STATES[0, 5], STATES[1, 2]]))
 
 
 def test_joined_histories_reach_as_far_back_as_both():

@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from tiny import COMMON, SMALL, tiny_reward, tiny_tokenizer
+from tiny import opening_lm, tiny_reward
 from trimtab import testing
-from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.candidate_scores import base_candidates
 
 TEXTS = [[10, 20, 30, 40, 15], [50, 51], [12, 13, 14]]
@@ -14,13 +12,7 @@ TEXTS = [[10, 20, 30, 40, 15], [50, 51], [12, 13, 14]]
 
 @pytest.fixture(scope="module")
 def opening():
-    """A model whose tokenizer puts BOS before every text."""
-    from tokenizers.processors import TemplateProcessing
-
-    torch.manual_seed(0)
-    tokenizer = tiny_tokenizer()
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
-    return FrozenLM(LlamaForCausalLM(LlamaConfig(**COMMON, **SMALL)), tokenizer, "opening")
+    return opening_lm("llama")
 
 
 @pytest.mark.parametrize("bos", [False, True])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tiny import tiny_reward
+from trimtab.cli.reward_offers import steering_command
 from trimtab.rewards.model_card import model_card
 from trimtab.rewards.registry import BUNDLED, bundled_rewards
 
@@ -28,10 +29,12 @@ def test_a_model_card_names_method_head_and_trunk(llama, head, trunk, lines):
     assert 'trimtab.reward("path/to/mine", lm)' in text
 
 
-@pytest.mark.parametrize(("attribute", "role"), [("kind", "expert"), ("toxic", "anti")])
-def test_the_card_of_a_language_model_shows_it_as_an_expert(llama, attribute, role):
-    card = replace(tiny_reward(llama, "q").card, head="lm", attributes=(attribute,), clamp=None)
-    assert f'steer = trimtab.experts({role}="path/to/mine", lm=lm).toward(beta=1)' in model_card(card, "mine")
+@pytest.mark.parametrize("head", ["lm", "knn"])
+@pytest.mark.parametrize(("attribute", "way"), [("kind", "toward"), ("toxic", "away")])
+def test_log_probabilities_steer_with_a_strength_of_1(llama, head, attribute, way):
+    card = replace(tiny_reward(llama, "q").card, head=head, attributes=(attribute,), clamp=None)
+    assert f'steer = trimtab.reward("path/to/mine", lm).{way}(beta=1)' in model_card(card, "mine")
+    assert f"rewards/mine={'-' if way == 'away' else '+'}1" in steering_command(card, "rewards/mine", "tiny")
 
 
 def test_a_pipe_in_a_cell_is_escaped(llama):

@@ -19,7 +19,13 @@ from trimtab.rewards.sharing import pull_reward, push_reward
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of httpx in huggingface_hub
 
 FILES = {"config.json", "reward.safetensors", "README.md"}
-QUALITY = {"accuracy:kind": 0.9, "auc:kind": float("nan"), "texts": 80, "agreement_over_prefixes:kind": 0.87654}
+QUALITY = {
+    "measured on": "test.jsonl",
+    "accuracy:kind": 0.9,
+    "auc:kind": float("nan"),
+    "texts": 80,
+    "agreement_over_prefixes:kind": 0.87654,
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +71,11 @@ def test_the_model_card_says_licence_base_metrics_and_how_to_use_it(logged_in, s
     assert found["metrics"] == ["accuracy", "spearmanr"]
     assert {"trimtab", "reward-model", "arm"} <= set(found["tags"])
     (entry,) = found["model-index"]
-    values = {m["name"]: m["value"] for result in entry["results"] for m in result["metrics"]}
-    assert values == {"accuracy:kind": 0.9, "agreement_over_prefixes:kind": 0.8765}
-    assert entry["results"][0]["dataset"]["name"] == "dev.jsonl"
+    values = {m["name"]: (m["value"], of["dataset"]["name"]) for of in entry["results"] for m in of["metrics"]}
+    assert values == {
+        "accuracy:kind": (0.9, "test.jsonl"),
+        "agreement_over_prefixes:kind": (0.8765, "dev.jsonl"),
+    }
     text = logged_in.repositories["me/kind"].files["README.md"].decode()
     assert 'trimtab.reward("me/kind", lm)' in text
     assert text.count("# kind\n") == 1

@@ -151,3 +151,17 @@ def test_searches_are_limited_and_end_when_their_client_leaves(chatting, shelf, 
             assert client.post("/v1/completions", json=endless).status_code == 429
             assert client.post("/v1/completions", json={"prompt": PROMPT, "max_tokens": 2}).status_code == 200
         wait_until(lambda: not app.state.trimtab.searches.running)
+
+
+def test_a_search_whose_client_leaves_while_it_waits_frees_its_place_at_once(chatting, shelf, monkeypatch):
+    score = RewardJudge.score
+    monkeypatch.setattr(RewardJudge, "score", lambda *given: time.sleep(SLOW) or score(*given))
+    app = create_app(chatting, "tiny", shelf, ServerSettings(max_searches=2))
+    endless = {"prompt": PROMPT, "max_tokens": 50, "rewind": {**SEARCH, "iterations": 1000, "fresh_iterations": 1000}}
+    with running(app) as url, httpx.Client(base_url=url, timeout=30) as client:
+        with client.stream("POST", "/v1/completions", json={**endless, "stream": True}) as first:
+            next(first.iter_lines())
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{url}/v1/completions", json=endless, timeout=0.5)
+            wait_until(lambda: app.state.trimtab.searches.running == 1)
+        wait_until(lambda: not app.state.trimtab.searches.running)

@@ -51,6 +51,20 @@ def test_a_batch_of_prompts_has_n_choices_each(http, chatting):
     assert [choice["text"] for choice in found["choices"]] == expected
 
 
+def test_equal_prompts_get_different_texts_unless_a_seed_is_given(http, chatting):
+    first, _, second = (
+        each["text"] for each in complete(http, prompt=["w1 w2", "w3", "w1 w2"], max_tokens=12)["choices"]
+    )
+    assert first != second
+    found = complete(http, prompt=["w1 w2", "w1 w2"], max_tokens=12)
+    again = chatting.generate("w1 w2", n=2, seed=found["trimtab"]["seed"], max_new_tokens=12)
+    assert [each["text"] for each in found["choices"]] == [each.text for each in again.samples]
+    first, second = (
+        each["text"] for each in complete(http, prompt=["w1 w2", "w1 w2"], seed=1, max_tokens=12)["choices"]
+    )
+    assert first == second
+
+
 def test_token_ids_are_a_prompt(http, chatting):
     ids = chatting.engine.codec.encode_prompt(PROMPT)
     assert complete(http, prompt=ids, seed=1)["choices"] == complete(http, seed=1)["choices"]

@@ -90,6 +90,9 @@ MISFITS = [
     ({"model": "tiny+mood"}, "model"),
     ({"model": "tiny+mood=much"}, "model"),
     ({"model": "tiny+humour=3"}, "model"),
+    ({"model": f"tiny+mood:{'a' * 300}=1"}, "model"),
+    ({"prompt": ["w1", "w2"], "n": 9, "best_of_reward": "mood"}, "n"),
+    ({"n": 17, "best_of_reward": "mood"}, "n"),
 ]
 NO_JSON = [
     b"",

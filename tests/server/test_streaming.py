@@ -6,6 +6,7 @@ import math
 import pytest
 
 from tiny_chat import EOS
+from trimtab.server.http import event_text
 
 PROMPT = "w1 w2 w3"
 MESSAGES = [{"role": "user", "content": "w1 w2"}]
@@ -19,6 +20,13 @@ def events(http, path, **fields):
         lines = [line.removeprefix("data: ") for line in done.iter_lines() if line]
     assert lines[-1] == "[DONE]"
     return [json.loads(line) for line in lines[:-1]]
+
+
+def test_an_event_is_one_line_for_every_client():
+    text = "a\u2028b\u2029c\x85d\n"
+    line = event_text({"text": text})
+    assert len(line.splitlines()) == 2  # the event, and the empty line behind it
+    assert json.loads(line.removeprefix("data: ")) == {"text": text}
 
 
 @pytest.mark.parametrize("stop", [None, "w9", ["w4 w4", "w3"]])

@@ -11,8 +11,8 @@ from tiny_chat import chat_lm as tiny_chat_lm
 from trimtab import errors
 from trimtab.judges.text_judges import TextJudge
 from trimtab.rewards.registry import load_reward
-from trimtab.training import AdaptSettings, ClassifierTeacher, RunFolder, RunOptions, adapt
-from trimtab.training.adaptation import answering
+from trimtab.training import AdaptSettings, ClassifierTeacher, LabelledText, RunFolder, RunOptions, adapt
+from trimtab.training.adaptation import answering, in_parts
 from trimtab.training.callbacks import TrainingProgress
 from trimtab.training.own_texts import openings, write_own_texts
 
@@ -92,6 +92,19 @@ def test_own_texts_begin_with_the_openings_and_depend_on_the_seed_alone(base, tm
     assert write_own_texts(base, 20, 40, 0, tmp_path / "texts") == texts
     with pytest.raises(errors.InvalidData, match="seed: 0 there, 1 here"):
         write_own_texts(base, 20, 40, 1, tmp_path / "texts")
+
+
+def test_held_out_texts_begin_with_other_openings(base, tmp_path):
+    rows = [LabelledText(text) for text in write_own_texts(base, 60, 40, 0)]
+    train, held_out = in_parts(rows, own=True)
+    assert len(held_out) == 6
+    assert sorted(map(id, train + held_out)) == sorted(map(id, rows))
+    of_train, of_held_out = (
+        {next(o for o in openings() if row.text.startswith(o)) for row in of} for of in (train, held_out)
+    )
+    assert not of_train & of_held_out
+    given_train, given_held_out = in_parts(rows, own=False)
+    assert [*given_held_out, *given_train] == rows
 
 
 def test_a_damaged_file_of_texts_is_refused(base, tmp_path):

@@ -1,5 +1,6 @@
 """The measures on held-out texts, against counts by hand and forwards place by place."""
 
+import math
 import re
 
 import numpy as np
@@ -27,6 +28,29 @@ def test_label_quality_equals_counts_by_hand():
     assert found["auc:a"] == 1.0
     assert found["accuracy_by_prefix:a"]["50%"] == pytest.approx(1 / 4)  # 0.2, 0.1, 0.4, 0.6: only 0.4 is right
     assert "accuracy:a" not in label_quality(rewards, np.array([1.0, 1.0, 0.0, 0.0]), "a", absolute=False)
+
+
+def test_texts_without_a_reward_are_left_out():
+    """A single token under a reward that puts no BOS before a text."""
+    rewards, labels = [np.array([np.nan]), np.array([0.9]), np.array([0.2, 0.1])], np.array([0.0, 1.0, 0.0])
+    found = label_quality(rewards, labels, "a", absolute=True)
+    assert found == label_quality(rewards[1:], labels[1:], "a", absolute=True)
+    assert label_quality(rewards[:1], labels[:1], "a", absolute=True) == {}
+    assert reward_range([each[:, None] for each in rewards])["max"] == 0.9
+    assert reward_range([np.full((1, 1), np.nan)])["max"] == 0.0
+
+
+@torch.inference_mode()
+def test_pairs_with_a_text_without_a_reward_are_left_out(llama):
+    reward = tiny_reward(llama, "q", bos_token_id=None)
+    chosen, rejected = [[10, 20, 30], [50]], [[11, 13], [40, 41, 42]]
+    probe = FlipProbe(llama, chosen[:1], 1.0, None)
+    both = PairMeasure(chosen, rejected, "kind", probe, llama.pad_token_id)(reward.network)
+    known = PairMeasure(chosen[:1], rejected[:1], "kind", probe, llama.pad_token_id)(reward.network)
+    for name in ("accuracy:kind", "accuracy_by_prefix:kind"):
+        assert both[name] == known[name]
+    assert [row["texts"] for row in both["calibration:kind"]] == [1]
+    assert all(math.isfinite(value) for value in both["reward_range"].values())
 
 
 def test_a_fraction_of_a_text_is_rounded_up_to_whole_tokens():

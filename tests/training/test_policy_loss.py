@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from good_words import good_pairs, quick
-from tiny import tiny_lm
+from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.data.tables import TextPair
 from trimtab.rewards.network import build_network
@@ -53,6 +53,15 @@ def test_the_reference_is_the_base_of_the_trunk(lm, head, skipped):
     for pair, example in zip(PAIRS, (found[0], found[1]), strict=True):
         expected = [log_prob(lm, text, skipped) for text in (pair.chosen, pair.rejected)]
         assert example["reference"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_reference_starts_where_the_training_does(lm, tmp_path):
+    tiny_reward(lm, "q", layers=lm.layers).save_pretrained(tmp_path / "start")
+    recipe = quick(start=str(tmp_path / "start"), lora_rank=2)
+    pairs, card = TokenizedPairs(PAIRS, lm, 16), new_card(lm, ["kind"], recipe)
+    fresh = ReferencedPairs(pairs, lm, card, quick(lora_rank=2))
+    found = ReferencedPairs(pairs, lm, card, recipe)
+    assert found[0]["reference"] != pytest.approx(fresh[0]["reference"], rel=1e-3)
 
 
 def test_before_training_the_policy_loss_is_log_2_and_is_added_with_its_weight(lm):

@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from trimtab.steering.notation import usual_beta
 from trimtab.training.adapt_settings import FEWEST_TEXTS, AdaptSettings
 
 if TYPE_CHECKING:
+    from trimtab.cli.progress import Bars
     from trimtab.models.codec import TokenizerCodec
     from trimtab.models.frozen_lm import FrozenLM
     from trimtab.rewards.reward_model import RewardModel
@@ -99,9 +101,9 @@ def adapt(
     codec = load_codec(model)
     check_fits(settings, codec)
     name = None if reward is None else check_teacher(reward, codec, settings.chat)
-    with folder.locked():
+    with folder.locked(), closing(progress_bars()) as bars:
         lm = load_model(model, codec, settings)
-        student = train(lm, name, teachers, texts, settings, make_options(folder, out.name, facts))
+        student = train(lm, name, teachers, texts, settings, make_options(folder, out.name, facts, bars))
     save(student, out, save_dtype)
     show_use(student, out, model)
 
@@ -212,14 +214,20 @@ def load_model(model: str, codec: "TokenizerCodec", settings: AdaptSettings) -> 
         return load_frozen_lm(model, dtype=torch.bfloat16 if settings.bf16 else torch.float32, codec=codec)
 
 
-def make_options(folder: "RunFolder", name: str, facts: "Mapping[str, object]") -> "RunOptions":
-    """Return the folder, the progress bars and the provenance of the run."""
+def progress_bars() -> "Bars":
+    """Return the bars of the run, which its end closes."""
     from trimtab.cli.progress import Bars
+
+    return Bars(error_console())
+
+
+def make_options(folder: "RunFolder", name: str, facts: "Mapping[str, object]", bars: "Bars") -> "RunOptions":
+    """Return the folder, the progress bars and the provenance of the run."""
     from trimtab.training.facts import command_line
     from trimtab.training.fit import RunOptions
 
     command = command_line(["trimtab", *sys.argv[1:]])
-    return RunOptions(folder, Bars(error_console()), name, {"command": command, **facts})
+    return RunOptions(folder, bars, name, {"command": command, **facts})
 
 
 def train(

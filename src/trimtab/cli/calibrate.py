@@ -60,13 +60,14 @@ def calibrate(
     parse_judge(judge)
     if limit is not None and limit < 1:
         raise InvalidSetting(f"got --limit {limit}, expected at least 1")
+    columns = Columns(text_column, prompt_column, column, good, turn)
+    check_columns(columns, pairs)
     with loading(model):
         from trimtab.judges.calibration import check_both_kinds
         from trimtab.judges.notation import early_judge
         from trimtab.models.loading import load_codec
 
         codec = load_codec(model)
-    columns = Columns(text_column, prompt_column, column, good, turn)
     first, second = read_drafts(data, split, pairs, columns, codec, limit)
     if not pairs:
         check_both_kinds(second)
@@ -95,6 +96,22 @@ class Columns(NamedTuple):
     turn: str | None
 
 
+def check_columns(columns: Columns, pairs: bool) -> None:
+    """Refuse columns that would not be read.
+
+    Raises:
+        InvalidSetting: naming the options.
+    """
+    if columns.turn is not None and columns.prompt is not None:
+        raise InvalidSetting("got --turn with --prompt-column, expected one of them: a conversation has its prompt")
+    usual = {"--text-column": "text", "--column": "label", "--good": "1"}
+    given = zip(usual.items(), (columns.text, columns.verdict, columns.good), strict=True)
+    if pairs and (unread := [option for (option, default), value in given if value != default]):
+        raise InvalidSetting(
+            f'got {unread[0]} with --pairs, expected it without: pairs are read from "chosen" and "rejected"'
+        )
+
+
 def read_drafts(
     data: str, split: str, pairs: bool, columns: Columns, codec: "TextCodec", limit: int | None
 ) -> "tuple[Sequence[Draft], Sequence[Any]]":
@@ -109,7 +126,8 @@ def read_drafts(
         return draft_of(prompt, text, columns.turn, codec)
 
     def read_pair(row: dict[str, Any]) -> "tuple[Draft, Draft]":
-        return draft("", text_of(row, "chosen")), draft("", text_of(row, "rejected"))
+        prompt = text_of(row, columns.prompt) if columns.prompt else ""
+        return draft(prompt, text_of(row, "chosen")), draft(prompt, text_of(row, "rejected"))
 
     def read_text(row: dict[str, Any]) -> "tuple[Draft, bool]":
         prompt = text_of(row, columns.prompt) if columns.prompt else ""

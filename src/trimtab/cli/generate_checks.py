@@ -40,6 +40,8 @@ def check_outputs(
     """
     if shown.rewards and (file or shown.as_json):
         raise InvalidSetting("got --show-rewards, expected with it no --json or --input: their rows have the rewards")
+    if shown.as_json and file:
+        raise InvalidSetting("got --json with --input, expected one of them: --output has JSON lines")
     if stream and (file or any(shown) or sampling.n != 1 or len(prompts or []) != 1):
         raise InvalidSetting(
             "got --stream, expected with it one prompt, one sample, and no --json, --show-rewards, --trace or --input"

@@ -7,6 +7,7 @@ import typer
 
 from trimtab.cli.console import legible, loading
 from trimtab.cli.options import RewardFolder
+from trimtab.cli.train_checks import check_attributes
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData
 
@@ -40,6 +41,7 @@ def rad(
     if not is_file(file):
         raise InvalidData(f"got {shown_path(file)}, expected a file with a state dict; there is no such file")
     names = [name.strip() for name in attributes.split(",")]
+    check_attributes(names)
     with loading(str(file)):
         from trimtab.rewards.convert_rad import read_rad, reward_from_rad
         from trimtab.rewards.target import check_target

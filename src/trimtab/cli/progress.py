@@ -86,6 +86,11 @@ class Bars(TrainingProgress):
             markup=False,
         )
 
+    def close(self) -> None:
+        """Stop drawing: a run may end, or fail, before its bars are full."""
+        if self.progress.live.is_started:
+            self.progress.stop()
+
     def _move(self, name: str, done: int, total: int) -> None:
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=total, note="")

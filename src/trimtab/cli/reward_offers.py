@@ -77,7 +77,10 @@ def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:
 
 def steering_command(card: RewardCard, reward: str, model: str, *more: str) -> str:
     """The command that steers a model by a reward: away from an attribute whose name says that low is good."""
-    steer = f"{reward}={usual_beta(card.attributes[0])}"
+    beta = usual_beta(card.attributes[0])
+    if not head_kind(card.head).scores_prefixes:  # log-probabilities, whose usual strength is 1
+        beta = f"{beta[0]}1"
+    steer = f"{reward}={beta}"
     return pasted("trimtab", "generate", "I think that", "--model", model, "--steer", steer, *more)
 
 

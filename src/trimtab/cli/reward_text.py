@@ -62,9 +62,13 @@ def print_rewards(console: "Console", prompt: str, tokens: Sequence[str], reward
 
 def steered_rewards(rewards: Rewards, steer: "Steer") -> list[SteeredReward]:
     """Return the terms of a steer with their rewards; a term without rewards is left out."""
+    from trimtab.engines.torch.guide import name_rewards
+    from trimtab.steering.steer import distinct_rewards
+
+    names = {id(reward): name for name, reward in name_rewards(distinct_rewards([steer])).items()}
     found = []
     for term in steer.terms:
-        name = f"{term.reward.name}:{term.reward.attributes[term.attribute]}"
+        name = f"{names[id(term.reward)]}:{term.reward.attributes[term.attribute]}"
         if values := rewards.get(name):
             beta = term.strength
             found.append(SteeredReward(name, beta, sum(values) / len(values), _shares(values, term)))

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LISTED = ("accuracy", "auc", "spearman")  # figures on held-out labels
 TRAINED_ON = "measured on the training data: the figures say nothing about other texts"
-AGREEMENT = "agreement_over"  # how the names of figures about a teacher begin
 LabelColumns = Annotated[
     list[str] | None,
     typer.Option(
@@ -161,13 +160,16 @@ def measure(
     with loading(f"the reward {name}"):
         from dataclasses import replace
 
+        import torch
+
+        from trimtab.models.loading import load_frozen_lm
         from trimtab.rewards.folder import write_card
-        from trimtab.rewards.registry import load_reward
+        from trimtab.rewards.registry import base_of, load_reward
         from trimtab.training.distributed import evaluating
         from trimtab.training.examples import TokenizedTexts
         from trimtab.training.labels import text_measure
 
-        reward = load_reward(name)
+        reward = load_reward(name, load_frozen_lm(base_of(name), dtype=torch.float32))
     texts = TokenizedTexts(table.rows[:limit], reward.base, max_tokens)
     places = tuple(map(card.attributes.index, attributes))
     ask = text_measure(reward.base, attributes, texts, beta, card.clamp, not card.baseline, places)
@@ -225,11 +227,15 @@ def of_attributes(quality: dict[str, object], attributes: Sequence[str]) -> dict
     """Quality of some attributes, to stand in a card beside that of the others."""
     named = ("measured on", "measured_sha256", "measured_with", "texts")
     about = {f"{name}:{attribute}": quality[name] for attribute in attributes for name in named}
+    if "warning" in quality:
+        about |= {f"warning:{attribute}": quality["warning"] for attribute in attributes}
     return about | {name: value for name, value in quality.items() if ":" in name}
 
 
 def kept_quality(card: "RewardCard", measured: dict[str, object], attributes: Sequence[str]) -> dict[str, object]:
     """The quality of a card after some attributes were measured; the figures about a teacher and of the others stay."""
+    from trimtab.rewards.card import AGREEMENT
+
     if attributes != card.attributes:
         return {**card.quality, **of_attributes(measured, attributes)}
     return {name: value for name, value in card.quality.items() if name.startswith(AGREEMENT)} | measured

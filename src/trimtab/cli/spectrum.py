@@ -59,7 +59,8 @@ def spectrum(
     from trimtab.rewards.spectrum import draw_cells
     from trimtab.training.examples import encode_all
 
-    ids = [of_text for of_text in encode_all(codec, texts) if of_text]
+    room = codec.context_length - 2  # for BOS, and a candidate
+    ids = [of_text[:room] for of_text in encode_all(codec, texts) if of_text]
     rows, columns = draw_cells(ids, len(codec.tokenizer), prefixes, tokens or None, seed)
     lm = load_base(rewards[0], codec)
     loaded = load_rewards(rewards, lm)

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -172,7 +172,8 @@ class TrainCommand:
         held = without_folders(self.source.held_out) if self.source.held_out else "5 % of the data"
         command = command_line(["trimtab", *sys.argv[1:]])
         provenance = {"data": without_folders(self.source.data), "held_out": held, "command": command, **self.facts}
-        return RunOptions(self.folder, Bars(self.console), self.out.name, provenance)
+        bars = self._held.enter_context(closing(Bars(self.console)))
+        return RunOptions(self.folder, bars, self.out.name, provenance)
 
     def save_reward(self, reward: "RewardModel", dtype: str) -> None:
         """Save the reward and print its quality, in the first process only."""

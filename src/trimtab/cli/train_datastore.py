@@ -41,8 +41,6 @@ def datastore(
     Example: trimtab train datastore --data questions.csv --prompt-column question --text-column answer --out
     rewards/answers
     """
-    import torch
-
     from trimtab.data.tables import read_prompted, select_rows
     from trimtab.models.loading import load_codec, load_frozen_lm
     from trimtab.rewards.target import check_target
@@ -52,11 +50,11 @@ def datastore(
     check_attributes([attribute])
     check_context(load_codec(base).context_length, settings)
     table = read_prompted(source.data, text_column, prompt_column, split=source.split)
-    if table.faults:
-        report_faults(source.data, table.faults)
+    report_faults(source.data, table.faults)
     rows = select_rows(table.rows, source.limit, settings.seed)
     if source.held_out is not None:
         held = read_prompted(source.held_out, text_column, prompt_column, split=source.held_out_split)
+        report_faults(source.held_out, held.faults)
         held_out = held.rows[: source.held_out_limit]
     elif len(rows) < 2:
         raise InvalidData("got 1 row, expected at least 2, because one is held out")
@@ -65,6 +63,8 @@ def datastore(
         rows, held_out = rows[share:], rows[:share]
     with loading(base):
         lm = load_frozen_lm(base)
+    import torch
+
     from trimtab.training.datastore import build_datastore
 
     command = command_line(["trimtab", *sys.argv[1:]])

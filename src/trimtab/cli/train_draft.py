@@ -1,6 +1,7 @@
 """`trimtab train draft`: a draft head, with which a language model writes its own texts in fewer forward calls."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,8 +70,9 @@ def draft(
         lm = load_frozen_lm(base, dtype=torch.bfloat16 if settings.bf16 else torch.float32, codec=codec)
     source = "openings that ship with trimtab" if data is None else without_folders(str(data))
     facts = {"command": command_line(["trimtab", *sys.argv[1:]]), "data": source, "data_sha256": found.sha256}
-    options = RunOptions(folder, Bars(error_console()), out.name, facts)
-    save(train_draft(lm, found.prompts, found.texts, settings, options), out, run, save_dtype)
+    with closing(Bars(error_console())) as bars:
+        trained = train_draft(lm, found.prompts, found.texts, settings, RunOptions(folder, bars, out.name, facts))
+    save(trained, out, run, save_dtype)
 
 
 def read(data: Path | None, codec: "TokenizerCodec", settings: DraftSettings) -> "DraftData":

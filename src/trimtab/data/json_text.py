@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from trimtab.checking import shown
@@ -83,8 +84,8 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"got the key {shown(next(n for n in names if names.count(n) > 1))} twice, expected it once")
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"got the key {shown(twice)} twice, expected it once")
     return found
 
 

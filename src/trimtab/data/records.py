@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +93,8 @@ def _read_delimited(path: Path, delimiter: str) -> Iterator[Record]:
 
 
 def _check_header(path: Path, columns: Sequence[str]) -> None:
-    if twice := next((column for column in columns if columns.count(column) > 1), None):
+    if len(set(columns)) < len(columns):
+        (twice, _), *_ = Counter(columns).most_common(1)
         raise InvalidData(f"got {shown_path(path)} with two columns {shown(twice)}, expected different names")
 
 

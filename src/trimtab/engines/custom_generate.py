@@ -29,7 +29,7 @@ from trimtab.models.kv_cache import KVCache
 from trimtab.models.steerable import check_architecture
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.rule import scatter_candidates, top_candidates
-from trimtab.steering.steer import Steer, distinct_rewards
+from trimtab.steering.steer import Steer, distinct_rewards, readers_of
 
 
 @runtime_checkable
@@ -87,15 +87,18 @@ def custom_generate(
         reward.check_candidates(params.top_k)
         if tokenizer is not None:
             reward.check_serves(TokenizerCodec(tokenizer, "the tokenizer", 1, []).fingerprint)
-    return SteeredLoop(steer, params, streamer)
+    return SteeredLoop(steer, params, streamer, tokenizer is not None)
 
 
 @final
 class SteeredLoop:
     """A decode loop that `generate` calls; `custom_generate` makes it. It keeps nothing between calls."""
 
-    def __init__(self, steer: Steer | None, params: SamplingParams, streamer: Streamer | None):
+    def __init__(
+        self, steer: Steer | None, params: SamplingParams, streamer: Streamer | None, same_tokenizer: bool = False
+    ):
         self._steer, self._params, self._streamer = steer, params, streamer
+        self._same_tokenizer = same_tokenizer  # whether it was compared with that of the rewards
 
     def __call__(
         self,
@@ -111,7 +114,8 @@ class SteeredLoop:
         mask = check_arguments(input_ids, generation_config, model_kwargs)
         processors, outputs = split_processors(logits_processor), Outputs(generation_config)
         with torch.inference_mode():
-            rows = Rows(model, self._steer, input_ids, mask, generation_config.num_return_sequences or 1)
+            samples = generation_config.num_return_sequences or 1
+            rows = Rows(model, self._steer, input_ids, mask, samples, self._same_tokenizer)
             written = self._write(rows, input_ids, processors, stopping_criteria, generation_config, outputs)
         return outputs.of(written)
 
@@ -177,13 +181,21 @@ class Rows:
         ids: the prompts, left-padded, each repeated for its samples.
         mask: False where `ids` is padding.
         samples: of each prompt; they share its prefill.
+        same_tokenizer: whether the rewards are known to have the model's tokenizer.
     """
 
-    def __init__(self, model: PreTrainedModel, steer: Steer | None, ids: Tensor, mask: Tensor, samples: int):
-        self.rewards = distinct_rewards([steer])
-        readers = {reader for reward in self.rewards if (reader := reward.reads(model)) is not None}
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        steer: Steer | None,
+        ids: Tensor,
+        mask: Tensor,
+        samples: int,
+        same_tokenizer: bool = False,
+    ):
+        self.rewards, self._same_tokenizer = distinct_rewards([steer]), same_tokenizer
         first = PromptBatch(ids[::samples].to(model.device), mask[::samples].to(model.device))
-        self._host = KVCache(model, readers)
+        self._host = KVCache(model, readers_of([steer], model))
         self.guide = Guide([steer] * len(first.ids), model.device, self._host)
         logits = self._host.feed(first.ids, first.mask).logits[:, -1]
         self.logits = logits.to(ids.device, torch.float32)
@@ -205,5 +217,5 @@ class Rows:
         """How many tokens the model and all rewards have; errors as in `check_same_vocabulary`."""
         models = [reward for reward in self.rewards if isinstance(reward, RewardModel)]
         for reward in models:
-            check_same_vocabulary(reward, logits)
+            check_same_vocabulary(reward, logits, self._same_tokenizer)
         return min([logits, *(reward.base.vocabulary_size for reward in models)])

@@ -90,8 +90,9 @@ def describe_search(prompt: NumberedPrompt, result: SearchResult, job: RewindJob
         raise KeyboardInterrupt
     call = {"tokens": result.usage.tokens, "calls": result.usage.calls, "seconds": round(result.seconds, 1)}
     found: dict[str, Any] = result.as_dict()
+    del found["prompt"]  # the row has it as it was given
     record = made_by(found.pop("provenance", {}), job)
-    return {"line": prompt.line, "sample": 0, **found, **prompt.given, "call": call, "provenance": record}
+    return {"line": prompt.line, "sample": 0, **prompt.given, **found, "call": call, "provenance": record}
 
 
 def made_by(provenance: Mapping[str, Any], job: Job | RewindJob) -> dict[str, Any]:

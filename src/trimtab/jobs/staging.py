@@ -1,6 +1,7 @@
 """The files of a job in an object store: copies on this machine, and each shard is stored when it is complete."""
 
 import contextlib
+import logging
 import posixpath
 import shutil
 import tempfile
@@ -12,6 +13,8 @@ from trimtab.data.object_store import ObjectFolder, url_of
 from trimtab.errors import InvalidData, InvalidOutput, InvalidSetting
 from trimtab.jobs.shards import ENDINGS, Shard, find_sources, target_name
 from trimtab.jobs.target_path import has_content, settings_path
+
+LOG = logging.getLogger(__name__)
 
 
 class Staged(NamedTuple):
@@ -59,6 +62,10 @@ def staged(source: Path, folder: Path, replace: bool = False) -> Iterator[Staged
                 yield Staged(here, rows.folder, rows.finished)
             finally:
                 rows.store_all()
+    except KeyboardInterrupt:
+        if rows is not None and rows.failed:
+            LOG.warning("the rows that are not stored are kept in %s", rows.folder)
+        raise
     finally:
         if rows is None or not rows.failed:
             shutil.rmtree(place, ignore_errors=True)
@@ -137,13 +144,20 @@ class StoredRows:
         Raises:
             InvalidOutput: as in `staged`.
         """
-        self._store(shard.target)
+        if has_content(shard.target):  # a shard may have no prompt that can be written
+            self._store(shard.target)
 
     def store_all(self) -> None:
-        """Store all rows that the store does not have yet. Errors as in `finished`."""
+        """Store all rows that the store does not have yet; whatever interrupts it, the copies stay.
+
+        Raises:
+            InvalidOutput: as in `staged`.
+        """
+        failed, self.failed = self.failed, True
         for file in sorted(self.folder.glob("*.jsonl")):
             if has_content(file) and self._stored.get(file) != file.stat().st_mtime_ns:
                 self._store(file)
+        self.failed = failed
 
     def _store(self, target: Path) -> None:
         try:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trimtab.data.files import read_record
-from trimtab.data.outputs import check_output
+from trimtab.data.outputs import check_output, lock_path
 from trimtab.errors import InvalidData, InvalidOutput
 
 SETTINGS_SUFFIX = ".settings.json"
@@ -57,11 +57,6 @@ def check_settings(path: Path) -> None:
         ) from error
     if not isinstance(job, dict) or "kind" not in job:
         raise InvalidData(f"{str(path)!r} holds no settings of ours; choose another --output, or add --force")
-
-
-def lock_path(target: Path) -> Path:
-    """The file beside a target that one process holds."""
-    return target.with_name(f".{target.name}.lock")
 
 
 def settings_path(target: Path) -> Path:

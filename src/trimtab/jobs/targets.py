@@ -16,13 +16,13 @@ from trimtab.data.differences import differences
 from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import STANDARD_STREAM, append_rows, drop_torn_line, read_lines
-from trimtab.data.outputs import write_whole
+from trimtab.data.outputs import lock_path, write_whole
 from trimtab.data.visible import count_of, legible_json
 from trimtab.engines.provenance import LATER, MACHINE
 from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.jobs.job import Job, RewindJob, job_of
 from trimtab.jobs.row_schema import row_fault
-from trimtab.jobs.target_path import check_target_path, has_content, is_pipe, lock_path, settings_path
+from trimtab.jobs.target_path import check_target_path, has_content, is_pipe, settings_path
 
 KEPT = "put a whole copy of it back, without which the rows cannot be continued; or choose another path"
 
@@ -195,7 +195,9 @@ class FileTarget:
             )
 
     def sort(self) -> None:
-        """Put the rows in the order of the input."""
+        """Put the rows in the order of the input, if there are any."""
+        if not has_content(self.path):
+            return
         rows = self._rows()
         ordered = sorted(rows, key=lambda row: (row["line"], row["sample"]))
         if ordered != rows:

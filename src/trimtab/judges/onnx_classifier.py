@@ -7,6 +7,7 @@ from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float
+from scipy import special
 
 from trimtab.data.files import shown_path
 from trimtab.data.hub import reason_of
@@ -16,6 +17,7 @@ from trimtab.judges.classifiers import EXTRA, find_label, judge_name
 from trimtab.judges.text_judges import TextJudge
 
 MAX_TOKENS = 512
+REGRESSION, MULTI_LABEL = "regression", "multi_label_classification"  # transformers' names
 INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 
 
@@ -39,16 +41,30 @@ def onnx_judge(spec: str, folder: str, label: str | None, words: Sequence[str]) 
         raise InvalidSetting(
             f"got the judge {shown_path(spec)}, expected logits of texts × labels; it has {logits.ndim} axes"
         )
-    labels = _labels(Path(folder), logits.shape[1])
+    config = _config(Path(folder))
+    labels, kind = _labels(config, logits.shape[1]), config.get("problem_type")
     column = labels.index(find_label(labels, label, words, spec))
 
     def classify(texts: Sequence[str]) -> list[float]:
-        logits = classifier.logits(texts)
-        shifted = np.exp(logits - logits.max(1, keepdims=True))
-        return (shifted / shifted.sum(1, keepdims=True))[:, column].tolist()
+        return scores_of(classifier.logits(texts), kind)[:, column].tolist()
 
     about = {"label": labels[column], "weights_sha256": classifier.digest}
-    return TextJudge(judge_name("onnx", folder, label), classify, about=about)
+    return TextJudge(judge_name("onnx", folder, label), classify, about=about, bounded=kind != REGRESSION)
+
+
+def scores_of(logits: Float[np.ndarray, "texts labels"], kind: object) -> Float[np.ndarray, "texts labels"]:
+    """The scores of labels, as transformers' text-classification pipeline makes them.
+
+    Args:
+        logits: of each label.
+        kind: the `problem_type` of config.json: of a regression model the outputs themselves; the sigmoid of labels
+            that do not exclude each other, or of a single one; else the softmax.
+    """
+    if kind == REGRESSION:
+        return logits
+    if kind == MULTI_LABEL or logits.shape[1] == 1:
+        return np.asarray(special.expit(logits))
+    return np.asarray(special.softmax(logits, axis=1))
 
 
 @final
@@ -112,11 +128,16 @@ def _unreadable(spec: str, error: Exception) -> InvalidSetting:
     )
 
 
-def _labels(folder: Path, count: int) -> list[str]:
-    """The names of the labels in config.json, in the order of the logits; LABEL_0, LABEL_1, … if they have none."""
-    config = folder / "config.json"
-    content = parse_json(config.read_bytes()) if config.is_file() else {}
-    named = content.get("id2label") if isinstance(content, dict) else None
+def _config(folder: Path) -> dict[str, Any]:
+    """What config.json holds; empty if there is none."""
+    file = folder / "config.json"
+    content = parse_json(file.read_bytes()) if file.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _labels(config: dict[str, Any], count: int) -> list[str]:
+    """The names of the labels, in the order of the logits; LABEL_0, LABEL_1, … if they have none."""
+    named = config.get("id2label")
     if not isinstance(named, dict):
         named = {}
     return [str(named.get(str(number), f"LABEL_{number}")) for number in range(count)]

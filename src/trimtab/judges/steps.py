@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import final
 
 from trimtab.checking import checked_except
@@ -11,6 +12,7 @@ from trimtab.judges.base import Judge, ReadsTokens, check_scores, description_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.step_scores import AGGREGATES, Aggregate, check_steps, step_ends
 from trimtab.models.codec import TextCodec
+from trimtab.models.detokenizer import Detokenizer
 
 
 @final
@@ -80,7 +82,8 @@ class StepJudge:
 
 def token_ends(draft: Draft, codec: TextCodec) -> list[int]:
     """The place in the draft's text where each of its tokens ends."""
-    ends = [len(codec.decode(draft.token_ids[: count + 1])) for count in range(len(draft.token_ids))]
+    detokenizer, last = Detokenizer(codec), len(draft.token_ids) - 1
+    ends = list(accumulate(len(detokenizer.push(token, place == last)) for place, token in enumerate(draft.token_ids)))
     offset = len(draft.text) - ends[-1] if ends else 0
     return [end + offset for end in ends]
 

@@ -1,5 +1,6 @@
 """The tokens of a batch of prefixes in columns, of which some are padding and some are holes."""
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -28,10 +29,12 @@ class Columns:
         ids, mask: all tokens, and the columns that are part of each prefix.
         padded: whether a row may have a column that is not part of it.
         ragged: whether the last column may be a hole.
+        most_behind: as many columns may be behind the last token of a row.
     """
 
     def __init__(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"], padded: bool):
         self.ids, self.mask, self.padded, self.ragged = ids, mask, padded, False
+        self.most_behind = 0
         self._holes = 0  # columns that a row has lost, at most
         self._new = 0  # columns that were added last behind others, until some are dropped
 
@@ -93,7 +96,7 @@ class Columns:
     def append(self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"]) -> None:
         """Add columns. They may be padded on the right; `drop` must follow then."""
         self.ids, self.mask = torch.cat([self.ids, ids], dim=1), torch.cat([self.mask, mask], dim=1)
-        self._new, self.ragged = ids.shape[1], False
+        self._new, self.ragged, self.most_behind = ids.shape[1], False, 0
 
     def crop(self, count: int) -> None:
         """Take back the last columns."""
@@ -103,12 +106,12 @@ class Columns:
         """Turn the last columns of each row into holes, of each its own number, `most` at most."""
         self.mask = self.mask & (torch.arange(self.slots, 0, -1, device=self.mask.device) > counts[:, None])
         self.padded = self.ragged = True
-        self._holes, self._new = self._holes + most, 0
+        self._holes, self._new, self.most_behind = self._holes + most, 0, self.most_behind + most
 
     def compact(self, order: Int[Tensor, "rows slots"]) -> None:
         """Put the columns into the order of `compacted`, so that all holes become padding."""
         self.ids, self.mask = self.ids.gather(1, order), self.mask.gather(1, order)
-        self._holes, self.ragged = 0, False
+        self._holes, self.ragged, self.most_behind = 0, False, 0
 
     def trim(self) -> int:
         """Drop the leftmost columns that are padding in every row, and return how many."""
@@ -126,11 +129,12 @@ class Columns:
         self.padded = self.padded or other.padded or self.slots != other.slots
         self.ids, self.mask = stack_rows(self.ids, other.ids, slots), stack_rows(self.mask, other.mask, slots)
 
-    def texts(self) -> tuple[list[list[int]], list[list[int]]]:
-        """The token ids of each row, and their columns."""
-        columns = [[place for place, part in enumerate(row) if part] for row in self.mask.tolist()]
-        rows = zip(self.ids.tolist(), columns, strict=True)
-        return [[ids[place] for place in places] for ids, places in rows], columns
+    def texts(self, rows: Sequence[int]) -> tuple[list[list[int]], list[list[int]]]:
+        """The token ids of some rows, and their columns."""
+        chosen = list(rows)
+        columns = [[place for place, part in enumerate(row) if part] for row in self.mask[chosen].tolist()]
+        pairs = zip(self.ids[chosen].tolist(), columns, strict=True)
+        return [[ids[place] for place in places] for ids, places in pairs], columns
 
 
 def _blanks_first(mask: Bool[Tensor, "rows slots"]) -> Int[Tensor, "rows slots"]:

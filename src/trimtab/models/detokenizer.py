@@ -53,6 +53,15 @@ def whole_text(codec: TextCodec, ids: Sequence[int]) -> str:
     return codec.decode(ids).rstrip(UNFINISHED_CHARACTER)
 
 
+def visible_ids(codec: TextCodec, ids: Sequence[int], stop: Sequence[str]) -> list[int]:
+    """Token ids without EOS, and without those that reach into the first stop string or stand after it."""
+    kept = [token for token in ids if token not in codec.eos_token_ids]
+    length = len(cut_at_stop(codec.decode(kept), stop)) if any(stop) else None
+    while length is not None and len(codec.decode(kept)) > length:
+        kept.pop()
+    return kept
+
+
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     """The text before the first stop string in it."""
     places = [place for s in stop if s and (place := text.find(s)) >= 0]

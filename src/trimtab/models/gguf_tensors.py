@@ -58,14 +58,13 @@ def read_tensors(gguf: Path, model: "PreTrainedModel") -> Iterator[tuple[str, "T
         TENSOR_PROCESSORS,
         TensorProcessor,
         get_gguf_hf_weights_map,
-        load_gguf_checkpoint,
     )
 
-    parsed: dict[str, Any] = {**load_gguf_checkpoint(str(gguf)), "tensors": {}}
     reader = GGUFReader(gguf)
     architecture = reader.fields["general.architecture"].contents()
-    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=parsed["config"])
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=model.config.to_dict())
     names = get_gguf_hf_weights_map(model, processor)
+    parsed: dict[str, Any] = {"tensors": {}}
     for tensor in reader.tensors:
         made = processor.process(
             weights=dequantize(tensor.data, tensor.tensor_type),

@@ -64,8 +64,12 @@ class GrowingLayer(DynamicLayer):
             self.rooms[place].hold(states)
 
     def update(
-        self, key_states: States, value_states: States, *args: Any, **kwargs: Any
-    ) -> tuple[Float[Tensor, "rows heads all size"], Float[Tensor, "rows heads all size"]]:
+        self,
+        key_states: States,
+        value_states: Float[Tensor, "rows heads columns value_size"],  # latent attention has narrower values
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Float[Tensor, "rows heads all size"], Float[Tensor, "rows heads all value_size"]]:
         """Append the states of new tokens, and return all."""
         if not self.rooms or not self.rooms[0].states.numel() or torch.is_grad_enabled():
             return super().update(key_states, value_states, *args, **kwargs)

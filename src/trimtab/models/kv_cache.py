@@ -101,7 +101,8 @@ class KVCache:
     def hidden(self, reader: Reader) -> Float[Tensor, "rows hidden"]:
         """What one of `readers` has of each prefix's last token."""
         history = self._history[reader]
-        return history.at(self._columns.behind_last) if self._columns.ragged else history.last()
+        held = self._columns
+        return history.at(held.behind_last, held.most_behind) if held.ragged else history.last()
 
     def recent(self, reader: Reader, tokens: int) -> Float[Tensor, "rows tokens hidden"]:
         """What one of `readers` has of the columns that were fed last."""
@@ -326,13 +327,11 @@ class KVCache:
         """Put prefixes into the prefix cache."""
         if self.prefix_cache is None or not rows:
             return
-        texts, columns = self._columns.texts()
+        found = list(zip(rows, *self._columns.texts(rows), strict=True))
         for network, cache in self._by_network().items():
             zeros = self._zeros_of(network).tolist()
-            read = [row for row in rows if not zeros[row]]
-            if read:
-                of_read = [texts[row] for row in read], [columns[row] for row in read]
-                self.prefix_cache.of(network).save(cache, read, *of_read)
+            if read := [each for each in found if not zeros[each[0]]]:
+                self.prefix_cache.of(network).save(cache, *map(list, zip(*read, strict=True)))
 
     def _attention_mask(self, positions: Int[Tensor, "rows new"]) -> Any:
         """The mask of a forward call over the last tokens of every row; None where they see all up to their own."""

@@ -135,11 +135,10 @@ class PackedTexts:
         held, new, device = len(pack.held), len(pack.tokens), self._model.device
         visible = np.zeros((new, held + new), dtype=bool)
         column_positions = np.zeros(held + new, dtype=np.int64)
-        for columns in pack.columns:
-            column_positions[columns] = np.arange(len(columns))
-            for place, column in enumerate(columns):
-                if column >= held:
-                    visible[column - held, columns[: place + 1]] = True
+        for path in map(np.array, pack.columns):
+            column_positions[path] = np.arange(len(path))
+            for place in range(np.count_nonzero(path < held), len(path)):  # new columns come last
+                visible[path[place] - held, path[: place + 1]] = True
         positions = torch.tensor([pack.positions], device=device)
         masks = attention_masks(
             self._model,

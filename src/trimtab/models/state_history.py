@@ -27,10 +27,10 @@ class StateHistory:
         """The state of each row's last token."""
         return self._pieces[-1][:, -1]
 
-    def at(self, before: Int[Tensor, " rows"]) -> Float[Tensor, "rows hidden"]:
-        """The state of each row this many tokens before its last one."""
-        whole = self.whole()
-        return whole[torch.arange(len(whole), device=whole.device), whole.shape[1] - 1 - before]
+    def at(self, before: Int[Tensor, " rows"], most: int) -> Float[Tensor, "rows hidden"]:
+        """The state of each row this many tokens before its last one, and `most` at most."""
+        recent = self.recent(most + 1)
+        return recent[torch.arange(len(recent), device=recent.device), recent.shape[1] - 1 - before]
 
     def recent(self, tokens: int) -> Float[Tensor, "rows tokens hidden"]:
         """The states of each row's last tokens."""

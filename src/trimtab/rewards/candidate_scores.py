@@ -35,7 +35,8 @@ def base_candidates(base: FrozenLM, batch: PromptBatch, k: int) -> BaseCandidate
     """
     ids, mask = batch.ids, batch.mask
     if base.prepends_bos:
-        opened = [[base.bos_token_id, *row[seen].tolist()] for row, seen in zip(ids, mask, strict=True)]
+        texts = [row[seen].tolist() for row, seen in zip(ids, mask, strict=True)]
+        opened = [text if text[:1] == [base.bos_token_id] else [base.bos_token_id, *text] for text in texts]
         whole = PromptBatch.pad(opened, base.pad_token_id, base.device)
         ids, mask = whole.ids, whole.mask
     positions = (mask.cumsum(1) - 1).clamp_min(0)

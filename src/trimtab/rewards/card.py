@@ -25,6 +25,7 @@ HASHES = {  # every saved card of this schema has them
     "base_weights_fingerprint": "hash of its base's weights",
 }
 MAX_SIZE = 1_000_000  # of a rank, a number of layers or an alpha
+AGREEMENT = "agreement_over"  # how the names of figures about a teacher begin
 MAX_REWARD = 1e30  # float32 holds it
 MAX_DEPTH = 20  # of objects and lists within each other
 NOT_DECIDING = ("base", "calibration", "provenance", "quality", "weights_dtype", "schema_version", *HASHES)

@@ -6,7 +6,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from trimtab.models.loading import EMBEDDED, EMBEDDED_HUB_ID
 from trimtab.rewards.base_path import is_hub_base
-from trimtab.rewards.card import RewardCard
+from trimtab.rewards.card import AGREEMENT, RewardCard
 from trimtab.rewards.heads import HEADS
 
 METRICS = {  # the Hub's names of our figures
@@ -31,8 +31,8 @@ def hub_metadata(card: RewardCard, name: str, license: str | None) -> str:
     results = [
         EvalResult(
             task_type="text-classification",
-            dataset_type="text",
-            dataset_name=_data_of(card),
+            dataset_type=_data_of(card, figure),  # figures of one type are shown under one name
+            dataset_name=_data_of(card, figure),
             metric_type=METRICS[figure.partition(":")[0]],
             metric_name=figure,
             metric_value=round(value, 4),
@@ -67,6 +67,10 @@ def _figures(card: RewardCard) -> dict[str, float]:
     }
 
 
-def _data_of(card: RewardCard) -> str:
-    """The name of the held-out data."""
-    return str(card.quality.get("measured on") or card.provenance.get("held_out") or UNNAMED)
+def _data_of(card: RewardCard, figure: str) -> str:
+    """The name of the data that a figure was measured on; agreement is measured on the texts held out in training."""
+    name, _, attribute = figure.partition(":")
+    held_out = card.provenance.get("held_out") or UNNAMED
+    if name.startswith(AGREEMENT):
+        return str(held_out)
+    return str(card.quality.get(f"measured on:{attribute}") or card.quality.get("measured on") or held_out)

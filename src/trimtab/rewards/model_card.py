@@ -85,11 +85,10 @@ def _snippet(card: RewardCard, place: str) -> str:
 
 
 def _steer(card: RewardCard, place: str) -> str:
-    """A steer by a reward, at a usual strength; its log-probabilities are an expert's, or an anti-expert's."""
+    """A steer by a reward, at a usual strength; of log-probabilities that is 1."""
     low_is_good = usual_beta(card.attributes[0]).startswith("-")
-    if head_kind(card.head).is_language_model:
-        return f'trimtab.experts({"anti" if low_is_good else "expert"}="{place}", lm=lm).toward(beta=1)'
-    return f'trimtab.reward("{place}", lm).{"away(beta=30)" if low_is_good else "toward(beta=20)"}'
+    beta = (30 if low_is_good else 20) if head_kind(card.head).scores_prefixes else 1
+    return f'trimtab.reward("{place}", lm).{"away" if low_is_good else "toward"}(beta={beta})'
 
 
 def _description(card: RewardCard) -> dict[str, object]:

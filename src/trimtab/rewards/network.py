@@ -39,6 +39,13 @@ class RewardNetwork(nn.Module):
         self.head = head
         self.bos_token_id = bos_token_id
 
+    def train(self, mode: bool = True) -> "RewardNetwork":
+        """Turn dropout on or off; never in a trunk that is not trained, because it steers without."""
+        super().train(mode)
+        if not any(weight.requires_grad for weight in self.trunk.parameters()):
+            self.trunk.eval()
+        return self
+
     @property
     def attributes(self) -> int:
         """How many rewards the head returns."""

@@ -188,6 +188,10 @@ class RewardModel:
             return trained
         return replace(trained, trunk=(merge_adapters if self._merges else quick_adapters)(trained.trunk))
 
+    def renamed(self, name: str) -> "RewardModel":
+        """The same reward under another name, also in records."""
+        return RewardModel(self.network, self.card, self.base, name, name, self.fingerprint, self._merges)
+
     def merged(self) -> "RewardModel":
         """The same reward with its adapters added into a trunk of its own, for scoring and saving, too.
 

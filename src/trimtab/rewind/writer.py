@@ -11,7 +11,7 @@ from trimtab.engines.base import Choice, Continuation, Engine, FinishReason, Req
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.sampling import tempered
 from trimtab.judges.draft import Draft
-from trimtab.models.detokenizer import cut_at_stop
+from trimtab.models.detokenizer import cut_at_stop, visible_ids
 from trimtab.rewind.rewind_settings import SENTENCE_ENDS, RewindSettings
 from trimtab.rewind.search import NewBranch, Search, SearchRequest
 from trimtab.rewind.tree import Node
@@ -179,11 +179,7 @@ class Writer:
 
     def _visible_ids(self, choices: Sequence[Choice]) -> list[int]:
         """Token ids without an EOS and without a stop string."""
-        ids = self._ids(choices)
-        length = len(self._text(ids))
-        while len(self._codec.decode(ids)) > length:
-            ids.pop()
-        return ids
+        return visible_ids(self._codec, [choice.token_id for choice in choices], self._stop)
 
     def _ids(self, choices: Sequence[Choice]) -> list[int]:
         """Token ids without an EOS."""

@@ -21,7 +21,7 @@ def best_pieces(engine: Engine, call: Call, drafts: Sequence[Piece]) -> list[Pie
     assert call.ranking is not None
     n = call.params.n
     groups = [drafts[start : start + n] for start in range(0, len(drafts), n)]
-    generations = [[as_generation(engine.codec, piece) for piece in group] for group in groups]
+    generations = [[as_generation(engine.codec, piece, call.params.stop) for piece in group] for group in groups]
     ranked = rank(engine, call.ranking, [request.prefix for request in call.requests], generations)
     best = []
     for group, written, order in zip(groups, generations, ranked, strict=True):
@@ -31,8 +31,8 @@ def best_pieces(engine: Engine, call: Call, drafts: Sequence[Piece]) -> list[Pie
     return best
 
 
-def as_generation(codec: TextCodec, piece: Piece) -> Generation:
-    """A finished piece as the library's result."""
+def as_generation(codec: TextCodec, piece: Piece, stop: Sequence[str]) -> Generation:
+    """A finished piece as the library's result; `stop` are the strings that may have ended it."""
     assert piece.finish_reason is not None
     continuation = Continuation(tuple(token.choice for token in piece.tokens), piece.finish_reason)
-    return Generation(codec, "", [continuation])
+    return Generation(codec, "", [continuation], stop)

@@ -2,11 +2,12 @@
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
-from trimtab.best_of import check_ranks
+from trimtab.best_of import check_ranking
 from trimtab.checking import shown
 from trimtab.engines.base import Engine, Request, require
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams, check_drafts_differ
@@ -145,6 +146,9 @@ class Intake:
         judge = self._judge(body, prompts)
         if ranking is not None:
             params = replace(params, n=body.best_of or max(1, self.settings.max_rows // len(prompts)))
+            if params.n < (body.n or 1):
+                message = f"got n={body.n}, expected at most {params.n}, the drafts of a prompt that fit"
+                raise APIError(400, message, "n", "invalid_value")
             self._check_drafts(params)
         rows = params.n * len(prompts)
         if rows > self.settings.max_rows:
@@ -159,9 +163,10 @@ class Intake:
         trace = body.trimtab is not None and body.trimtab.trace
         echo = isinstance(body, CompletionRequest) and bool(body.echo)
         try:
+            prefixes = [prefix_of(self.engine.codec, prompt, self.engine.vocabulary_size) for prompt in prompts]
             requests = tuple(
-                Request(prefix_of(self.engine.codec, prompt, self.engine.vocabulary_size), params, steer)
-                for prompt in prompts
+                Request(ids, params, steer, first_sample=params.n * earlier)
+                for ids, earlier in zip(prefixes, repeats(prefixes, body.seed), strict=True)
             )
             for request in requests:
                 check_request(self.engine, request)
@@ -198,8 +203,8 @@ class Intake:
             raise APIError(400, f"got best_of={body.best_of}, expected at least n={params.n}", "best_of")
         ranking = self._some(body.best_of_reward, "best_of_reward")
         try:
-            check_ranks(ranking)
-        except InvalidSetting as error:
+            check_ranking(self.engine, ranking)
+        except TrimtabError as error:
             raise APIError(400, str(error), "best_of_reward", "invalid_value") from error
         return ranking
 
@@ -240,6 +245,16 @@ class Intake:
         named = [self.shelf.steer({name: term}, "model") for name, term in alias_terms(body.model, self.served)]
         steers = [steer for steer in (*named, self.shelf.steer(body.steer or {})) if steer is not None]
         return Steer(tuple(term for steer in steers for term in steer.terms)) if steers else None
+
+
+def repeats(prefixes: Sequence[Sequence[int]], seed: int | None) -> list[int]:
+    """How often each prefix came before, so that equal prompts get different texts; with a seed, equal ones."""
+    seen: Counter[tuple[int, ...]] = Counter()
+    found = []
+    for ids in map(tuple, prefixes):
+        found.append(seen[ids] if seed is None else 0)
+        seen[ids] += 1
+    return found
 
 
 def sampling_of(body: SamplingFields, limit: int) -> SamplingParams:

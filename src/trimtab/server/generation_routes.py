@@ -54,7 +54,7 @@ async def answer(state: ServerState, call: Call, request: Request, stream: bool)
         raise as_api_error(error, call.prompt_field) from error
     finally:
         end()
-    return json_response(state.responses.whole(call, found, ticket.tokens))
+    return json_response(await run_in_threadpool(state.responses.whole, call, found, ticket.tokens))
 
 
 def steps_of(state: ServerState, call: Call, ticket: AnyTicket) -> AsyncIterator[Step]:
@@ -97,5 +97,7 @@ def finish(state: ServerState, call: Call, ticket: AnyTicket, request: Request, 
     request.state.about.update(about_ticket(call, ticket))
     per_row = ticket.tokens / ticket.rows
     first, ended = ticket.first_token, ticket.ended
-    timed = (ended - first) / (per_row - 1) if first is not None and ended is not None and per_row > 1 else None
+    timed = None
+    if first is not None and ended is not None and ended > first and per_row > 1:  # a search's text comes at once
+        timed = (ended - first) / (per_row - 1)
     state.metrics.written(call.prompt_tokens, ticket.tokens, timed)

@@ -8,8 +8,11 @@ from fastapi.responses import StreamingResponse
 
 from trimtab.data.json_text import dump_json
 from trimtab.server.api_errors import APIError, as_api_error
+from trimtab.server.logs import LOG
 
+BUG = 500
 DONE = "data: [DONE]\n\n"
+LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}  # some clients split lines at these, too
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -25,7 +28,7 @@ def error_response(error: APIError) -> Response:
 
 def event_text(value: Any) -> str:
     """One server-sent event."""
-    return f"data: {dump_json(value)}\n\n"
+    return f"data: {dump_json(value).translate(LINE_ENDS)}\n\n"
 
 
 def event_stream(events: AsyncIterator[Any], prompt_field: str) -> Response:
@@ -41,7 +44,10 @@ def event_stream(events: AsyncIterator[Any], prompt_field: str) -> Response:
             async for event in events:
                 yield event_text(event)
         except Exception as error:
-            yield event_text(as_api_error(error, prompt_field).body())
+            told = as_api_error(error, prompt_field)
+            if told.status == BUG and not isinstance(error, APIError):
+                LOG.error("a stream failed", exc_info=error)
+            yield event_text(told.body())
         yield DONE
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers=NO_BUFFERING)

@@ -31,6 +31,8 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return _bound(family, address)
+    except UnicodeError as error:
+        raise InvalidSetting(f"got host={host!r}, expected an address of this machine: {error}") from error
     except OSError as error:
         if error.errno in IN_USE:
             raise InvalidSetting(f"got port={port}, expected a free port: {error.strerror}") from error

@@ -6,6 +6,7 @@ unless the prompt is echoed: then every token is shown.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from trimtab.generation import Candidate, Token
@@ -36,7 +37,7 @@ def text_logprobs(tokens: Sequence[Token], piece: Piece, top: int, steered: bool
         "tokens": texts,
         "token_logprobs": [*none, *(logprob_of(token, steered) for token in tokens)],
         "top_logprobs": [*none, *(_by_text(top_tokens(token, top, steered)) for token in tokens)],
-        "text_offset": [piece.offset + sum(map(len, texts[:place])) for place in range(len(texts))],
+        "text_offset": list(accumulate(map(len, texts), initial=piece.offset))[:-1],
     }
 
 

@@ -5,7 +5,7 @@ import re
 from trimtab.checking import shown
 from trimtab.errors import InvalidSetting
 from trimtab.server.api_errors import APIError
-from trimtab.server.schemas import SteerTerm
+from trimtab.server.schemas import MAX_NAME, SteerTerm
 from trimtab.steering.notation import parse_steer
 
 JOINT = re.compile(r"\+(?=[^+=]+=)")  # the + before a NAME=; not the one of =+30
@@ -34,4 +34,7 @@ def _term(text: str) -> tuple[str, SteerTerm]:
         typed = parse_steer(text)
     except InvalidSetting as error:
         raise APIError(400, str(error), "model", "invalid_value") from error
+    if len(typed.attribute or "") > MAX_NAME:
+        message = f"got the attribute {shown(typed.attribute)}, expected at most {MAX_NAME} characters"
+        raise APIError(400, message, "model", "invalid_value")
     return typed.reward, SteerTerm.model_validate({"beta": typed.beta, "attribute": typed.attribute})

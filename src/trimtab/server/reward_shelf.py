@@ -11,7 +11,6 @@ from trimtab.rewards.any_reward import AnyReward
 from trimtab.rewards.experts import Experts
 from trimtab.rewards.heads import HEADS
 from trimtab.rewards.retokenized import RetokenizedReward
-from trimtab.rewards.reward_model import RewardModel
 from trimtab.server.api_errors import APIError
 from trimtab.server.schemas import SteerTerm
 from trimtab.steering.reward import Reward
@@ -41,7 +40,7 @@ class RegisteredReward:
         if isinstance(reward, Experts):
             return cls(name, reward.renamed(name), None)
         model = reward.original if isinstance(reward, RetokenizedReward) else reward
-        public = RewardModel(model.network, model.card, model.base, name, name, model.fingerprint)
+        public = model.renamed(name)
         served = RetokenizedReward(public, reward.lm) if isinstance(reward, RetokenizedReward) else public
         return cls(name, served, model.card.clamp, HEADS[model.card.head].method)
 

@@ -121,8 +121,7 @@ class Scheduler:
         for ticket in joining:
             ticket.joined = time.perf_counter()
         try:
-            for ticket in cancelled:
-                self._drop(ticket)
+            self._drop(*cancelled)
             if new:
                 self._add(new)
             if self._members:
@@ -146,9 +145,15 @@ class Scheduler:
 
     def _step(self) -> None:
         news: dict[Ticket, list[Chunk]] = {}
-        for chunk in self._batch.step():
-            if (member := self._members.get(chunk.request)) is not None:
-                self._take(chunk, member, news)
+        chunks = self._batch.step()
+        try:
+            for chunk in chunks:
+                if (member := self._members.get(chunk.request)) is not None:
+                    self._take(chunk, member, news)
+        finally:  # what was taken is delivered, also if a row could not be dropped
+            self._tell(news)
+
+    def _tell(self, news: dict[Ticket, list[Chunk]]) -> None:
         now = time.perf_counter()
         for ticket, chunks in news.items():
             self._count(ticket, chunks, now)
@@ -185,10 +190,12 @@ class Scheduler:
         self._drop(ticket)
         self._outgoing.append((ticket, error))
 
-    def _drop(self, ticket: Ticket) -> None:
-        """Free the rows of a ticket."""
-        for number in [number for number, member in self._members.items() if member.ticket is ticket]:
+    def _drop(self, *tickets: Ticket) -> None:
+        """Free the rows of some tickets. Should that fail, a batch that is built anew has none of them."""
+        gone = [number for number, member in self._members.items() if member.ticket in tickets]
+        for number in gone:
             del self._members[number]
+        for number in gone:
             self._batch.cancel(number)
 
     def _recover(self, error: Exception | None, new: Sequence[Member]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, PENALTIES
 from trimtab.steering.notation import MAX_BETA
@@ -174,7 +174,7 @@ class CompletionRequest(SamplingFields):
     """The body of `POST /v1/completions`."""
 
     prompt: Prompts = Field(description="A text, token ids, or a list of either.")
-    max_tokens: int | None = Field(16, ge=1, le=MAX_COUNT, description="Maximum number of new tokens.")
+    max_tokens: int | None = Field(None, ge=1, le=MAX_COUNT, description="Maximum number of new tokens. Default: 16.")
     logprobs: int | None = Field(None, ge=0, le=TEXT_LOGPROBS, description="Log-probabilities of so many candidates.")
     echo: bool | None = Field(False, description="Return the prompt in front of the text, with its log-probabilities.")
     suffix: None = None
@@ -192,7 +192,9 @@ class ChatMessage(Closed):
 class ChatRequest(SamplingFields):
     """The body of `POST /v1/chat/completions`."""
 
-    messages: list[ChatMessage] = Field(min_length=1, description="The conversation; the last message is answered.")
+    messages: Annotated[list[ChatMessage], FailFast()] = Field(
+        min_length=1, description="The conversation; the last message is answered."
+    )
     max_tokens: int | None = Field(None, ge=1, le=MAX_COUNT, description="Older name of max_completion_tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, le=MAX_COUNT, description="Maximum number of new tokens.")
     logprobs: bool | None = Field(False, description="Return log-probabilities of the tokens.")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from threading import Event
 from typing import Any, cast, final
@@ -55,7 +55,8 @@ class Searches:
             raise queue_full(self._most)
         ticket = SearchTicket(asyncio.get_running_loop())
         self._running.add(ticket)
-        future = asyncio.wrap_future(self._threads.submit(search, self._lm, call, ticket))
+        ticket.work = self._threads.submit(search, self._lm, call, ticket)
+        future = asyncio.wrap_future(ticket.work)
         future.add_done_callback(lambda done: self._ended(ticket, done))
         return ticket
 
@@ -68,8 +69,10 @@ class Searches:
 
     def _ended(self, ticket: "SearchTicket", done: "asyncio.Future[SearchResult]") -> None:
         self._running.discard(ticket)
-        error = stopping() if done.cancelled() else done.exception()
-        ticket.put(done.result() if error is None else error)
+        if done.cancelled():
+            ticket.put(stopping() if self._stopped else Left("the client left"))
+        else:
+            ticket.put(done.exception() or done.result())
 
 
 @final
@@ -78,7 +81,10 @@ class SearchTicket:
 
     Attributes:
         rows, submitted, joined, first_token, ended, tokens: as in a `Ticket`. A search's text comes whole.
+        work: the search in its thread.
     """
+
+    work: "Future[SearchResult] | None" = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self.rows, self.tokens = 1, 0
@@ -107,13 +113,15 @@ class SearchTicket:
         self._loop.call_soon_threadsafe(self.put, record)
 
     async def events(self) -> AsyncIterator[SearchResult | dict[str, Any]]:
-        """The progress after each turn, and then the result.
+        """The progress after each turn, and then the result, unless the client left.
 
         Raises:
-            BaseException: whatever ended the search.
+            BaseException: whatever else ended the search.
         """
         while True:
             event = await self._events.get()
+            if isinstance(event, Left):
+                return
             if isinstance(event, BaseException):
                 raise event
             yield event
@@ -121,8 +129,10 @@ class SearchTicket:
                 return
 
     def cancel(self) -> None:
-        """End the search after its turn."""
+        """End the search after its turn, or at once if it waits."""
         self._left.set()
+        if self.work is not None:
+            self.work.cancel()
 
 
 def search(lm: LanguageModel, call: Call, ticket: SearchTicket) -> SearchResult:

@@ -65,6 +65,11 @@ class RowTerms(NamedTuple):
         return RowTerms(*(functional.pad(column, (0, missing), value=value) for column, value in columns))
 
 
+def base_logprobs(logits: Float[Tensor, "rows vocabulary"], ids: Int[Tensor, "rows k"]) -> Float[Tensor, "rows k"]:
+    """log softmax(z) of some tokens, over the whole vocabulary."""
+    return logits.gather(1, ids) - logits.logsumexp(-1, keepdim=True)
+
+
 def top_candidates(
     logits: Float[Tensor, "rows vocabulary"],
     top_k: int | None,

@@ -7,6 +7,7 @@ from typing import final
 
 from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting, WrongType
+from trimtab.models.side_network import Reader
 from trimtab.steering.notation import MAX_BETA
 from trimtab.steering.reward import Reward
 
@@ -122,6 +123,11 @@ class Steer:
 
     def __repr__(self) -> str:
         return " + ".join(f"{t.reward.name}:{t.reward.attributes[t.attribute]}={t.strength:+g}" for t in self.terms)
+
+
+def readers_of(steers: Sequence[Steer | None], model: object) -> set[Reader]:
+    """What the rewards of some steers read from the cache of a model."""
+    return {reader for reward in distinct_rewards(steers) if (reader := reward.reads(model)) is not None}
 
 
 def distinct_rewards(steers: Sequence[Steer | None]) -> list[Reward]:

@@ -40,7 +40,7 @@ def assert_greedy_equals_transformers(lm: LanguageModel, prompts: Sequence[str],
     """Unsteered greedy decoding, batched, writes what transformers' `generate` writes for each prompt alone."""
     ours = lm.generate(list(prompts), temperature=0, top_k=None, max_new_tokens=tokens)
     for prompt, generation in zip(prompts, ours, strict=True):
-        ids = torch.tensor([lm.engine.codec.encode_prompt(prompt)])
+        ids = torch.tensor([lm.engine.codec.encode_prompt(prompt)], device=lm.model.device)
         theirs = lm.model.generate(
             ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=tokens, pad_token_id=0
         )

@@ -21,10 +21,10 @@ def assert_host_cache_rewinds(lm: FrozenLM, prompt: Ids, detour: Ids, tolerance:
     batch = lm.batch([prompt])
     cache.feed(batch.ids, batch.mask)
     for token in detour:
-        cache.feed(torch.tensor([[token]]))
+        cache.feed(torch.tensor([[token]], device=lm.device))
     cache.rollback(len(detour))
-    logits = cache.feed(torch.tensor([[detour[-1]]])).logits[0, -1]
-    whole = lm.model(torch.tensor([[*prompt, detour[-1]]]), use_cache=False).logits[0, -1]
+    logits = cache.feed(torch.tensor([[detour[-1]]], device=lm.device)).logits[0, -1]
+    whole = lm.model(torch.tensor([[*prompt, detour[-1]]], device=lm.device), use_cache=False).logits[0, -1]
     assert_close(logits, whole, tolerance)
 
 
@@ -45,7 +45,9 @@ def assert_prefix_cache_changes_nothing(
     batch = lm.batch(texts)
     logits = KVCache(lm.model, prefix_cache=prefix_cache).feed(batch.ids, batch.mask).logits[:, -1]
     for row, text in zip(logits, texts, strict=True):
-        assert_close(row, lm.model(torch.tensor([list(text)]), use_cache=False).logits[0, -1], tolerance)
+        assert_close(
+            row, lm.model(torch.tensor([list(text)], device=lm.device), use_cache=False).logits[0, -1], tolerance
+        )
     usage = prefix_cache.usage.tokens - before
     assert usage < batch.ids.numel(), f"{usage} tokens were encoded, all {batch.ids.numel()} of the batch"
 
@@ -59,7 +61,7 @@ def assert_packed_equals_alone(
     for _ in range(2):
         packed = PackedTexts(lm.model, prefix_cache, texts, last).logits()
         for logits, text, count in zip(packed, texts, last, strict=True):
-            whole = lm.model(torch.tensor([list(text)]), use_cache=False).logits[0, -count:]
+            whole = lm.model(torch.tensor([list(text)], device=lm.device), use_cache=False).logits[0, -count:]
             assert_close(logits, whole, tolerance)
 
 

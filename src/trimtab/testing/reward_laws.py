@@ -1,7 +1,9 @@
 """Laws of rewards: every head on every trunk keeps them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -17,7 +19,19 @@ from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.reward import RewardState
 from trimtab.testing.model_laws import TOLERANCE, Ids, assert_close
 
+Law = TypeVar("Law", bound=Callable[..., None])
 HALF_A_CHARACTER = "\ufffd"  # as tokenizers decode bytes that are not complete
+
+
+def on_its_device(law: Law) -> Law:
+    """A law of a reward, its first argument; the tensors that it makes are on the reward's device."""
+
+    @wraps(law)
+    def on_device(reward: AnyReward, *args: Any, **named: Any) -> None:
+        with reward.base.device:
+            law(reward, *args, **named)
+
+    return cast(Law, on_device)
 
 
 def separate_rewards(reward: AnyReward, prefix: Ids, candidates: Ids) -> Float[Tensor, "k attributes"]:
@@ -56,6 +70,7 @@ def _read(reward: AnyReward, ids: Ids) -> Ids:
     return read
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_cached_equals_recomputed(
     reward: AnyReward, prompt: Ids, continuation: Ids, candidates: Ids, tolerance: float = TOLERANCE
@@ -68,6 +83,7 @@ def assert_cached_equals_recomputed(
         state.advance(torch.tensor([token]))
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_candidates_equal_separate(
     reward: RewardModel, texts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
@@ -82,6 +98,7 @@ def assert_candidates_equal_separate(
             assert_close(scored[row, place - len(text)], expected, tolerance)
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_accepted_column_equals_fed(
     reward: AnyReward, prompt: Ids, candidates: Ids, tolerance: float = TOLERANCE
@@ -95,6 +112,7 @@ def assert_accepted_column_equals_fed(
         assert_close(state.rewards(torch.tensor([candidates]))[0], expected, tolerance)
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_batched_equals_single(
     reward: AnyReward, prompts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
@@ -110,6 +128,7 @@ def assert_batched_equals_single(
         state.advance(rows[:, taken])
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_padding_changes_nothing(
     reward: AnyReward, prompt: Ids, candidates: Ids, padding: int = 3, tolerance: float = TOLERANCE
@@ -124,6 +143,7 @@ def assert_padding_changes_nothing(
         assert_close(scored, separate_rewards(reward, prompt, candidates), tolerance)
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_candidates_equal_vocabulary(
     reward: AnyReward, prompt: Ids, candidates: Ids, tolerance: float = TOLERANCE
@@ -134,6 +154,7 @@ def assert_candidates_equal_vocabulary(
     assert_close(state.rewards(torch.tensor([candidates]))[0], everything[list(candidates)], tolerance)
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_rollback_replays(
     reward: AnyReward, prompt: Ids, detour: Ids, path: Ids, candidates: Ids, tolerance: float = TOLERANCE
@@ -153,6 +174,7 @@ def assert_rollback_replays(
     assert_close(scored, separate_rewards(reward, [*prompt, *path], candidates), tolerance)
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_forks_are_independent(
     reward: AnyReward, prompts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
@@ -177,6 +199,7 @@ def assert_save_load_identical(reward: RewardModel, lm: FrozenLM, text: Ids, fol
     assert torch.equal(before, after), f"scores changed by {(before - after).abs().max():.3g}"
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_joined_states_equal_separate(
     reward: AnyReward, first: Sequence[Ids], second: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
@@ -196,6 +219,7 @@ def assert_joined_states_equal_separate(
         texts = [[*text, candidates[1]] for text in texts]
 
 
+@on_its_device
 @torch.inference_mode()
 def assert_hosted_equals_separate(
     reward: RewardModel, prompts: Sequence[Ids], continuation: Ids, candidates: Ids, tolerance: float = TOLERANCE

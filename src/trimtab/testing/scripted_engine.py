@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.engines.base import Capability, Choice, Chunk, Continuation, Request, Scored, collect
+from trimtab.engines.request_limit import request_limit
 from trimtab.engines.torch.ending import RowEnding
 from trimtab.engines.torch.guide import Guide
 from trimtab.engines.torch.loop import Step
@@ -22,7 +23,7 @@ from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.usage import Usage
 from trimtab.steering.reward import Reward, RewardState
-from trimtab.steering.steer import Clamp, Steer, Term, distinct_rewards
+from trimtab.steering.steer import Clamp, Steer, Term
 
 CPU = torch.device("cpu")
 EOS = "<eos>"
@@ -243,14 +244,7 @@ class ScriptedEngine:
         return torch.tensor([probabilities.get(word, 0.0) for word in self.codec.words]).log()
 
     def _limit(self, request: Request) -> int:
-        request.params.check_vocabulary(self.vocabulary_size)
-        for reward in distinct_rewards([request.steer]):
-            reward.check_serves(self.codec.fingerprint)
-            reward.check_candidates(request.params.top_k)
-        room = self.codec.context_length - len(request.tokens)
-        if room < 1 or not request.prefix:
-            raise InvalidPrompt(f"got a prompt of {len(request.tokens)} tokens, expected a shorter one")
-        return min(request.params.max_new_tokens, room)
+        return request_limit(request, self.codec, self.vocabulary_size)
 
 
 @final

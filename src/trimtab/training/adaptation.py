@@ -70,6 +70,7 @@ def adapt(
         context_of(base, openings()[0])
     with options.run.locked() if options.run else contextlib.nullcontext():
         estimate = _Estimate(base, several, recipe, settings, options.progress)
+        own = texts is None
         if texts is None:
             texts = _own_texts(base, settings, options.run, estimate.writing)
         different = list(dict.fromkeys(texts))  # a text that is trained on cannot be held out
@@ -79,10 +80,24 @@ def adapt(
             raise InvalidData(f"got {count_of(len(rows), 'different text')}, expected at least {FEWEST_TEXTS}")
         if options.run is None or not (options.run.checkpoints.exists() or options.run.final.exists()):
             estimate.show(rows)
-        held_out = max(1, len(rows) // HELD_OUT_SHARE)
         targets = options.run.path / TARGETS if options.run else None
-        parts = rows[held_out:], rows[:held_out]
-        return train_from_teacher(base, several, *parts, recipe, settings.distillation, options, targets)
+        return train_from_teacher(base, several, *in_parts(rows, own), recipe, settings.distillation, options, targets)
+
+
+def in_parts(rows: Sequence[LabelledText], own: bool) -> tuple[list[LabelledText], list[LabelledText]]:
+    """The texts to train on, and one in ten to measure on.
+
+    Args:
+        rows: the texts.
+        own: whether the model wrote them; then those of some openings are held out, so that no held-out text begins
+            as one that is trained on.
+    """
+    share = max(1, len(rows) // HELD_OUT_SHARE)
+    apart = tuple(openings()[::HELD_OUT_SHARE])
+    held_out = [row for row in rows if row.text.startswith(apart)] if own else []
+    if not 0 < len(held_out) < len(rows) // 2:  # few texts, or a tokenizer that changes how they begin
+        return list(rows[share:]), list(rows[:share])
+    return [row for row in rows if not row.text.startswith(apart)], held_out
 
 
 def answering(texts: Sequence[str]) -> list[LabelledText]:

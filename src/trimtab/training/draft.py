@@ -14,7 +14,6 @@ from trimtab.drafts.draft_model import DraftModel, build_head
 from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidData, InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.taps import even_taps
-from trimtab.rewards.weights import save_sealed
 from trimtab.training.callbacks import Recorder
 from trimtab.training.draft_objective import DraftTask
 from trimtab.training.draft_reads import KeptReads, padded
@@ -25,7 +24,6 @@ from trimtab.training.examples import takes_base
 from trimtab.training.facts import machine
 from trimtab.training.fit import RunOptions
 from trimtab.training.run_folder import KEPT_STATES, OWN_TEXTS, RunFolder
-from trimtab.training.saving import saving
 from trimtab.versions import versions
 
 HELD_OUT_SHARE = 20  # one text in twenty
@@ -115,8 +113,7 @@ class _Run:
             if checkpoint is not None:
                 progress.resumed(checkpoint.name)
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            with saving(run.path, "the trained weights"):
-                save_sealed(trainer.head_tensors(), run.final)
+            run.keep_final(trainer.head_tensors())
         return self._measured(trainer)
 
     def _measured(self, trainer: DraftTrainer) -> DraftModel:

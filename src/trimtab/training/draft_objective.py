@@ -61,12 +61,19 @@ class DraftTask(nn.Module):
 
     def forward(self, ids: Texts, mask: Bool[Tensor, "rows tokens"], targets: Targets) -> Float[Tensor, ""]:
         """The mean loss of the head's guesses, in nats."""
+        loss, count = self.sums(ids, mask, targets)
+        return loss / count.clamp_min(1)
+
+    def sums(
+        self, ids: Texts, mask: Bool[Tensor, "rows tokens"], targets: Targets
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The sum of the losses, and what to divide it by."""
         losses, counts = [], []
         for step, guess in enumerate(self.guesses(targets, ids, mask), start=1):
             of_step, known = self._loss(guess, targets, step)
             losses.append((of_step * mask[:, step:]).sum())
             counts.append((known * mask[:, step:]).sum())
-        return torch.stack(losses).sum() / torch.stack(counts).sum().clamp_min(1)
+        return torch.stack(losses).sum(), torch.stack(counts).sum()
 
     @torch.no_grad()
     def read(self, ids: Texts) -> Targets:

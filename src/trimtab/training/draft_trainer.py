@@ -89,8 +89,9 @@ class DraftTrainer(Trainer):
         padded_texts = map(padded, texts)
         batches = [(ids.to(device), mask.to(device)) for ids, mask in padded_texts]
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
-            losses = [float(self.task(ids, mask, self.task.read(ids))) for ids, mask in batches]
-            figures = {"eval_loss": math.fsum(losses) / len(losses), **agreement(self.task, batches)}
+            sums = [self.task.sums(ids, mask, self.task.read(ids)) for ids, mask in batches]
+            loss, count = (math.fsum(map(float, parts)) for parts in zip(*sums, strict=True))
+            figures = {"eval_loss": loss / max(count, 1.0), **agreement(self.task, batches)}
         self.task.train()
         self.log(dict(figures))
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)

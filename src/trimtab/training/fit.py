@@ -17,7 +17,7 @@ from trimtab.rewards.folder import load_own_tensors
 from trimtab.rewards.network import RewardNetwork, build_network, reward_tensors
 from trimtab.rewards.registry import find_reward
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.rewards.weights import save_sealed, sha256
+from trimtab.rewards.weights import sha256
 from trimtab.training.callbacks import Recorder, TrainingProgress
 from trimtab.training.distributed import processes
 from trimtab.training.examples import Examples
@@ -26,7 +26,6 @@ from trimtab.training.initial_weights import fit_ladder_scale, prepare_for_train
 from trimtab.training.kept_states import KeptStates
 from trimtab.training.recipe import Recipe
 from trimtab.training.run_folder import KEPT_STATES, RunFolder
-from trimtab.training.saving import saving
 from trimtab.training.trainer import Measure, Objective, RewardTrainer
 from trimtab.versions import versions
 
@@ -220,7 +219,7 @@ def resolved_settings(card: RewardCard, task: TrainingTask, recipe: Recipe) -> d
 def train(trainer: RewardTrainer, run: RunFolder | None, progress: TrainingProgress) -> None:
     """Train to the end, from the run's newest checkpoint if there is one."""
     with processes().main_process_first():
-        checkpoint = run.resume() if run else None
+        checkpoint = run.resume(processes().is_main_process) if run else None
     if checkpoint is not None:
         progress.resumed(checkpoint.name)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -235,13 +234,7 @@ def keep_final(trainer: RewardTrainer, run: RunFolder) -> None:
     """
     if run.final.exists() or not trainer.args.should_save:
         return
-    partial = run.final.with_suffix(".partial")
-    try:
-        with saving(run.path, "the trained weights"):
-            save_sealed(trainer.reward_tensors(), partial)
-            partial.replace(run.final)
-    finally:
-        partial.unlink(missing_ok=True)
+    run.keep_final(trainer.reward_tensors())
 
 
 def load_final(network: RewardNetwork, card: RewardCard, run: RunFolder) -> None:

@@ -16,6 +16,8 @@ from trimtab.rewards.network import HEAD_PREFIX, RewardNetwork, is_reward_tensor
 from trimtab.rewards.weights import read_weights
 from trimtab.training.distributed import evaluating
 
+SCALE_TOKENS = 4096  # of one forward call that reads the states of a batch
+
 
 def prepare_for_training(
     network: RewardNetwork, trunk: TrunkTraining, mean_rewards: Float[np.ndarray, " attributes"]
@@ -35,8 +37,12 @@ def fit_ladder_scale(network: RewardNetwork, batch: Mapping[str, Tensor], bf16: 
     """Fit the scale of a network's ladder, if it has one, to a batch of texts with "ids" and "mask"."""
     if network.ladder is not None:
         with evaluating(network, bf16):
-            mask, states = network.encoder.tapped(*(batch[part].to(network.trunk.device) for part in ("ids", "mask")))
-            network.ladder.fit_scale(states[mask].unbind(1))
+            ids, mask = (batch[part].to(network.trunk.device) for part in ("ids", "mask"))
+            rows, read = max(1, SCALE_TOKENS // ids.shape[1]), []
+            for some, seen in zip(ids.split(rows), mask.split(rows), strict=True):
+                known, states = network.encoder.tapped(some, seen)
+                read.append(states[known])
+            network.ladder.fit_scale(torch.cat(read).unbind(1))
 
 
 def start_from(network: RewardNetwork, trunk: TrunkTraining, folder: Path) -> int:

@@ -116,18 +116,10 @@ class PairMeasure:
         """Figures and tables of the first `most` pairs; of all pairs, with a "warning" if they say little."""
         chosen = prefix_rewards(network, self.chosen[:most], self.pad_token_id, self.differences)
         rejected = prefix_rewards(network, self.rejected[:most], self.pad_token_id, self.differences)
-        above = {
-            f"{fraction:.0%}": float(
-                np.mean(
-                    [
-                        reward_at_fraction(c[:, 0], fraction) > reward_at_fraction(r[:, 0], fraction)
-                        for c, r in zip(chosen, rejected, strict=True)
-                    ]
-                )
-            )
-            for fraction in FRACTIONS
-        }
-        margins = self.margin_scale * np.array([c[-1, 0] - r[-1, 0] for c, r in zip(chosen, rejected, strict=True)])
+        pairs = [(c[:, 0], r[:, 0]) for c, r in zip(chosen, rejected, strict=True)]
+        pairs = [pair for pair in pairs if not any(np.isnan(side[-1]) for side in pair)]  # single tokens have no reward
+        above = {f"{fraction:.0%}": share_above(pairs, fraction) for fraction in FRACTIONS}
+        margins = self.margin_scale * np.array([c[-1] - r[-1] for c, r in pairs])
         warning = held_out_warning(len(chosen)) if most is None else None
         return {
             **({} if warning is None else {"warning": warning}),
@@ -194,12 +186,18 @@ def label_quality(
 ) -> dict[str, Any]:
     """Accuracy (threshold ½), AUC and Spearman at the full text; accuracy by prefix; calibration.
 
+    Texts without a reward, such as single tokens under a reward without BOS, are left out.
+
     Args:
         rewards: the reward of every prefix of each text.
         labels: the label of each text; at least ½ counts as high.
         name: the name of the attribute.
         absolute: False for sums of differences. They have no threshold, so AUC replaces accuracy.
     """
+    known = np.array([not np.isnan(of_text[-1]) for of_text in rewards], dtype=bool)
+    if not known.any():
+        return {}
+    rewards, labels = [of_text for of_text, is_known in zip(rewards, known, strict=True) if is_known], labels[known]
     high = labels >= 0.5
     whole = np.array([of_text[-1] for of_text in rewards])
     both = bool(high.any() and not high.all())
@@ -221,6 +219,12 @@ def label_quality(
     if absolute:
         found[f"calibration:{name}"] = reliability(whole, labels)
     return found
+
+
+def share_above(pairs: Sequence[tuple[np.ndarray, np.ndarray]], fraction: float) -> float:
+    """How often the first text of a pair has the higher reward after a fraction of its tokens; 0 of no pairs."""
+    above = [reward_at_fraction(first, fraction) > reward_at_fraction(second, fraction) for first, second in pairs]
+    return float(np.mean(above)) if above else 0.0
 
 
 def reward_at_fraction(rewards: Float[np.ndarray, " prefixes"], fraction: float) -> float:
@@ -247,7 +251,8 @@ def reliability(rewards: Float[np.ndarray, " texts"], labels: np.ndarray) -> lis
 
 
 def reward_range(prefixes: Prefixes) -> dict[str, float]:
-    """Quantiles of the rewards of all prefixes and attributes."""
-    every = np.concatenate([rewards.ravel() for rewards in prefixes])
+    """Quantiles of the rewards of all prefixes and attributes that have one; 0 if none has."""
+    every = np.concatenate([np.zeros(0), *(rewards.ravel() for rewards in prefixes)])
+    every = every[~np.isnan(every)] if np.any(~np.isnan(every)) else np.zeros(1)
     names = {"min": 0.0, "1%": 0.01, "median": 0.5, "99%": 0.99, "max": 1.0}
     return {name: float(np.quantile(every, quantile)) for name, quantile in names.items()}

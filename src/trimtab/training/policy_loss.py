@@ -13,9 +13,11 @@ from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.heads.lm_head import LMHead
 from trimtab.rewards.network import RewardNetwork, build_network
+from trimtab.rewards.registry import find_reward
 from trimtab.training.batches import by_length
 from trimtab.training.distributed import evaluating
 from trimtab.training.examples import Examples, TokenizedPairs
+from trimtab.training.initial_weights import start_from
 from trimtab.training.objectives import Loss, policy_preference
 from trimtab.training.pair_batches import collate_pairs
 from trimtab.training.recipe import PairSettings, Recipe
@@ -78,6 +80,8 @@ class ReferencedPairs(Examples):
         self._pairs = pairs
         numbered = [{**example, "number": number} for number, example in enumerate(pairs.examples)]
         network, reader = build_network(base, card), LMHead(base.output_embedding)
+        if recipe.start is not None:
+            start_from(network, card.trunk, find_reward(recipe.start))
         self._reference = [(0.0, 0.0)] * len(numbered)
         with evaluating(network, recipe.bf16):
             for some in by_length(numbered, BATCH):

@@ -5,7 +5,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from filelock import FileLock, Timeout
 
@@ -19,6 +19,9 @@ from trimtab.data.outputs import check_folder, write_whole
 from trimtab.errors import CorruptCheckpoint, CorruptReward, InvalidData, InvalidOutput
 from trimtab.rewards.card import WEIGHTS_FILE
 from trimtab.training.saving import saving
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SETTINGS_FILE = "settings.json"
 METRICS_FILE = "metrics.jsonl"
@@ -128,8 +131,11 @@ class RunFolder:
         """Append a row to the metrics."""
         append_rows(self.metrics, [dict(row)])
 
-    def resume(self) -> Path | None:
+    def resume(self, alone: bool = True) -> Path | None:
         """The newest whole checkpoint; None if there is none. Metrics of later steps are removed.
+
+        Args:
+            alone: False in a process beside the first one, which leaves the metrics to it.
 
         Raises:
             CorruptCheckpoint: one of its files is damaged.
@@ -137,8 +143,26 @@ class RunFolder:
         newest = max(self._whole_checkpoints(), key=_step, default=None)
         if newest is not None:
             check_checkpoint(newest)
-        self._cut_metrics(0 if newest is None else _step(newest))
+        if alone:
+            self._cut_metrics(0 if newest is None else _step(newest))
         return newest
+
+    def keep_final(self, tensors: "Mapping[str, Tensor]") -> None:
+        """Keep the weights of a finished run, whole or not at all.
+
+        Raises:
+            TrainingDiverged: a weight is not finite.
+            InvalidOutput: the folder cannot be written.
+        """
+        from trimtab.rewards.weights import save_sealed  # here, because folders are checked before slow imports
+
+        partial = self.final.with_suffix(".partial")
+        try:
+            with saving(self.path, "the trained weights"):
+                save_sealed(tensors, partial)
+                partial.replace(self.final)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _whole_checkpoints(self) -> list[Path]:
         found = list(self.checkpoints.glob("checkpoint-*"))

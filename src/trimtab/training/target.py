@@ -37,7 +37,8 @@ class Target:
 def side_by_side(targets: Sequence[Target]) -> Target:
     """The rewards of several teachers of one text as those of one, whose attributes are all of theirs.
 
-    The teachers score the same candidates in the same places.
+    The teachers score the same places, and mostly the same candidates: those of one that differ from the first one's,
+    because near ties were broken the other way, count as not scored.
     """
     first = targets[0]
     if len(targets) == 1:
@@ -48,7 +49,7 @@ def side_by_side(targets: Sequence[Target]) -> Target:
         first.places,
         first.candidates,
         torch.cat([each.rewards for each in targets], dim=-1),
-        torch.stack([each.scored for each in targets]).all(0),
+        torch.stack([each.scored & (each.candidates == first.candidates) for each in targets]).all(0),
     )
 
 

@@ -249,6 +249,7 @@ def training_arguments(recipe: Recipe, run_folder: Path | None, examples: int) -
         greater_is_better=None if recipe.patience is None else False,
         ddp_find_unused_parameters=False,
         load_best_model_at_end=run_folder is not None and recipe.patience is not None,
+        restore_callback_states_from_checkpoint=recipe.patience is not None,  # how long it has been patient
         logging_steps=LOG_EVERY,
         report_to="none",
         disable_tqdm=True,

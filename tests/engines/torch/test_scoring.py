@@ -33,8 +33,11 @@ def by_hand(frozen, reward, beta, prefix, continuation, top_k, scale=lambda logi
     return total, greedy
 
 
-def test_unsteered_scores_equal_one_forward_call_over_the_whole_text(frozen, family_lm):
-    prefixes, choices = [[10, 11, 12], [20]], [[[5], [6, 7, 8]], [[9, 9]]]
+@pytest.mark.parametrize("most", [1 << 26, 1, 400])
+def test_unsteered_scores_equal_one_forward_call_over_the_whole_text(frozen, family_lm, most, monkeypatch):
+    """Also where the logits of all tokens would be too many for one call."""
+    monkeypatch.setattr("trimtab.engines.torch.scoring.MAX_LOGITS", most)
+    prefixes, choices = [[10, 11, 12], [20]], [[[5], [6, 7, 8, 40, 41]], [[9, 9]]]
     found = family_lm.engine.score(prefixes, choices)
     for prefix, of_prefix, scored in zip(prefixes, choices, found, strict=True):
         for choice, score, greedy in zip(of_prefix, scored.logprobs.tolist(), scored.greedy.tolist(), strict=True):

@@ -24,6 +24,7 @@ def step_of(logits, columns, bonus):
 
 def test_a_wide_trace_keeps_the_best_candidates_and_the_chosen_one(lm, monkeypatch):
     monkeypatch.setattr(trace, "TRACE_WIDTH", 6)
+    monkeypatch.setattr(trace, "KEPT_OF_MORE", 6)
     wide = lm.generate("w1 w2", top_k=None, max_new_tokens=5, seed=0)
     for token in wide.trace:
         assert len(token.choice.candidates) == 6
@@ -33,6 +34,7 @@ def test_a_wide_trace_keeps_the_best_candidates_and_the_chosen_one(lm, monkeypat
 def test_the_kl_of_a_wide_row_is_over_all_of_its_candidates(monkeypatch):
     """The trace keeps 4 of 12 candidates."""
     monkeypatch.setattr(trace, "TRACE_WIDTH", 4)
+    monkeypatch.setattr(trace, "KEPT_OF_MORE", 4)
     draw = torch.Generator().manual_seed(0)
     logits, bonus = torch.randn(2, 12, generator=draw), 3 * torch.rand(2, 12, generator=draw)
     bonus[1] = 0.0
@@ -47,6 +49,7 @@ def test_the_kl_of_a_wide_row_is_over_all_of_its_candidates(monkeypatch):
 def test_a_choice_has_the_log_probabilities_of_its_step(width, monkeypatch):
     """Against float64: base over all columns, steered over the row's candidates."""
     monkeypatch.setattr(trace, "TRACE_WIDTH", 8)
+    monkeypatch.setattr(trace, "KEPT_OF_MORE", 8)
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 12, generator=draw).sort(descending=True).values
     bonus = torch.rand(3, 12, generator=draw)
@@ -91,6 +94,7 @@ def test_a_choice_tells_whether_steering_changed_the_best_candidate():
 def test_a_wide_trace_holds_each_candidate_once(column, monkeypatch):
     """The chosen candidate and the base's best are among the best after steering, or not: none is held twice."""
     monkeypatch.setattr(trace, "TRACE_WIDTH", 8)
+    monkeypatch.setattr(trace, "KEPT_OF_MORE", 8)
     logits = torch.arange(12.0).flip(0)[None]
     for bonus in (torch.zeros(1, 12), 3 * torch.arange(12.0)[None]):
         (choice,) = trace_step(step_of(logits, torch.tensor([column]), bonus), [12])

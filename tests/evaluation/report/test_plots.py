@@ -48,6 +48,29 @@ def test_plots_are_drawn_for_what_was_measured(lm, copied):
     assert names == ["pareto-length.png", "time.png", "profile.png"]
 
 
+def test_each_method_has_one_curve_in_whatever_order_its_rows_come():
+    def row(method, **more):
+        return {"method": method, "beta": None, **more}
+
+    ways = [row(f"best of {n} {way}", drafts=n) for n in (4, 8) for way in ("", "in blocks of 5 ")]
+    steered = [
+        row("tiny", beta=2.0),
+        row("tiny", beta=5.0),
+        row("tiny greedy", beta=1.5),
+        row("rewound by tiny", beta=3.0),
+    ]
+    steered[-1]["search"] = {"children": 3}
+    found = dict(plots._by_method([row("top-k", beta=0), *steered, *ways], anchored=True))
+    assert [(name, len(points)) for name, points in found.items()] == [
+        ("top-k", 1),
+        ("tiny", 3),  # from top-k on
+        ("tiny greedy", 1),
+        ("rewound by tiny", 1),
+        ("best of n ", 2),
+        ("best of n in blocks of 5 ", 2),
+    ]
+
+
 def test_the_pareto_plot_has_a_curve_for_each_method_from_top_k_on(copied, figures):
     report = measure(copied, [LENGTH])
     Plots(as_record(report), copied).draw()

@@ -4,9 +4,11 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from trimtab.errors import InvalidData, NonFiniteReward
+from trimtab.evaluation.score.metrics import fluency_figure
 from trimtab.evaluation.score.readings import Readings, read_safely
 
 
@@ -59,6 +61,47 @@ def test_equal_texts_of_different_samples_are_read_separately(tmp_path, read, ca
 def test_texts_that_were_not_read_are_nan(tmp_path):
     ((found,),) = Readings(tmp_path).of("row", "length", [text("a")], None)
     assert math.isnan(found)
+
+
+def test_texts_that_a_reader_of_several_numbers_fails_on_have_as_many_nan(tmp_path):
+    """257 texts: the last one is a chunk of its own, in which nothing is read."""
+    texts, asked = [text("a", number) for number in range(256)] + [text("long", 256)], []
+
+    def read(some):
+        asked.append(len(some))
+        if any(each["text"] == "long" for each in some):
+            raise ValueError("too long")
+        return [[1.0, 2.0] for _ in some]
+
+    readings = Readings(tmp_path)
+    found = readings.of("row", "perplexity:lm", texts, read)
+    assert found[:256] == [[1.0, 2.0]] * 256
+    assert len(found[256]) == 2
+    assert all(map(math.isnan, found[256]))
+    again = readings.of("row", "perplexity:lm", texts, read)
+    assert again[:256] == found[:256]
+    assert asked == [256, 1]
+
+
+def test_one_text_that_fails_among_many_is_found_by_halves(tmp_path):
+    calls = []
+
+    def read(some):
+        calls.append(len(some))
+        if any(each["text"] == "bad" for each in some):
+            raise ValueError("bad")
+        return [[1.0] for _ in some]
+
+    texts = [text("bad" if number == 77 else "a", number) for number in range(256)]
+    faults = []
+    found = read_safely(read, texts, faults)
+    assert [place for place, (value,) in enumerate(found) if math.isnan(value)] == [77]
+    assert len(faults) == 1
+    assert len(calls) == 17  # eight times two halves, and the whole
+
+
+def test_a_row_that_a_reader_of_perplexity_never_read_has_no_perplexity():
+    assert math.isnan(fluency_figure(np.full((3, 2, 1), np.nan)).value)
 
 
 def test_judges_are_listed_in_the_order_in_which_they_were_named(tmp_path, read):

@@ -72,9 +72,9 @@ class LMState:
 
     def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
         """Draft by the smaller model, steered, with the noise of each row."""
-        longest = max(map(len, self._pending)) + max(self._lengths)
-        length = min(max(most), self._lm.context_length - longest)
-        self._over = self._over or longest >= self._lm.context_length
+        length = min(max(most), self._room)
+        if self._room <= 0:
+            self._stop()
         if length <= 0 or self._over:
             return [[] for _ in most]
         sampling, drafted = replace(self._sampling), list[Tensor]()
@@ -101,7 +101,8 @@ class LMState:
 
     def select(self, rows: Sequence[int]) -> None:
         """Fork, re-order or drop rows."""
-        self._cache.select(torch.tensor(rows, dtype=torch.long, device=self._lm.device))
+        if not self._over:
+            self._cache.select(torch.tensor(rows, dtype=torch.long, device=self._lm.device))
         self._sampling = self._sampling.select(rows)
         self._pending = [list(self._pending[row]) for row in rows]
         self._fed, self._lengths = [self._fed[row] for row in rows], [self._lengths[row] for row in rows]
@@ -109,8 +110,9 @@ class LMState:
     def join(self, other: ProposerState) -> None:
         """Append the rows of another state."""
         assert isinstance(other, LMState)
-        self._over = self._over or other._over
-        if not self._over:
+        if any(state._over or state._room <= 0 for state in (self, other)):
+            self._stop()
+        else:
             with self._lm.lock:
                 for state in (self, other):
                     state._read_pending()
@@ -118,6 +120,17 @@ class LMState:
         self._sampling = self._sampling.join(other._sampling)
         self._pending, self._fed = self._pending + other._pending, self._fed + other._fed
         self._lengths += other._lengths
+
+    @property
+    def _room(self) -> int:
+        """The tokens that the longest text may still get within the smaller model's context."""
+        texts = (length + len(pending) for length, pending in zip(self._lengths, self._pending, strict=True))
+        return self._lm.context_length - max(texts)
+
+    def _stop(self) -> None:
+        """Draft nothing more."""
+        self._over = True
+        self._cache.clear()
 
     def _encode(self, requests: Sequence[Request]) -> None:
         """Feed each prompt once."""
@@ -132,14 +145,15 @@ class LMState:
         counts = [len(pending) for pending in self._pending]
         if not any(counts):
             return torch.empty(0, 0, device=self._lm.device)
-        width, device = max(counts), self._lm.device
+        width, least, device = max(counts), max(1, min(counts)), self._lm.device
         ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in self._pending], device=device)
         lengths = torch.tensor(counts, device=device)
-        logits = self._cache.feed(ids, torch.arange(width, device=device) < lengths[:, None], width).logits
+        within = torch.arange(width, device=device) < lengths[:, None]
+        logits = self._cache.feed(ids, within, width - least + 1).logits  # from the end of the shortest
         self._retract([width - count for count in counts])
         self._lengths = [length + count for length, count in zip(self._lengths, counts, strict=True)]
         self._pending = [[] for _ in counts]
-        return logits[torch.arange(len(counts), device=device), lengths - 1].float()
+        return logits[torch.arange(len(counts), device=device), (lengths - least).clamp_min(0)].float()
 
     def _retract(self, tokens: Sequence[int]) -> None:
         if any(tokens):

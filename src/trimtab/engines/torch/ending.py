@@ -43,7 +43,8 @@ class RowEnding:
     def _reason(self, token: int) -> FinishReason | None:
         if token in self._codec.eos_token_ids:
             return "eos"
-        if self._stop and any(text in self._codec.decode(self._tokens[-self._window :]) for text in self._stop):
+        written = self._codec.decode(self._tokens[-self._window :]) if self._stop else ""
+        if any(text in written for text in self._stop):
             return "stop"
         if self._until and self._codec.decode(self._tokens[-WINDOW_MARGIN:]).endswith(self._until):
             return "until"

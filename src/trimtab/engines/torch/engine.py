@@ -178,11 +178,11 @@ class TorchEngine:
             ]
         owners = [row for row, of_row in enumerate(continuations) for _ in of_row]
         flat = [continuation for of_row in continuations for continuation in of_row]
-        with self.base.lock:
-            if self.prefix_cache is not None and steer is None:
+        if self.prefix_cache is not None and steer is None:
+            with self.base.lock:
                 scored = score_packed(self.base, prefixes, owners, flat, self.prefix_cache, self._usage)
-            else:
-                scored = score_continuations(self.base, prefixes, owners, flat, steer, top_k, self._usage, max_kl)
+        else:
+            scored = score_continuations(self.base, prefixes, owners, flat, steer, top_k, self._usage, max_kl)
         _sound(scored)
         counts = [len(of_row) for of_row in continuations]
         return [Scored(*each) for each in zip(scored.logprobs.split(counts), scored.greedy.split(counts), strict=True)]
@@ -196,11 +196,10 @@ class TorchEngine:
         max_kl: float | None,
     ) -> Scored:
         """Each continuation in a batch of its own."""
-        with self.base.lock:
-            alone = [
-                score_continuations(self.base, [prefix], [0], [each], steer, top_k, self._usage, max_kl)
-                for each in continuations
-            ]
+        alone = [
+            score_continuations(self.base, [prefix], [0], [each], steer, top_k, self._usage, max_kl)
+            for each in continuations
+        ]
         return Scored(torch.cat([each.logprobs for each in alone]), torch.cat([each.greedy for each in alone]))
 
     def read(
@@ -216,8 +215,7 @@ class TorchEngine:
             NonFiniteReward, NonFiniteLogits: with a steer; a reward or a logit is NaN or infinite.
         """
         groups = [[text] for text in texts] if self.batch_invariant else [texts]
-        with self.base.lock:
-            found = [read_texts(self.base, each, steer, top_k, self._usage, max_kl) for each in groups]
+        found = [read_texts(self.base, each, steer, top_k, self._usage, max_kl) for each in groups]
         return [choices for of_group in found for choices in of_group]
 
     def rewards(self, reward: Reward, texts: Sequence[Sequence[int]]) -> Float[Tensor, "texts attributes"]:

@@ -17,8 +17,8 @@ from trimtab.models.kv_cache import KVCache
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.side_network import Reader
 from trimtab.models.usage import Usage
-from trimtab.steering.rule import Candidates
-from trimtab.steering.steer import distinct_rewards
+from trimtab.steering.rule import Candidates, base_logprobs
+from trimtab.steering.steer import readers_of
 
 NOT_FINITE = -1  # in place of a token that was chosen by numbers that are not finite
 
@@ -91,7 +91,7 @@ class DecodeLoop:
     ):
         texts = {(request.tokens, id(request.steer)): request.steer for request in requests}
         steers = list(texts.values())
-        of_rewards = {reader for reward in distinct_rewards(steers) if (reader := reward.reads(lm.model)) is not None}
+        of_rewards = readers_of(steers, lm.model)
         batch = lm.batch([prefix for prefix, _ in texts])
         self.host = KVCache(lm.model, of_rewards | set(readers), prefix_cache, usage)
         self._guide = Guide(steers, lm.device, self.host, lm.codec, deferred=True)
@@ -183,9 +183,8 @@ class DecodeLoop:
         steered, rewards = self._guide.steer(candidates, logits, sampling.budget, places)
         columns = sampling.choose(steered, candidates.ids)
         tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
-        base_logprobs = logits.gather(1, candidates.ids) - logits.logsumexp(-1, keepdim=True)
-        guide = self._guide
-        return Step(tokens, columns, candidates, base_logprobs, steered, rewards, guide.finite, guide.scale)
+        base, guide = base_logprobs(logits, candidates.ids), self._guide
+        return Step(tokens, columns, candidates, base, steered, rewards, guide.finite, guide.scale)
 
     def _behind_last(self, drafts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """The last token of each row and its draft, padded on the right, and a mask that is False at padding."""

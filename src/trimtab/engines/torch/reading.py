@@ -7,14 +7,13 @@ from torch import Tensor
 
 from trimtab.engines.base import Choice
 from trimtab.engines.torch.loop import Step
-from trimtab.engines.torch.scoring import forced_steps, with_target
+from trimtab.engines.torch.scoring import MAX_LOGITS, forced_steps, with_target
 from trimtab.engines.torch.trace import trace_step
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.usage import Usage
+from trimtab.steering.rule import base_logprobs
 from trimtab.steering.steer import Steer
-
-MAX_LOGITS = 1 << 26  # numbers of one forward call; a quarter of a gigabyte in float32
 
 
 @torch.inference_mode()
@@ -78,12 +77,13 @@ def _steps(
     ids = _padded(lm, texts)
     if ids.shape[1] == 1:
         return
-    logits = KVCache(lm.model, usage=usage).feed(ids, logits=ids.shape[1]).logits[:, :-1].float()
+    with lm.lock:
+        logits = KVCache(lm.model, usage=usage).feed(ids, logits=ids.shape[1]).logits[:, :-1].float()
     lengths = torch.tensor([len(text) for text in texts], device=lm.device)
     owners, places = (torch.arange(1, ids.shape[1], device=lm.device) < lengths[:, None]).nonzero(as_tuple=True)
     rows, targets = logits[owners, places], ids[:, 1:][owners, places]
     candidates, columns = with_target(rows, targets, top_k)
-    base = rows.gather(1, candidates.ids) - rows.logsumexp(-1, keepdim=True)
+    base = base_logprobs(rows, candidates.ids)
     yield Step(targets, columns, candidates, base, candidates.logits, {}), owners.tolist()
 
 

@@ -169,15 +169,14 @@ def row_keys(requests: Sequence[Request], device: torch.device) -> Int[Tensor, "
 
     The prefix is part of it so that one seed gives different prompts independent noise.
     """
-    keys = [
-        int.from_bytes(
-            hashlib.blake2b(f"{request.params.seed}:{sample}:{list(request.prefix)}".encode(), digest_size=8).digest()
-        )
-        >> 1
-        for request in requests
+    prefixes = [str(list(request.prefix)) for request in requests]
+    records = [
+        f"{request.params.seed}:{sample}:{prefix}".encode()
+        for request, prefix in zip(requests, prefixes, strict=True)
         for sample in range(request.first_sample, request.first_sample + request.params.n)
     ]
-    return torch.tensor(keys, device=device)
+    digests = (hashlib.blake2b(record, digest_size=8).digest() for record in records)
+    return torch.tensor([int.from_bytes(digest) >> 1 for digest in digests], device=device)
 
 
 def _budget(params: SamplingParams) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.engines.base import Scored
@@ -17,8 +17,10 @@ from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
 from trimtab.rewards.finite import check_finite
 from trimtab.steering.reward import ExplainsFaults, Reward, RewardState
-from trimtab.steering.rule import Candidates, top_candidates
-from trimtab.steering.steer import Steer, distinct_rewards
+from trimtab.steering.rule import Candidates, base_logprobs, top_candidates
+from trimtab.steering.steer import Steer, readers_of
+
+MAX_LOGITS = 1 << 26  # numbers of one forward call; a quarter of a gigabyte in float32
 
 
 @torch.inference_mode()
@@ -97,19 +99,23 @@ def reward_texts(
     Args:
         lm: the language model; a reward on its own hidden state reads it.
         reward: the reward.
-        texts: two or more token ids each.
+        texts: two or more token ids each; one is enough for a reward that puts BOS before a text.
         prefix_cache: prefixes that were encoded before.
         usage: counts what goes through the models.
 
     Raises:
-        InvalidPrompt: a text is longer than the reward's context.
+        InvalidPrompt: a text is longer than the reward's context, or so short that it has no reward.
         NonFiniteReward: a reward is NaN or infinite.
     """
-    longest = max(map(len, texts))
+    longest, shortest = max(map(len, texts)), min(map(len, texts))
     if longest > reward.context_length - reward.extra_tokens:
         raise InvalidPrompt(f"got a text of {longest} tokens to rank, which {reward.name!r} has no room for")
-    before = lm.batch([ids[:-1] for ids in texts])
+    if not shortest or shortest + reward.extra_tokens < 2:
+        raise InvalidPrompt(f"got a text of {shortest} tokens to rank, of which {reward.name!r} knows no reward")
     reader = reward.reads(lm.model)
+    if reader is not None and reward.extra_tokens:  # a trunk of its own puts BOS before a text; the host does not
+        texts = [ids if ids[0] == lm.bos_token_id else [*lm.codec.opening_ids(), *ids] for ids in texts]
+    before = lm.batch([ids[:-1] for ids in texts])
     host = KVCache(lm.model, [] if reader is None else [reader], prefix_cache, usage)
     if reader is not None:
         host.feed(before.ids, before.mask)
@@ -138,15 +144,26 @@ def _unsteered(
     tokens: Int[Tensor, "texts width"],
     usage: Usage | None,
 ) -> tuple[Tensor, Tensor]:
-    cache = KVCache(lm.model, usage=usage)
-    batch = lm.batch(prefixes)
-    logits = cache.feed(batch.ids, batch.mask).logits[rows]
-    if tokens.shape[1] > 1:
+    """A forward call for the prefixes, and one for as many columns of the continuations as have room."""
+    cache, batch = KVCache(lm.model, usage=usage), lm.batch(prefixes)
+    with lm.lock:
+        found = [_likelihood(cache.feed(batch.ids, batch.mask).logits[rows], tokens[:, :1])]
         cache.select(rows)
-        logits = torch.cat([logits, cache.feed(tokens[:, :-1], logits=tokens.shape[1] - 1).logits], dim=1)
-    logits = logits.float()
-    chosen = logits.gather(2, tokens[..., None]).squeeze(2)
-    return chosen - logits.logsumexp(2), logits.argmax(2) == tokens
+    room = max(1, MAX_LOGITS // (len(rows) * lm.output_embedding.shape[0]))
+    for start in range(0, tokens.shape[1] - 1, room):
+        given, targets = tokens[:, start:-1][:, :room], tokens[:, start + 1 :][:, :room]
+        with lm.lock:
+            found.append(_likelihood(cache.feed(given, logits=given.shape[1]).logits, targets))
+    logprobs, greedy = zip(*found, strict=True)
+    return torch.cat(logprobs, 1), torch.cat(greedy, 1)
+
+
+def _likelihood(
+    logits: Float[Tensor, "texts places vocabulary"], tokens: Int[Tensor, "texts places"]
+) -> tuple[Float[Tensor, "texts places"], Bool[Tensor, "texts places"]]:
+    """The log-probability of each token, and whether it is the most likely one."""
+    wide = logits.float()
+    return wide.gather(2, tokens[..., None]).squeeze(2) - wide.logsumexp(2), wide.argmax(2) == tokens
 
 
 def _steered(
@@ -175,30 +192,34 @@ def forced_steps(
     usage: Usage | None = None,
     max_kl: float | None = None,
 ) -> Iterator[Step]:
-    """The steps that write given tokens behind their prefixes, one for each column of the tokens.
+    """The steps that write given tokens after their prefixes, one for each column of the tokens.
+
+    The model's lock is held during each step, so that other requests take turns with these.
 
     Args:
         lm, prefixes, steer, top_k, usage, max_kl: as in `score_continuations`.
         rows: the prefix that each text follows.
         tokens: what is written; the last candidate of a row that does not have its token among the top_k is the token.
     """
-    readers = {reader for reward in distinct_rewards([steer]) if (reader := reward.reads(lm.model)) is not None}
-    host, batch = KVCache(lm.model, readers, usage=usage), lm.batch(prefixes)
+    host, batch = KVCache(lm.model, readers_of([steer], lm.model), usage=usage), lm.batch(prefixes)
     guide = Guide([steer] * len(prefixes), lm.device, host)
-    logits = host.feed(batch.ids, batch.mask).logits[:, -1].float()
-    guide.prefill(batch)
-    host.select(rows)
-    guide.select(rows)
+    with lm.lock:
+        logits = host.feed(batch.ids, batch.mask).logits[:, -1].float()
+        guide.prefill(batch)
+        host.select(rows)
+        guide.select(rows)
     logits = logits[rows]
     budget = None if max_kl is None else logits.new_full(logits.shape[:1], max_kl)
     for place, target in enumerate(tokens.unbind(1)):
-        candidates, column = with_target(logits, target, top_k)
-        steered, rewards = guide.steer(candidates, logits, budget)
-        base = logits.gather(1, candidates.ids) - logits.logsumexp(-1, keepdim=True)
-        yield Step(target, column, candidates, base, steered, rewards, guide.finite, guide.scale)
-        if place + 1 < tokens.shape[1]:
-            guide.advance(target, column)
-            logits = host.feed(target[:, None]).logits[:, -1].float()
+        with lm.lock:
+            candidates, column = with_target(logits, target, top_k)
+            steered, rewards = guide.steer(candidates, logits, budget)
+            base = base_logprobs(logits, candidates.ids)
+            step = Step(target, column, candidates, base, steered, rewards, guide.finite, guide.scale)
+            if place + 1 < tokens.shape[1]:
+                guide.advance(target, column)
+                logits = host.feed(target[:, None]).logits[:, -1].float()
+        yield step
 
 
 def with_target(

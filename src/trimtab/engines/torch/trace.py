@@ -10,11 +10,12 @@ from trimtab.engines.base import Choice
 from trimtab.engines.torch.loop import Step
 from trimtab.steering.kl_budget import kl_to_base
 
-TRACE_WIDTH = 64
+TRACE_WIDTH = 1024  # candidates of a row that are all kept
+KEPT_OF_MORE = 64
 
 
 def trace_step(step: Step, widths: Sequence[int | None]) -> list[Choice]:
-    """The choice of each row. Of more than TRACE_WIDTH candidates the best are kept.
+    """The choice of each row. Of more than TRACE_WIDTH candidates the KEPT_OF_MORE best are kept.
 
     Args:
         step: the step.
@@ -39,7 +40,7 @@ def _best_columns(step: Step) -> Tensor:
     """The chosen column, the best before steering and the best after it, each once, in the order of the candidates."""
     always = torch.stack([step.columns, step.base_logprobs.argmax(-1)], dim=1)
     ranking = step.steered.scatter(1, always, torch.inf)
-    return ranking.topk(TRACE_WIDTH, dim=-1).indices.sort(dim=-1).values
+    return ranking.topk(KEPT_OF_MORE, dim=-1).indices.sort(dim=-1).values
 
 
 def _choices(step: Step, kept: Tensor | None) -> list[Choice]:

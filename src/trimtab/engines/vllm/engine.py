@@ -141,7 +141,7 @@ class VllmEngine:
     def _limit(self, request: Request) -> int:
         if (name := request.params.speculate) is not None:
             raise InvalidSetting(f"got speculate={shown(name)} with the engine vllm, expected none; use engine='torch'")
-        check_steers(request.steer)
+        check_steers(request.steer, self.base)
         return request_limit(request, self.codec, self.vocabulary_size, self._pool.context_length)
 
     def score(
@@ -162,7 +162,7 @@ class VllmEngine:
             InvalidPrompt: prefix and continuation leave no room in the context.
             NonFiniteReward, NonFiniteLogits: a reward or the language model gives NaN.
         """
-        check_steers(steer)
+        check_steers(steer, self.base)
         owners = [list(prefix) for prefix, of_row in zip(prefixes, continuations, strict=True) for _ in of_row]
         flat = [tokens for of_row in continuations for tokens in of_row]
         self._usage.count(sum(map(len, owners)) + sum(map(len, flat)))
@@ -190,7 +190,7 @@ class VllmEngine:
             InvalidPrompt: a text is longer than the context.
             NonFiniteReward, NonFiniteLogits: a reward or a logit is NaN or infinite.
         """
-        check_steers(steer)
+        check_steers(steer, self.base)
         self._usage.count(sum(map(len, texts)))
         first, rest = [text[:1] for text in texts], [text[1:] for text in texts]
         return forced_choices(self._pool, self.base, first, rest, steer, top_k, max_kl)

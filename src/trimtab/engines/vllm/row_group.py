@@ -20,10 +20,10 @@ from trimtab.engines.vllm.state_sources import StateSource
 from trimtab.errors import TrimtabError
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.steering.reward import Reward
-from trimtab.steering.rule import Candidates
+from trimtab.steering.rule import Candidates, base_logprobs
 from trimtab.steering.steer import Steer, distinct_rewards
 
-Kind = tuple[bool, bool, bool, bool]
+Kind = tuple[int | bool | None, bool, bool, bool]
 
 
 def kind_of(row: BatchRow) -> Kind:
@@ -31,7 +31,8 @@ def kind_of(row: BatchRow) -> Kind:
     asked = row.asked
     params = asked.params
     everything = params.top_k is None and params.top_p is None
-    return params.top_k is None, everything, bool(asked.forced), asked.draws
+    width = params.top_k if asked.forced else params.top_k is None  # those of forced tokens are kept in the record
+    return width, everything, bool(asked.forced), asked.draws
 
 
 @final
@@ -63,9 +64,8 @@ class RowGroup:
         steered, rewards = self._guide.steer(candidates, logits, sampling.budget)
         columns = sampling.choose(steered, candidates.ids) if forced is None else forced
         tokens = candidates.ids.gather(1, columns[:, None]).squeeze(1)
-        base_logprobs = logits.gather(1, candidates.ids) - logits.logsumexp(-1, keepdim=True)
-        guide = self._guide
-        return Step(tokens, columns, candidates, base_logprobs, steered, rewards, guide.finite, guide.scale)
+        base, guide = base_logprobs(logits, candidates.ids), self._guide
+        return Step(tokens, columns, candidates, base, steered, rewards, guide.finite, guide.scale)
 
     def faults(self, step: Step) -> dict[int, TrimtabError]:
         """The errors of the rows whose logits or rewards are not finite, by their places in the group."""

@@ -19,8 +19,12 @@ from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer, distinct_rewards
 
 
-def check_steers(steer: Steer | None) -> None:
+def check_steers(steer: Steer | None, base: FrozenLM) -> None:
     """Refuse rewards that the vLLM engine cannot steer by.
+
+    Args:
+        steer: the rewards.
+        base: the steered model.
 
     Raises:
         UnsupportedByEngine: the message says what to do instead.
@@ -35,6 +39,11 @@ def check_steers(steer: Steer | None) -> None:
             raise UnsupportedByEngine(
                 f"got {reward.name!r}, which reads every candidate, with the engine vllm, expected a reward that "
                 "scores all next tokens at once (ARM); use engine='torch'"
+            )
+        if reward.network.ladder is not None and reward.reads(base.model) is None:
+            raise UnsupportedByEngine(
+                f"got {reward.name!r}, a ladder over {reward.base.name}, with the engine vllm on {base.name}, expected "
+                "a reward on that model, or with layers of its own; use engine='torch'"
             )
 
 

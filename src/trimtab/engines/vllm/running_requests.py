@@ -110,7 +110,7 @@ class RunningRequests:
         choices, fault = tuple(box.choices[:count]), box.fault
         box.choices, box.fault = [], None
         reason = sample.ending.reason
-        usage = DecodeUsage(forwards=count)
+        usage = DecodeUsage(forwards=count, tokens=count)
         return Chunk(sample.request, sample.sample, choices, reason, None if reason else fault, usage)
 
     def _end(self, leaves: Callable[[_Sample], bool]) -> None:

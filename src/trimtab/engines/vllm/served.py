@@ -101,5 +101,5 @@ class Served:
 
     def _load(self, source: str) -> RewardModel:
         reward = load_reward(source, self.base)
-        check_steers(reward.toward(1.0))
+        check_steers(reward.toward(1.0), self.base)
         return reward

@@ -1,7 +1,6 @@
 """The plots of a report: control against perplexity, control against time, reward along the text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any, final
 
@@ -11,6 +10,7 @@ from trimtab.evaluation.report.figure import add_legend, add_title, new_figure, 
 from trimtab.evaluation.report.formats import DEFAULT_FORMATS
 from trimtab.evaluation.report.labels import Label, place_labels
 from trimtab.evaluation.report.palette import styles_of
+from trimtab.evaluation.report.record import starts_at_top_k
 from trimtab.evaluation.report.record_file import Record, by_set
 from trimtab.evaluation.report.tables import human, task_of
 from trimtab.training.measure import FRACTIONS
@@ -170,9 +170,11 @@ def curve_name(row: Record) -> str:
 def _by_method(rows: Sequence[Record], anchored: bool) -> Iterator[tuple[str, list[Record]]]:
     """The rows of each method by rising β; steered methods start at top-k sampling, their β = 0."""
     start = [row for row in rows if row["method"] == "top-k"]
-    for name, group in groupby(rows, key=curve_name):
-        points = list(group)
-        yield name, [*start, *points] if anchored and points[0].get("beta") else points
+    curves: dict[str, list[Record]] = {}
+    for row in rows:
+        curves.setdefault(curve_name(row), []).append(row)
+    for name, points in curves.items():
+        yield name, [*start, *points] if anchored and starts_at_top_k(points[0]) else points
 
 
 def _perplexity(row: Record) -> Bar | None:

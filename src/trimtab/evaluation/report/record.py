@@ -1,11 +1,12 @@
 """The record of a report: all of its figures as JSON. Tables and plots are made of the record alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.evaluation.report.collect import Report, RowFigures
+from trimtab.evaluation.run.methods import GREEDY
 from trimtab.evaluation.score.metrics import FRONTIER_LEVELS, Level, Point, Ratio, at_equal_perplexity
 from trimtab.versions import versions
 
@@ -54,9 +55,15 @@ def equal_perplexity(report: Report, rows: Sequence[RowFigures]) -> dict[str, li
         return {}
     curves: dict[str, list[Point]] = {}
     for row in rows:
-        if row.row.settings["beta"] and len(row.row.texts) == len(start.row.texts):
+        if starts_at_top_k(row.row.settings) and len(row.row.texts) == len(start.row.texts):
             curves.setdefault(row.row.settings["method"], []).append(points[id(row)])
     return at_equal_perplexity(points[id(start)], curves)
+
+
+def starts_at_top_k(settings: Mapping[str, Any]) -> bool:
+    """Whether top-k sampling is a row's β = 0. That of a search is the unsteered search, that of ARGS is greedy."""
+    steered = bool(settings.get("beta")) and not settings.get("search")
+    return steered and not str(settings["method"]).endswith(GREEDY)
 
 
 def unread(report: Report) -> dict[str, int]:

@@ -23,8 +23,14 @@ from trimtab.steering.steer import Steer
 
 UNCLAMPED = (-1e6, 1e6)
 Chosen = tuple[AnyReward, str | None]  # a reward and one of its attributes; None for the first
+GREEDY = "greedy"  # the last word of the names of greedy methods
 Timing = Callable[[Steer], Steer]
 Write = Callable[[LanguageModel, Sequence[Prompt]], list[list[Generation]]]  # [prompts][samples]
+
+
+def untimed(steer: Steer) -> Steer:
+    """The steer as it is."""
+    return steer
 
 
 @final
@@ -73,7 +79,7 @@ def truncated(settings: SweepSettings) -> Method:
 
 def greedy(settings: SweepSettings) -> Method:
     """The most likely token at each step, the same in all samples: shows how a judge scores bland text."""
-    return _sampling("greedy", None, settings, _params(settings, top_k=DEFAULT_TOP_K, temperature=0.0))
+    return _sampling(GREEDY, None, settings, _params(settings, top_k=DEFAULT_TOP_K, temperature=0.0))
 
 
 def guided(
@@ -82,7 +88,7 @@ def guided(
     beta: float,
     direction: Direction,
     s: SweepSettings,
-    timing: Timing = lambda steer: steer,
+    timing: Timing = untimed,
     max_kl: float | None = None,
 ) -> Method:
     """Steering by rewards; several rewards share β equally. With a budget `max_kl`, its name says so."""
@@ -99,13 +105,13 @@ def greedily_guided(
     weight: float,
     direction: Direction,
     s: SweepSettings,
-    timing: Timing = lambda steer: steer,
+    timing: Timing = untimed,
 ) -> Method:
     """ARGS (2402.01694): the argmax of log p + w · r over the top k, without a clamp; the same in all samples."""
     parts = [_steer(reward, attribute, weight / len(rewards), direction) for reward, attribute in rewards]
     terms = [replace(term, clamp=UNCLAMPED) for part in parts for term in part.terms]
     params = _params(s, temperature=0.0)
-    return _sampling(f"{name} greedy", weight, s, params, timing(Steer(tuple(terms))), about_rewards(rewards))
+    return _sampling(f"{name} {GREEDY}", weight, s, params, timing(Steer(tuple(terms))), about_rewards(rewards))
 
 
 def best_of(
@@ -115,7 +121,7 @@ def best_of(
     attribute: str | None,
     direction: Direction,
     s: SweepSettings,
-    timing: Timing = lambda steer: steer,
+    timing: Timing = untimed,
 ) -> Method:
     """Best-of-n: for every sample, n drafts of top-k sampling, of which the reward chooses one."""
     check_scores_whole_texts(reward)
@@ -144,6 +150,7 @@ def rewind(
     direction: Direction,
     s: SweepSettings,
     search: SearchSettings = PAPER_SEARCH,
+    timing: Timing = untimed,
 ) -> Method:
     """RAIN: each sample is a search that a reward judges, steered or not.
 
@@ -155,11 +162,12 @@ def rewind(
         direction: the direction of the judge and the rewards.
         s: the settings of all rows.
         search: the settings of the search; default: the paper's.
+        timing: times the rewards that judge and steer.
     """
     settings = search.settings(s.max_new_tokens, s.temperature)
-    by = _steer(*judge, 1.0, direction)
+    by = timing(_steer(*judge, 1.0, direction))
     parts = [_steer(*each, beta / len(steered_by), direction) for each in steered_by] if beta else []
-    steer = reduce(add, parts) if parts else None
+    steer = timing(reduce(add, parts)) if parts else None
 
     def write(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[list[Generation]]:
         every = [prompt for prompt in prompts for _ in range(s.samples)]

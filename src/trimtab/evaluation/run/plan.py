@@ -16,6 +16,7 @@ from trimtab.evaluation.run.methods import (
     rewind,
     truncated,
     unsteered,
+    untimed,
 )
 from trimtab.evaluation.run.prefix_methods import best_of_prefixes, ways_of
 from trimtab.evaluation.run.prompt_sets import Direction, PromptSet
@@ -51,7 +52,7 @@ class Plan:
         count = len(next(iter(methods.values())))
         return [Row(one, methods[one.direction][place]) for place in range(count) for one in sets]
 
-    def methods(self, direction: Direction, timing: Timing = lambda steer: steer) -> list[Method]:
+    def methods(self, direction: Direction, timing: Timing = untimed) -> list[Method]:
         """All methods in one direction; `timing` wraps the steer of each."""
         s, betas = self.settings, self.grid.beta or ()
         steered = [
@@ -75,7 +76,7 @@ class Plan:
         ]
         first = next(iter(self.guides.values()), [])
         searched = [
-            rewind(judge, self.grid.rewind_alone, first, beta, direction, s, self.search)
+            rewind(judge, self.grid.rewind_alone, first, beta, direction, s, self.search, timing)
             for judge in self.judges
             for beta in (None, *(self.grid.rewind_beta or ()))
         ]

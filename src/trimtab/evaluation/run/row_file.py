@@ -17,7 +17,7 @@ from trimtab.data.differences import differences
 from trimtab.data.files import file_name
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.jsonlines import append_rows, drop_torn_line, read_lines
-from trimtab.data.outputs import write_whole
+from trimtab.data.outputs import lock_path, write_whole
 from trimtab.errors import InvalidData, InvalidOutput
 from trimtab.evaluation.run.row_schema import settings_fault, text_fault
 
@@ -66,7 +66,7 @@ class RowFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists() and not self.path.is_file():
             raise InvalidOutput(f"{str(self.path)!r} is not a regular file; choose another --out")
-        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        lock = FileLock(lock_path(self.path))
         try:
             lock.acquire(blocking=False)
         except Timeout:

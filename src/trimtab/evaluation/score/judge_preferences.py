@@ -9,6 +9,7 @@ from trimtab.engines.base import Engine
 from trimtab.evaluation.score.preference_accuracy import Scores, text_of_answer
 from trimtab.judges.base import Judge, ReadsTokens, check_scores, needs_of
 from trimtab.judges.draft import Draft
+from trimtab.models.codec import TextCodec
 
 BATCH = 16
 
@@ -39,6 +40,7 @@ def score_by_judge(
         InvalidData: a score is no number from 0 to 1.
     """
     asked = engine if needs_of(judge) else None
+    room = _room(judge, asked) if asked else 0
     drafts, cut = [], 0
     for each in comparisons:
         for pair in zip(each.chosen, each.rejected, strict=True):
@@ -46,7 +48,7 @@ def score_by_judge(
                 if asked is None:
                     drafts.append(Draft("", (), (), text_of_answer(each.prompt, answer, template)))
                 else:
-                    draft, shortened = _draft(judge, asked, each.prompt, answer)
+                    draft, shortened = _draft(asked.codec, room, each.prompt, answer)
                     drafts.append(draft)
                     cut += shortened
     found: list[float] = []
@@ -57,11 +59,14 @@ def score_by_judge(
     return np.array(found).reshape(len(comparisons), -1, 2), cut
 
 
-def _draft(judge: Judge, engine: Engine, prompt: str, answer: str) -> tuple[Draft, bool]:
-    """A prompt and an answer as a draft that the judge has room for, and whether it was cut."""
-    codec = engine.codec
+def _room(judge: Judge, engine: Engine) -> int:
+    """The tokens that a judge has room for, of prompt and answer together."""
+    return judge.room(engine.codec, "", ()) if isinstance(judge, ReadsTokens) else engine.codec.context_length
+
+
+def _draft(codec: TextCodec, room: int, prompt: str, answer: str) -> tuple[Draft, bool]:
+    """A prompt and an answer as a draft of at most `room` tokens, and whether it was cut."""
     prompt_ids, ids = codec.encode_text(prompt), codec.encode_text(answer)
-    room = judge.room(codec, "", ()) if isinstance(judge, ReadsTokens) else codec.context_length
     over = len(prompt_ids) + len(ids) - room
     if over <= 0:
         return Draft(prompt, tuple(prompt_ids), tuple(ids), answer), False

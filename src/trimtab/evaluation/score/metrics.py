@@ -7,6 +7,7 @@ use the same draws, so that their differences are paired.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, final
 
 import numpy as np
@@ -63,6 +64,7 @@ def interval_of(draws: Float[np.ndarray, " draws"]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+@lru_cache(maxsize=1)  # every figure of a report asks for the same draws
 def draw_prompts(count: int, seed: int = 0) -> Int[np.ndarray, "draws prompts"]:
     """Prompts drawn with replacement; the same draws for every figure over that number of prompts."""
     return np.random.default_rng(seed).integers(0, count, (BOOTSTRAPS, count))
@@ -121,14 +123,16 @@ def text_figures(texts: Texts) -> dict[str, Ratio]:
     return figures
 
 
-def fluency_figure(readings: Float[np.ndarray, "prompts samples 2"]) -> Ratio:
+def fluency_figure(readings: Float[np.ndarray, "prompts samples numbers"]) -> Ratio:
     """Perplexity under another language model.
 
     Args:
         readings: for each continuation, −log p given its prompt in nats, and the number of its tokens; NaN if not read.
+            A row that was never read has one NaN for each text.
     """
-    known = ~np.isnan(readings).any(2)
-    sums = np.where(known[..., None], readings, 0.0).sum(1)
+    both = np.broadcast_to(readings, (*readings.shape[:2], 2))
+    known = ~np.isnan(both).any(2)
+    sums = np.where(known[..., None], both, 0.0).sum(1)
     return Ratio(sums[:, 0], sums[:, 1], np.exp)
 
 

@@ -128,7 +128,9 @@ def accuracy_figures(comparisons: Sequence[Comparison], scores: Scores) -> dict[
 def reward_bench(subsets: dict[str, float]) -> dict[str, Ratio]:
     """RewardBench's sections, each the weighted mean of its subsets, and `RewardBench`, the mean of the sections.
 
-    A section with a missing subset has no score.
+    A section with a missing subset has no score. The scores have no intervals: both ends are the score.
+
+    Differs from the paper: the mean is of the four sections of its own pairs, without its Prior Sets, which count half.
     """
     found: dict[str, Ratio] = {}
     for section, counts in REWARD_BENCH.items():

@@ -67,6 +67,8 @@ class Readings:
         if missing and read:
             found = [value for chunk in _chunks(missing) for value in read_safely(read, chunk, faults)]
             known |= dict(zip(map(_digest, missing), found, strict=True))
+            width = max(map(len, known.values()))  # where nothing of a chunk was read, a text has one NaN
+            known = {digest: value if len(value) == width else value * width for digest, value in known.items()}
             record = {"reader": reader, "row": row, "about": about, "faults": faults}
             record |= {"texts": list(known), "values": list(known.values())}
             write_in(self.folder, self.path(row, reader).name, dump_json(record))
@@ -102,7 +104,7 @@ class Readings:
 
 
 def read_safely(read: Read, texts: Sequence[Text], faults: list[str]) -> list[list[float]]:
-    """Read texts together. If that fails, read each alone, with NaN and a message for those that fail.
+    """Read texts together. If that fails, read each half, and so on, with NaN and a message for the texts that fail.
 
     Raises:
         NonFiniteReward: the reader is a reward, and a reading is NaN or infinite.
@@ -117,7 +119,8 @@ def read_safely(read: Read, texts: Sequence[Text], faults: list[str]) -> list[li
         if len(texts) == 1:
             faults.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}: {texts[0]['text'][:60]!r}")
             return [[math.nan]]
-        found = [value for text in texts for value in read_safely(read, [text], faults)]
+        half = len(texts) // 2
+        found = [value for part in (texts[:half], texts[half:]) for value in read_safely(read, part, faults)]
         width = max(map(len, found))
         return [value if len(value) == width else value * width for value in found]
     faults += [
