@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from trimtab.data.json_text import dump_json
@@ -63,7 +64,10 @@ def read_tensors(gguf: Path, model: "PreTrainedModel") -> Iterator[tuple[str, "T
     reader = GGUFReader(gguf)
     architecture = reader.fields["general.architecture"].contents()
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=model.config.to_dict())
-    names = get_gguf_hf_weights_map(model, processor)
+    whole = SimpleNamespace(config=model.config, state_dict=model.state_dict, named_children=list)
+    names = get_gguf_hf_weights_map(whole, processor)
+    if not {tensor.name for tensor in reader.tensors} <= names.keys():  # by the names of its parts, such as Bloom's
+        names = get_gguf_hf_weights_map(model, processor)
     parsed: dict[str, Any] = {"tensors": {}}
     for tensor in reader.tensors:
         made = processor.process(
