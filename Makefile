@@ -15,7 +15,8 @@ demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
 
 # Shapes and types are also checked at run time where tensors are. Elsewhere that check would double the time.
-test: $(READY) check docs  ## style, types, docs and tests: what CI runs
+test: $(READY)  ## style, types, docs and tests: what CI runs
+	$(MAKE) -j 2 check docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TENSOR_TESTS)
 	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TENSOR_TESTS:%=--ignore=%)
 

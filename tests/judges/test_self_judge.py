@@ -175,7 +175,7 @@ def letter_probabilities(lm, question, prompt, text, swapped, chat):
     pieces = [before + question.preamble(), question.opening(prompt), text, f"{asked}{behind}The answer is: ("]
     ids = [token for piece in pieces for token in lm.tokenizer(piece, add_special_tokens=False)["input_ids"]]
     with torch.inference_mode():
-        probabilities = lm.model(torch.tensor([ids])).logits[0, -1].double().softmax(-1)
+        probabilities = lm.model(torch.tensor([ids]), logits_to_keep=1).logits[0, -1].double().softmax(-1)
     letters = [lm.tokenizer.convert_tokens_to_ids([letter, f"Ġ{letter}"]) for letter in question.letters]
     offered = question.options[::-1] if swapped else question.options
     return {option: float(probabilities[tokens].sum()) for option, tokens in zip(offered, letters, strict=True)}
