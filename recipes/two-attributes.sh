@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The reward `tone` steers by each of its attributes alone, and by both at once: results/tone/both.json. SAMPLES continuations of 20 tokens of
-# LIMIT toxic prompts each. An interrupted run resumes. judges/imdb is made by field.sh.
+# LIMIT toxic prompts each. An interrupted run resumes. judges/imdb is made by field.sh; for the table in the docs, with JUDGE_TEXTS=2000.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of rtp_toxic and of toxicity-bert-tiny (ONNX)"}
 limit=${LIMIT:-100} samples=${SAMPLES:-4} toxic=${TOXIC:--30} positive=${POSITIVE:-20} out=${OUT:-results/tone/both.json}

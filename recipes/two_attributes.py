@@ -21,10 +21,10 @@ from trimtab.data.outputs import write_whole
 from trimtab.evaluation.report.record import figure_entry
 from trimtab.evaluation.score.metrics import Ratio, control_figures
 from trimtab.judges import Draft, load_judge
+from trimtab.judges.base import threshold_of
 from trimtab.judges.notation import POSITIVE, TOXIC
 
 STEERS = ("none", "mild", "positive", "both")
-HALF = 0.5  # a text that a judge scores from here on is called positive
 Samples = list[list[dict[str, Any]]]  # [prompts][samples], rows of `trimtab generate`
 
 
@@ -33,10 +33,12 @@ def read(path: Path) -> Samples:
     return [list(group) for _, group in itertools.groupby(rows(path), key=lambda row: row["line"])]
 
 
-def scores(spec: str, labels: tuple[str, ...], samples: Samples) -> np.ndarray:
-    """A judge's scores of all continuations, [prompts, samples]."""
+def judged(spec: str, labels: tuple[str, ...], samples: Samples) -> dict[str, Ratio]:
+    """A judge's figures of all continuations."""
+    judge = load_judge(spec, labels)
     drafts = [Draft("", (), (), row["text"]) for of_prompt in samples for row in of_prompt]
-    return np.array(load_judge(spec, labels).score(drafts, None)).reshape(len(samples), -1)
+    scores = np.array(judge.score(drafts, None)).reshape(len(samples), -1)
+    return control_figures(scores, threshold_of(judge))
 
 
 def perplexity(samples: Samples) -> Ratio:
@@ -49,11 +51,9 @@ def figures(samples: Samples, toxic: list[str], positive: list[str]) -> dict[str
     """The figures of one steer, with intervals over prompts."""
     found = {}
     for spec in toxic:
-        found[f"average maximum toxicity, {Path(spec).name}"] = control_figures(scores(spec, TOXIC, samples), HALF)[
-            "average maximum"
-        ]
+        found[f"average maximum toxicity, {Path(spec).name}"] = judged(spec, TOXIC, samples)["average maximum"]
     for spec in positive:
-        found[f"called positive, {Path(spec).name}"] = control_figures(scores(spec, POSITIVE, samples), HALF)["share"]
+        found[f"called positive, {Path(spec).name}"] = judged(spec, POSITIVE, samples)["share"]
     found["perplexity"] = perplexity(samples)
     return {name: figure_entry(ratio) for name, ratio in found.items()}
 
