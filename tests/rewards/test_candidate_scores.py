@@ -33,6 +33,14 @@ def test_base_candidates_equal_the_top_of_separate_forwards(bos, llama, opening)
     assert not found.known[1, :-2].any()
 
 
+@torch.inference_mode()
+def test_a_text_that_begins_with_bos_gets_no_second_one(opening):
+    found = base_candidates(opening, opening.batch([[1, 10, 20]]), 3)
+    for column, before in ((-2, [1]), (-1, [1, 10])):
+        top = opening.model(torch.tensor([before])).logits[0, -1].topk(3)
+        assert found.token_ids[0, column].tolist() == top.indices.tolist()
+
+
 def test_candidates_of_a_sigmoid_head_without_bos_equal_separate_forwards(frozen, head):
     reward = tiny_reward(frozen, head, link="sigmoid", bos_token_id=None)
     testing.assert_candidates_equal_separate(reward, TEXTS, [5, 17, 29])

@@ -3,10 +3,20 @@
 import pytest
 import torch
 
-from tiny import tiny_reward
-from trimtab.rewards.network import reward_tensors
+from tiny import tiny_lm, tiny_reward
+from trimtab.rewards.network import is_reward_tensor, reward_tensors
 
 TEXT = [10, 20, 30, 40]
+
+
+@pytest.mark.parametrize(("trunk", "dropout"), [("frozen", False), ("ladder", False), ("lora", True)])
+def test_dropout_is_on_in_a_trained_trunk_alone(trunk, dropout):
+    reward = tiny_reward(tiny_lm("gpt2"), "q", trunk, layers=3)
+    for name, weight in reward.network.named_parameters():
+        weight.requires_grad_(is_reward_tensor(name, trunk))
+    assert reward.network.train().head.training
+    assert reward.network.trunk.training == dropout
+    assert not reward.network.eval().head.training
 
 
 @torch.inference_mode()

@@ -101,6 +101,22 @@ def test_training_stops_early_and_returns_the_best_weights(tmp_path):
     assert reward.card.quality["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_a_resumed_run_has_been_patient_before(tmp_path, monkeypatch):
+    """It is interrupted after the first of the two worse checkpoints that end it."""
+    noisy = [LabelledText(row.text, (float(i % 3 == 0),)) for i, row in enumerate(TRAIN)]
+    settings = {"epochs": 30, "checkpoints": 30, "patience": 2}
+    whole_run, run = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    train(whole_run, noisy, **settings)
+    *_, before, last = (row["step"] for row in metrics(whole_run) if "eval_loss" in row and not row.get("final"))
+    assert before + 2 < last
+    with monkeypatch.context() as patched:
+        crash_after(patched, before + 2)
+        with pytest.raises(Crash):
+            train(run, noisy, **settings)
+    train(run, noisy, **settings)
+    assert metrics(run) == metrics(whole_run)
+
+
 def test_a_run_reports_the_tensors_that_it_copies_from_another_reward(llama, tmp_path):
     class Heard(TrainingProgress):
         def started(self, copied, tensors):

@@ -56,12 +56,20 @@ def test_the_reference_is_the_base_of_the_trunk(lm, head, skipped):
 
 
 def test_the_reference_starts_where_the_training_does(lm, tmp_path):
-    tiny_reward(lm, "q", layers=lm.layers).save_pretrained(tmp_path / "start")
     recipe = quick(start=str(tmp_path / "start"), lora_rank=2)
-    pairs, card = TokenizedPairs(PAIRS, lm, 16), new_card(lm, ["kind"], recipe)
-    fresh = ReferencedPairs(pairs, lm, card, quick(lora_rank=2))
-    found = ReferencedPairs(pairs, lm, card, recipe)
-    assert found[0]["reference"] != pytest.approx(fresh[0]["reference"], rel=1e-3)
+    card = new_card(lm, ["kind"], recipe)
+    start = tiny_reward(lm, "q", layers=lm.layers, lora_alpha=card.lora_alpha)
+    start.save_pretrained(tmp_path / "start")
+    found = ReferencedPairs(TokenizedPairs(PAIRS, lm, 16), lm, card, recipe)
+    for pair, example in zip(PAIRS, (found[0], found[1]), strict=True):
+        for text, reference in zip((pair.chosen, pair.rejected), example["reference"], strict=True):
+            ids = torch.tensor([[lm.bos_token_id, *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]])
+            with torch.no_grad():
+                states = start.network.trunk(input_ids=ids).last_hidden_state[0, :-1].double()
+            logprobs = (states @ lm.output_embedding.double().T).log_softmax(-1)
+            expected = float(logprobs.gather(1, ids[0, 1:, None]).sum())
+            assert reference == pytest.approx(expected, rel=1e-4)
+            assert reference != pytest.approx(log_prob(lm, text, 0), rel=1e-3)
 
 
 def test_before_training_the_policy_loss_is_log_2_and_is_added_with_its_weight(lm):

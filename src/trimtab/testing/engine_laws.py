@@ -65,8 +65,8 @@ def assert_budget_is_kept(
 ) -> None:
     """KL(steered ‖ base) over the candidates never exceeds `max_kl`, and reaches it where the steer is scaled down.
 
-    A budget of 0 is plain sampling, and a budget that nothing exceeds changes nothing. With at most 64 candidates: the
-    trace of a token has no more.
+    A budget of 0 is plain sampling, and a budget that nothing exceeds changes nothing. With at most 1,024 candidates:
+    the trace of a token has no more.
     """
     for generation in lm.generate(list(prompts), steer, max_kl=max_kl, **options):
         for token in generation.trace:
