@@ -6,19 +6,20 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
+WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile
 TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines tests/training
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity
 
-.PHONY: demo test test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
+.PHONY: demo test model test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
 
 # Shapes and types are also checked at run time where tensors are. Elsewhere that check would double the time.
 test: $(READY)  ## style, types, docs and tests: what CI runs
-	$(MAKE) -j 2 check docs
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TENSOR_TESTS)
-	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TENSOR_TESTS:%=--ignore=%)
+	$(MAKE) -j 2 check docs model
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(TENSOR_TESTS)
+	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(TENSOR_TESTS:%=--ignore=%)
 
 test-clients: $(READY)  ## install the larger clients of the server and Schemathesis, and run them against it
 	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
@@ -43,6 +44,9 @@ check: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+model: $(READY)  ## convert the embedded model, once: the tests load it
+	$(BIN)/python -c 'import trimtab; trimtab.load("smollm2")'
+
 docs: $(READY)  ## build the documentation into build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -57,7 +61,7 @@ torture: $(READY)  ## malformed commands and calls, kills, full disks: five to t
 
 coverage: $(READY)  ## run all tests and print line coverage
 	mkdir -p build
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) --cov --cov-report=term-missing:skip-covered
 
 package: $(READY)  ## build the wheel and the sdist into dist/, and try the wheel in an empty environment
 	$(BIN)/python -m build --no-isolation --outdir dist

@@ -1,9 +1,12 @@
+import functools
+import gc
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; no test needs the network
 
 import huggingface_hub.utils
 import pytest
+import typer.main
 
 import shape_checks  # noqa: F401
 import trimtab
@@ -12,6 +15,9 @@ from tiny import FAMILIES, tiny_ladder, tiny_lm, tiny_reward
 from trimtab.data import hub
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
+
+gc.set_threshold(100_000)  # as the command line does: a look for garbage among all that torch holds is slow
+typer.main.get_command = functools.cache(typer.main.get_command)  # one build for all commands of this process
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
