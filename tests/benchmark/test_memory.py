@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from trimtab.benchmark.bench_settings import Setting
-from trimtab.benchmark.memory import main, measure_memory, peak_of_process, run_alone
+from trimtab.benchmark.memory import main, measure_memory, run_alone
+from trimtab.benchmark.peak_memory import peak_of_process
 from trimtab.benchmark.plan import Case
 from trimtab.benchmark.rows import ROWS
 from trimtab.benchmark.subject import SubjectSpec
@@ -16,7 +17,7 @@ TINY = SubjectSpec("", "tiny", device="cpu")
 RAD = next(row for row in ROWS if row.key == "rad")
 CASE = Case(RAD, Setting(2, 5, 6), 4, 1)
 MIB = 2**20
-PEAK = "from trimtab.benchmark.memory import peak_of_process; {held}; print(peak_of_process())"
+PEAK = "from trimtab.benchmark.peak_memory import peak_of_process; {held}; print(peak_of_process())"
 
 
 def peak(held):

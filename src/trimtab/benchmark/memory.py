@@ -5,18 +5,15 @@ python -m trimtab.benchmark.memory '{"spec": …, "row": …, "setting": …, "l
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from trimtab.benchmark.bench_settings import FEWEST_TOKENS, Setting
+from trimtab.benchmark.peak_memory import peak_of_process
 from trimtab.benchmark.plan import Case
 from trimtab.benchmark.rows import find_rows
 from trimtab.benchmark.subject import SubjectSpec
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.errors import InvalidData
-
-STATUS = Path("/proc/self/status")
-KIB = 1024
 
 
 def measure_memory(case: Case, spec: SubjectSpec, layers: int, seed: int) -> int | None:
@@ -59,21 +56,6 @@ def run_alone(asked: dict[str, Any]) -> int | None:
     writer_of(row, job)(FEWEST_TOKENS)
     device = rewards.subject.lm.device
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_of_process()
-
-
-def peak_of_process() -> int | None:
-    """The largest resident memory of this process in bytes; None where the system does not tell.
-
-    Linux keeps the peak of the parent in a child's `ru_maxrss`, so there its own record is read.
-    """
-    if STATUS.exists():
-        lines = STATUS.read_text(encoding="ascii").splitlines()
-        return next((KIB * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def main(words: list[str]) -> None:

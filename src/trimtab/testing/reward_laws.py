@@ -1,6 +1,7 @@
 """Laws of rewards: every head on every trunk keeps them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,7 +29,8 @@ def on_its_device(law: Law) -> Law:
 
     @wraps(law)
     def on_device(reward: AnyReward, *args: Any, **named: Any) -> None:
-        with reward.base.device:
+        device = reward.base.device
+        with nullcontext() if device.type == "cpu" else device:  # torch looks at every call in such a context
             law(reward, *args, **named)
 
     return cast(Law, on_device)
