@@ -8,7 +8,7 @@ import torch
 
 from tiny import tiny_lm, tiny_reward
 from trimtab.training.agreement import agreement
-from trimtab.training.distil import Distillation
+from trimtab.training.distillation import Distillation
 from trimtab.training.target import Target
 from trimtab.training.teacher import teacher_rewards
 

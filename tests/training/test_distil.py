@@ -7,7 +7,8 @@ from good_words import good_words, quick
 from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.data.tables import LabelledText
-from trimtab.training.distil import Distillation, train_from_teacher
+from trimtab.training.distil import train_from_teacher
+from trimtab.training.distillation import Distillation
 from trimtab.training.fit import RunOptions
 from trimtab.training.kept_folder import check_targets
 from trimtab.training.labels import train_from_labels

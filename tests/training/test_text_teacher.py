@@ -9,7 +9,8 @@ from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.data.tables import LabelledText
 from trimtab.judges.text_judges import TextJudge
-from trimtab.training.distil import Distillation, train_from_teacher
+from trimtab.training.distil import train_from_teacher
+from trimtab.training.distillation import Distillation
 from trimtab.training.fit import RunOptions
 from trimtab.training.recipe import DistilSettings
 from trimtab.training.teacher import teacher_rewards

@@ -26,6 +26,7 @@ from trimtab.steering.steer import Steer
 UNREAD_BY_SEARCHES = ("top_p", "repetition_penalty")
 SEED_BITS = 53  # a number that JavaScript reads exactly
 Kind = Literal["text_completion", "chat.completion"]
+PROMPT_FIELDS: dict[Kind, str] = {"text_completion": "prompt", "chat.completion": "messages"}
 Given = Prompt | list[int]
 
 
@@ -83,7 +84,7 @@ class Call:
     @property
     def prompt_field(self) -> str:
         """The request's field that holds the prompt."""
-        return "prompt" if self.kind == "text_completion" else "messages"
+        return PROMPT_FIELDS[self.kind]
 
 
 @final
@@ -145,35 +146,16 @@ class Intake:
         ranking = self._ranking(body, params)
         judge = self._judge(body, prompts)
         if ranking is not None:
-            params = replace(params, n=body.best_of or max(1, self.settings.max_rows // len(prompts)))
-            if params.n < (body.n or 1):
-                message = f"got n={body.n}, expected at most {params.n}, the drafts of a prompt that fit"
-                raise APIError(400, message, "n", "invalid_value")
-            self._check_drafts(params)
-        rows = params.n * len(prompts)
-        if rows > self.settings.max_rows:
-            field = ("n" if ranking is None else "best_of") if params.n > 1 else "prompt"
-            raise APIError(
-                400,
-                f"got {len(prompts)} prompts with n={params.n}, expected at most {self.settings.max_rows} texts in all",
-                field,
-                "invalid_value",
-            )
-        field = "prompt" if kind == "text_completion" else "messages"
+            params = self._drafts(body, params, len(prompts))
+        self._check_rows(len(prompts), params, ranking)
         trace = body.trimtab is not None and body.trimtab.trace
         echo = isinstance(body, CompletionRequest) and bool(body.echo)
         try:
-            prefixes = [prefix_of(self.engine.codec, prompt, self.engine.vocabulary_size) for prompt in prompts]
-            requests = tuple(
-                Request(ids, params, steer, first_sample=params.n * earlier)
-                for ids, earlier in zip(prefixes, repeats(prefixes, body.seed), strict=True)
-            )
-            for request in requests:
-                check_request(self.engine, request)
+            requests = self._requests(prompts, params, steer, body.seed)
             if echo and (logprobs is not None or trace):
                 require(self.engine, ["read"], "echo with logprobs or a trace")
         except TrimtabError as error:
-            raise as_api_error(error, field) from error
+            raise as_api_error(error, PROMPT_FIELDS[kind]) from error
         options = body.stream_options
         return Call(
             kind=kind,
@@ -208,11 +190,37 @@ class Intake:
             raise APIError(400, str(error), "best_of_reward", "invalid_value") from error
         return ranking
 
-    def _check_drafts(self, params: SamplingParams) -> None:
+    def _drafts(self, body: SamplingFields, params: SamplingParams, prompts: int) -> SamplingParams:
+        """The settings of drafts that are ranked: `best_of` for each prompt, or as many as fit."""
+        drafts = replace(params, n=body.best_of or max(1, self.settings.max_rows // prompts))
+        if drafts.n < params.n:
+            message = f"got n={body.n}, expected at most {drafts.n}, the drafts of a prompt that fit"
+            raise APIError(400, message, "n", "invalid_value")
         try:
-            check_drafts_differ(params.temperature, params.n)
+            check_drafts_differ(drafts.temperature, drafts.n)
         except InvalidSetting as error:
             raise as_api_error(error) from error
+        return drafts
+
+    def _check_rows(self, prompts: int, params: SamplingParams, ranking: Steer | None) -> None:
+        if params.n * prompts <= self.settings.max_rows:
+            return
+        field = ("n" if ranking is None else "best_of") if params.n > 1 else "prompt"
+        message = f"got {prompts} prompts with n={params.n}, expected at most {self.settings.max_rows} texts in all"
+        raise APIError(400, message, field, "invalid_value")
+
+    def _requests(
+        self, prompts: Sequence[Given], params: SamplingParams, steer: Steer | None, seed: int | None
+    ) -> tuple[Request, ...]:
+        """What the engine is asked for. Raises TrimtabError: it cannot write one of them."""
+        prefixes = [prefix_of(self.engine.codec, prompt, self.engine.vocabulary_size) for prompt in prompts]
+        requests = tuple(
+            Request(ids, params, steer, first_sample=params.n * earlier)
+            for ids, earlier in zip(prefixes, repeats(prefixes, seed), strict=True)
+        )
+        for request in requests:
+            check_request(self.engine, request)
+        return requests
 
     def _judge(self, body: SamplingFields, prompts: Sequence[Given]) -> Steer | None:
         if body.rewind is None:

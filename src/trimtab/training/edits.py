@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trimtab.rewards.heads.base import PrefixRewards, RewardHead
-from trimtab.training.distil import pad_left
+from trimtab.training.distillation import pad_left
 from trimtab.training.objectives import Loss, squared_error
 from trimtab.training.pair_batches import collate_pairs
 from trimtab.training.trainer import Batch
