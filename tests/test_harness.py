@@ -6,7 +6,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 
-from tiny import tiny_lm, tiny_reward
+from tiny import opening_lm, tiny_lm, tiny_reward
 from trimtab import harness
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
@@ -20,7 +20,12 @@ ASKED = [("w1 w2", {"until": ["w9"], "max_gen_toks": 6}), ("w8", {"until": ["w1"
 
 @pytest.fixture
 def lm(monkeypatch):
-    lm = LanguageModel(TorchEngine(tiny_lm("llama")))
+    return served(tiny_lm("llama"), monkeypatch)
+
+
+def served(frozen, monkeypatch):
+    """The model that the harness loads."""
+    lm = LanguageModel(TorchEngine(frozen))
     monkeypatch.setattr(harness, "load", lambda *_: lm)
     return lm
 
@@ -37,7 +42,9 @@ def test_the_harness_finds_the_model_by_its_name():
     assert get_model("trimtab") is HarnessLM
 
 
-def test_unsteered_figures_equal_those_of_the_harness_own_model(lm):
+@pytest.mark.parametrize("build", [tiny_lm, opening_lm], ids=["no BOS", "BOS"])
+def test_unsteered_figures_equal_those_of_the_harness_own_model(build, monkeypatch):
+    lm = served(build("llama"), monkeypatch)
     ours, reference = HarnessLM(batch_size=3), theirs(lm)
     found = ours.loglikelihood(asked("loglikelihood", PAIRS), disable_tqdm=True)
     expected = reference.loglikelihood(asked("loglikelihood", PAIRS), disable_tqdm=True)
@@ -55,6 +62,32 @@ def test_more_new_tokens_than_the_context_are_refused(lm):
     requests = asked("generate_until", [("w1 w2", {"until": ["w9"], "max_gen_toks": 64})])
     with pytest.raises(InvalidSetting, match="max_gen_toks=64, expected less than the context of 64"):
         HarnessLM().generate_until(requests, disable_tqdm=True)
+
+
+def test_a_text_that_has_its_bos_gets_no_second_one(monkeypatch):
+    served(opening_lm("llama"), monkeypatch)
+    ours, bos = HarnessLM(), 1
+    assert ours.tok_encode("<bos> w1") == ours.tok_encode("w1") == [bos, *ours.tok_encode("w1", False)]
+
+
+def test_repeats_of_a_task_are_other_samples_in_any_batches(lm):
+    settings = {"until": [], "max_gen_toks": 8, "do_sample": True, "temperature": 1.0}
+    requests = asked("generate_until", [("w1 w2", settings)] * 5 + [("w3", settings)])
+    found = HarnessLM(batch_size=2).generate_until(requests, disable_tqdm=True)
+    assert len(set(found[:5])) == 5
+    assert found == HarnessLM(batch_size=6).generate_until(requests, disable_tqdm=True)
+    samples = lm.generate("w1 w2", top_k=None, max_new_tokens=8, seed=0, n=5)
+    assert found[:5] == [sample.text for sample in samples.samples]
+
+
+def test_settings_of_a_task_are_read_or_named(lm, caplog):
+    settings = {"until": [], "max_gen_toks": 6, "do_sample": True, "temperature": 1.0, "top_k": 3, "min_p": 0.1}
+    settings["repetition_penalty"] = 1.5
+    (found,) = HarnessLM().generate_until(asked("generate_until", [("w1 w2", settings)]), disable_tqdm=True)
+    options = {"top_k": 3, "repetition_penalty": 1.5, "max_new_tokens": 6, "seed": 0}
+    assert found == lm.generate("w1 w2", **options).text
+    assert "min_p" in caplog.text
+    assert "top_k" not in caplog.text
 
 
 def test_steered_texts_and_scores_equal_those_of_the_engine(lm, monkeypatch):

@@ -107,12 +107,14 @@ def test_what_does_not_fit_is_refused(lm, reward):
             lm.best_of("w1", 2, by=reward, **given, **OPTIONS)
 
 
-@pytest.mark.parametrize("given", [{"block": 3}, {"halve_every": 3}])
+@pytest.mark.parametrize("given", [{}, {"block": 3}, {"halve_every": 3}])
 def test_the_text_ends_where_the_context_ends(lm, reward, given):
     prompt = " ".join(["w1"] * (lm.engine.codec.context_length - 8))
     options = {**OPTIONS, "max_new_tokens": 30}
     (text,) = lm.best_of(prompt, 1, by=reward, **given, **options).drafts
     assert text.token_ids == lm.generate(prompt, **options).token_ids[:7]  # the reward reads BOS, too
+    with pytest.raises(errors.InvalidPrompt, match=r"expected 1 to 62: .* ranks"):
+        lm.best_of(prompt + " w1" * 7, 1, by=reward, **given, **options)
 
 
 def test_args_is_greedy_rad_without_a_clamp(lm):

@@ -123,7 +123,7 @@ def test_entropy_is_that_of_the_candidates(lm):
     p = choice.base_logprobs.double().exp()
     p = p / p.sum()
     assert entropy_of(choice) == pytest.approx(float(-(p * p.log()).sum()), abs=1e-5)
-    spread = replace(choice, base_logprobs=torch.tensor([0.0, 0.0, -math.inf]))
+    spread = replace(choice, base_logprobs=torch.tensor([0.0, 0.0, -math.inf]), steered_logprobs=torch.zeros(3))
     assert entropy_of(spread) == pytest.approx(math.log(2))
 
 
@@ -155,3 +155,12 @@ def test_uniform_numbers_are_uniform():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(errors.InvalidSetting, match=f"got {next(iter(wrong))}="):
         Segments(**{"goal": 0.5, **wrong})
+
+
+def test_the_entropy_leaves_out_what_top_p_left_out(lm):
+    options = {**OPTIONS, "top_k": 6, "max_new_tokens": 1}
+    (whole,), (few,) = (lm.generate(PROMPT, top_p=top_p, **options).trace for top_p in (None, 0.5))
+    kept = few.choice.steered_logprobs.isfinite()
+    assert 0 < int(kept.sum()) < 6
+    p = whole.choice.base_logprobs.double()[kept].softmax(0)
+    assert entropy_of(few.choice) == pytest.approx(float(-(p * p.log()).sum()), abs=1e-5)

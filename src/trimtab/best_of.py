@@ -1,15 +1,16 @@
 """Best-of-n: write n drafts and keep the one with the highest reward. The yardstick of every decode-time method."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trimtab.engines.base import Engine, require
-from trimtab.errors import InvalidSetting
+from trimtab.engines.base import Engine, Request, require
+from trimtab.engines.request_limit import request_limit
+from trimtab.errors import InvalidPrompt, InvalidSetting
 from trimtab.generation import Generation
 from trimtab.judges.base import Judge, check_scores, description_of
 from trimtab.judges.draft import Draft
@@ -72,6 +73,23 @@ def check_ranks(by: Steer) -> None:
     by.check_acts()
     if not any(term.beta for term in by.terms):
         raise InvalidSetting("got β = 0 to rank by, expected toward(1) or away(1)")
+
+
+def within_context(engine: Engine, by: Steer, request: Request) -> Request:
+    """A request that ends where the context of the model, or of a reward that ranks its drafts, ends.
+
+    Raises:
+        InvalidPrompt: a reward has no room for a token behind the prompt; or as in `request_limit`.
+    """
+    limit = request_limit(request, engine.codec, engine.vocabulary_size)
+    for reward in distinct_rewards([by]):
+        room = reward.context_length - reward.extra_tokens
+        if room <= len(request.prefix):
+            raise InvalidPrompt(
+                f"got a prompt of {len(request.prefix)} tokens, expected 1 to {room - 1}: {reward.name!r} ranks"
+            )
+        limit = min(limit, room - len(request.prefix))
+    return replace(request, params=replace(request.params, max_new_tokens=limit))
 
 
 def rank_drafts(

@@ -7,6 +7,7 @@ is `lm_eval` with one more model. Model arguments: `pretrained`, `steer` (severa
 """
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast, final
 
@@ -24,13 +25,17 @@ except ImportError as missing:
 from rich.progress import track
 
 from trimtab.engines.base import Request
+from trimtab.engines.repeats import earlier_equals
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
 from trimtab.errors import InvalidSetting
 from trimtab.loading import load
 from trimtab.models.detokenizer import cut_at_stop
 from trimtab.models.dtypes import Dtype
 from trimtab.rewards.registry import load_steers
+from trimtab.steering.steer import distinct_rewards
 
+LOG = logging.getLogger("lm_eval")
+READ = {"until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "repetition_penalty"}
 Item = TypeVar("Item")
 Tokens = tuple[Any, list[int], list[int]]  # the harness's key; context; continuation
 
@@ -83,6 +88,8 @@ class HarnessLM(TemplateLM):
         self.batch_size = int(batch_size) if str(batch_size).isdigit() else 16
         self.max_gen_toks = int(max_gen_toks)
         self._device = torch.device(self.lm.engine.describe().get("device", "cpu"))
+        rooms = [reward.context_length - reward.extra_tokens for reward in distinct_rewards([self.steer])]
+        self._room = min([self.max_length + 1, *rooms])  # tokens of a text; the model does not read the last one
 
     @property
     def eot_token_id(self) -> int:
@@ -106,8 +113,11 @@ class HarnessLM(TemplateLM):
         return self.codec.name.replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Token ids; special tokens are added only on request."""
-        return [*(self.codec.opening_ids() if add_special_tokens else []), *self.codec.encode_text(string)]
+        """Token ids. If nothing is said, BOS stands before them where the tokenizer puts one, and only once."""
+        ids, opening = self.codec.encode_text(string), self.codec.opening_ids()
+        if add_special_tokens is None:
+            add_special_tokens = ids[: len(opening)] != opening
+        return [*opening, *ids] if add_special_tokens else ids
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """A conversation in the model's chat template."""
@@ -148,40 +158,58 @@ class HarnessLM(TemplateLM):
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Continue each context until one of its task's stop strings."""
         order = sorted(range(len(requests)), key=lambda n: (str(requests[n].args[1]), -len(requests[n].args[0])))
+        samples = earlier_equals((context, str(wanted)) for context, wanted in (each.args for each in requests))
         found = [""] * len(requests)
         for _, group in itertools.groupby(order, key=lambda n: str(requests[n].args[1])):
-            for batch in self._batches(list(group), "generations", disable_tqdm):
-                texts = self._generate([requests[n].args[0] for n in batch], requests[batch[0]].args[1])
+            numbers = list(group)
+            params = self._params(requests[numbers[0]].args[1])
+            for batch in self._batches(numbers, "generations", disable_tqdm):
+                texts = self._generate([requests[n].args[0] for n in batch], [samples[n] for n in batch], params)
                 for n, text in zip(batch, texts, strict=True):
                     found[n] = text
                     self.cache_hook.add_partial("generate_until", requests[n].args, text)
         return found
 
-    def _generate(self, contexts: Sequence[str], wanted: dict[str, Any]) -> list[str]:
+    def _params(self, wanted: dict[str, Any]) -> SamplingParams:
+        """A task's settings. What it says of candidates holds; the top k of `model_args` is for tasks that say nothing.
+
+        Raises:
+            InvalidSetting: there are more new tokens than the context holds.
+        """
         settings = normalize_gen_kwargs(dict(wanted), self.max_gen_toks)
-        room = self.max_length - settings["max_gen_toks"]
-        if room < 1:
+        if settings["max_gen_toks"] >= (room := min(self.max_length, self._room)):
             raise InvalidSetting(
-                f"got max_gen_toks={settings['max_gen_toks']}, expected less than the context of {self.max_length} "
+                f"got max_gen_toks={settings['max_gen_toks']}, expected less than the context of {room} "
                 "tokens; set it with --gen_kwargs"
             )
-        prefixes = [(self.tok_encode(context) or [self.prefix_token_id])[-room:] for context in contexts]
-        params = SamplingParams(
-            top_k=self.top_k,
+        if unread := sorted(settings.keys() - READ):
+            LOG.warning("trimtab does not read the generation settings %s", ", ".join(unread))
+        return SamplingParams(
+            top_k=settings.get("top_k") or self.top_k,
             top_p=settings.get("top_p"),
             temperature=settings.get("temperature") or 0.0,
             max_new_tokens=settings["max_gen_toks"],
             stop=tuple(text for text in settings["until"] if text),
             seed=0,
             max_kl=self.max_kl,
+            repetition_penalty=settings.get("repetition_penalty"),
         )
-        written = self.lm.engine.sample([Request(prefix, params, self.steer) for prefix in prefixes])
-        return [cut_at_stop(self.codec.decode(one.token_ids), params.stop) for (one,) in written]
+
+    def _generate(self, contexts: Sequence[str], samples: Sequence[int], params: SamplingParams) -> list[str]:
+        room = min(self.max_length, self._room) - params.max_new_tokens
+        prefixes = [(self.tok_encode(context) or [self.prefix_token_id])[-room:] for context in contexts]
+        requests = [
+            Request(prefix, params, self.steer, first_sample=sample)
+            for prefix, sample in zip(prefixes, samples, strict=True)
+        ]
+        return [
+            cut_at_stop(self.codec.decode(one.token_ids), params.stop) for (one,) in self.lm.engine.sample(requests)
+        ]
 
     def _fitted(self, context: list[int], continuation: list[int]) -> tuple[list[int], list[int]]:
-        """Context and continuation, cut on the left to the context length; the last token is never an input."""
-        continuation = continuation[-self.max_length :]
-        return context[-(self.max_length + 1 - len(continuation)) :], continuation
+        """Context and continuation, cut on the left to the room that there is."""
+        continuation = continuation[-(self._room - 1) :]
+        return context[-(self._room - len(continuation)) :], continuation
 
     def _batches(self, items: Sequence[Item], name: str, quiet: bool) -> Iterator[Sequence[Item]]:
         starts = range(0, len(items), self.batch_size)

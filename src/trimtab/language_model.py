@@ -6,7 +6,7 @@ from typing import Unpack, cast, final, overload
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trimtab.best_of import RankedDrafts, check_ranking, rank_drafts
+from trimtab.best_of import RankedDrafts, check_ranking, rank_drafts, within_context
 from trimtab.best_of_settings import Segments
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Continuation, Engine, Request, require, require_base
@@ -237,6 +237,8 @@ class LanguageModel:
         else:
             require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
+        if isinstance(ranking, Steer):
+            requests = [within_context(self.engine, ranking, request) for request in requests]
         for request in requests:
             check_drafts_differ(request.params.temperature, n)
         tests = check_repairs(repairs, ranking, requests) if repairs else None

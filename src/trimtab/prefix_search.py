@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import torch
 
-from trimtab.best_of import reward_sums
+from trimtab.best_of import reward_sums, within_context
 from trimtab.best_of_settings import Segments
 from trimtab.engines.base import Choice, Continuation, DecodeUsage, Engine, FinishReason, Request
-from trimtab.engines.request_limit import request_limit
 from trimtab.errors import InvalidSetting
 from trimtab.models.detokenizer import visible_ids
 from trimtab.segment_search import in_segments
-from trimtab.steering.steer import Steer, distinct_rewards
+from trimtab.steering.steer import Steer
 
 Numbered = tuple[int, Continuation]  # a sample's number, and the sample
 PrefixSearch = Callable[[Engine, Sequence[Request]], list[list[Numbered]]]
@@ -38,7 +37,7 @@ def prefix_search(
         )
 
     def write(engine: Engine, requests: Sequence[Request]) -> list[list[Numbered]]:
-        limited = [_within_context(engine, by, request) for request in requests]
+        limited = [within_context(engine, by, request) for request in requests]
         if segments is not None:
             return in_segments(engine, by, limited, segments)
         if block is not None:
@@ -46,13 +45,6 @@ def prefix_search(
         return by_halves(engine, by, limited, halve_every or 1)
 
     return write
-
-
-def _within_context(engine: Engine, by: Steer, request: Request) -> Request:
-    """A request that ends where the context of the model, or of a reward that judges it, ends."""
-    rooms = [reward.context_length - reward.extra_tokens - len(request.prefix) for reward in distinct_rewards([by])]
-    limit = max(1, min(request_limit(request, engine.codec, engine.vocabulary_size), *rooms))
-    return replace(request, params=replace(request.params, max_new_tokens=limit))
 
 
 def in_blocks(engine: Engine, by: Steer, requests: Sequence[Request], block: int) -> list[list[Numbered]]:

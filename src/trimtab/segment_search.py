@@ -139,8 +139,12 @@ def ids_of(engine: Engine, text: SegmentedText, length: int) -> list[int]:
 
 
 def entropy_of(choice: Choice) -> float:
-    """The entropy of the unsteered model over the candidates of a token, in nats."""
-    logprobs = choice.base_logprobs.float().log_softmax(-1)
+    """The entropy of the unsteered model over the candidates of a token, in nats; those that top-p left out are none.
+
+    Of more than 1,024 candidates, over the 64 most likely ones, which a choice keeps.
+    """
+    kept = choice.base_logprobs.masked_fill(choice.steered_logprobs.isneginf(), -math.inf)
+    logprobs = kept.float().log_softmax(-1)
     return -float((logprobs.exp() * logprobs).nan_to_num().sum())
 
 

@@ -81,3 +81,12 @@ def test_gradients_flow_through_copies():
     cache.update(states(1, 2), states(1, 2), 0)
     cache.update(new, new, 0)[0].sum().backward()
     assert torch.equal(new.grad, torch.ones_like(new))
+
+
+def test_nothing_of_other_texts_stays_in_a_buffer_behind_the_states():
+    cache, buffer = GrowingCache(), torch.full((4, HEADS, 9, SIZE), torch.nan)
+    cache.update(states(3, 5), states(3, 5), 0)
+    for room in cache.rooms:
+        room.move(buffer)
+        assert torch.equal(buffer[:3, :, :5], room.states)
+        assert not buffer[:3, :, 5:].any()

@@ -143,6 +143,9 @@ def test_few_buffers_wait_for_other_texts(recorded, monkeypatch):
         return len(recorded) - before
 
     assert [recorded_by(rows) for rows in (1, 2, 1, 2)] == [1, 1, 0, 0]
+    with monkeypatch.context() as patched:
+        patched.setattr(recordings, "MOST_WORKSPACES", 1)
+        assert [recorded_by(rows) for rows in (1, 2, 1, 1)] == [0, 1, 1, 0]
     monkeypatch.setattr(recordings, "MOST_WAITING", 0)
     assert [recorded_by(rows) for rows in (1, 1)] == [0, 1]
 
@@ -208,6 +211,18 @@ def test_a_ladder_is_part_of_the_recording(frozen, recorded, monkeypatch):
     assert len(recorded) == 1
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_a_call_without_memory_to_record_is_run_as_ever_and_recorded_later(recorded, monkeypatch):
+    lm, told = tiny_lm("gpt2", seed=8), recordings.RecordedStep.record
+
+    def short(self, call, record):
+        monkeypatch.setattr("trimtab.models.recordings.RecordedStep.record", told)
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB")
+
+    monkeypatch.setattr("trimtab.models.recordings.RecordedStep.record", short)
+    write(lm, started(lm, TEXTS), TEXTS, 8, 3)
+    assert len(recorded) == 1
 
 
 def test_a_call_that_cannot_be_recorded_is_run_as_ever_and_tried_once(monkeypatch):

@@ -10,6 +10,7 @@ from trimtab import errors, testing
 from trimtab.engines.base import Request
 from trimtab.engines.processor import SteeringProcessor
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.draft_lm import LMProposer
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.guide import Guide
 from trimtab.language_model import LanguageModel
@@ -248,3 +249,12 @@ def test_misfits_are_refused(both, kind, lm):
         both.toward(1.0, "kind")
     with pytest.raises(errors.InvalidSetting, match="scores one token at a time"):
         lm.best_of("w1", 2, by=both)
+
+
+def test_models_on_two_devices_are_refused(llama):
+    elsewhere = tiny_lm("llama", seed=1)
+    elsewhere.model.to("meta")
+    with pytest.raises(errors.InvalidSetting, match="got models on meta and on cpu, expected one device for both"):
+        Experts(elsewhere).start(KVCache(llama.model))
+    with pytest.raises(errors.InvalidSetting, match="got models on meta and on cpu, expected one device for both"):
+        LMProposer(elsewhere, llama)

@@ -149,3 +149,15 @@ def test_rewards_of_an_older_file_are_all_scored(lm, teacher, tmp_path):
     (again,) = teacher_rewards(teacher, lm, [[5, 6, 7]], 2, folder, bf16=False)
     assert again.scored.all()
     assert torch.equal(again.rewards, target.rewards)
+
+
+def test_an_unfinished_folder_of_candidates_is_not_filled_without_them(lm, teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr("trimtab.training.teacher.SHARD_TEXTS", 2)
+    folder, texts = tmp_path / "targets", [[5, 6, 7], [9, 10], [11, 12], [13, 14]]
+    first = teacher_rewards(teacher, lm, texts, 3, folder, bf16=False)
+    (folder / "000001.safetensors").unlink()  # as a killed run leaves it
+    with pytest.raises(errors.InvalidData, match="unfinished rewards of a run with candidates=3; finish that run"):
+        teacher_rewards(teacher, lm, texts, 0, folder, bf16=False)
+    again = teacher_rewards(teacher, lm, texts, 3, folder, bf16=False)
+    assert all(torch.equal(one.rewards, other.rewards) for one, other in zip(first, again, strict=True))
+    assert len(teacher_rewards(teacher, lm, texts, 0, folder, bf16=False)) == 4

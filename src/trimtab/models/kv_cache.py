@@ -55,6 +55,15 @@ class KVCache:
         self.usage = usage or (prefix_cache.usage if prefix_cache else Usage())
         self.clear()
 
+    def beside(self, model: PreTrainedModel, readers: Iterable[Reader] = ()) -> "KVCache":
+        """An empty cache of another model that reads the same texts; the prefix cache and the usage serve both.
+
+        Raises:
+            InvalidSetting: the two models are on different devices.
+        """
+        check_device(model, self.model)
+        return KVCache(model, readers, self.prefix_cache, self.usage)
+
     def clear(self) -> None:
         """Drop all prefixes."""
         self._caches = [GrowingCache() for _ in self._networks]
@@ -358,3 +367,13 @@ class KVCache:
         themselves = torch.eye(k, dtype=torch.bool, device=after.device).expand(rows, k, k)
         column_positions = torch.cat([self.mask.cumsum(1) - 1, positions], dim=1)
         return attention_masks(self.model, torch.cat([before, themselves], dim=-1), column_positions, positions)
+
+
+def check_device(model: PreTrainedModel, beside: PreTrainedModel) -> None:
+    """Check that two models that read the same texts are on one device.
+
+    Raises:
+        InvalidSetting: they are not.
+    """
+    if model.device != beside.device:
+        raise InvalidSetting(f"got models on {model.device} and on {beside.device}, expected one device for both")

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from trimtab.errors import out_of_memory
 from trimtab.models.forward_call import Called, ForwardCall
 from trimtab.models.growing_cache import GrowingCache
 from trimtab.models.recorded_step import Record, RecordedStep, cuda_graph
@@ -22,6 +23,7 @@ CALLS_BEFORE = 3  # a recording takes the time of two calls or more, so the shap
 COLUMNS = 256  # of a buffer: a multiple of it, or of a power of two times it
 SPARE_COLUMNS = 64  # at least, of a new buffer
 MOST_WAITING = 4 << 30  # bytes of the buffers of a model that wait for other texts
+MOST_WORKSPACES = 32  # that wait; each recording in them has memory of its own, which is not counted
 
 
 def recorder(device: torch.device) -> Record | None:
@@ -103,7 +105,7 @@ class Shelf:
         """Keep a workspace for other texts."""
         with self._lock:
             self._waiting.append(workspace)
-            while sum(each.bytes for each in self._waiting) > MOST_WAITING:
+            while len(self._waiting) > MOST_WORKSPACES or sum(each.bytes for each in self._waiting) > MOST_WAITING:
                 del self._waiting[0]
 
 
@@ -183,6 +185,8 @@ class Recordings:
         try:
             step.record(call, self._record)
         except RuntimeError as fault:
+            if out_of_memory(fault):  # there may be some for the next texts
+                return False
             self._unable.add(self._model)
             name = type(self._model).__name__
             warnings.warn(f"{name} cannot be recorded as a CUDA graph, so its steps are slower: {fault}", stacklevel=2)

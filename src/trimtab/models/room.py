@@ -65,6 +65,7 @@ class Room:
         states = self.states.clone() if self._buffer is buffer else self.states  # they may lie elsewhere in it
         rows, _, columns, _ = states.shape
         buffer[:rows, :, :columns] = states
+        buffer[:rows, :, columns:] = 0  # what other texts left there is masked, and a NaN would show all the same
         self._buffer, self._states, self._shape = buffer, None, (rows, columns)
 
     def _in_buffer(self, columns: int) -> bool:

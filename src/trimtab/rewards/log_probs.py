@@ -21,13 +21,13 @@ class LogProbState:
     Args:
         lm: the language model.
         host: the cache of the steered model, whose prefix cache and usage count serve this model too.
+
+    Raises:
+        InvalidSetting: the two models are on different devices.
     """
 
     def __init__(self, lm: FrozenLM, host: KVCache | None = None):
-        if host is None:
-            self._cache = KVCache(lm.model)
-        else:
-            self._cache = KVCache(lm.model, prefix_cache=host.prefix_cache, usage=host.usage)
+        self._cache = KVCache(lm.model) if host is None else host.beside(lm.model)
         self._logits = torch.empty(0, lm.vocabulary_size, device=lm.device)
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:

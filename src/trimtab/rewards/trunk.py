@@ -130,10 +130,11 @@ class PrefixEncoder:
         Args:
             readers: what the cache keeps of the hidden states.
             host: the cache of the steered model; its prefix cache and its usage count serve the trunk too.
+
+        Raises:
+            InvalidSetting: the trunk is on another device than the steered model.
         """
-        if host is None:
-            return KVCache(self.trunk, readers)
-        return KVCache(self.trunk, readers, prefix_cache=host.prefix_cache, usage=host.usage)
+        return KVCache(self.trunk, readers) if host is None else host.beside(self.trunk, readers)
 
 
 def build_trunk(base: FrozenLM, card: RewardCard) -> PreTrainedModel:

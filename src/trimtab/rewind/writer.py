@@ -171,6 +171,9 @@ class Writer:
             tuple(map(len, tails)),
         )
         ended = answers[0].finish_reason if answers else search.written[node].ended if node.parent else None
+        written = self._ids((*before, *behind))
+        if self._text(written) != self._codec.decode(written):  # a stop string may begin before the draft
+            ended = "stop"
         return UnjudgedDraft(draft, (*before, *behind), self._text(self._ids(behind)), ended)
 
     def _at_sentence_end(self, choices: Sequence[Choice]) -> bool:

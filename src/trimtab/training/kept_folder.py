@@ -51,7 +51,7 @@ def claim(
     content: str,
     ours: Callable[[Path], bool] = lambda path: path.suffix == ".partial",
     serves: Callable[[dict[str, Any]], Settings] = lambda kept: kept,
-) -> None:
+) -> Settings:
     """Make a folder with a record of its settings, or check that an earlier run left it with the same settings.
 
     Args:
@@ -60,6 +60,9 @@ def claim(
         content: what the folder keeps, for messages.
         ours: whether a file may be in a folder without a record; killed runs leave partial files.
         serves: the settings that a folder with the given settings serves; default: those alone.
+
+    Returns:
+        The settings of the folder's record.
 
     Raises:
         InvalidData: the folder holds other files, or content of other settings, or a damaged record.
@@ -71,7 +74,7 @@ def claim(
         folder.mkdir(parents=True, exist_ok=True)
         with saving(folder, f"the settings of {content}"):
             write_whole(record, dump_json(settings, indent=2) + "\n")
-        return
+        return settings
     try:
         kept = dict(parse_json(record.read_text(encoding="utf-8")))
     except (InvalidData, ValueError, TypeError) as error:
@@ -82,3 +85,4 @@ def claim(
             f"{str(folder)!r} holds {content} of other settings ({'; '.join(differing)}); remove it, or choose another "
             "folder"
         )
+    return kept

@@ -70,7 +70,7 @@ def teacher_rewards(
             1 + k token forwards per token.
         base: its most likely tokens are the candidates.
         texts: token ids.
-        candidates: k; 0 for the rewards of the text's own tokens only. A folder made with candidates also serves 0.
+        candidates: k; 0 for the rewards of the text's own tokens only. A finished folder of candidates also serves 0.
         folder: the folder that keeps the rewards.
         bf16: compute in bfloat16.
         progress: called with the number of texts done and of all texts.
@@ -78,7 +78,8 @@ def teacher_rewards(
         contexts: as in `text_targets`, for a teacher of texts.
 
     Raises:
-        InvalidData: the folder belongs to another teacher, base or set of texts, or holds a damaged file.
+        InvalidData: the folder belongs to another teacher, base or set of texts, holds a damaged file, or is unfinished
+            with candidates and k is 0.
         InvalidOutput: the folder cannot be written.
         NonFiniteReward: the teacher gives a reward that is not finite.
     """
@@ -88,13 +89,14 @@ def teacher_rewards(
     )
     found: list[Target] = []
     with processes().main_process_first():  # The main process scores; the others read its files.
-        _claim(folder, settings)
+        size = SHARD_TEXTS if isinstance(teacher, RewardModel) else TEXT_TEACHER_SHARD
+        starts = range(0, len(texts), size)
+        paths = [folder / f"{number:06}.safetensors" for number in range(len(starts))]
+        _claim(folder, settings, paths)
         if isinstance(teacher, RewardModel) and not bf16:
             teacher = teacher.merged()  # in bfloat16 merged adapters lose digits
-        size = SHARD_TEXTS if isinstance(teacher, RewardModel) else TEXT_TEACHER_SHARD
-        for number, start in enumerate(range(0, len(texts), size)):
+        for path, start in zip(paths, starts, strict=True):
             some = texts[start : start + size]
-            path = folder / f"{number:06}.safetensors"
             if not path.exists():
                 before = contexts[start : start + size]
                 _write_shard(path, _score_shard(teacher, base, some, candidates, positions, bf16, before))
@@ -222,8 +224,13 @@ def _read_shard(path: Path, lengths: Sequence[int]) -> list[Target]:
     return [Target(*of_text) for of_text in zip(*split, strict=True)]
 
 
-def _claim(folder: Path, settings: TargetSettings) -> None:
+def _claim(folder: Path, settings: TargetSettings, shards: Sequence[Path]) -> None:
     def serves(kept: dict[str, Any]) -> dict[str, Any]:
         return kept if settings.candidates else kept | {"candidates": 0, "positions": settings.positions}
 
-    claim(folder / TARGETS_FILE, asdict(settings), TEACHERS_REWARDS, is_targets, serves)
+    kept = claim(folder / TARGETS_FILE, asdict(settings), TEACHERS_REWARDS, is_targets, serves)
+    if kept["candidates"] != settings.candidates and not all(shard.exists() for shard in shards):
+        raise InvalidData(
+            f"{str(folder)!r} holds unfinished rewards of a run with candidates={kept['candidates']}; finish that run "
+            "first, or choose another folder"
+        )

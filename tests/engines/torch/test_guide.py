@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from known_rewards import TokenTable
 from tiny import tiny_reward
 from trimtab import errors
 from trimtab.engines.base import Request
@@ -13,6 +14,7 @@ from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.side_network import LAST
 from trimtab.steering.rule import entropy_of, top_candidates
+from trimtab.steering.steer import Steer, Term
 from trimtab.testing import WordCodec, WordReward, separate_rewards
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
@@ -229,3 +231,23 @@ def test_logits_that_are_not_finite_are_found_whether_or_not_anything_steers(bad
     assert guide.finite.tolist() == [True, False]
     with pytest.raises(errors.NonFiniteLogits, match="logits from the language model"):
         Guide([None, None], CPU).steer(candidates, logits)
+
+
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_a_broken_reward_says_nothing_in_rows_that_do_not_use_it(llama, top_k):
+    """A reward on the model's own state answers for every row: 0 · NaN must not reach the others."""
+    steer = Steer((Term(TokenTable([torch.nan] * llama.vocabulary_size), 0, beta=1.0),))
+    guide, logits = hosted_guide(llama, [steer, None]), torch.randn(2, llama.vocabulary_size)
+    candidates = top_candidates(logits, top_k, None)
+    steered, _ = guide.steer(candidates, logits)
+    assert guide.finite.tolist() == [False, True]
+    assert torch.equal(steered[1], candidates.logits[1])
+
+
+def hosted_guide(lm, steers):
+    """A guide of rewards on the model's own state, one row for each steer."""
+    host, batch = KVCache(lm.model, [LAST]), lm.batch([[5, 6]] * len(steers))
+    guide = Guide(steers, CPU, host, deferred=True)
+    host.feed(batch.ids, batch.mask)
+    guide.prefill(batch)
+    return guide

@@ -151,3 +151,41 @@ def test_states_are_those_two_thirds_up_the_layers(frozen, family_lm):
         with torch.inference_mode():
             whole = frozen.body(torch.tensor([text]), use_cache=False, output_hidden_states=True).hidden_states[2]
         torch.testing.assert_close(states, whole[0, -count:], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("most", [1 << 26, 400])
+def test_texts_of_other_lengths_are_not_read_beyond_the_context(frozen, most, monkeypatch):
+    """A whole context beside a short text behind a long prefix: padded, this one would be longer than the context."""
+    monkeypatch.setattr("trimtab.engines.torch.scoring.MAX_LOGITS", most)
+    room, cycle = frozen.context_length, [5 + n % 50 for n in range(200)]
+    prefixes, continuations = [[10], cycle[: room - 3]], [cycle[:room], [7, 8, 9, 10]]
+    found = score_continuations(frozen, prefixes, [0, 1], continuations)
+    for n, (prefix, continuation) in enumerate(zip(prefixes, continuations, strict=True)):
+        alone = score_continuations(frozen, [prefix], [0], [continuation])
+        assert found.logprobs[n].item() == pytest.approx(alone.logprobs.item(), abs=1e-2)
+        with torch.inference_mode():
+            logits = frozen.model(torch.tensor([[*prefix, *continuation][:-1]]), use_cache=False).logits[0].double()
+        places = logits[len(prefix) - 1 :].log_softmax(-1)
+        expected = sum(place[token].item() for place, token in zip(places, continuation, strict=True))
+        assert found.logprobs[n].item() == pytest.approx(expected, abs=1e-2)
+
+
+@pytest.mark.parametrize("trunk", ["lora", "frozen"])
+def test_steered_texts_of_other_lengths_end_apart(frozen, trunk):
+    reward = tiny_reward(frozen, "q", trunk, **({"bos_token_id": None} if trunk == "frozen" else {}))
+    room, cycle = reward.context_length - reward.extra_tokens, [5 + n % 50 for n in range(200)]
+    prefixes, continuations = [[10], cycle[: room - 3]], [cycle[: room - 1], [7, 8, 9]]
+    found = score_continuations(frozen, prefixes, [0, 1], continuations, reward.toward(3.0), 6)
+    for n, (prefix, continuation) in enumerate(zip(prefixes, continuations, strict=True)):
+        alone = score_continuations(frozen, [prefix], [0], [continuation], reward.toward(3.0), 6)
+        assert found.logprobs[n].item() == pytest.approx(alone.logprobs.item(), abs=2e-3)
+        assert bool(found.greedy[n]) == bool(alone.greedy)
+    with pytest.raises(InvalidPrompt, match=f"got a text of {room + 1} tokens to score, expected at most {room}"):
+        score_continuations(frozen, [[10]], [0], [cycle[:room]], reward.toward(3.0), 6)
+
+
+def test_a_text_longer_than_the_context_is_not_scored(frozen):
+    room = frozen.context_length
+    score_continuations(frozen, [[10]], [0], [[7] * room])
+    with pytest.raises(InvalidPrompt, match=f"got a text of {room + 2} tokens to score, expected at most {room + 1}"):
+        score_continuations(frozen, [[10]], [0], [[7] * (room + 1)])

@@ -14,7 +14,7 @@ from trimtab.engines.torch.sampling import RowSampling
 from trimtab.engines.torch.speculation import agreement, chosen
 from trimtab.errors import RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM
-from trimtab.models.kv_cache import KVCache
+from trimtab.models.kv_cache import KVCache, check_device
 
 
 @final
@@ -30,6 +30,7 @@ class LMProposer:
 
     Raises:
         RewardMismatch: the two have different tokenizers.
+        InvalidSetting: they are on different devices.
     """
 
     def __init__(self, lm: FrozenLM, base: FrozenLM):
@@ -38,6 +39,7 @@ class LMProposer:
                 f"got {lm.name!r} to draft for {base.name!r}, which has another tokenizer; expected a model with the "
                 "same one"
             )
+        check_device(lm.model, base.model)
         self.lm, self.cost = lm, lm.model.num_parameters() / base.model.num_parameters()
 
     def reads(self, model: object) -> None:

@@ -147,8 +147,9 @@ class Guide:
         rows = self._rows * places
         for group in (each.in_places(places) for each in self._groups):
             rewards = self._rewards(group, candidates, places)
-            finite = finite & _spread(group, finite_rows(rewards) | group.unused, rows)
-            by_group = guidance(rewards, group.terms, group.of(entropy))
+            used = rewards.masked_fill(group.unused[:, None, None], 0.0)  # 0 · NaN would be NaN
+            finite = finite & _spread(group, finite_rows(used), rows)
+            by_group = guidance(used, group.terms, group.of(entropy))
             rewards = rewards.masked_fill(group.unused[:, None, None], torch.nan)
             if group.rows is not None:
                 by_group = by_group.new_zeros(rows, by_group.shape[1]).index_copy(0, group.rows, by_group)

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from trimtab.engines.base import Choice
 from trimtab.engines.torch.loop import Step
-from trimtab.engines.torch.scoring import MAX_LOGITS, forced_steps, with_target
+from trimtab.engines.torch.scoring import MAX_LOGITS, forced_steps, pad_right, with_target
 from trimtab.engines.torch.trace import trace_step
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
@@ -64,23 +63,16 @@ def _groups(texts: Sequence[Sequence[int]], vocabulary: int) -> Iterator[list[Se
     yield group
 
 
-def _padded(lm: FrozenLM, texts: Sequence[Sequence[int]]) -> Tensor:
-    """Texts padded on the right, where no token of theirs looks."""
-    width = max(map(len, texts))
-    return torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in texts], device=lm.device)
-
-
 def _steps(
     lm: FrozenLM, texts: Sequence[Sequence[int]], top_k: int | None, usage: Usage | None
 ) -> Iterator[tuple[Step, list[int]]]:
     """One step that has every token of every text as a row, and the text of each row."""
-    ids = _padded(lm, texts)
+    ids, within = pad_right(texts, lm.device)
     if ids.shape[1] == 1:
         return
     with lm.lock:
         logits = KVCache(lm.model, usage=usage).feed(ids, logits=ids.shape[1]).logits[:, :-1].float()
-    lengths = torch.tensor([len(text) for text in texts], device=lm.device)
-    owners, places = (torch.arange(1, ids.shape[1], device=lm.device) < lengths[:, None]).nonzero(as_tuple=True)
+    owners, places = within[:, 1:].nonzero(as_tuple=True)
     rows, targets = logits[owners, places], ids[:, 1:][owners, places]
     candidates, columns = with_target(rows, targets, top_k)
     base = base_logprobs(rows, candidates.ids)
@@ -95,13 +87,14 @@ def _steered_steps(
     usage: Usage | None,
     max_kl: float | None,
 ) -> Iterator[tuple[Step, list[int]]]:
-    """A step for each column of the texts, which has every text as a row."""
-    ids, owners = _padded(lm, texts), list(range(len(texts)))
-    if ids.shape[1] == 1:
+    """A step for each token of the texts, which has the texts as rows that have that many."""
+    longer = [owner for owner, text in enumerate(texts) if len(text) > 1]
+    if not longer:
         return
-    first, rows = [text[:1] for text in texts], torch.arange(len(texts), device=lm.device)
-    for step in forced_steps(lm, first, rows, ids[:, 1:], steer, top_k, usage, max_kl):
-        yield step, owners
+    first, rest = zip(*((texts[owner][:1], texts[owner][1:]) for owner in longer), strict=True)
+    rows = torch.arange(len(longer), device=lm.device)
+    for step, written in forced_steps(lm, first, rows, rest, steer, top_k, usage, max_kl):
+        yield step, [longer[text] for text in written]
 
 
 def _widths(step: Step, top_k: int | None) -> list[int | None]:

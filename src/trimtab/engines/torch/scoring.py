@@ -18,7 +18,7 @@ from trimtab.models.usage import Usage
 from trimtab.rewards.finite import check_finite
 from trimtab.steering.reward import ExplainsFaults, Reward, RewardState
 from trimtab.steering.rule import Candidates, base_logprobs, top_candidates
-from trimtab.steering.steer import Steer, readers_of
+from trimtab.steering.steer import Steer, distinct_rewards, readers_of
 
 MAX_LOGITS = 1 << 26  # numbers of one forward call; a quarter of a gigabyte in float32
 
@@ -48,17 +48,27 @@ def score_continuations(
             among them is added: else its text would have probability 0.
         usage: counts what goes through the models.
         max_kl: the steer's budget, in nats per token; None for no budget.
+
+    Raises:
+        InvalidPrompt: prefix and continuation are longer than the context of the model, or of a reward. The last token
+            is no input of the model.
     """
-    width = max(map(len, continuations))
-    tokens = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in continuations], device=lm.device)
-    lengths = torch.tensor([len(ids) for ids in continuations], device=lm.device)
-    within = torch.arange(width, device=lm.device) < lengths[:, None]
+    longest = max(len(prefixes[row]) + len(ids) for row, ids in zip(owners, continuations, strict=True))
+    rooms = [reward.context_length - reward.extra_tokens for reward in distinct_rewards([steer])]
+    if longest > (room := min([lm.context_length + 1, *rooms])):
+        raise InvalidPrompt(f"got a text of {longest} tokens to score, expected at most {room}")
     rows = torch.tensor(owners, device=lm.device)
     if steer is None:
-        logprobs, greedy = _unsteered(lm, prefixes, rows, tokens, usage)
-    else:
-        logprobs, greedy = _steered(lm, prefixes, rows, tokens, steer, top_k, usage, max_kl)
-    return Scored((logprobs * within).sum(1), (greedy | ~within).all(1))
+        return _unsteered(lm, prefixes, rows, continuations, usage)
+    return _steered(lm, prefixes, rows, continuations, steer, top_k, usage, max_kl)
+
+
+def pad_right(texts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids padded on the right, and a mask that is False in the padding."""
+    width = max(map(len, texts))
+    ids = torch.tensor([[*text, *[text[-1]] * (width - len(text))] for text in texts], device=device)
+    lengths = torch.tensor([len(text) for text in texts], device=device)
+    return ids, torch.arange(width, device=device) < lengths[:, None]
 
 
 def score_packed(
@@ -141,10 +151,14 @@ def _unsteered(
     lm: FrozenLM,
     prefixes: Sequence[Sequence[int]],
     rows: Int[Tensor, " texts"],
-    tokens: Int[Tensor, "texts width"],
+    continuations: Sequence[Sequence[int]],
     usage: Usage | None,
-) -> tuple[Tensor, Tensor]:
-    """A forward call for the prefixes, and one for as many columns of the continuations as have room."""
+) -> Scored:
+    """A forward call for the prefixes, and one for as many columns of the continuations as have room.
+
+    Padding, and last tokens, are masked: they have the position of the token before, which the context holds.
+    """
+    tokens, within = pad_right(continuations, lm.device)
     cache, batch = KVCache(lm.model, usage=usage), lm.batch(prefixes)
     with lm.lock:
         found = [_likelihood(cache.feed(batch.ids, batch.mask).logits[rows], tokens[:, :1])]
@@ -152,10 +166,11 @@ def _unsteered(
     room = max(1, MAX_LOGITS // (len(rows) * lm.output_embedding.shape[0]))
     for start in range(0, tokens.shape[1] - 1, room):
         given, targets = tokens[:, start:-1][:, :room], tokens[:, start + 1 :][:, :room]
+        read = within[:, start + 1 :][:, :room]
         with lm.lock:
-            found.append(_likelihood(cache.feed(given, logits=given.shape[1]).logits, targets))
-    logprobs, greedy = zip(*found, strict=True)
-    return torch.cat(logprobs, 1), torch.cat(greedy, 1)
+            found.append(_likelihood(cache.feed(given, read, given.shape[1]).logits, targets))
+    logprobs, greedy = (torch.cat(part, 1) for part in zip(*found, strict=True))
+    return Scored((logprobs * within).sum(1), (greedy | ~within).all(1))
 
 
 def _likelihood(
@@ -170,36 +185,41 @@ def _steered(
     lm: FrozenLM,
     prefixes: Sequence[Sequence[int]],
     rows: Int[Tensor, " texts"],
-    tokens: Int[Tensor, "texts width"],
+    continuations: Sequence[Sequence[int]],
     steer: Steer,
     top_k: int | None,
     usage: Usage | None,
     max_kl: float | None,
-) -> tuple[Tensor, Tensor]:
+) -> Scored:
     """One step per token."""
-    steps = list(forced_steps(lm, prefixes, rows, tokens, steer, top_k, usage, max_kl))
-    logprobs = [step.steered.log_softmax(-1).gather(1, step.columns[:, None]).squeeze(1) for step in steps]
-    return torch.stack(logprobs, 1), torch.stack([step.steered.argmax(-1) == step.columns for step in steps], 1)
+    total = torch.zeros(len(continuations), device=lm.device)
+    greedy = torch.ones_like(total, dtype=torch.bool)
+    for step, texts in forced_steps(lm, prefixes, rows, continuations, steer, top_k, usage, max_kl):
+        logprobs = step.steered.float().log_softmax(-1).gather(1, step.columns[:, None]).squeeze(1)
+        total[texts] += logprobs
+        greedy[texts] &= step.steered.argmax(-1) == step.columns
+    return Scored(total, greedy)
 
 
 def forced_steps(
     lm: FrozenLM,
     prefixes: Sequence[Sequence[int]],
     rows: Int[Tensor, " texts"],
-    tokens: Int[Tensor, "texts width"],
+    texts: Sequence[Sequence[int]],
     steer: Steer,
     top_k: int | None,
     usage: Usage | None = None,
     max_kl: float | None = None,
-) -> Iterator[Step]:
-    """The steps that write given tokens after their prefixes, one for each column of the tokens.
+) -> Iterator[tuple[Step, list[int]]]:
+    """The steps that write given texts after their prefixes, and the texts that each of them writes.
 
-    The model's lock is held during each step, so that other requests take turns with these.
+    A text leaves at its end, so that none is read beyond the model's context. The model's lock is held during each
+    step, so that other requests take turns with these.
 
     Args:
         lm, prefixes, steer, top_k, usage, max_kl: as in `score_continuations`.
         rows: the prefix that each text follows.
-        tokens: what is written; the last candidate of a row that does not have its token among the top_k is the token.
+        texts: what is written; the last candidate of a row that does not have its token among the top_k is the token.
     """
     host, batch = KVCache(lm.model, readers_of([steer], lm.model), usage=usage), lm.batch(prefixes)
     guide = Guide([steer] * len(prefixes), lm.device, host)
@@ -208,18 +228,27 @@ def forced_steps(
         guide.prefill(batch)
         host.select(rows)
         guide.select(rows)
-    logits = logits[rows]
-    budget = None if max_kl is None else logits.new_full(logits.shape[:1], max_kl)
-    for place, target in enumerate(tokens.unbind(1)):
+    logits, (tokens, _), writing = logits[rows], pad_right(texts, lm.device), list(range(len(texts)))
+    ends = set(map(len, texts))
+    for place in range(max(ends)):
+        written = writing
         with lm.lock:
+            target = tokens[:, place]
             candidates, column = with_target(logits, target, top_k)
+            budget = None if max_kl is None else logits.new_full(logits.shape[:1], max_kl)
             steered, rewards = guide.steer(candidates, logits, budget)
             base = base_logprobs(logits, candidates.ids)
             step = Step(target, column, candidates, base, steered, rewards, guide.finite, guide.scale)
-            if place + 1 < tokens.shape[1]:
+            if place + 1 in ends:
+                staying = [row for row, text in enumerate(written) if len(texts[text]) > place + 1]
+                writing, kept = [written[row] for row in staying], torch.tensor(staying, device=lm.device).long()
+                host.select(kept)
+                guide.select(kept)
+                tokens, target, column = tokens[kept], target[kept], column[kept]
+            if writing:
                 guide.advance(target, column)
                 logits = host.feed(target[:, None]).logits[:, -1].float()
-        yield step
+        yield step, written
 
 
 def with_target(

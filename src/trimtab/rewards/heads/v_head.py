@@ -146,11 +146,18 @@ class VState:
     def draft_rewards(
         self, candidates: Int[Tensor, "rows places k"] | None, places: int
     ) -> Float[Tensor, "rows places k attributes"]:
-        """Run the candidates of all places in one forward: places · k tokens. Errors as in `rewards`."""
+        """Run the candidates of as many places in one forward as it takes, one at least. Errors as in `rewards`."""
         if candidates is None:
             raise _needs_candidates()
-        known = candidates.clamp_max(self._encoder.vocabulary_size - 1)
+        each = max(1, MAX_CANDIDATES // candidates.shape[2])
         last = torch.arange(self._cache.slots - places, self._cache.slots, device=candidates.device)
+        blocks = zip(candidates.split(each, dim=1), last.split(each), strict=True)
+        return torch.cat([self._draft_block(*block) for block in blocks], dim=1)
+
+    def _draft_block(
+        self, candidates: Int[Tensor, "rows places k"], last: Int[Tensor, " places"]
+    ) -> Float[Tensor, "rows places k attributes"]:
+        known = candidates.clamp_max(self._encoder.vocabulary_size - 1)
         after = last[:, None].expand_as(known).flatten(1)
         hidden = self._cache.propose(known.flatten(1), after).last_hidden_state
         return self._head.link(self._head(hidden)).unflatten(1, known.shape[1:])
