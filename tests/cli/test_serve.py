@@ -28,6 +28,14 @@ SECONDS = 120
         (["--max-rows", "0"], "--max-rows 0"),
         (["--max-body", "0"], "--max-body 0"),
         (["--cors-origin", "example.org"], "--cors-origin"),
+        (
+            ["--cors-origin", "https://example.org/"],
+            "--cors-origin 'https://example.org/', expected https://example.org",
+        ),
+        (["--engine", "vllm", "--speculate", "lookup"], "--speculate 'lookup' with engine='vllm'"),
+        (["--engine", "vllm", "--prefix-cache", "2"], "--prefix-cache 2 with --engine vllm"),
+        (["--batch-invariant", "--prefix-cache", "2"], "--prefix-cache 2 with --batch-invariant"),
+        (["--batch-invariant", "--speculate", "lookup"], "--speculate lookup with --batch-invariant"),
         (["--reward", "=folder"], "NAME=SOURCE"),
         (["--reward", "a/b"], "NAME=SOURCE"),
         (["--reward", "nonsense"], "toxicity"),
@@ -60,6 +68,16 @@ def test_a_port_in_use_is_named(trimtab, monkeypatch):
         port = taken.getsockname()[1]
         done = trimtab("serve", "--port", port, check=False)
     assert f"got --port {port}, expected a free port" in done.stderr
+
+
+def test_no_second_server_binds_a_port_on_windows(monkeypatch):
+    """There, SO_REUSEADDR would let it."""
+    from trimtab.server.listening import sole_owner
+
+    assert sole_owner() == socket.SO_REUSEADDR
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", -5, raising=False)
+    assert sole_owner() == -5
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(trimtab, monkeypatch):

@@ -95,6 +95,31 @@ def test_a_killed_run_resumes(lm, source, expected, tmp_path, left):
         assert len(found) == content.count(b"\n")
 
 
+@pytest.mark.parametrize("waiting", [True, False])
+def test_a_file_that_a_full_disk_left_unsorted_is_sorted_by_the_next_run(
+    lm, source, expected, tmp_path, monkeypatch, waiting
+):
+    """It has all its rows, so none of its batches comes back; those of another file may."""
+
+    def full(target):
+        raise OSError(28, "No space left on device")
+
+    folder, name = tmp_path / "out", NAMES[0]
+    last_first = writer(lm, order=lambda batches: [*batches[2::-1], *batches[3:]])
+    with monkeypatch.context() as patched:
+        patched.setattr(FileTarget, "sort", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(lm, source, folder, last_first)
+    given = [line for line in range(1, 6) for _ in range(2)]
+    assert [row["line"] for row in json_rows(folder / name)] != given
+    if waiting:
+        run(lm, source, folder, writer(lm))
+        assert (folder / NAMES[1]).read_bytes() == expected[NAMES[1]]
+    else:
+        run(lm, source / name, folder, lambda batches: pytest.fail("nothing is left"))
+    assert [row["line"] for row in json_rows(folder / name)] == given
+
+
 def test_a_finished_run_asks_for_nothing(lm, source, expected, tmp_path):
     run(lm, source, tmp_path / "out", writer(lm))
     assert len(run(lm, source, tmp_path / "out", lambda batches: pytest.fail("nothing is left"))) == 4

@@ -165,3 +165,5 @@ def test_a_search_whose_client_leaves_while_it_waits_frees_its_place_at_once(cha
                 httpx.post(f"{url}/v1/completions", json=endless, timeout=0.5)
             wait_until(lambda: app.state.trimtab.searches.running == 1)
         wait_until(lambda: not app.state.trimtab.searches.running)
+        text = client.get("/metrics").text
+    assert 'trimtab_requests_total{route="/v1/completions",status="499"} 1.0' in text  # no text is no answer

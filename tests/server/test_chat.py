@@ -31,6 +31,15 @@ def test_parts_of_text_and_the_role_developer_are_read(http):
     assert ask(http, messages=parts)["choices"] == ask(http, messages=MESSAGES)["choices"]
 
 
+def test_an_answer_as_openais_client_writes_it_is_read(http):
+    nothing = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "tool_calls"))
+    answer, question = {"role": "assistant", "content": "w3"}, {"role": "user", "content": "w4"}
+    dumped = ask(http, messages=[*MESSAGES, {**answer, **nothing}, question])
+    assert dumped["choices"] == ask(http, messages=[*MESSAGES, answer, question])["choices"]
+    refused = http.post("/v1/chat/completions", json={"messages": [{**answer, "audio": {"id": "a"}}]})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages.0.audio")
+
+
 def test_both_names_of_the_limit_are_read_and_may_not_disagree(http):
     older = ask(http, messages=MESSAGES, max_tokens=3)
     assert older["usage"]["completion_tokens"] <= 3

@@ -52,6 +52,9 @@ def test_openai(client, expected, steered):
     assert found.choices[0].message.content == steered
     assert found.trimtab["steer"][0]["direction"] == "away"
     assert [model.id for model in client.models.list()] == ["tiny"]
+    assert client.models.retrieve("tiny").owned_by == "trimtab"
+    with pytest.raises(openai.NotFoundError, match="got the model 'gpt-4', expected tiny"):
+        client.models.retrieve("gpt-4")
 
 
 def test_openai_streams(client, expected):

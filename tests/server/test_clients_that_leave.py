@@ -1,5 +1,6 @@
 """A client that leaves frees its rows, streaming or not; many clients at once get the library's texts."""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -56,6 +57,35 @@ def test_a_client_that_leaves_frees_its_rows(slow, stream):
     words.turns.release(20)  # the step that is running ends, and sees that the client left
     wait_until(lambda: scheduler.rows == 0)
     assert words.written < 24
+    status = 200 if stream else 499  # a stream has begun
+    wait_until(lambda: answers(url, status) == 1)
+
+
+def test_a_client_that_leaves_while_it_waits_is_no_answer_and_its_prompt_is_not_counted(slow):
+    url, words, scheduler = slow
+    fields = {"prompt": "a b", "top_k": 2, "n": 2}
+    with ThreadPoolExecutor(2) as pool:
+        served = pool.submit(httpx.post, f"{url}/v1/completions", json={**fields, "max_tokens": 3}, timeout=30)
+        wait_until(lambda: scheduler.rows == 2)
+        leaving = pool.submit(httpx.post, f"{url}/v1/completions", json=fields, timeout=httpx.Timeout(30, read=2))
+        wait_until(lambda: scheduler.queued == 1)
+        assert isinstance(leaving.exception(), httpx.ReadTimeout)
+        wait_until(lambda: scheduler.queued == 0)
+        words.turns.release(1000)
+        assert served.result().json()["usage"]["prompt_tokens"] == 2
+    wait_until(lambda: (answers(url, 200), answers(url, 499)) == (1, 1))
+    assert counted(url, 'tokens_total{kind="prompt"}') == 2
+
+
+def answers(url, status):
+    """How many completions had this status."""
+    return counted(url, f'requests_total{{route="/v1/completions",status="{status}"}}')
+
+
+def counted(url, name):
+    """A number of /metrics; 0 if it is not there."""
+    found = re.findall(rf"^trimtab_{re.escape(name)} (\S+)$", httpx.get(f"{url}/metrics").text, flags=re.M)
+    return float(found[0]) if found else 0
 
 
 def test_many_clients_get_the_texts_that_the_library_writes(http, chatting, shelf, app):

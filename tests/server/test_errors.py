@@ -7,9 +7,12 @@ import httpx
 import pytest
 
 from running_server import KEY, running
+from trimtab.engines.base import Request
+from trimtab.engines.sampling_params import SamplingParams
 from trimtab.language_model import LanguageModel
-from trimtab.server.api_errors import as_api_error
+from trimtab.server.api_errors import APIError, as_api_error
 from trimtab.server.app import create_app
+from trimtab.server.call import check_trace
 from trimtab.server.gate import ROUTES, is_open
 from trimtab.server.page_files import PAGE_FOLDER
 from trimtab.server.server_settings import ServerSettings
@@ -162,6 +165,54 @@ def test_another_model_is_a_404(http):
     assert (error_of(done)["param"], error_of(done)["code"]) == ("model", "model_not_found")
 
 
+@pytest.fixture(scope="module")
+def roomy(chatting):
+    """A client of a server whose limits let a response grow."""
+    settings = ServerSettings(max_rows=1000, max_tokens=100)
+    with running(create_app(chatting, "org/tiny", [], settings)) as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 400, "top_k": 51},
+        {"n": 400, "top_k": 0},  # the whole vocabulary, 64
+        {"prompt": ["w1"] * 400, "top_k": 64},
+        {"prompt": ["w1 w2 w3 w4 w5 w6 w7 w8"] * 20, "n": 50, "max_tokens": 30, "top_k": 64, "echo": True},
+    ],
+    ids=str,
+)
+def test_a_trace_that_may_fill_the_memory_is_refused(roomy, fields):
+    asked = {"prompt": "w1", "max_tokens": 100, "stop": ["w"], **fields, "trimtab": {"trace": True}}
+    done = roomy.post("/v1/completions", json=asked)
+    error = error_of(done)
+    assert (done.status_code, error["param"]) == (400, "trimtab.trace")
+    assert "expected at most 2000000: lower n, the number of prompts, max_tokens or top_k" in error["message"]
+
+
+def test_a_trace_is_bounded_by_what_is_returned_of_it():
+    def asked(top_k):
+        return [Request([1] * 9, SamplingParams(n=99, top_k=top_k, max_new_tokens=1000, seed=0))]
+
+    check_trace(asked(1000), 2, False, 50_000)
+    check_trace(asked(2000), 31, False, 50_000)  # of more than 1,024 candidates, 64 are kept
+    check_trace(asked(None), 31, False, 50_000)
+    for kept, echo in ((3, False), (2, True)):
+        with pytest.raises(APIError, match="a trace of up to"):
+            check_trace(asked(1000), kept, echo, 50_000)
+
+
+def test_the_served_model_is_found_by_its_name_alone(roomy):
+    (listed,) = roomy.get("/v1/models").json()["data"]
+    assert listed["id"] == "org/tiny"
+    assert roomy.get("/v1/models/org/tiny").json() == roomy.get("/v1/models/org%2Ftiny").json() == listed
+    for other in ("org", "tiny", "org/tiny/", "org/tiny+mood=3", "../org/tiny"):
+        done = roomy.get(f"/v1/models/{other.replace('..', '%2e%2e')}")
+        assert done.status_code == 404
+        assert error_of(done)["code"] == "model_not_found"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/v1/completions", 405), ("POST", "/v1/models", 405), ("GET", "/v2", 404), ("GET", "/docs", 404)],
@@ -190,7 +241,8 @@ def test_every_route_needs_the_key(guarded, method, path, header):
 
 
 def test_the_gate_names_every_route_that_the_application_has(chatting):
-    paths = {route.path for route in create_app(chatting, "tiny").routes if not route.path.startswith(PAGE_FOLDER)}
+    routes = [route.path_format for route in create_app(chatting, "tiny").routes]
+    paths = {path for path in routes if not path.startswith(PAGE_FOLDER)}
     assert paths == {*ROUTES, "/openapi.json"}
 
 

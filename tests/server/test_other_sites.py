@@ -4,10 +4,12 @@ import httpx
 import pytest
 
 from running_server import KEY, running
+from trimtab.errors import InvalidSetting
 from trimtab.server.app import create_app
 from trimtab.server.server_settings import ServerSettings
 
 FRIEND, STRANGER = "https://friend.example", "https://stranger.example"
+WRONG_ORIGINS = ("http://[x", "https://", "https://a b", "https://*.example.org", "http://h:99999", "null", "*", "")
 ALLOWED = "access-control-allow-origin"
 
 
@@ -37,6 +39,32 @@ def test_with_a_key_any_name_may_be_used(open_to_a_friend):
 def test_a_server_for_other_machines_has_any_name():
     assert ServerSettings(host="0.0.0.0").own_names == frozenset()
     assert "friend.example" in ServerSettings(cors_origin=[FRIEND]).own_names
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://localhost:3000", "https://example.org", "https://my_app.example.org:8443", "http://[::1]:8000"],
+)
+def test_an_origin_as_browsers_send_it_is_taken(origin):
+    assert ServerSettings(cors_origin=[FRIEND, origin]).cors_origin[1] == origin
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://example.org/", "https://example.org"),
+        ("https://example.org/app?x=1#y", "https://example.org"),
+        ("HTTPS://Example.ORG", "https://example.org"),
+        ("https://example.org:443", "https://example.org"),
+        ("http://example.org:80", "http://example.org"),
+        ("https://me:secret@example.org", "https://example.org"),
+        ("http://[2001:DB8::1]:8080/", r"http://\[2001:db8::1\]:8080"),
+        *((wrong, "an origin, such as https://example.org") for wrong in WRONG_ORIGINS),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused_with_the_one_that_was_meant(given, expected):
+    with pytest.raises(InvalidSetting, match=f"^got cors_origin=.*, expected {expected}$"):
+        ServerSettings(cors_origin=[FRIEND, given])
 
 
 def test_by_default_no_site_may_call(http):

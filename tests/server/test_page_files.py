@@ -1,6 +1,9 @@
 """The page's files: public, complete, and unable to load anything from elsewhere."""
 
+import json
 import re
+import shutil
+import subprocess
 from importlib.resources import files
 
 import httpx
@@ -59,6 +62,24 @@ def test_the_page_names_files_that_exist():
 def test_the_page_has_no_inline_script_or_style():
     page = text_of("index.html")
     assert not re.findall(r"<style|<script(?![^>]*src=)|\sstyle=|\son\w+=", page)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize(
+    ("ids", "variants"),
+    [
+        (["my-tone"], []),
+        (["sentiment", "sentiment-rad", "my-tone", "my-tone-own"], ["sentiment-rad", "my-tone-own"]),
+        (["mood-rad", "moody", "mood"], ["mood-rad"]),
+    ],
+)
+def test_a_reward_is_a_variant_only_beside_the_one_that_it_is_a_variant_of(ids, variants):
+    """Others have a slider that is in sight, are measured from the start, and may judge."""
+    rewards = f"const all = {json.dumps(ids)}.map((id) => ({{ id }}));"
+    asked = f"{rewards}\nconsole.log(all.filter((each) => isVariant(each, all)).map(({{ id }}) => id).join());"
+    node = ["node", "--input-type=module", "-"]
+    done = subprocess.run(node, input=f"{text_of('variants.js')}\n{asked}", capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ",".join(variants)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

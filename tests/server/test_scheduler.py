@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidPrompt, NonFiniteLogits
 from trimtab.server import scheduler as module
 from trimtab.server.api_errors import APIError
+from trimtab.server.memory import release_memory
 from trimtab.server.metrics import Metrics
 from trimtab.server.scheduler import Scheduler
 from trimtab.testing.scripted_engine import ScriptedEngine, WordCodec
@@ -33,8 +35,9 @@ class CountingBatch:
 
     def add(self, requests):
         numbers = []
-        for request in requests:
+        for request in requests:  # as engines do: all are checked before any is added
             self.script.before_add(request)
+        for request in requests:
             numbers.append(self.added)
             self.rows[self.added] = [request, [0] * request.params.n]
             self.added += 1
@@ -59,6 +62,7 @@ class CountingBatch:
         return chunks
 
     def cancel(self, number):
+        self.script.before_cancel()
         self.rows.pop(number, None)
 
     def close(self):
@@ -79,6 +83,9 @@ class Script:
         self.gate.set()
 
     def before_add(self, request):
+        pass
+
+    def before_cancel(self):
         pass
 
     def before_close(self):
@@ -238,6 +245,81 @@ def test_without_memory_the_newest_request_ends_and_the_others_are_written_on(sc
     assert [batch.closed for batch in script.batches] == [1, 0]  # no row of the old batch is written on
 
 
+def test_nothing_of_the_old_batch_is_left_when_its_requests_start_again(scheduler, script):
+    """Its caches fill the memory; the traceback of the step that failed holds them, too."""
+    caches, alive = [], []
+
+    def no_memory(batch):
+        assert script.gate.wait(SECONDS)
+        if len(batch.rows) == 2 and not caches:
+            caches.append(weakref.ref(batch))
+            script.batches.clear()
+            raise MemoryError
+
+    script.before_step = no_memory
+    script.before_add = lambda request: alive.extend(cache() is not None for cache in caches)
+    script.gate.clear()
+
+    async def main():
+        old = scheduler.submit([request(10)])
+        await until(lambda: scheduler.rows == 1)
+        new = scheduler.submit([request(20)])
+        script.gate.set()
+        written, fault = await asyncio.gather(tokens_of(old), fault_of(new))
+        assert (written, fault.status) == ({(0, 0): [10, 11, 12]}, 503)
+
+    run(main)
+    assert alive == [False]
+
+
+def test_the_errors_that_an_error_came_from_are_emptied_too():
+    held = []
+
+    def inner():
+        cache = CountingBatch(Script())
+        cache.script.batches.clear()
+        held.append(weakref.ref(cache))
+        raise MemoryError
+
+    def outer():
+        try:
+            inner()
+        except MemoryError as error:
+            raise RuntimeError("out of memory") from error
+
+    with pytest.raises(RuntimeError) as raised:
+        outer()
+    assert held[0]() is not None
+    release_memory(raised.value)
+    assert held[0]() is None
+
+
+def test_only_what_is_unfinished_starts_again(scheduler, script):
+    """Finished prompts of a request have no row, so writing them again would exceed the limit of rows."""
+    failed = []
+
+    def no_memory(batch):
+        assert script.gate.wait(SECONDS)
+        if any(count >= 3 for _, written in batch.rows.values() for count in written) and not failed:
+            failed.append(True)
+            raise MemoryError
+
+    script.before_step = no_memory
+    script.gate.clear()
+
+    async def main():
+        old = scheduler.submit([request(10, tokens=1), request(20, tokens=6), request(30, tokens=2)])
+        await until(lambda: scheduler.rows == 3)
+        new = scheduler.submit([request(40, tokens=6)])
+        script.gate.set()
+        written, fault = await asyncio.gather(tokens_of(old), fault_of(new))
+        assert written == {(0, 0): [10], (1, 0): list(range(20, 26)), (2, 0): [30, 31]}
+        assert fault.status == 503
+
+    run(main)
+    assert [batch.added for batch in script.batches] == [4, 1]
+
+
 def test_a_request_that_does_not_fit_beside_the_others_is_a_503(scheduler, script):
     def before_add(request):
         if request.prefix[0] == 20:
@@ -297,6 +379,45 @@ def test_a_refused_prompt_harms_no_other(scheduler, script):
         fault, written, _ = await asyncio.gather(fault_of(tickets[0]), tokens_of(tickets[1]), tokens_of(first))
         assert isinstance(fault, InvalidPrompt)
         assert written == {(0, 0): [30, 31, 32]}
+
+    run(main)
+
+
+def test_a_refused_prompt_ends_the_other_prompts_of_its_request(scheduler, script):
+    def before_add(request):
+        if request.prefix[0] == 20:
+            raise InvalidPrompt("got 20, expected another prompt")
+
+    script.before_add = before_add
+
+    async def main():
+        asked = [request(10, tokens=10**8), request(20), request(30, tokens=10**8)]
+        assert isinstance(await fault_of(scheduler.submit(asked)), InvalidPrompt)
+        await until(lambda: scheduler.rows == 0)
+        assert await tokens_of(scheduler.submit([request(40)])) == {(0, 0): [40, 41, 42]}
+
+    run(main)
+    assert script.batches[0].rows == {}
+
+
+def test_a_client_is_told_of_a_fault_though_its_rows_cannot_be_dropped(scheduler, script, monkeypatch):
+    write = CountingBatch._write
+
+    def faulty(self, number):
+        chunks = write(self, number)
+        bad = chunks[0].choices[0].token_id == 11
+        return [replace(each, fault=NonFiniteLogits("got NaN"), choices=()) for each in chunks] if bad else chunks
+
+    def bug():
+        script.before_cancel = lambda: None
+        raise KeyError("bug")
+
+    monkeypatch.setattr(CountingBatch, "_write", faulty)
+    script.before_cancel = bug
+
+    async def main():
+        assert isinstance(await fault_of(scheduler.submit([request(10)])), NonFiniteLogits)
+        assert await tokens_of(scheduler.submit([request(30)])) == {(0, 0): [30, 31, 32]}
 
     run(main)
 

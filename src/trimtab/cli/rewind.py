@@ -12,7 +12,7 @@ from trimtab.cli.console import error_console, loading
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.help import DefaultCommandGroup
 from trimtab.cli.judges import JudgeSettings, load_search_judge, warn_of_self_judge
-from trimtab.cli.options import DraftOption, Prompts, Source, Target, check_drafts, load_language_model
+from trimtab.cli.options import DraftOption, Prompts, Source, Target, load_language_model
 from trimtab.cli.prompt_file import check_prompts, check_resume, check_sources, run_with_progress
 from trimtab.cli.search_options import SearchOptions
 from trimtab.cli.search_outputs import Outputs, show
@@ -95,9 +95,8 @@ def search(
     or let a reward judge. Ctrl-C ends a search with the best draft so far.
     """
     check_sources(prompts, source, target, batch_size, outputs.force)
-    check_drafts([] if settings.speculate is None else [settings.speculate], draft)
     outputs = outputs.checked(source)
-    options.check(judging.name)
+    options.check(settings, judging, draft)
     with loading(options.model):
         job = options.job(settings, budget, judging, None if outputs.force else target)
     codec = check_names(job, prompts or [], source)

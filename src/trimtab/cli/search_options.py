@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trimtab.cli.generate_checks import check_writers
 from trimtab.cli.judges import JudgeSettings, parse_judge
 from trimtab.cli.options import (
     Chat,
@@ -20,9 +21,9 @@ from trimtab.cli.options import (
     System,
 )
 from trimtab.cli.prompt_file import resolve_seed
-from trimtab.engines.engine_names import check_engine
-from trimtab.rewards.heads import head_of_method
-from trimtab.steering.notation import parse_steer
+from trimtab.data.files import shown_path
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from trimtab.jobs import RewindJob
@@ -48,18 +49,22 @@ class SearchOptions:
     chat: Chat = False
     system: System = None
 
-    def check(self, judge: str) -> None:
-        """Refuse names and texts of another form before anything loads.
+    def check(self, settings: "RewindSettings", judging: JudgeSettings, draft: str | None) -> None:
+        """Refuse names and texts of another form, and options that nothing would read, before anything loads.
+
+        Args:
+            settings: of the search.
+            judging: the judge and its options.
+            draft: of --draft.
 
         Raises:
-            InvalidSetting, InvalidData: of the judge, the steer or the method.
+            InvalidSetting, InvalidData: of the engine, the drafts, the judge, the steer or the method.
         """
-        check_engine(self.engine)
-        if self.method is not None:
-            head_of_method(self.method)
-        parse_judge(judge)
-        for text in self.steer or []:
-            parse_steer(text)
+        steer, sampling = self.steer or [], SamplingParams(speculate=settings.speculate)
+        check_writers(steer, self.method, self.engine, False, sampling, draft)
+        if settings.max_kl is not None and not steer:
+            raise InvalidSetting("got --max-kl without --steer, expected a steer to hold to the budget")
+        check_judging(judging)
 
     def job(
         self, settings: "RewindSettings", budget: "Budget", judging: JudgeSettings, target: Path | None
@@ -76,3 +81,17 @@ class SearchOptions:
         typed |= {"steer": tuple(self.steer or ()), "stop": tuple(self.stop or ())}
         typed |= {"seed": resolve_seed(self.seed, target)}
         return RewindJob(**typed, **asdict(judging) | {"judge": judging.name}, settings=settings, budget=budget)
+
+
+def check_judging(judging: JudgeSettings) -> None:
+    """Refuse a judge of another form, and options that it does not read.
+
+    Raises:
+        InvalidSetting: naming the judge or the option.
+    """
+    judge = parse_judge(judging.name)
+    asked = {"--judge-chat": judging.judge_chat, "--judge-soft": judging.judge_soft}
+    if not judge.asks_model and (unread := [option for option, given in asked.items() if given]):
+        raise InvalidSetting(f"got {unread[0]} with --judge {shown_path(judging.name)}, expected --judge self with it")
+    if judging.judge_alone and not judge.may_be_reward:
+        raise InvalidSetting(f"got --judge-alone with --judge {shown_path(judging.name)}, expected a reward as judge")

@@ -73,8 +73,9 @@ def serve(
     Example: trimtab serve --host 0.0.0.0 --port 8080 --max-rows 64 --reward kind=rewards/kind
     """
     check_extra()
-    check_engine(engine, batch_invariant)
     check_drafts(settings.speculate, draft)
+    check_read(settings, engine, batch_invariant)
+    check_engine(engine, batch_invariant, next(iter(settings.speculate), None))
     places = parse_places(reward) if reward else None
     check_places(places or [])
     served, key = public_name(model, served_name), key_of(api_key)
@@ -104,6 +105,26 @@ def check_extra() -> None:
         raise InvalidSetting(
             f"got no package {missing[0]}, expected the extra of the server: pip install 'trimtab[server]'"
         )
+
+
+def check_read(settings: ServerSettings, engine: EngineName, batch_invariant: bool) -> None:
+    """Refuse options that the engine would not read.
+
+    Raises:
+        InvalidSetting: naming the options.
+    """
+    if batch_invariant and settings.speculate:
+        raise InvalidSetting(
+            f"got --speculate {settings.speculate[0]} with --batch-invariant, expected one of them: a call that checks "
+            "a draft has another shape"
+        )
+    if settings.prefix_cache in (0, ServerSettings.prefix_cache):
+        return
+    given = f"got --prefix-cache {settings.prefix_cache:g}"
+    if batch_invariant:
+        raise InvalidSetting(f"{given} with --batch-invariant, expected one of them: each text is encoded alone")
+    if engine == "vllm":
+        raise InvalidSetting(f"{given} with --engine vllm, expected --engine torch: vLLM has a cache of its own")
 
 
 def check_rewards(

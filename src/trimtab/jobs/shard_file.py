@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple, final
 
+from trimtab.data.files import read_record
 from trimtab.data.json_text import dump_json, parse_json
+from trimtab.data.jsonlines import read_lines
 from trimtab.jobs.job import Job
 from trimtab.jobs.prompts import NumberedPrompt, read_prompts
 from trimtab.jobs.shards import Shard
-from trimtab.jobs.targets import FileTarget
+from trimtab.jobs.targets import KEPT, FileTarget
 from trimtab.models.codec import TextCodec
 
 
@@ -108,6 +111,17 @@ class ShardFile:
             self.close()
         return self.done - before
 
+    def sort(self) -> None:
+        """Put the rows of a complete file in the order of the input, if the run that completed it could not.
+
+        Raises:
+            InvalidData, InvalidOutput: as in `take`.
+        """
+        path = self._target.path
+        if self._given and not self._waiting and not in_order(path):
+            with self._target.claimed(read_record(self._target.settings, advice=KEPT)):
+                self._target.sort()
+
     def close(self) -> None:
         """Release the file."""
         self._held.close()
@@ -117,3 +131,9 @@ class ShardFile:
         self._held.enter_context(self._target.claimed(settings))
         self._waiting = set(self._given) - self._target.finished(self._job.samples, self._given)
         self._is_open = True
+
+
+def in_order(path: Path) -> bool:
+    """Whether the rows of a file are in the order of the input."""
+    places = [(line.row["line"], line.row["sample"]) for line in read_lines(path, torn=False) if line.row]
+    return places == sorted(places)

@@ -56,6 +56,7 @@ def run_shards(
     with ExitStack() as held:
         for file in files:
             held.callback(file.close)
+            file.sort()
         answers = held.enter_context(closing(write(batches))) if batches else ()
         for written in _alike(answers):
             file = files[written.shard]

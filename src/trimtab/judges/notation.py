@@ -49,6 +49,16 @@ class JudgeText:
     sign: int | None
     steps: tuple[str, str] | None = None
 
+    @property
+    def asks_model(self) -> bool:
+        """Whether the model judges its own drafts."""
+        return self.sign is None and self.name.partition(":")[0] == SELF
+
+    @property
+    def may_be_reward(self) -> bool:
+        """Whether the name may be that of a reward."""
+        return self.sign is not None and self.name.partition(":")[0] not in CLASSIFIERS
+
 
 def parse_judge(text: str) -> JudgeText:
     """Read `self[:QUESTION]`, `tests:FILE`, NAME=+1 or NAME=-1, each behind `sentences:AGGREGATE:` or the like, or not.

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab.checking import shown
 from trimtab.errors import (
     InvalidPrompt,
     InvalidSetting,
@@ -13,6 +14,7 @@ from trimtab.errors import (
     out_of_memory,
 )
 
+CLIENT_LEFT = 499
 RETRY_AFTER = 1  # seconds
 SETTING = re.compile(r"got (\w+)=")  # how messages about a setting start
 TYPES = {401: "authentication_error", 429: "rate_limit_error"}
@@ -45,6 +47,16 @@ class APIError(Exception):
         """The error, ready for JSON."""
         kind = TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def other_model(name: str, expected: str) -> APIError:
+    """The error for a model that the server does not have."""
+    return APIError(404, f"got the model {shown(name)}, expected {expected}", "model", "model_not_found")
+
+
+def client_left() -> APIError:
+    """What stands in the log and in the metrics for a client that left; 499 is nginx's number for it."""
+    return APIError(CLIENT_LEFT, "the client left before the answer was written", code="client_left")
 
 
 def queue_full(waiting: int) -> APIError:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 import trimtab
 from trimtab.language_model import LanguageModel
-from trimtab.server.api_errors import APIError
+from trimtab.server.api_errors import APIError, other_model
 from trimtab.server.call import Intake
 from trimtab.server.documented import COUNTERS, ERRORS
 from trimtab.server.gate import Gate
@@ -107,10 +107,19 @@ def add_list_routes(app: FastAPI, state: ServerState, served: str, shelf: Reward
     def listed(data: list[dict[str, Any]]) -> Response:
         return json_response({"object": "list", "data": data})
 
+    about = {"id": served, "object": "model", "created": state.started, "owned_by": "trimtab"}
+
     @app.get("/v1/models")
     async def models() -> Response:
         """The served model."""
-        return listed([{"id": served, "object": "model", "created": state.started, "owned_by": "trimtab"}])
+        return listed([about])
+
+    @app.get("/v1/models/{model:path}")
+    async def named_model(model: str) -> Response:
+        """The served model by its name, which may have slashes."""
+        if model != served:
+            raise other_model(model, served)
+        return json_response(about)
 
     @app.get("/v1/rewards")
     async def rewards() -> Response:

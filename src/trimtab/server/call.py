@@ -2,15 +2,16 @@
 
 import secrets
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
-from trimtab.best_of import check_ranking
+from trimtab.best_of import check_ranking, within_context
 from trimtab.checking import shown
 from trimtab.engines.base import Engine, Request, require
+from trimtab.engines.repeats import earlier_equals
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams, check_drafts_differ
+from trimtab.engines.torch.trace import KEPT_OF_MORE, TRACE_WIDTH
 from trimtab.errors import InvalidPrompt, InvalidSetting, TrimtabError
 from trimtab.models.codec import Prompt, TextCodec
 from trimtab.rewind.rewind_settings import RewindSettings
@@ -24,6 +25,8 @@ from trimtab.server.server_settings import ServerSettings
 from trimtab.steering.steer import Steer
 
 UNREAD_BY_SEARCHES = ("top_p", "repetition_penalty")
+OURS = "trimtab"  # the field of what OpenAI does not have
+MAX_TRACED = 2_000_000  # candidates in the trace of a response; each takes about a kilobyte
 SEED_BITS = 53  # a number that JavaScript reads exactly
 Kind = Literal["text_completion", "chat.completion"]
 PROMPT_FIELDS: dict[Kind, str] = {"text_completion": "prompt", "chat.completion": "messages"}
@@ -152,6 +155,10 @@ class Intake:
         echo = isinstance(body, CompletionRequest) and bool(body.echo)
         try:
             requests = self._requests(prompts, params, steer, body.seed)
+            if ranking is not None:
+                requests = tuple(within_context(self.engine, ranking, request) for request in requests)
+            if trace:
+                check_trace(requests, body.n or 1, echo, self.engine.vocabulary_size)
             if echo and (logprobs is not None or trace):
                 require(self.engine, ["read"], "echo with logprobs or a trace")
         except TrimtabError as error:
@@ -214,9 +221,10 @@ class Intake:
     ) -> tuple[Request, ...]:
         """What the engine is asked for. Raises TrimtabError: it cannot write one of them."""
         prefixes = [prefix_of(self.engine.codec, prompt, self.engine.vocabulary_size) for prompt in prompts]
+        earlier = [0] * len(prefixes) if seed is not None else earlier_equals(map(tuple, prefixes))
         requests = tuple(
-            Request(ids, params, steer, first_sample=params.n * earlier)
-            for ids, earlier in zip(prefixes, repeats(prefixes, seed), strict=True)
+            Request(ids, params, steer, first_sample=params.n * before)
+            for ids, before in zip(prefixes, earlier, strict=True)
         )
         for request in requests:
             check_request(self.engine, request)
@@ -255,16 +263,6 @@ class Intake:
         return Steer(tuple(term for steer in steers for term in steer.terms)) if steers else None
 
 
-def repeats(prefixes: Sequence[Sequence[int]], seed: int | None) -> list[int]:
-    """How often each prefix came before, so that equal prompts get different texts; with a seed, equal ones."""
-    seen: Counter[tuple[int, ...]] = Counter()
-    found = []
-    for ids in map(tuple, prefixes):
-        found.append(seen[ids] if seed is None else 0)
-        seen[ids] += 1
-    return found
-
-
 def sampling_of(body: SamplingFields, limit: int) -> SamplingParams:
     """A body's fields as the library's settings. `top_p` of 1 is no limit; null means the default."""
     return SamplingParams(
@@ -290,6 +288,30 @@ def check_speculate(body: SamplingFields, settings: ServerSettings) -> None:
     if body.speculate is not None and body.speculate not in settings.speculate:
         allowed = " or ".join(settings.speculate) or "no such field: this server drafts nothing"
         raise APIError(400, f"got speculate={shown(body.speculate)}, expected {allowed}", "speculate", "invalid_value")
+
+
+def check_trace(requests: Sequence[Request], kept: int, echo: bool, vocabulary_size: int) -> None:
+    """Refuse a trace that may fill the memory.
+
+    Args:
+        requests: one for each prompt.
+        kept: how many samples of each are returned.
+        echo: whether the prompts are, too.
+        vocabulary_size: of the model.
+
+    Raises:
+        APIError: 400; the message says what to lower.
+    """
+    params = requests[0].params
+    width = params.top_k or vocabulary_size
+    tokens = sum(params.max_new_tokens + echo * len(request.prefix) for request in requests)
+    candidates = kept * tokens * (width if width <= TRACE_WIDTH else KEPT_OF_MORE)
+    if candidates > MAX_TRACED:
+        message = (
+            f"got a trace of up to {candidates} candidates, expected at most {MAX_TRACED}: lower n, the number of "
+            "prompts, max_tokens or top_k"
+        )
+        raise APIError(400, message, f"{OURS}.trace", "invalid_value")
 
 
 def prefix_of(codec: TextCodec, prompt: Given, vocabulary_size: int) -> list[int]:

@@ -10,15 +10,16 @@ from typing import Any, final
 from starlette.exceptions import HTTPException
 
 from trimtab.checking import shown
-from trimtab.server.api_errors import APIError, as_api_error
+from trimtab.server.api_errors import CLIENT_LEFT, APIError, as_api_error
 from trimtab.server.http import error_response
 from trimtab.server.logs import LOG, log_request
 from trimtab.server.metrics import Metrics
 from trimtab.server.page_files import PAGE_FOLDER
 
 LENGTH_DIGITS = 20  # of a header that says how long a body is; that many are beyond any limit
-ROUTES = ("/", "/v1/completions", "/v1/chat/completions", "/v1/models", "/v1/rewards", "/health", "/metrics")
-
+MODELS = "/v1/models"
+ONE_MODEL = f"{MODELS}/{{model}}"
+ROUTES = ("/", "/v1/completions", "/v1/chat/completions", MODELS, ONE_MODEL, "/v1/rewards", "/health", "/metrics")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -63,8 +64,7 @@ class Gate:
             if not answer.started:
                 await error_response(told)(scope, receive, answer.send)
         finally:
-            route = scope["path"] if scope["path"] in ROUTES else "other"
-            self._metrics.answered(route, answer.status)
+            self._metrics.answered(route_of(scope["path"]), answer.status)
             log_request(answer.id, scope["method"], scope["path"], answer.status, time.perf_counter() - started, about)
 
     def _check(self, scope: Scope) -> None:
@@ -114,7 +114,7 @@ class Answer:
 
     def __init__(self, send: Send, request_id: str):
         self._send, self.id = send, request_id
-        self.status, self.started = 499, False  # nginx's number for a client that left
+        self.status, self.started = CLIENT_LEFT, False
 
     async def send(self, message: Message) -> None:
         """Pass on a part of the response."""
@@ -128,6 +128,13 @@ def host_of(header: bytes) -> str:
     """The name in a Host header, without its port."""
     name = header.decode("latin-1").lower()
     return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+
+
+def route_of(path: str) -> str:
+    """The route of a path, for the counter; "other" for no route."""
+    if path.startswith(f"{MODELS}/"):
+        return ONE_MODEL
+    return path if path in ROUTES else "other"
 
 
 def is_open(path: str) -> bool:

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from trimtab.errors import TrimtabError
-from trimtab.server.api_errors import as_api_error
+from trimtab.server.api_errors import as_api_error, client_left
 from trimtab.server.call import Call
 from trimtab.server.documented import STREAM
 from trimtab.server.echo import echoed
@@ -41,7 +41,11 @@ def add_generation_routes(app: FastAPI, state: ServerState) -> None:
 
 
 async def answer(state: ServerState, call: Call, request: Request, stream: bool) -> Response:
-    """Write the texts of a call, at once or as they come. If the client leaves, its rows are freed."""
+    """Write the texts of a call, at once or as they come. If the client leaves, its rows are freed.
+
+    Raises:
+        APIError: the call cannot be answered; 499, the client left before the texts were written.
+    """
     ticket = state.searches.submit(call) if call.search else state.scheduler.submit(call.requests)
     watcher = asyncio.create_task(watch(request, ticket.cancel))
     end = partial(finish, state, call, ticket, request, watcher)
@@ -50,6 +54,8 @@ async def answer(state: ServerState, call: Call, request: Request, stream: bool)
         return event_stream(events(state, call, ticket, steps, end), call.prompt_field)
     try:
         found = await whole_texts(steps)
+        if watcher.done():
+            raise client_left()
     except TrimtabError as error:
         raise as_api_error(error, call.prompt_field) from error
     finally:
@@ -100,4 +106,5 @@ def finish(state: ServerState, call: Call, ticket: AnyTicket, request: Request, 
     timed = None
     if first is not None and ended is not None and ended > first and per_row > 1:  # a search's text comes at once
         timed = (ended - first) / (per_row - 1)
-    state.metrics.written(call.prompt_tokens, ticket.tokens, timed)
+    read = 0 if ticket.joined is None else call.prompt_tokens
+    state.metrics.written(read, ticket.tokens, timed)

@@ -43,12 +43,19 @@ def _bound(family: int, address: Any) -> socket.socket:
     """A socket on an address; it is closed if the address cannot be had."""
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, sole_owner(), 1)
         listener.bind(address)
     except OSError:
         listener.close()
         raise
     return listener
+
+
+def sole_owner() -> int:
+    """The option of a socket whose port no other server can bind, and which may have been in use a moment ago."""
+    if sys.platform == "win32":
+        return socket.SO_EXCLUSIVEADDRUSE  # there, SO_REUSEADDR lets two servers bind one port
+    return socket.SO_REUSEADDR
 
 
 def log_to_stderr() -> None:

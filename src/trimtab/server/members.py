@@ -74,3 +74,8 @@ class Member:
 def rows_of(members: Sequence[Member]) -> int:
     """How many rows are unfinished."""
     return sum(len(member.open_samples) for member in members)
+
+
+def unfinished(members: Sequence[Member]) -> list[Member]:
+    """Those for which a client waits."""
+    return [member for member in members if member.open_samples and not member.ticket.failed]

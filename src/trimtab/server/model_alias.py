@@ -4,7 +4,7 @@ import re
 
 from trimtab.checking import shown
 from trimtab.errors import InvalidSetting
-from trimtab.server.api_errors import APIError
+from trimtab.server.api_errors import APIError, other_model
 from trimtab.server.schemas import MAX_NAME, SteerTerm
 from trimtab.steering.notation import parse_steer
 
@@ -20,12 +20,7 @@ def alias_terms(model: str | None, served: str) -> list[tuple[str, SteerTerm]]:
     if model is None or model == served:
         return []
     if not model.startswith(f"{served}+"):
-        raise APIError(
-            404,
-            f"got the model {shown(model)}, expected {served}, or {served}+REWARD=BETA",
-            "model",
-            "model_not_found",
-        )
+        raise other_model(model, f"{served}, or {served}+REWARD=BETA")
     return [_term(text) for text in JOINT.split(model[len(served) + 1 :])]
 
 

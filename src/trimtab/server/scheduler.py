@@ -11,7 +11,7 @@ from trimtab.engines.base import Chunk, Engine, Request
 from trimtab.errors import TrimtabError, out_of_memory
 from trimtab.server.api_errors import internal, no_memory, queue_full, stopping
 from trimtab.server.batches import start_batch
-from trimtab.server.members import Member, NotReplayed, rows_of
+from trimtab.server.members import Member, NotReplayed, rows_of, unfinished
 from trimtab.server.memory import release_memory
 from trimtab.server.metrics import Metrics
 from trimtab.server.ticket import Event, Ticket
@@ -138,10 +138,15 @@ class Scheduler:
             if len(members) == 1:
                 self._fail(members[0].ticket, error)
                 return
-            for member in members:
-                self._add([member])
+            self._add_each(members)
         else:
             self._members |= dict(zip(numbers, members, strict=True))
+
+    def _add_each(self, members: Sequence[Member]) -> None:
+        """Add requests one by one, but for those whose ticket has failed meanwhile."""
+        for member in members:
+            if not member.ticket.failed:
+                self._add([member])
 
     def _step(self) -> None:
         news: dict[Ticket, list[Chunk]] = {}
@@ -187,8 +192,10 @@ class Scheduler:
         return [member for member in self._members.values() if member.ticket is ticket]
 
     def _fail(self, ticket: Ticket, error: Exception) -> None:
-        self._drop(ticket)
+        """End a ticket. Its client is told also if its rows cannot be dropped."""
+        ticket.failed = True
         self._outgoing.append((ticket, error))
+        self._drop(ticket)
 
     def _drop(self, *tickets: Ticket) -> None:
         """Free the rows of some tickets. Should that fail, a batch that is built anew has none of them."""
@@ -199,32 +206,49 @@ class Scheduler:
             self._batch.cancel(number)
 
     def _recover(self, error: Exception | None, new: Sequence[Member]) -> None:
-        """Build the batch anew, and start its requests again; what they wrote before is dropped.
+        """Build the batch anew, and start its unfinished requests again; what they wrote before is dropped.
 
         Without memory, the newest request ends. After a bug, the requests end that were being added, or else all.
         """
-        members = list(self._members.values()) + [member for member in new if member not in self._members.values()]
-        adding = [member.ticket for member in new if member not in self._members.values()]
+        running = list(self._members.values())
+        adding = unfinished([member for member in new if member not in running])
+        members = running + adding
         while error is not None:
-            tickets = list(dict.fromkeys(member.ticket for member in members))
-            if out_of_memory(error):
-                release_memory()
-                ended, fault = tickets[-1:], no_memory()
-            else:
-                LOG.error("the engine failed", exc_info=error)
-                ended, fault = adding or tickets, internal()
-            self._outgoing += [(ticket, fault) for ticket in dict.fromkeys(ended)]
-            members, adding = [member for member in members if member.ticket not in ended], []
-            error = self._rebuild(members)
+            members = unfinished(members)
+            self._end_some(error, members, adding)
+            adding = []
+            self._drop_batch()
+            release_memory(error)
+            error = self._rebuild(unfinished(members))
 
-    def _rebuild(self, members: Sequence[Member]) -> Exception | None:
-        """Start requests again in a new batch; returns what went wrong."""
+    def _end_some(self, error: Exception, members: Sequence[Member], adding: Sequence[Member]) -> None:
+        """Tell the clients of some requests that an error ends these.
+
+        Args:
+            error: what failed.
+            members: all requests, the newest at the end.
+            adding: those that were being added.
+        """
+        if out_of_memory(error):
+            ended, fault = members[-1:], no_memory()
+        else:
+            LOG.error("the engine failed", exc_info=error)
+            ended, fault = adding or members, internal()
+        for ticket in dict.fromkeys(member.ticket for member in ended):
+            ticket.failed = True
+            self._outgoing.append((ticket, fault))
+
+    def _drop_batch(self) -> None:
+        """Put an empty batch in the place of one that failed."""
         self._close()
         self._members, self._batch = {}, start_batch(self._engine)
+
+    def _rebuild(self, members: Sequence[Member]) -> Exception | None:
+        """Start requests again in an empty batch; returns what went wrong."""
         try:
             for member in members:
                 member.restart()
-                self._add([member])
+            self._add_each(members)
         except Exception as error:
             return error
         return None

@@ -181,11 +181,14 @@ class CompletionRequest(SamplingFields):
 
 
 class ChatMessage(Closed):
-    """One message of a conversation."""
+    """One message of a conversation. The fields that are null only are those of OpenAI's own answers."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Text
     refusal: None = None
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
     tool_calls: None = None
 
 

@@ -1,6 +1,8 @@
 """Settings of a server. No torch and no web framework here, so that the command line starts fast."""
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, final
 from urllib.parse import urlsplit
@@ -12,6 +14,8 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 MAX_PORT = 65_535
 MAX_LIMIT = 10**9
 MAX_GIGABYTES = 10**4
+PORTS = {"http": 80, "https": 443}
+HOST = re.compile(r"[\w.-]+|[\da-f:.]+:[\da-f:.]+", re.ASCII)
 COUNTS = ("max_rows", "max_queue", "max_tokens", "max_body", "max_searches")
 
 
@@ -58,8 +62,8 @@ class ServerSettings:
             raise InvalidSetting(
                 f"got prefix_cache={shown(self.prefix_cache)}, expected 0 to {MAX_GIGABYTES} gigabytes"
             )
-        if wrong := [origin for origin in self.cors_origin if not origin.startswith(("http://", "https://"))]:
-            raise InvalidSetting(f"got cors_origin={shown(wrong[0])}, expected an origin, such as https://example.org")
+        for origin in self.cors_origin:
+            check_origin(origin)
 
     @property
     def own_names(self) -> frozenset[str]:
@@ -71,3 +75,26 @@ class ServerSettings:
         if self.host not in LOCAL:
             return frozenset()
         return frozenset({*LOCAL, *(urlsplit(origin).hostname or "" for origin in self.cors_origin)})
+
+
+def check_origin(text: str) -> None:
+    """Refuse an origin that is not written as browsers send it: nothing would match it.
+
+    Raises:
+        InvalidSetting: the message has the origin that it may mean.
+    """
+    expected = origin_of(text)
+    if text != expected:
+        expected = expected or "an origin, such as https://example.org"
+        raise InvalidSetting(f"got cors_origin={shown(text)}, expected {expected}")
+
+
+def origin_of(address: str) -> str | None:
+    """The origin of an address as browsers send it: scheme://host, and a port that is not the usual one."""
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+        if scheme in PORTS and HOST.fullmatch(host):
+            name = f"[{host}]" if ":" in host else host
+            return f"{scheme}://{name}" + (f":{port}" if port not in (None, PORTS[scheme]) else "")
+    return None

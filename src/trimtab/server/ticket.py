@@ -22,6 +22,7 @@ class Ticket:
         rows: samples of all prompts.
         submitted, joined, first_token, ended: times of `time.perf_counter`; None until then.
         tokens: how many were written.
+        failed: whether a fault ended it.
     """
 
     def __init__(self, requests: Sequence[Request], on_cancel: Callable[["Ticket"], None]):
@@ -32,6 +33,7 @@ class Ticket:
         self.first_token: float | None = None
         self.ended: float | None = None
         self.tokens = 0
+        self.failed = False
         self._on_cancel = on_cancel
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()

@@ -10,6 +10,7 @@ import { requestOf, steerOf, termsOf } from "./requests.js";
 import { download, savedPage } from "./save.js";
 import { SearchView } from "./search.js";
 import { Sliders } from "./sliders.js";
+import { isVariant } from "./variants.js";
 import { byId, element } from "./visible.js";
 
 const KINDS = ["unsteered", "prompted", "steered"];
@@ -164,8 +165,8 @@ class Page {
     const answer = { role: "assistant", content: column.whole.trim() };
     const { messages } = column.writing.request.given;
     this.state.prompt = "";
+    this.setMode("chat"); // the reader may have changed it since
     this.setTurns([...messages.filter(({ role }) => role !== "system"), answer]);
-    this.fill();
     this.form.elements.prompt.focus();
   }
 
@@ -205,8 +206,7 @@ class Page {
   // A state to start with: no blank page.
   first() {
     const state = { ...structuredClone(DEFAULTS), ...EXAMPLES[0], nudge: NUDGES[EXAMPLES[0].mode] };
-    const plain = this.rewards.filter(({ id }) => !id.includes("-"));
-    state.measured = (plain.length ? plain : this.rewards.slice(0, 1)).map(({ id }) => id);
+    state.measured = this.rewards.filter((each) => !isVariant(each, this.rewards)).map(({ id }) => id);
     const name = this.namesOf("sentiment")[0] ?? (state.measured.length ? this.namesOf(state.measured[0])[0] : null);
     if (name) state.betas[name] = FIRST_BETA;
     if (name) state.colour = name;

@@ -2,8 +2,8 @@
 // not there.
 
 const MODULES = [
-  "steering", "visible", "client", "examples", "link", "requests", "writing", "column", "conversation", "inspector",
-  "sliders", "search", "save", "main",
+  "steering", "variants", "visible", "client", "examples", "link", "requests", "writing", "column", "conversation",
+  "inspector", "sliders", "search", "save", "main",
 ]; // each after those that it imports
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 

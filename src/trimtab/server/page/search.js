@@ -1,6 +1,7 @@
 // The tree of a rewind search, which grows while the search runs.
 
 import { events } from "./client.js";
+import { isVariant } from "./variants.js";
 import { byId, element, inOneLine, paint, signed } from "./visible.js";
 
 export class SearchView {
@@ -24,7 +25,7 @@ export class SearchView {
   // Offer the rewards as judges.
   offer(rewards) {
     const judge = this.form.elements.judge;
-    for (const { id } of rewards.filter((each) => !each.id.includes("-"))) {
+    for (const { id } of rewards.filter((each) => !isVariant(each, rewards))) {
       judge.append(element("option", { value: `+${id}` }, `${id} (high is good)`), element("option", { value: `-${id}` }, `${id} (low is good)`));
     }
   }

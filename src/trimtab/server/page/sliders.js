@@ -1,5 +1,6 @@
 // One slider for each attribute of each reward.
 
+import { isVariant } from "./variants.js";
 import { element } from "./visible.js";
 
 const REACH = 40;
@@ -10,10 +11,9 @@ export class Sliders {
     this.inputs = new Map();
     this.boxes = new Map();
     for (const reward of rewards) {
-      const root = isMain(reward.id) ? roots.main : roots.more;
+      const root = isVariant(reward, rewards) ? roots.more : roots.main; // variants are behind a fold
       root.append(this.#group(reward, changed, measured));
     }
-    if (!roots.main.children.length) roots.main.append(...roots.more.children);
     roots.more.closest("details").hidden = roots.more.children.length === 0;
   }
 
@@ -60,9 +60,4 @@ function fill(range) {
   const share = (Number(range.value) + REACH) / (2 * REACH);
   range.style.setProperty("--from", `${100 * Math.min(0.5, share)}%`);
   range.style.setProperty("--to", `${100 * Math.max(0.5, share)}%`);
-}
-
-// The plain rewards stand first; variants of them, such as sentiment-rad, are behind a fold.
-function isMain(id) {
-  return !id.includes("-");
 }
