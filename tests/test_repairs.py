@@ -67,7 +67,8 @@ def test_an_error_is_rewritten_from_its_line(engine, tests):
     assert found.drafts[0].token_ids == [*engine.codec.encode_text("x=1 y=x+1"), 0]
     first, second, *_ = engine.seen
     assert list(first[0].prefix) == engine.codec.encode_text("go=0")
-    assert list(second[0].prefix) == engine.codec.encode_text("go=0 x=1")  # the line before the error is kept
+    assert second[0].prefix == first[0].prefix
+    assert second[0].written == tuple(engine.codec.encode_text("x=1"))  # the line before the error is kept
     assert second[0].params.max_new_tokens == 2
     assert second[0].params.seed != first[0].params.seed
     assert [draft.sample for draft in found.drafts] != [0] * len(found.drafts)
@@ -77,6 +78,27 @@ def test_a_wrong_answer_is_rewritten_as_a_whole(engine, tests):
     seed = seed_of(engine, "x=1\ny=3\n")
     LanguageModel(engine).best_of("go=0\n", 1, by=tests, repairs=1, seed=seed, **OPTIONS)
     assert list(engine.seen[1][0].prefix) == engine.codec.encode_text("go=0")
+    assert engine.seen[1][0].written == ()
+
+
+def test_a_stop_string_may_begin_in_what_is_kept(engine, tests):
+    seed = seed_of(engine, "x=1\ny=x/0\n")
+    found = LanguageModel(engine).best_of(
+        "go=0\n", 1, by=tests, repairs=1, seed=seed, stop=["1\ny=x+", "1\ny=3"], **OPTIONS
+    )
+    rewritten = next(draft for draft in found.drafts if draft.sample == 1)
+    assert (rewritten.text, rewritten.finish_reason) == ("x=", "stop")
+
+
+def test_a_draft_without_a_token_to_write_again_is_rewritten_as_a_whole(engine, tests, monkeypatch):
+    """As a draft that its limit ends behind `def f():`, whose error is in the line that would follow."""
+    monkeypatch.setattr(UnitTests, "place_of", lambda self, draft, report: len(draft.text))
+    seed = seed_of(engine, "x=1\ny=x/0\n")
+    found = LanguageModel(engine).best_of(
+        "go=0\n", 1, by=tests, repairs=1, seed=seed, **OPTIONS | {"max_new_tokens": 2}
+    )
+    again = engine.seen[1][0]
+    assert (again.written, again.params.max_new_tokens, len(found.drafts)) == ((), 2, 2)
 
 
 def test_what_passes_is_left_alone_and_other_prompts_are_not(engine, tests):
@@ -102,6 +124,10 @@ def test_no_repairs_is_best_of_n(engine, tests):
         ("    a = 1\n", "def f():\n    x = (\n", 2, 0),  # the line is in the prompt
         ("Here:\n```python\na = 1\nb = 1 / 0\n```", "Write it.", 2, 22),
         ("a = 1\n", "", None, 0),
+        ("a = '\u2028\x85\x1c'\n\x0cb = 1 / 0\n", "", 2, 10),  # not all that splits lines splits source
+        ("a = 1\r\nb = 2\rc = 1 / 0", "", 3, 13),
+        ("def f():\n", "", 2, 9),
+        ("def f():", "", 2, 0),
     ],
 )
 def test_the_place_of_an_error(tests, text, prompt, line, place):

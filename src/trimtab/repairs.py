@@ -81,10 +81,10 @@ def _draft(prompt: str, request: Request, written: Generation) -> Draft:
 
 
 def _kept(codec: TextCodec, tests: UnitTests, draft: Draft, written: Generation, report: Report) -> tuple[Choice, ...]:
-    """The tokens before the line of the error; none without a line."""
+    """The tokens before the line of the error; none without a line, or if no token would be left to write again."""
     place = tests.place_of(draft, report)
     count = sum(end <= place for end in token_ends(draft, codec))
-    return tuple(token.choice for token in written.trace[:count])
+    return tuple(token.choice for token in written.trace[:count]) if count < len(written.trace) else ()
 
 
 def _again(request: Request, kept: Sequence[Choice], number: int, row: int) -> Request:
@@ -96,4 +96,4 @@ def _again(request: Request, kept: Sequence[Choice], number: int, row: int) -> R
         seed=int.from_bytes(seed),
         max_new_tokens=request.params.max_new_tokens - len(kept),
     )
-    return replace(request, prefix=[*request.prefix, *(choice.token_id for choice in kept)], params=params)
+    return replace(request, written=tuple(choice.token_id for choice in kept), params=params)

@@ -389,6 +389,20 @@ def test_searches_take_settings_and_are_timed_once(place, tmp_path):
     assert plain["time"]["runs"] == 2
 
 
+def test_methods_are_timed_again_for_other_settings_alone(place, tmp_path):
+    def times(*more):
+        sentiment(place, tmp_path, "--reward", place / "q", "--rounds", "1", "--limit", "1", *more)
+        return json.loads((tmp_path / "times.json").read_text(encoding="utf-8"))
+
+    first = times("--beta", "2")
+    assert times("--beta", "3") == first
+    for row in tmp_path.glob("*.jsonl"):
+        row.unlink()
+    second = times("--beta", "2", "--top-k", "5")
+    assert second.keys() == first.keys()
+    assert {time["settings"]["top_k"] for time in second.values()} == {5}
+
+
 def test_a_reward_whose_scores_are_not_finite_is_not_ranked(place, tmp_path, monkeypatch):
     from trimtab.errors import NonFiniteReward
     from trimtab.rewards.reward_model import RewardModel

@@ -57,6 +57,22 @@ def test_unusable_rows_are_named(written, row, fault):
     assert fault in named
 
 
+@pytest.mark.parametrize("first", ["styles", "pair"])
+def test_all_rows_have_as_many_answers_as_the_first(written, first):
+    """Else the scores of one row would be paired with those of another."""
+    rows = {
+        "styles": {"chosen": ["a", "b", "c"], "rejected": ["d", "e", "f"]},
+        "pair": {"chosen": "a", "rejected": "b"},
+        "llmbar": {"input": "ask", "output_1": "bad", "output_2": "good", "label": 2},
+    }
+    order = ["styles", "pair"] if first == "styles" else ["pair", "styles"]
+    table = read_preferences(written({"chosen": []}, *(rows[name] for name in (*order, "llmbar", first))))
+    expected = 3 if first == "styles" else 1
+    assert {len(row.chosen) for row in table.rows} == {expected}
+    assert len(table.faults) == (3 if first == "styles" else 2)
+    assert table.faults[1] == f"line 3: got {4 - expected} chosen answers, expected {expected}, as in the first row"
+
+
 def test_columns_may_have_other_names(written):
     path = written({"better": "a", "worse": "b"})
     assert read_preferences(path, "train", "better", "worse").rows == [Comparison("", ("a",), ("b",))]

@@ -73,6 +73,11 @@ def test_the_returns_are_the_papers_and_a_search_backs_them_up():
         "import os\nos.mkdir('OUTSIDE')",
         "import os\nos.rename('here', 'OUTSIDE')",
         "import os\nos.symlink('/', 'here')\nopen('here/OUTSIDE', 'w')",
+        "import sqlite3\nsqlite3.connect('OUTSIDE')",
+        "import pathlib, sqlite3\nsqlite3.connect(pathlib.Path('OUTSIDE'))",
+        "import sqlite3\nsqlite3.connect('file:OUTSIDE?mode=rwc', uri=True)",
+        "import io, pathlib\nio.FileIO(pathlib.Path('OUTSIDE'), 'w')",
+        "import os\nos.utime('FOLDER/kept', (0, 0))",
         "import os\nos.kill(os.getppid(), 0)",
         "import shutil\nshutil.rmtree('FOLDER')",
         "x = bytearray(4 * 2**30)",
@@ -89,9 +94,24 @@ def test_what_leaves_the_sandbox_is_a_runtime_error(tmp_path, attempt):
 def test_a_program_may_use_its_folder_which_is_removed():
     program = "import os, tempfile\nopen('here', 'w').write(os.getcwd())\ntempfile.TemporaryFile().close()"
     assert report(program, "assert open('here').read()").outcome is Outcome.PASSED
+    database = (
+        "import sqlite3\nfor name in ('here', ':memory:', ''):\n    sqlite3.connect(name).execute('create table a (b)')"
+    )
+    assert report(database, "import os\nos.utime('here', (0, 0))").outcome is Outcome.PASSED
     leak = report("import os", "raise ValueError(os.getcwd())")
     assert not Path(leak.message.removeprefix("ValueError: ")).exists()
     assert "trimtab-tests-" in leak.message
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="macOS has no setxattr")
+@pytest.mark.parametrize(("path", "outcome"), [("OUTSIDE", Outcome.RUNTIME_ERROR), ("here", Outcome.PASSED)])
+def test_attributes_of_files_outside_are_not_changed(tmp_path, path, outcome):
+    """A file system without such attributes passes, too."""
+    (tmp_path / "outside").write_text("kept")
+    path = path.replace("OUTSIDE", str(tmp_path / "outside"))
+    attempt = f"try:\n    os.setxattr('{path}', 'user.a', b'/b')\nexcept OSError as error:\n    "
+    program = f"import os\nopen('here', 'w').close()\n{attempt}assert 'sandbox' not in str(error)"
+    assert report(program, "pass").outcome is outcome
 
 
 def test_a_program_sees_no_environment():
@@ -137,6 +157,11 @@ def test_equal_programs_run_once_and_reports_keep_the_order(monkeypatch):
         ("Write f.", "Sure:\n```python\nf = 1\n```\nDone.", "f = 1"),
         ("Write f.", "```\nf = 1\n\ng = 2", "f = 1\n\ng = 2"),
         ("Write f.", "```py \nf = 1\n```\n```python\nf = 2\n```", "f = 1"),
+        ("Write f.", "```python3\nf = 1\n```\nDone.", "f = 1"),
+        ("Write f.", "```bash\npip install numpy\n```\nThen:\n```Python title=f\nf = 1\n```", "f = 1"),
+        ("Write f.", "```python\r\nf = 1\r\ng = 2\r\n```\r\nDone.", "f = 1\r\ng = 2"),
+        ("Write f.", "Call ```f``` so:\n```\nf = 1\n```", "f = 1"),
+        ("# Run it:\n", "f = 1\n# ```bash\n# true\n# ```", "# Run it:\nf = 1\n# ```bash\n# true\n# ```"),
     ],
 )
 def test_the_program_of_a_draft(prompt, text, program):
@@ -144,6 +169,22 @@ def test_the_program_of_a_draft(prompt, text, program):
     assert program_of(given) == program
     start = program_start(given)
     assert (prompt + text)[start + len(prompt) :].startswith(program)
+
+
+def test_a_judge_keeps_the_latest_reports(monkeypatch):
+    ran = []
+
+    def run(jobs, limits):
+        ran.extend(program for program, _ in jobs)
+        return [Report(Outcome.FAILED, program) for program, _ in jobs]
+
+    monkeypatch.setattr("trimtab.judges.unit_tests.run_tests", run)
+    monkeypatch.setattr("trimtab.judges.unit_tests.KNOWN_PROGRAMS", 2)
+    judge = UnitTests("pass")
+    for text in ("a", "b", "a", "c", "a", "b"):  # c takes the place of b, which was read before a
+        judge.reports([draft(text)])
+    assert ran == ["a", "b", "c", "b"]
+    assert [each.message for each in judge.reports([draft(text) for text in "abcd"])] == ["a", "b", "c", "d"]
 
 
 def test_tests_come_from_a_file(tmp_path):

@@ -153,11 +153,20 @@ def test_what_cannot_be_trained_is_refused(base, tmp_path):
         train_draft(base, prompts(30), (), SETTINGS)
     with pytest.raises(InvalidData, match="got 3 prompts and texts, expected at least 20"):
         train_draft(base, prompts(3), (), SETTINGS, run)
+    texts = [[1, 2, 3]] * 15 + [[1, 2, 3, 4]] * 10
+    with pytest.raises(InvalidData, match="got 10 texts of more than steps=3 tokens, expected at least 20"):
+        train_draft(base, [], texts, SETTINGS, run)
     with pytest.raises(InvalidSetting, match="expected at most 64"):
         train_draft(base, prompts(30), (), DraftSettings(max_tokens=65), run)
     with pytest.raises(InvalidSetting, match="layers"):
         train_draft(base, prompts(30), (), DraftSettings(**{**SMALL, "taps": 9}), run)
     assert not (tmp_path / "run").exists()
+
+
+def test_texts_that_the_model_writes_too_short_to_learn_from_are_refused(base, tmp_path):
+    settings = DraftSettings(**{**SMALL, "new_tokens": 1, "steps": 9})
+    with pytest.raises(InvalidData, match="got 0 texts of more than steps=9 tokens"):
+        train_draft(base, prompts(20), (), settings, RunOptions(RunFolder(tmp_path / "run")))
 
 
 @pytest.mark.parametrize(
@@ -175,12 +184,15 @@ def test_the_most_frequent_tokens_are_known():
 
 def test_rows_are_prompts_conversations_and_texts(base, tmp_path):
     file = tmp_path / "data.jsonl"
-    rows = [{"prompt": "w1 w2"}, {"text": "w3 w4 w5"}, {"label": 1}, {"prompt": ""}, {"prompt": 7}]
+    rows = [{"prompt": "w1 w2"}, {"text": "w3 w4 w5"}, {"label": 1}, {"prompt": ""}, {"prompt": 7}, {"text": ""}]
+    rows += [{"text": ["w1"]}, {"text": "w3 " * 99}, {"prompt": "w3 " * 99}]
     file.write_text("\n".join(map(json.dumps, rows)) + "\n{\n")
     found = read_draft_data(file, base.codec)
     assert found.prompts == [base.codec.encode_prompt("w1 w2")]
-    assert found.texts == [base.codec.encode_prompt("w3 w4 w5")]
-    assert [fault.split(":")[0] for fault in found.faults] == ["line 3", "line 4", "line 5", "line 6"]
+    whole, cut = found.texts
+    assert whole == base.codec.encode_prompt("w3 w4 w5")
+    assert cut == base.codec.encode_text("w3 " * base.context_length)
+    assert [fault.split(":")[0] for fault in found.faults] == [f"line {number}" for number in (3, 4, 5, 6, 7, 9, 10)]
     file.write_text('{"label": 1}\n')
     with pytest.raises(InvalidData, match="no usable row"):
         read_draft_data(file, base.codec)

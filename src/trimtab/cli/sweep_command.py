@@ -229,17 +229,23 @@ def write_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "Langua
 
 
 def time_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "LanguageModel") -> None:
-    """Time the methods that have no time yet."""
+    """Time the methods that have no time of these settings yet."""
     from trimtab.cli.progress import counting
-    from trimtab.evaluation.run.timing import Clock, device_of, read_times, save_times, time_methods
+    from trimtab.evaluation.run.sweep import Row, Sweep
+    from trimtab.evaluation.run.times_file import SETTINGS, read_times, save_times, time_settings
+    from trimtab.evaluation.run.timing import Clock, device_of, time_methods
 
-    clock, known = Clock(device_of(lm), asked.settings.engine == "torch"), read_times(asked.out)
-    methods = plan.timed(sets[0].direction, clock.timed_steer)
-    methods = methods[:1] + [method for method in methods[1:] if method.name not in known]
-    if asked.rounds and (len(methods) > 1 or methods[0].name not in known):
-        with counting("timing", error_console()) as progress:
-            times = time_methods(lm, methods, sets[0], clock, asked.rounds, progress, asked.settings.form)
-        save_times(asked.out, times, lm, {"rounds": asked.rounds, "samples": asked.settings.samples})
+    clock, saved = Clock(device_of(lm), asked.settings.engine == "torch"), read_times(asked.out)
+    methods, sweep = plan.timed(sets[0].direction, clock.timed_steer), Sweep(asked.task, [], asked.settings)
+    settings = {one.time_name: time_settings(sweep.about(Row(sets[0], one), lm)) for one in methods}
+    missing = [one for one in methods if saved.get(one.time_name, {}).get(SETTINGS) != settings[one.time_name]]
+    if not asked.rounds or not missing:
+        return
+    methods = methods[:1] + [one for one in missing if one is not methods[0]]
+    with counting("timing", error_console()) as progress:
+        times = time_methods(lm, methods, sets[0], clock, asked.rounds, progress, asked.settings.form)
+    of_settings = {name: {**time, SETTINGS: settings[name]} for name, time in times.items()}
+    save_times(asked.out, of_settings, lm, {"rounds": asked.rounds, "samples": asked.settings.samples})
 
 
 def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions) -> None:

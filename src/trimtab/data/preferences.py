@@ -41,6 +41,8 @@ def read_preferences(
     * `chosen` and `rejected` are lists of texts: RM-Bench (2410.16184), three styles of each answer.
     * `input`, `output_1`, `output_2` and `label` (1 or 2, the better output): LLMBar (2310.07641).
 
+    All rows have as many answers as the first usable one.
+
     Args:
         source, split: as in `read_records`.
         chosen_column, rejected_column: the columns with the better and the worse answers.
@@ -51,20 +53,30 @@ def read_preferences(
     Raises:
         InvalidData: no such table, or it has no usable row.
     """
+    styles = 0
 
     def parse(row: dict[str, Any]) -> Comparison:
-        if "output_1" in row and "output_2" in row:
-            return _llmbar(row)
-        chosen, rejected = _answers(row, chosen_column), _answers(row, rejected_column)
-        if len(chosen) != len(rejected):
-            raise ValueError(f"got {len(chosen)} chosen and {len(rejected)} rejected answers, expected equally many")
-        if chosen == rejected:
-            raise ValueError("got the same answer twice, expected two different answers")
-        prompt = row.get("prompt")
-        asked = check_text(prompt, "prompt") if isinstance(prompt, str) else ""
-        return Comparison(asked, chosen, rejected, _subset(row))
+        nonlocal styles
+        found = _comparison(row, chosen_column, rejected_column)
+        styles = styles or len(found.chosen)
+        if len(found.chosen) != styles:
+            raise ValueError(f"got {len(found.chosen)} chosen answers, expected {styles}, as in the first row")
+        return found
 
     return read_table(source, split, parse)
+
+
+def _comparison(row: Mapping[str, Any], chosen_column: str, rejected_column: str) -> Comparison:
+    if "output_1" in row and "output_2" in row:
+        return _llmbar(row)
+    chosen, rejected = _answers(row, chosen_column), _answers(row, rejected_column)
+    if len(chosen) != len(rejected):
+        raise ValueError(f"got {len(chosen)} chosen and {len(rejected)} rejected answers, expected equally many")
+    if chosen == rejected:
+        raise ValueError("got the same answer twice, expected two different answers")
+    prompt = row.get("prompt")
+    asked = check_text(prompt, "prompt") if isinstance(prompt, str) else ""
+    return Comparison(asked, chosen, rejected, _subset(row))
 
 
 def _llmbar(row: Mapping[str, Any]) -> Comparison:

@@ -17,10 +17,8 @@ PROGRAM, TESTS = "<program>", "<tests>"
 NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000  # of Linux' unshare
 MESSAGE = 300  # characters of a message
 REFUSED = ("socket.", "subprocess.", "pty.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.kill")
-CHANGES = tuple(
-    f"os.{verb}"
-    for verb in ["remove", "rename", "rmdir", "mkdir", "link", "symlink", "truncate", "chmod", "chown", "chdir"]
-)
+VERBS = ["remove", "rename", "rmdir", "mkdir", "link", "symlink", "truncate", "chmod", "chown", "chdir", "utime"]
+CHANGES = ("shutil.", "sqlite3.connect", "os.setxattr", *(f"os.{verb}" for verb in VERBS))
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -65,18 +63,24 @@ def check(event: str, args: tuple[Any, ...], folder: str) -> None:
         raise PermissionError(f"the sandbox refuses {event}")
     if event == "open":
         path, _, flags = args
-        if isinstance(path, str | bytes) and flags & WRITES and not within(path, folder):
+        if flags & WRITES and outside(path, folder):
             raise PermissionError(f"the sandbox refuses to write {path!r}")
-    elif event.startswith(CHANGES) or event.startswith("shutil."):
-        for path in args:
-            if isinstance(path, str | bytes) and not within(path, folder):
+    elif event.startswith(CHANGES):
+        for path in args[:2]:  # what follows are names and values
+            if outside(path, folder):
                 raise PermissionError(f"the sandbox refuses {event} of {path!r}")
 
 
-def within(path: str | bytes, folder: str) -> bool:
-    """Whether a path is in the folder, or is the device that swallows everything."""
-    real = os.path.realpath(os.fsdecode(path))
-    return real == os.devnull or os.path.commonpath([real, folder]) == folder
+def outside(path: object, folder: str) -> bool:
+    """Whether an argument is a path outside of the folder, or a URI, which SQLite takes for one.
+
+    The device that swallows everything is inside.
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        return False
+    name = os.fsdecode(path)
+    real = os.path.realpath(name)
+    return name.startswith("file:") or (real != os.devnull and os.path.commonpath([real, folder]) != folder)
 
 
 def run(program: str, tests: str) -> dict[str, Any]:

@@ -15,7 +15,14 @@ from trimtab.judges.sandbox import Limits, Report, check_tests, run_tests
 from trimtab.models.codec import prompt_text
 from trimtab.models.text_fingerprint import text_fingerprint
 
-FENCE = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\n(.*?)(?:\n?```|\Z)", re.DOTALL | re.IGNORECASE)
+BLOCK = re.compile(
+    r"```[^`\r\n]+```"  # code within a line
+    r"|```(?P<language>[^`\r\n]*)\r?\n(?P<program>.*?)(?:(?:\r?\n)?```|\Z)",
+    re.DOTALL,
+)
+PYTHON = re.compile(r"\s*(?:py.*)?", re.IGNORECASE)
+LINE_END = re.compile(r"\r\n|\r|\n")  # of Python source; str.splitlines knows more
+KNOWN_PROGRAMS = 4096  # whose reports a judge keeps
 PROMPT, MESSAGES, TESTS = "prompt", "messages", "tests"
 
 
@@ -75,9 +82,12 @@ class UnitTests:
             InvalidData: there are no tests for a prompt.
         """
         jobs = [(self._program(draft), self.tests_of(draft.prompt)) for draft in drafts]
-        new = [job for job in dict.fromkeys(jobs) if job not in self._known]
-        self._known |= zip(new, run_tests(new, self._limits), strict=True)
-        return [self._known[job] for job in jobs]
+        known = {job: self._known[job] for job in jobs if job in self._known}
+        new = [job for job in dict.fromkeys(jobs) if job not in known]
+        known |= zip(new, run_tests(new, self._limits), strict=True)
+        older = [(job, report) for job, report in self._known.items() if job not in known]
+        self._known = dict([*older, *known.items()][-KNOWN_PROGRAMS:])
+        return [known[job] for job in jobs]
 
     def place_of(self, draft: Draft, report: Report) -> int:
         """Where the line of an error begins, in characters of the continuation.
@@ -86,8 +96,8 @@ class UnitTests:
         """
         if report.line is None or self._program is not program_of:
             return 0
-        before = "".join(program_of(draft).splitlines(keepends=True)[: report.line - 1])
-        return max(0, program_start(draft) + len(before))
+        starts = [0, *(end.end() for end in LINE_END.finditer(program_of(draft)))]
+        return max(0, program_start(draft) + starts[: report.line][-1])
 
     def tests_of(self, prompt: str) -> str:
         """The tests of a prompt.
@@ -103,15 +113,24 @@ class UnitTests:
 
 
 def program_of(draft: Draft) -> str:
-    """The program in a draft: the first fenced block of the continuation, else the prompt and the continuation."""
-    fenced = FENCE.search(draft.text)
-    return fenced.group(1) if fenced else draft.prompt + draft.text
+    """The program in a draft: the first fenced block of the continuation, else the prompt and the continuation.
+
+    A block counts if its fence names no language, or one that starts with "py".
+    """
+    block = _block(draft.text)
+    return block["program"] if block else draft.prompt + draft.text
 
 
 def program_start(draft: Draft) -> int:
     """Where the program of `program_of` begins, in characters of the continuation; below 0 if in the prompt."""
-    fenced = FENCE.search(draft.text)
-    return fenced.start(1) if fenced else -len(draft.prompt)
+    block = _block(draft.text)
+    return block.start("program") if block else -len(draft.prompt)
+
+
+def _block(text: str) -> re.Match[str] | None:
+    """The first fenced block of Python."""
+    blocks = (block for block in BLOCK.finditer(text) if block["language"] is not None)
+    return next((block for block in blocks if PYTHON.fullmatch(block["language"])), None)
 
 
 @checked

@@ -56,7 +56,8 @@ def train_draft(
 
     Raises:
         InvalidSetting: no run folder, or more depths than the model has layers.
-        InvalidData: there are fewer than 20 texts, or the folder is another run's.
+        InvalidData: there are fewer than 20 texts, or fewer that are longer than `steps`; or the folder is another
+            run's.
         InvalidOutput: it cannot be written.
         CorruptCheckpoint: its newest checkpoint is damaged.
         TrainingDiverged: the loss is not finite.
@@ -69,10 +70,26 @@ def train_draft(
     if settings.max_tokens > base.context_length:
         raise InvalidSetting(f"got max_tokens={settings.max_tokens}, expected at most {base.context_length}")
     even_taps(base.layers, settings.taps)  # or it raises
+    given = _long_enough(texts, settings)
+    _check_count(len(prompts) + len(given), settings)
     with options.run.locked():
         own = OwnTexts(base, prompts, settings, options.run.path / OWN_TEXTS).write(options.progress.writing)
-        every = [list(ids[: settings.max_tokens]) for ids in (*own, *texts)]
-        return _Run(base, [ids for ids in every if len(ids) > settings.steps], settings, options, options.run).result()
+        every = [*_long_enough(own, settings), *given]
+        _check_count(len(every), settings)
+        return _Run(base, every, settings, options, options.run).result()
+
+
+def _long_enough(texts: Sequence[Ids], settings: DraftSettings) -> list[list[int]]:
+    """The texts, cut at their ends, without those that have no token to guess `steps` tokens behind another."""
+    return [list(ids[: settings.max_tokens]) for ids in texts if len(ids) > settings.steps]
+
+
+def _check_count(long_enough: int, settings: DraftSettings) -> None:
+    if long_enough < FEWEST_TEXTS:
+        raise InvalidData(
+            f"got {long_enough} texts of more than steps={settings.steps} tokens, expected at least {FEWEST_TEXTS}; "
+            "the others are too short to learn from: give longer ones, or fewer steps"
+        )
 
 
 @final

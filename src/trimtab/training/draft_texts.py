@@ -1,8 +1,8 @@
 """The texts that a draft head learns from: what its language model writes, and texts as they stand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from trimtab.data.files import shown_path
 from trimtab.data.jsonlines import append_rows, read_lines
@@ -42,7 +42,8 @@ def read_draft_data(path: Path, codec: TextCodec) -> DraftData:
     """Read a file of prompts, of conversations to answer, and of texts.
 
     Args:
-        path: JSON lines; a row has "prompt" (a text to continue), "messages" (a conversation to answer) or "text".
+        path: JSON lines; a row has "prompt" (a text to continue), "messages" (a conversation to answer) or "text",
+            which is cut at the end of the model's context.
         codec: encodes them.
 
     Raises:
@@ -54,19 +55,30 @@ def read_draft_data(path: Path, codec: TextCodec) -> DraftData:
         if line.row is None:
             faults.append(str(line.fault))
             continue
-        given = next((line.row[name] for name in ("messages", "prompt", "text") if name in line.row), None)
+        asks = "messages" in line.row or "prompt" in line.row
         try:
-            if not isinstance(given, str | list):
-                raise InvalidPrompt(EXPECTED_ROW)
-            ids = codec.encode_prompt(given)
+            (prompts if asks else texts).append(_prompt_ids(line.row, codec) if asks else _text_ids(line.row, codec))
         except InvalidPrompt as error:
             faults.append(f"line {line.number}: {error}")
-            continue
-        (prompts if {"messages", "prompt"} & set(line.row) else texts).append(ids)
     if not prompts and not texts:
         first = (faults or ["it is empty"])[0]
         raise InvalidData(f"{shown_path(path)} has no usable row; first fault: {first}; {EXPECTED_ROW}")
     return DraftData(prompts, texts, faults, sha256(path))
+
+
+def _prompt_ids(row: Mapping[str, Any], codec: TextCodec) -> list[int]:
+    given = row["messages"] if "messages" in row else row["prompt"]
+    if not isinstance(given, str | list):
+        raise InvalidPrompt(EXPECTED_ROW)
+    return codec.encode_prompt(given)
+
+
+def _text_ids(row: Mapping[str, Any], codec: TextCodec) -> list[int]:
+    if not isinstance(text := row.get("text"), str):
+        raise InvalidPrompt(EXPECTED_ROW)
+    if not (ids := codec.encode_text(text)):
+        raise InvalidPrompt("got an empty text, expected at least one token")
+    return [*codec.opening_ids(), *ids][: codec.context_length]
 
 
 def opening_prompts(codec: TextCodec, count: int) -> DraftData:

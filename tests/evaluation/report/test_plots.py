@@ -12,7 +12,7 @@ from trimtab.evaluation.report.collect import measure
 from trimtab.evaluation.report.palette import style_of
 from trimtab.evaluation.report.plots import Plots
 from trimtab.evaluation.report.record import as_record
-from trimtab.evaluation.run.timing import save_times
+from trimtab.evaluation.run.times_file import save_times
 from trimtab.evaluation.score.readers import profile_reader
 
 TIMES = {"q": {"ratio": 1.5, "reward_share": 0.25, "tokens_per_second": 100.0}}
@@ -105,6 +105,17 @@ def test_captions_name_data_judge_texts_and_machine(lm, copied):
         assert words in pareto.caption
     assert "Timed on: CPU" in time.caption
     assert lm.base.weights_fingerprint in pareto.caption
+
+
+def test_captions_name_every_machine(lm, copied, monkeypatch):
+    save_times(copied, TIMES, lm, {})
+    monkeypatch.setattr("torch.get_num_threads", lambda: 7)
+    save_times(copied, {"v": TIMES["q"]}, lm, {})
+    _, time = Plots(as_record(measure(copied, [LENGTH])), copied).draw()
+    first, second = time.caption.partition("Timed on: ")[2].split("; ")
+    assert first.startswith("CPU")
+    assert ", 7 threads" in second
+    assert ", 7 threads" not in first
 
 
 def test_a_title_stands_above_every_plot(copied, figures):

@@ -58,6 +58,18 @@ def test_numbers_that_json_cannot_hold_are_null(copied):
     assert "NaN" not in (copied / "report.json").read_text(encoding="utf-8")
 
 
+def test_texts_that_were_written_again_are_unread_until_the_judge_reads_them(copied):
+    """What it said of the texts before counts no longer."""
+    fails = TextJudge("nan", lambda texts: [math.nan] * len(texts))
+    count = len(as_record(measure(copied, [fails]))["faults"]["nan"])
+    path = copied / f"{ROW}.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"text": "', '"text": "again '), encoding="utf-8")
+    unread = as_record(measure(copied, []))
+    assert (unread["unread"], len(unread["faults"]["nan"])) == ({"nan": 9}, count - 9)
+    read = as_record(measure(copied, [fails]))
+    assert (read["unread"], len(read["faults"]["nan"])) == ({}, count)
+
+
 def test_the_record_says_what_made_the_texts_and_the_figures(lm, copied):
     record = as_json(measure(copied, [LENGTH], identities={}), copied)
     assert record["settings"]["base_fingerprint"] == lm.base.base_fingerprint

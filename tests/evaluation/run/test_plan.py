@@ -54,3 +54,9 @@ def test_one_method_of_each_name_is_timed_and_top_k_is_the_first(llama):
     names = [method.name for method in plan_of(llama).timed("up", lambda steer: steer)]
     assert names[0] == "top-k"
     assert sorted(names) == sorted(set(names))
+
+
+def test_a_search_is_timed_with_and_without_a_steer(llama):
+    timed = plan_of(llama, rewind=["v"], rewind_beta=[3.0, 4.0]).timed("up", lambda steer: steer)
+    searched = {method.time_name: method.beta for method in timed if method.searches}
+    assert searched == {"rewound by tiny-v": None, "rewound by tiny-v, steered": 4.0}

@@ -8,15 +8,15 @@ import torch
 from tiny import tiny_reward
 from tiny_sweep import GRID, LENGTH, SETS, SETTINGS
 from trimtab.engines.torch.engine import TorchEngine
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidSetting
 from trimtab.evaluation.report.collect import measure
 from trimtab.evaluation.report.tables import time_columns
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.plan import Plan
-from trimtab.evaluation.run.timing import Clock, TimedReward, device_of, read_times, save_times, time_methods
+from trimtab.evaluation.run.times_file import read_times, save_times
+from trimtab.evaluation.run.timing import Clock, TimedReward, device_of, time_methods
 from trimtab.language_model import LanguageModel
 
-SHARED = '{"q": {"ratio": 1.0, "tokens_per_second": 1.0, "reward_share": "all"}}'
 TIMED = ["top-k", "unsteered", "v", "best of 2 by tiny-q"]
 
 
@@ -35,14 +35,6 @@ def test_each_time_has_a_ratio_to_that_of_top_k(times):
     for name in ("v", "best of 2 by tiny-q"):  # machines differ in the figures themselves
         assert 0 < times[name]["reward_share"] < 1
         assert times[name]["ratio"] > 0
-
-
-def test_saved_times_are_part_of_the_report(lm, times, copied):
-    save_times(copied, {"v": times["v"]}, lm, {"rounds": 2})
-    save_times(copied, {"top-k": times["top-k"]}, lm, {"rounds": 2})
-    assert {row.row.settings["method"] for row in measure(copied, [LENGTH]).rows if row.time} == {"v", "top-k"}
-    assert read_times(copied)["v"]["about"]["device"] == "cpu"
-    assert read_times(copied)["v"]["about"]["rounds"] == 2
 
 
 def test_timing_a_reward_changes_no_text(lm):
@@ -117,12 +109,3 @@ def test_without_the_rewards_of_the_engine_their_share_is_unknown(lm, times, cop
 def test_rounds_below_one_are_refused(lm):
     with pytest.raises(InvalidSetting, match="rounds=0"):
         time_methods(lm, [], SETS[0], Clock(None), 0)
-
-
-@pytest.mark.parametrize(
-    "content", ["{", "[]", '{"q": 3}', '{"q": {"ratio": "fast"}}', '{"q": {"ratio": 1.0}}', SHARED]
-)
-def test_damaged_times_are_named(tmp_path, content):
-    (tmp_path / "times.json").write_text(content, encoding="utf-8")
-    with pytest.raises(InvalidData, match=r"times\.json"):
-        read_times(tmp_path)

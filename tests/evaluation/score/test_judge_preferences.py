@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+from fake_engine import CharacterCodec, FakeEngine
 from tiny import tiny_lm, tiny_reward
 from trimtab.data.preferences import Comparison
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.evaluation.score.judge_preferences import score_by_judge
 from trimtab.judges.draft import Draft
+from trimtab.judges.question import parse_question
 from trimtab.judges.reward_judge import RewardJudge
+from trimtab.judges.self_judge import SelfJudge
 from trimtab.judges.text_judges import TextJudge
 
 COMPARISONS = [Comparison("w1 w2", ("w3", "w4 w5"), ("w6 w7", "w8")), Comparison("", ("w9", "w1"), ("w2", "w3"))]
@@ -51,3 +54,16 @@ def test_an_answer_that_fills_the_context_is_cut_at_its_end():
     ids = engine.codec.encode_text(answer)[: judge.room(engine.codec, "", ())]
     (expected,) = judge.score([Draft("", (), tuple(ids), "")], engine)
     assert (scores[0, 0, 0], cut) == (pytest.approx(expected, abs=1e-5), 1)
+
+
+@pytest.mark.parametrize(("prompt", "answer"), [("Why? " * 90, "It is. "), ("Why?", "It is. " * 90), ("", "It. " * 90)])
+def test_texts_that_a_self_judge_cannot_read_whole_are_cut_to_fill_its_context(prompt, answer):
+    """The question's own words around a prompt count, too."""
+    options = [{"text": "Yes.", "score": 1}, {"text": "No.", "score": 0}]
+    content = {"instruction": "Name it.", "layout": "Q: {prompt}\nA: {text}", "ask": "Good?", "options": options}
+    engine = FakeEngine(lambda prefix, letter: -1.0, CharacterCodec(context_length=120))
+    judge = SelfJudge(parse_question("fit", content))
+    scores, cut = score_by_judge(judge, engine, [Comparison(prompt, (answer,), ("No.",))], "")
+    assert scores.shape == (1, 1, 2)
+    assert cut == (2 if prompt.startswith("Why? ") else 1)
+    assert {len(text) for text in engine.asked if "It" in text} == {119}

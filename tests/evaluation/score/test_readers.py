@@ -170,4 +170,4 @@ def test_readings_of_messages_are_others_than_those_of_plain_prompts(tmp_path):
     assert saved.of("row", "reader", [text], lambda texts: [[1.0]]) == [[1.0]]
     asked = {**text, "messages": messages("w1")}
     assert saved.of("row", "reader", [asked], lambda texts: [[2.0]]) == [[2.0]]
-    assert saved.of("row", "reader", [text], None) == [[1.0]]
+    assert saved.of("row", "reader", [asked], None) == [[2.0]]

@@ -1,5 +1,6 @@
 """Saved readings: made once, kept by text and sample, NaN with a reason where a reader fails."""
 
+import json
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,7 @@ def test_saved_readings_are_not_made_again(tmp_path, read, calls):
     assert readings.of("row", "length", [text("a"), text("bb", 1)], read) == [[1.0], [2.0]]
     assert readings.of("row", "length", [text("bb", 1), text("ccc", 2)], read) == [[2.0], [3.0]]
     assert calls == [["a", "bb"], ["ccc"]]
-    assert readings.of("row", "length", [text("a")], None) == [[1.0]]
+    assert readings.of("row", "length", [text("ccc", 2)], None) == [[3.0]]
 
 
 def test_equal_texts_of_different_samples_are_read_separately(tmp_path, read, calls):
@@ -141,8 +142,21 @@ def test_a_reader_that_returns_too_few_scores_gives_nan_and_a_fault():
 def test_faults_are_saved_with_the_readings(tmp_path):
     readings = Readings(tmp_path)
     readings.of("row", "nan", [text("a"), text("b")], lambda texts: [[math.nan] for _ in texts])
-    assert readings.faults("row", "nan") == ["not a number: 'a'", "not a number: 'b'"]
-    assert readings.faults("row", "other") == []
+    assert readings.faults("row", "nan", [text("a"), text("b")]) == ["not a number: 'a'", "not a number: 'b'"]
+    assert readings.faults("row", "other", [text("a")]) == []
+
+
+def test_readings_and_faults_of_texts_that_a_row_has_no_longer_are_dropped(tmp_path):
+    def read(texts):
+        return [[math.nan if "bad" in each["text"] else 1.0] for each in texts]
+
+    readings, rewritten = Readings(tmp_path), [text("bad 3"), text("bad 2", 1), text("good 1", 2)]
+    readings.of("row", "nan", [text("good"), text("bad 1", 2), text("bad 2", 1)], read)
+    assert readings.faults("row", "nan", rewritten) == ["not a number: 'bad 2'"]
+    readings.of("row", "nan", rewritten, read)
+    assert readings.faults("row", "nan", rewritten) == ["not a number: 'bad 3'", "not a number: 'bad 2'"]
+    saved = json.loads(readings.path("row", "nan").read_text(encoding="utf-8"))
+    assert (len(saved["texts"]), len(saved["faults"])) == (3, 2)
 
 
 def test_a_reward_that_is_not_finite_is_no_failure_of_a_judge(tmp_path):

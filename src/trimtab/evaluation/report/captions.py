@@ -1,7 +1,8 @@
 """The captions of plots and tables: what is shown, of which data, by which judge, how many texts, on which machine."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trimtab.evaluation.prompt_form import PromptForm
 from trimtab.evaluation.report.record_file import Record, by_set
@@ -57,11 +58,13 @@ def model(record: Record) -> str:
     return f"{Path(s['model']).name}{mark} in {s['dtype']}"
 
 
-def machine(record: Record) -> str:
-    """The machine on which the methods were timed; empty if they were not."""
-    about = next((row["time"]["about"] for row in record["rows"] if row["time"].get("about")), None)
-    if about is None:
-        return ""
+def machines(record: Record) -> str:
+    """The machines on which the methods were timed; empty if they were not."""
+    timed = [row["time"]["about"] for row in record["rows"] if row["time"].get("about")]
+    return "; ".join(dict.fromkeys(map(_machine, timed)))
+
+
+def _machine(about: Mapping[str, Any]) -> str:
     threads = f", {about['threads']} threads" if about.get("threads", 0) > 1 else ", 1 thread"
     name = about["device"] if about["device"] != "cpu" else f"CPU ({about.get('processor', '')})"
     return f"{name}{threads}, torch {about.get('torch', '')}"
@@ -74,11 +77,11 @@ def caption(record: Record, what: str, judge: str = "", timed: bool = False) -> 
         record: the figures.
         what: what is shown, as a sentence.
         judge: the judge of the texts, if the plot shows its scores.
-        timed: the plot shows times, so it names the machine.
+        timed: the plot shows times, so it names the machines.
     """
     judged = f" Judge: {judge}." if judge else ""
     bars = f" Bars: {intervals()}." if judge else ""
-    on = f" Timed on: {machine(record)}." if timed and machine(record) else ""
+    on = f" Timed on: {machines(record)}." if timed and machines(record) else ""
     return f"{what} Model: {model(record)}. Prompts: {data(record)}. {setting(record)}.{judged}{bars}{on}"
 
 

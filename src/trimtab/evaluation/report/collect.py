@@ -25,7 +25,7 @@ from trimtab.evaluation.run.row_file import (
     row_name,
     row_paths,
 )
-from trimtab.evaluation.run.timing import read_times
+from trimtab.evaluation.run.times_file import times_of_rows
 from trimtab.evaluation.score.judge_agreement import agreement
 from trimtab.evaluation.score.metrics import Ratio, control_figures, fluency_figure, text_figures
 from trimtab.evaluation.score.readers import MESSAGES, Read, judge_reader
@@ -198,14 +198,14 @@ def measure(
         progress(number + 1, len(rows) * len(names))
     thresholds = {name: of["threshold"] for name, of in about.items() if "threshold" in of}
     scores = {name: np.concatenate([found[row.name, name].ravel() for row in rows]) for name in thresholds}
-    times = read_times(folder)
+    times = times_of_rows(folder, [row.settings for row in rows])
     return Report(
         task,
         _shared(rows[0]),
         list(thresholds),
-        [_figures(row, names, found, thresholds, times) for row in rows],
+        [_figures(row, names, found, thresholds, time) for row, time in zip(rows, times, strict=True)],
         agreement(scores, thresholds),
-        {name: [fault for row in rows for fault in saved.faults(row.name, name)] for name in thresholds},
+        {name: [fault for row in rows for fault in saved.faults(row.name, name, row.flat)] for name in thresholds},
         read_agreement(folder),
         next((name.removeprefix(PROFILE) for name in names if name.startswith(PROFILE)), ""),
         {name: about[name]["identity"] for name in names if "identity" in about.get(name, {})},
@@ -226,7 +226,7 @@ def _figures(
     readers: Sequence[str],
     found: Found,
     thresholds: Mapping[str, float],
-    times: Mapping[str, Any],
+    time: Mapping[str, Any],
 ) -> RowFigures:
     control = {judge: control_figures(found[row.name, judge][..., -1], of) for judge, of in thresholds.items()}
     figures = text_figures(row.texts)
@@ -234,7 +234,7 @@ def _figures(
     profile = next((found[row.name, reader] for reader in readers if reader.startswith(PROFILE)), np.empty((0, 0)))
     known = profile[~np.isnan(profile).any(1)] if len(profile) else profile
     means = known.mean(0).tolist() if len(known) else []
-    return RowFigures(row, control, figures, times.get(row.settings["method"], {}), means)
+    return RowFigures(row, control, figures, time, means)
 
 
 def _whole_prompts(path: Path) -> RowTexts:

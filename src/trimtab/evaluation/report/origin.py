@@ -5,7 +5,7 @@ from typing import Any
 
 from trimtab.checking import shown
 from trimtab.evaluation.prompt_form import PromptForm
-from trimtab.evaluation.report.captions import machine, model, setting
+from trimtab.evaluation.report.captions import machines, model, setting
 from trimtab.evaluation.report.record_file import Record
 
 UNTOLD = ("judge", "avoid")  # the name stands before them
@@ -31,8 +31,8 @@ def origin(record: Record) -> Iterator[str]:
     yield f"Judges and readers: {'; '.join(names) or 'none'}."
     if measured:
         yield f"Figures: {_versions(measured)}."
-    if machine(record):
-        yield f"Times: {machine(record)}."
+    if machines(record):
+        yield f"Times: {machines(record)}."
 
 
 def _chat(settings: Mapping[str, Any]) -> Iterator[str]:

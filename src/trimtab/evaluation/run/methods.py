@@ -14,6 +14,7 @@ from trimtab.evaluation.run.prompt_sets import Direction
 from trimtab.evaluation.run.row_file import CARDS, REWARDS
 from trimtab.evaluation.run.search_settings import PAPER_SEARCH, SearchSettings
 from trimtab.evaluation.run.sweep_settings import SweepSettings
+from trimtab.evaluation.run.times_file import time_name
 from trimtab.generation import Generation
 from trimtab.judges.reward_judge import RewardJudge
 from trimtab.language_model import LanguageModel
@@ -60,6 +61,11 @@ class Method:
     def searches(self) -> bool:
         """Whether it searches, which takes far more time than sampling."""
         return self.judged_by is not None
+
+    @property
+    def time_name(self) -> str:
+        """The name of its time."""
+        return time_name(self.name, self.searches, self.beta)
 
     def record(self) -> dict[str, object]:
         """The rewards that rank or judge, for the record of what made the texts."""

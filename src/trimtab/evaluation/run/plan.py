@@ -84,7 +84,7 @@ class Plan:
         return [*plain, *steered, *ranked, *searched]
 
     def timed(self, direction: Direction, timing: Timing) -> list[Method]:
-        """One method of each name, `top-k` first, searches last; β does not change the time."""
-        by_name = {method.name: method for method in self.methods(direction, timing)}
+        """One method for each name of a time, `top-k` first, searches last."""
+        by_name = {method.time_name: method for method in self.methods(direction, timing)}
         first = by_name.pop("top-k")
         return [first, *sorted(by_name.values(), key=lambda method: method.searches)]

@@ -1,20 +1,15 @@
 """The time of each method over that of plain top-k sampling, in interleaved runs on one machine."""
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from trimtab.data.files import read_record
-from trimtab.data.json_text import dump_json
-from trimtab.errors import InvalidData
-from trimtab.evaluation.checks import check_at_least, holding, write_in
+from trimtab.evaluation.checks import check_at_least
 from trimtab.evaluation.prompt_form import PLAIN, PromptForm
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
@@ -22,11 +17,8 @@ from trimtab.language_model import LanguageModel
 from trimtab.models.kv_cache import KVCache
 from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer
-from trimtab.versions import versions
 
-TIMES_FILE = "times.json"
 TIMED_PROMPTS = 4
-FIGURES = ("ratio", "tokens_per_second")
 
 
 def device_of(lm: LanguageModel) -> torch.device | None:
@@ -127,10 +119,10 @@ def time_methods(
         form: how the prompts are sent.
 
     Returns:
-        For each method by name: `ratio`, its time per token over that of `top-k` in the same round; `reward_share`,
-        the share of its time that the rewards took, None if the clock does not see them; `tokens_per_second` of the
-        texts; `runs`, the number of runs that count. Medians over the runs. A search has one run, and is compared with
-        the median of `top-k`.
+        For each method by the name of its time: `ratio`, its time per token over that of `top-k` in the same round;
+        `reward_share`, the share of its time that the rewards took, None if the clock does not see them;
+        `tokens_per_second` of the texts; `runs`, the number of runs that count. Medians over the runs. A search has one
+        run, and is compared with the median of `top-k`.
 
     Raises:
         InvalidSetting: `rounds` is below 1.
@@ -140,15 +132,15 @@ def time_methods(
     searches = [method for method in methods if method.searches]
     sampled = [method for method in methods if not method.searches]
     turns = [*sampled * (rounds + 1), *searches]
-    found: dict[str, list[Run]] = {method.name: [] for method in methods}
+    found: dict[str, list[Run]] = {method.time_name: [] for method in methods}
     for turn, method in enumerate(turns, start=1):
         clock.seconds, start = 0.0, clock.now()
         written = method.write(lm, few)
         tokens = sum(len(generation.token_ids) for of_prompt in written for generation in of_prompt)
-        found[method.name].append(Run(clock.now() - start, clock.seconds, max(tokens, 1)))
+        found[method.time_name].append(Run(clock.now() - start, clock.seconds, max(tokens, 1)))
         progress(turn, len(turns))
     counted = {name: runs if len(runs) == 1 else runs[1:] for name, runs in found.items()}
-    plain = counted[methods[0].name]
+    plain = counted[methods[0].time_name]
     return {name: _figures(runs, plain, clock.sees_rewards) for name, runs in counted.items()}
 
 
@@ -176,39 +168,3 @@ def _figures(runs: Sequence[Run], plain: Sequence[Run], sees_rewards: bool) -> d
         "tokens_per_second": median(run.tokens / run.seconds for run in runs),
         "runs": len(runs),
     }
-
-
-def save_times(
-    folder: Path, times: dict[str, dict[str, float | None]], lm: LanguageModel, settings: dict[str, Any]
-) -> None:
-    """Save times in the folder of a comparison; those of other methods stay."""
-    device = device_of(lm)
-    about = {
-        "device": torch.cuda.get_device_name(device)
-        if device and device.type == "cuda"
-        else lm.engine.describe()["device"],
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        **versions(),
-        **settings,
-    }
-    found = {name: {**of_method, "about": about} for name, of_method in times.items()}
-    with holding(folder, TIMES_FILE):
-        write_in(folder, TIMES_FILE, dump_json(read_times(folder) | found, indent=1) + "\n")
-
-
-def read_times(folder: Path) -> dict[str, Any]:
-    """The saved times of a comparison, by method.
-
-    Raises:
-        InvalidData: the file is damaged.
-    """
-    record = read_record(folder / TIMES_FILE, nan_is_null=True)
-    for method, times in record.items():
-        is_right = isinstance(times, dict) and all(type(times.get(name)) in (int, float) for name in FIGURES)
-        if not is_right or type(times.get("reward_share", "")) not in (int, float, type(None)):
-            raise InvalidData(
-                f"the times of {method!r} in {str(folder / TIMES_FILE)!r} are damaged; remove the file, "
-                "and they are measured again"
-            )
-    return record

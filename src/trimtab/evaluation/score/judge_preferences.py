@@ -40,7 +40,6 @@ def score_by_judge(
         InvalidData: a score is no number from 0 to 1.
     """
     asked = engine if needs_of(judge) else None
-    room = _room(judge, asked) if asked else 0
     drafts, cut = [], 0
     for each in comparisons:
         for pair in zip(each.chosen, each.rejected, strict=True):
@@ -48,7 +47,7 @@ def score_by_judge(
                 if asked is None:
                     drafts.append(Draft("", (), (), text_of_answer(each.prompt, answer, template)))
                 else:
-                    draft, shortened = _draft(asked.codec, room, each.prompt, answer)
+                    draft, shortened = _draft(judge, asked.codec, each.prompt, answer)
                     drafts.append(draft)
                     cut += shortened
     found: list[float] = []
@@ -59,17 +58,22 @@ def score_by_judge(
     return np.array(found).reshape(len(comparisons), -1, 2), cut
 
 
-def _room(judge: Judge, engine: Engine) -> int:
-    """The tokens that a judge has room for, of prompt and answer together."""
-    return judge.room(engine.codec, "", ()) if isinstance(judge, ReadsTokens) else engine.codec.context_length
-
-
-def _draft(codec: TextCodec, room: int, prompt: str, answer: str) -> tuple[Draft, bool]:
-    """A prompt and an answer as a draft of at most `room` tokens, and whether it was cut."""
+def _draft(judge: Judge, codec: TextCodec, prompt: str, answer: str) -> tuple[Draft, bool]:
+    """A prompt and an answer as a draft that the judge has room for, and whether it was cut."""
     prompt_ids, ids = codec.encode_text(prompt), codec.encode_text(answer)
-    over = len(prompt_ids) + len(ids) - room
-    if over <= 0:
+    room = _room(judge, codec, prompt, prompt_ids)
+    if len(ids) <= room:
         return Draft(prompt, tuple(prompt_ids), tuple(ids), answer), False
-    prompt_ids = prompt_ids[min(over, len(prompt_ids)) :]
-    ids = ids[: room - len(prompt_ids)]
-    return Draft(codec.decode(prompt_ids), tuple(prompt_ids), tuple(ids), codec.decode(ids)), True
+    while len(ids) > room and prompt_ids:
+        prompt_ids = prompt_ids[len(ids) - room :]
+        prompt = codec.decode(prompt_ids)
+        room = _room(judge, codec, prompt, prompt_ids)
+    ids = ids[: max(0, room)]
+    return Draft(prompt, tuple(prompt_ids), tuple(ids), codec.decode(ids)), True
+
+
+def _room(judge: Judge, codec: TextCodec, prompt: str, prompt_ids: Sequence[int]) -> int:
+    """The most tokens of an answer that a judge has room for behind a prompt; below 0 if the prompt is too long."""
+    if isinstance(judge, ReadsTokens):
+        return judge.room(codec, prompt, prompt_ids)
+    return codec.context_length - len(prompt_ids)

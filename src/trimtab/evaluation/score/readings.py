@@ -35,7 +35,8 @@ class Readings:
         """The readings of a row's texts: the saved ones, and new ones for the other texts.
 
         A text on which the reader fails has NaN; the file says why. Readings of another version of the reader, by the
-        `identity` in `about`, are made again.
+        `identity` in `about`, are made again. Where new readings are saved, those of texts that the row has no longer
+        are dropped.
 
         Args:
             row: the name of the row.
@@ -62,9 +63,11 @@ class Readings:
             kept = {}
         digests = [_digest(text) for text in texts]
         known = dict(zip(kept["texts"], kept["values"], strict=True)) if kept else {}
-        faults: list[str] = kept.get("faults", [])
         missing = [text for text, digest in zip(texts, digests, strict=True) if digest not in known]
         if missing and read:
+            known = {digest: known[digest] for digest in digests if digest in known}
+            reasons = _reasons(kept)
+            faults = [reasons[digest] for digest in known if digest in reasons]
             found = [value for chunk in _chunks(missing) for value in read_safely(read, chunk, faults)]
             known |= dict(zip(map(_digest, missing), found, strict=True))
             width = max(map(len, known.values()))  # where nothing of a chunk was read, a text has one NaN
@@ -85,9 +88,10 @@ class Readings:
         """The names of the readers that are judges."""
         return [name for name, about in self.readers().items() if "threshold" in about]
 
-    def faults(self, row: str, reader: str) -> list[str]:
-        """Why the reader failed on texts of a row, one message per text."""
-        return list(self._saved(self.path(row, reader)).get("faults", []))
+    def faults(self, row: str, reader: str, texts: Sequence[Text]) -> list[str]:
+        """Why the reader failed on some of the row's texts, one message per text."""
+        reasons = _reasons(self._saved(self.path(row, reader)))
+        return [reasons[digest] for digest in map(_digest, texts) if digest in reasons]
 
     def path(self, row: str, reader: str) -> Path:
         """The file of a row's readings by one reader."""
@@ -129,6 +133,13 @@ def read_safely(read: Read, texts: Sequence[Text], faults: list[str]) -> list[li
         if any(map(math.isnan, value))
     ]
     return found
+
+
+def _reasons(record: Mapping[str, Any]) -> dict[str, str]:
+    """For the digest of each text on which the reader failed, why: `faults` are in the order of these texts."""
+    values = zip(record.get("texts", []), record.get("values", []), strict=True)
+    failed = [digest for digest, value in values if any(map(math.isnan, value))]
+    return dict(zip(failed, record.get("faults", []), strict=False))
 
 
 def _chunks(texts: Sequence[Text]) -> Iterator[Sequence[Text]]:
