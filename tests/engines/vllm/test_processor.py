@@ -6,21 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fake_vllm import ModelSide, install
-from tiny import tiny_ladder, tiny_reward
+from fake_vllm import ModelSide, config, install
+from tiny import save_lm, tiny_ladder, tiny_reward
+from trimtab.engines.vllm import served
 from trimtab.engines.vllm.step_record import keep_step
 from trimtab.errors import InvalidSetting
 
 PROMPTS = [[10, 11, 12, 13, 14, 15], [20, 21], [30, 31, 32], [40]]
-
-
-def config(architecture="TrimtabLlamaForCausalLM", asynchronous=False):
-    return SimpleNamespace(
-        model_config=SimpleNamespace(hf_config=SimpleNamespace(architectures=[architecture]), model="tiny"),
-        scheduler_config=SimpleNamespace(async_scheduling=asynchronous),
-        speculative_config=None,
-        additional_config={"trimtab": {"embedded": True}},
-    )
 
 
 @pytest.fixture
@@ -32,7 +24,7 @@ def make(monkeypatch):
 
 @pytest.fixture
 def processor(make, llama):
-    processor = make(config())
+    processor = make(config(embedded=True))
     processor._served._rewards = {"mood": tiny_ladder(llama), "slow": tiny_reward(llama, "q")}
     processor._served.__dict__["base"] = llama
     return processor
@@ -106,6 +98,29 @@ def test_a_row_whose_rewards_are_not_finite_ends_alone(processor, llama, caplog)
 def test_a_model_that_keeps_no_hidden_states_is_refused(make):
     with pytest.raises(InvalidSetting, match=r'--hf-overrides.*"TrimtabLlamaForCausalLM"'):
         make(config("LlamaForCausalLM"))
+
+
+@pytest.mark.parametrize(("architecture", "taps"), [("TrimtabLlamaForCausalLM", [1]), ("TrimtabOldForCausalLM", None)])
+def test_a_served_reward_that_reads_another_depth_is_refused_at_the_start(
+    make, llama, tmp_path, monkeypatch, architecture, taps
+):
+    save_lm(llama, tmp_path / "lm")
+    tiny_reward(llama, "q", "frozen", layers=2, bos_token_id=None).save_pretrained(tmp_path / "mood")
+    monkeypatch.setattr(served, "served_places", lambda: {"mood": str(tmp_path / "mood")})
+    about = config(architecture, taps=taps)
+    about.model_config.model = str(tmp_path / "lm")
+    kept = "1, 3" if taps else "3"
+    with pytest.raises(InvalidSetting, match=f"'mood', .* depths 2, .* expected depths among {kept}, which"):
+        make(about)
+
+
+def test_the_default_depths_are_those_of_a_served_ladder(make, llama, tmp_path, monkeypatch):
+    save_lm(llama, tmp_path / "lm")
+    tiny_ladder(llama).save_pretrained(tmp_path / "mood")
+    monkeypatch.setattr(served, "served_places", lambda: {"mood": str(tmp_path / "mood")})
+    about = config()
+    about.model_config.model = str(tmp_path / "lm")
+    assert list(make(about)._served._rewards) == ["mood"]
 
 
 def test_asynchronous_scheduling_is_refused(make):

@@ -9,7 +9,7 @@ from trimtab.engines.vllm.request_settings import TICKETS, asked_of, check_reque
 from trimtab.errors import InvalidSetting
 from trimtab.steering.notation import SteerText
 
-EMBEDDED = served.Served("smollm2", embedded=True)
+EMBEDDED = served.Served("smollm2")
 TOXICITY, SENTIMENT = SteerText("toxicity", None, -30.0), SteerText("sentiment", "positive", 20.0)
 
 

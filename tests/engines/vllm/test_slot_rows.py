@@ -11,25 +11,13 @@ import numpy
 import pytest
 import torch
 
-from fake_vllm import ModelSide, Slots, V1LogitsProcessor, V2LogitsProcessor, install
+from fake_vllm import ModelSide, Slots, V1LogitsProcessor, V2LogitsProcessor, config, install
 from tiny import tiny_ladder, tiny_reward
 from trimtab.engines.vllm.step_record import keep_step
 from trimtab.errors import InvalidSetting
 
 TEXTS = ["w6 w7 w8 w9 w10 w11", "w16 w17", "w26 w27 w28", "w36", "w40 w41", "w2 w3 w4 w5"]
 GIVEN = ["mood=5", None, "mood=-3 slow:calm=4", '{"steer": "slow=5", "seed": 7}', "slow=4", None]
-
-
-def config(**changes):
-    found = SimpleNamespace(
-        model_config=SimpleNamespace(
-            hf_config=SimpleNamespace(architectures=["TrimtabLlamaForCausalLM"]), model="tiny"
-        ),
-        scheduler_config=SimpleNamespace(async_scheduling=False),
-        speculative_config=None,
-        additional_config={"trimtab": {"embedded": True}},
-    )
-    return SimpleNamespace(**{**vars(found), **changes})
 
 
 class Running:
@@ -49,7 +37,7 @@ class Runner:
 
     def __init__(self, kind, lm, slots):
         self.slots, self.lm = Slots(slots, 64), lm
-        self.processor = kind(config(), self.slots)
+        self.processor = kind(config(embedded=True), self.slots)
         self.model, self.running, self.order = ModelSide(lm), [], random.Random(0)
 
     def join(self, request):
@@ -151,6 +139,18 @@ def test_a_request_that_is_not_in_a_step_waits(runner, expected):
     assert other.written[:8] == expected[3]
 
 
+def test_a_request_that_was_out_of_a_step_with_no_other_steered_one_reads_its_new_states(runner, expected):
+    """Nobody follows such a step, so the states of before are dropped."""
+    request, plain = Running(TEXTS[0], GIVEN[0]), Running(TEXTS[1], None)
+    runner.join(request)
+    runner.join(plain)
+    for step in range(11):
+        runner.running = [plain] if step % 3 == 2 else [request, plain]
+        runner.step()
+    assert request.written == expected[0][: len(request.written)]
+    assert len(request.written) >= 6
+
+
 def test_each_model_runner_takes_the_class(kind):
     assert issubclass(kind, V1LogitsProcessor)
     assert issubclass(kind, V2LogitsProcessor)
@@ -158,4 +158,4 @@ def test_each_model_runner_takes_the_class(kind):
 
 def test_drafts_of_vllm_are_refused(kind):
     with pytest.raises(InvalidSetting, match="speculative decoding"):
-        kind(config(speculative_config=object()), Slots(1, 8))
+        kind(config(speculative=object()), Slots(1, 8))

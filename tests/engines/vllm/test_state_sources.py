@@ -11,9 +11,6 @@ from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.vllm.asked import Asked
 from trimtab.engines.vllm.row_rewards import new_source
 from trimtab.engines.vllm.rows import BatchRow, place_rows
-from trimtab.engines.vllm.step_record import StepRecord
-from trimtab.errors import UnsupportedByEngine
-from trimtab.models.side_network import LAST
 
 ASKED = Asked(SamplingParams(seed=0))
 MAKE = {
@@ -79,8 +76,14 @@ def test_a_ladder_encodes_a_start_that_the_model_did_not_run_over(llama):
         torch.testing.assert_close(state, expected(reward, llama, row), atol=1e-4, rtol=1e-4)
 
 
-def test_a_depth_that_the_model_does_not_keep_is_named(llama):
-    step = StepRecord(torch.tensor([0]), torch.tensor([0, 1]), {LAST: torch.zeros(1, 32), 3: torch.zeros(1, 32)})
-    source = new_source(tiny_reward(llama, "q", "frozen", layers=2, bos_token_id=None), llama)
-    with pytest.raises(UnsupportedByEngine, match=r"depths 2, expected depths among 3.*taps"):
-        source.follow(step, place_rows({0: BatchRow(ASKED, [5], [])}, step))
+@torch.inference_mode()
+def test_rows_that_leave_before_any_was_ready_make_room(llama):
+    """Two long prompts are read in chunks when one of them ends; the text before them has left."""
+    reward, vllm = tiny_reward(llama, "q"), ModelSide(llama)
+    source = new_source(reward, llama)
+    before, leaving, staying = (BatchRow(ASKED, list(range(start, start + 6)), []) for start in (10, 20, 30))
+    for rows, tokens in ([before], 6), ([leaving, staying], 2), ([staying], 2), ([staying], 2):
+        step, _ = vllm.step(rows, dict.fromkeys(rows, tokens))
+        source.follow(step, place_rows(dict(enumerate(rows)), step))
+    (state,) = source.hidden([staying])
+    torch.testing.assert_close(state, expected(reward, llama, staying), atol=1e-4, rtol=1e-4)

@@ -129,7 +129,8 @@ class VllmEngine:
         """How many tokens each request may have; everything that can be checked before the work starts is checked.
 
         Raises:
-            InvalidSetting: no requests, more candidates than there are tokens, or drafts, which vLLM cannot steer.
+            InvalidSetting: no requests, more candidates than there are tokens, drafts, which vLLM cannot steer, or a
+                reward that reads a depth whose hidden states the model does not keep.
             InvalidPrompt: a prefix is empty, or leaves no room in the context of the model or of a reward.
             RewardMismatch: a reward was made for another tokenizer.
             UnsupportedByEngine: a reward that only the torch engine steers by.
@@ -141,7 +142,7 @@ class VllmEngine:
     def _limit(self, request: Request) -> int:
         if (name := request.params.speculate) is not None:
             raise InvalidSetting(f"got speculate={shown(name)} with the engine vllm, expected none; use engine='torch'")
-        check_steers(request.steer, self.base)
+        check_steers(request.steer, self.base, self._pool.kept_depths)
         return request_limit(request, self.codec, self.vocabulary_size, self._pool.context_length)
 
     def score(
@@ -158,11 +159,11 @@ class VllmEngine:
         which finds nothing in the prefix cache; single tokens, as judges ask for, take one step, which does.
 
         Raises:
-            UnsupportedByEngine: as in `limits`.
+            InvalidSetting, UnsupportedByEngine: of the steer, as in `limits`.
             InvalidPrompt: prefix and continuation leave no room in the context.
             NonFiniteReward, NonFiniteLogits: a reward or the language model gives NaN.
         """
-        check_steers(steer, self.base)
+        check_steers(steer, self.base, self._pool.kept_depths)
         owners = [list(prefix) for prefix, of_row in zip(prefixes, continuations, strict=True) for _ in of_row]
         flat = [tokens for of_row in continuations for tokens in of_row]
         self._usage.count(sum(map(len, owners)) + sum(map(len, flat)))
@@ -186,11 +187,11 @@ class VllmEngine:
         """The choice of each token of each text but the first, a step per token; see `Engine.read`.
 
         Raises:
-            UnsupportedByEngine: as in `limits`.
+            InvalidSetting, UnsupportedByEngine: of the steer, as in `limits`.
             InvalidPrompt: a text is longer than the context.
             NonFiniteReward, NonFiniteLogits: a reward or a logit is NaN or infinite.
         """
-        check_steers(steer, self.base)
+        check_steers(steer, self.base, self._pool.kept_depths)
         self._usage.count(sum(map(len, texts)))
         first, rest = [text[:1] for text in texts], [text[1:] for text in texts]
         return forced_choices(self._pool, self.base, first, rest, steer, top_k, max_kl)

@@ -8,7 +8,7 @@ import torch
 from trimtab.engines.base import Choice, Scored
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.vllm.asked import Asked, Outbox
-from trimtab.engines.vllm.request_pool import RequestPool
+from trimtab.engines.vllm.request_pool import RequestPool, RunningRequest
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.steering.steer import Steer
 
@@ -26,10 +26,8 @@ def measured(pool: RequestPool, prefixes: Texts, continuations: Texts) -> tuple[
     pairs = list(zip(prefixes, continuations, strict=True))
     for prefix, tokens in pairs:
         pool.check_room(len(prefix) + len(tokens) + 1)  # vLLM adds a token of its own
-    with pool.lock:
-        running = [pool.measure([*prefix, *tokens]) for prefix, tokens in pairs]
-        while not all(request.done for request in running):
-            pool.step()
+    running = [pool.measure([*prefix, *tokens]) for prefix, tokens in pairs]
+    _run(pool, running)
     logprobs, greedy = [], []
     for request, (prefix, tokens) in zip(running, pairs, strict=True):
         found: list[Any] = [at[token] for at, token in zip(request.likelihoods[len(prefix) :], tokens, strict=True)]  # type: ignore[index]
@@ -66,21 +64,29 @@ def forced_choices(
         pool.check_room(len(prefix) + len(tokens))
     params = SamplingParams(top_k=top_k, max_kl=max_kl, seed=0)
     boxes = [Outbox() for _ in prefixes]
-    with pool.lock:
-        running = [
-            pool.write(prefix, Asked(params, steer, base, forced=tuple(tokens), outbox=box), len(tokens), [])
-            for prefix, tokens, box in zip(prefixes, continuations, boxes, strict=True)
-            if tokens
-        ]
-        try:
-            while not all(request.done for request in running):
-                pool.step()
-                if fault := next((box.fault for box in boxes if box.fault), None):
-                    raise fault
-        finally:
-            for request in running:
-                pool.end(request)
+    running = [
+        pool.write(prefix, Asked(params, steer, base, forced=tuple(tokens), outbox=box), len(tokens), [])
+        for prefix, tokens, box in zip(prefixes, continuations, boxes, strict=True)
+        if tokens
+    ]
+    _run(pool, running, boxes)
     return [tuple(box.choices) for box in boxes]
+
+
+def _run(pool: RequestPool, running: Sequence[RunningRequest], boxes: Sequence[Outbox] = ()) -> None:
+    """Run steps until requests are done. Other threads take turns, and their steps run these requests too.
+
+    Raises:
+        NonFiniteReward, NonFiniteLogits: the fault in an outbox, whoever ran its step.
+    """
+    try:
+        while not all(request.done for request in running) and not any(box.fault for box in boxes):
+            pool.step()
+    finally:
+        for request in running:
+            pool.end(request)
+    if fault := next((box.fault for box in boxes if box.fault), None):
+        raise fault
 
 
 def scored(choices: Sequence[Sequence[Choice]], steered: bool) -> Scored:

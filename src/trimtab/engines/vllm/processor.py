@@ -43,7 +43,8 @@ class SteeringProcessor(LogitsProcessor, v2.LogitsProcessor):
         runner: of V1 the device of the logits, and whether memory is pinned; of V2 the states of its requests.
 
     Raises:
-        InvalidSetting: the model keeps no hidden states, or another one drafts its tokens.
+        InvalidSetting: the model keeps no hidden states, or not those of a reward to be served; or another one drafts
+            its tokens.
         RewardMismatch, CorruptReward, UnsupportedByEngine: of a reward to be served.
     """
 
@@ -91,7 +92,7 @@ class SteeringProcessor(LogitsProcessor, v2.LogitsProcessor):
         if self._slots is not None and ctx is not None:
             self._rows = self._slots.in_step(ctx.idx_mapping_np.tolist())
         if not self._rows:
-            self._sources.clear()
+            self._sources, self._groups = {}, []  # a group reads the states of its sources
             return logits
         step = running_step()
         placed = place_rows(self._rows, step)

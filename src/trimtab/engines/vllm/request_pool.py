@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
-from threading import RLock
 from typing import TYPE_CHECKING, Any, final
 
 from trimtab.engines.vllm.asked import Asked
 from trimtab.engines.vllm.request_settings import TICKETS
+from trimtab.engines.vllm.tapped_models import kept_depths
+from trimtab.engines.vllm.turns import Turns
 from trimtab.errors import InvalidPrompt
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.steer import distinct_rewards
@@ -47,12 +49,17 @@ class RequestPool:
         self._engine = engine
         self._requests: dict[str, RunningRequest] = {}
         self._numbers = count()
-        self.lock = RLock()
+        self.lock = Turns()
 
     @property
     def context_length(self) -> int:
         """The longest text that vLLM takes, in tokens."""
         return self._engine.vllm_config.model_config.max_model_len
+
+    @cached_property
+    def kept_depths(self) -> list[int]:
+        """The depths whose hidden states rewards may read."""
+        return kept_depths(self._engine.vllm_config)
 
     @property
     def engine(self) -> "LLMEngine":

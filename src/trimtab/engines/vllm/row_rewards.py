@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trimtab.engines.vllm.rows import BatchRow
 from trimtab.engines.vllm.state_sources import LadderStates, OwnStates, StateSource, TrunkStates
-from trimtab.errors import UnsupportedByEngine
+from trimtab.errors import InvalidSetting, UnsupportedByEngine
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.side_network import LAST
@@ -19,32 +19,64 @@ from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer, distinct_rewards
 
 
-def check_steers(steer: Steer | None, base: FrozenLM) -> None:
+def check_steers(steer: Steer | None, base: FrozenLM, kept: Sequence[int]) -> None:
     """Refuse rewards that the vLLM engine cannot steer by.
 
     Args:
         steer: the rewards.
         base: the steered model.
+        kept: the depths whose hidden states vLLM's model keeps, the top among them.
 
     Raises:
         UnsupportedByEngine: the message says what to do instead.
+        InvalidSetting: a reward reads another depth; the message says how to keep it.
     """
     for reward in distinct_rewards([steer]):
-        if not isinstance(reward, RewardModel):
-            raise UnsupportedByEngine(
-                f"got {reward.name!r} with the engine vllm, expected one reward model of the model's tokenizer; use "
-                "engine='torch'"
-            )
-        if not isinstance(reward.network.head, ScoresNextTokens):
-            raise UnsupportedByEngine(
-                f"got {reward.name!r}, which reads every candidate, with the engine vllm, expected a reward that "
-                "scores all next tokens at once (ARM); use engine='torch'"
-            )
-        if reward.network.ladder is not None and reward.reads(base.model) is None:
-            raise UnsupportedByEngine(
-                f"got {reward.name!r}, a ladder over {reward.base.name}, with the engine vllm on {base.name}, expected "
-                "a reward on that model, or with layers of its own; use engine='torch'"
-            )
+        _check_kind(reward, base)
+        missing = sorted(_depths(reward, base) - {*kept})
+        if missing:
+            raise InvalidSetting(_missing_depths(reward, missing, kept))
+
+
+def _check_kind(reward: Reward, base: FrozenLM) -> None:
+    if not isinstance(reward, RewardModel):
+        raise UnsupportedByEngine(
+            f"got {reward.name!r} with the engine vllm, expected one reward model of the model's tokenizer; use "
+            "engine='torch'"
+        )
+    if not isinstance(reward.network.head, ScoresNextTokens):
+        raise UnsupportedByEngine(
+            f"got {reward.name!r}, which reads every candidate, with the engine vllm, expected a reward that "
+            "scores all next tokens at once (ARM); use engine='torch'"
+        )
+    if reward.network.ladder is not None and reward.reads(base.model) is None:
+        raise UnsupportedByEngine(
+            f"got {reward.name!r}, a ladder over {reward.base.name}, with the engine vllm on {base.name}, expected "
+            "a reward on that model, or with layers of its own; use engine='torch'"
+        )
+
+
+def _depths(reward: Reward, base: FrozenLM) -> set[int]:
+    """The depths of the model that a reward reads; none if it has layers of its own."""
+    reader = reward.reads(base.model)
+    if reader is None:
+        return set()
+    depths = {reader} if isinstance(reader, int) else {*reader.taps}
+    return {base.layers if depth == LAST else depth for depth in depths}
+
+
+def _missing_depths(reward: Reward, missing: Sequence[int], kept: Sequence[int]) -> str:
+    """The message about depths that the model does not keep. A class that keeps the top alone can keep no other."""
+    taps = sorted({*kept, *missing})
+    more = (
+        f"load the model with engine_options={{'taps': {taps}}}, start vLLM's own server with --additional-config "
+        f'\'{{"trimtab": {{"taps": {taps}}}}}\', or '
+    )
+    return (
+        f"got {reward.name!r}, which reads the hidden states at the depths {', '.join(map(str, missing))}, with the "
+        f"engine vllm, expected depths among {', '.join(map(str, kept))}, which its model keeps; "
+        f"{more if len(kept) > 1 else ''}use engine='torch'"
+    )
 
 
 def new_source(reward: Reward, base: FrozenLM | None) -> StateSource:

@@ -1,13 +1,14 @@
 """The rewards that requests of vLLM's own server may name, and the model in this process that they need."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property, reduce
 from operator import add
+from types import MappingProxyType
 from typing import TYPE_CHECKING, final
 
 from trimtab.engines.vllm.row_rewards import check_steers
-from trimtab.engines.vllm.tapped_models import PREFIX
+from trimtab.engines.vllm.tapped_models import PREFIX, kept_depths
 from trimtab.engines.vllm.vllm_settings import section_of
 from trimtab.errors import InvalidSetting
 from trimtab.models.frozen_lm import FrozenLM
@@ -51,21 +52,21 @@ class Served:
 
     Args:
         model: the folder or the name of the model.
-        embedded: whether the engine belongs to `VllmEngine`, whose requests bring their rewards themselves.
+        places: what loads each reward, by its name; none for an engine of `VllmEngine`, whose requests bring theirs.
+        kept: the depths whose hidden states the model keeps.
     """
 
-    def __init__(self, model: str, embedded: bool):
+    def __init__(self, model: str, places: Mapping[str, str] = MappingProxyType({}), kept: Sequence[int] = ()):
         self._model = model
-        self._rewards: dict[str, RewardModel] = {}
-        if not embedded:
-            self._rewards = {name: self._load(source) for name, source in served_places().items()}
+        self._rewards = {name: self._load(source, kept) for name, source in places.items()}
 
     @classmethod
     def of(cls, config: "VllmConfig") -> "Served":
         """The served rewards of an engine with this configuration.
 
         Raises:
-            InvalidSetting: its model keeps no hidden states, vLLM schedules before it knows the tokens, or it drafts.
+            InvalidSetting: its model keeps no hidden states, or not those of a reward; vLLM schedules before it knows
+                the tokens, or it drafts.
         """
         if config.speculative_config is not None:
             raise InvalidSetting("got speculative decoding, expected none: trimtab steers one token at a time")
@@ -78,7 +79,9 @@ class Served:
                 f"got a model of the architecture {', '.join(architectures)}, expected trimtab's class of it: "
                 f'--hf-overrides \'{{"architectures": ["{", ".join(expected)}"]}}\''
             )
-        return cls(config.model_config.model, bool(section_of(config).get("embedded")))
+        if section_of(config).get("embedded"):
+            return cls(config.model_config.model)
+        return cls(config.model_config.model, served_places(), kept_depths(config))
 
     @cached_property
     def base(self) -> FrozenLM:
@@ -99,7 +102,7 @@ class Served:
         reward = self._rewards[text.reward]
         return (reward.away if text.beta < 0 else reward.toward)(abs(text.beta), text.attribute)
 
-    def _load(self, source: str) -> RewardModel:
+    def _load(self, source: str, kept: Sequence[int]) -> RewardModel:
         reward = load_reward(source, self.base)
-        check_steers(reward.toward(1.0), self.base)
+        check_steers(reward.toward(1.0), self.base, kept)
         return reward

@@ -34,8 +34,8 @@ class SlotCache(DynamicCache):
         self.lengths += [0] * count
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row `rows[i]` was; the others go. Only rows that move are copied."""
-        moved = [(new, old) for new, old in enumerate(rows) if new != old]
+        """Row i becomes what row `rows[i]` was; the others go. Only rows that move and have tokens are copied."""
+        moved = [(new, old) for new, old in enumerate(rows) if new != old and self.lengths[old]]
         if moved:
             new, old = (torch.tensor(places) for places in zip(*moved, strict=True))
             for stored in (each for pair in self._stored for each in pair):

@@ -6,6 +6,7 @@ from typing import Protocol, final, runtime_checkable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trimtab.engines.vllm.rows import BatchRow, PlacedRow
 from trimtab.engines.vllm.slot_cache import SlotCache
@@ -45,7 +46,7 @@ class OwnStates:
     def follow(self, step: StepRecord, rows: Sequence[PlacedRow]) -> None:
         """Look where the last token of each row is."""
         self._last = {placed.row: placed.end - 1 for placed in rows}
-        self._states = step.at(self._depth)
+        self._states = step.states[self._depth]
 
     def hidden(self, rows: Sequence[BatchRow]) -> Float[Tensor, "rows hidden"]:
         """The states of the last tokens."""
@@ -76,14 +77,14 @@ class SlottedStates:
             self._hidden = None if self._hidden is None else self._hidden[kept]
         new = [row for row in rows if row not in self._slots]
         self._cache.add_rows(len(new))
+        if new and self._hidden is not None:
+            self._hidden = functional.pad(self._hidden, (0, 0, 0, len(new)))
         self._slots = {row: slot for slot, row in enumerate([*staying, *new])}
 
     def _put(self, slots: Sequence[int], states: Float[Tensor, "rows hidden"]) -> None:
         """Keep the states of some slots."""
-        missing = len(self._slots) - (0 if self._hidden is None else len(self._hidden))
-        if self._hidden is None or missing:
-            blank = states.new_zeros(missing, states.shape[1])
-            self._hidden = blank if self._hidden is None else torch.cat([self._hidden, blank])
+        if self._hidden is None:
+            self._hidden = states.new_zeros(len(self._slots), states.shape[1])
         self._hidden[list(slots)] = states
 
 
@@ -108,7 +109,7 @@ class LadderStates(SlottedStates):
         self._seat([placed.row for placed in rows])
         for placed in rows:
             self._catch_up(placed)
-        taps = [step.at(tap) for tap in self._ladder.taps]
+        taps = [step.states[tap] for tap in self._ladder.taps]
         for group in by_length(rows):
             starts, counts = [each.start for each in group], [each.end - each.start for each in group]
             places = _places(starts, counts, step.positions.device)

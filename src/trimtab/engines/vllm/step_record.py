@@ -7,9 +7,6 @@ from typing import final
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trimtab.errors import UnsupportedByEngine
-from trimtab.models.side_network import LAST
-
 _running = threading.local()  # a forward call and its processors run in one thread, one after the other
 
 
@@ -28,16 +25,6 @@ class StepRecord:
     starts: Int[Tensor, " requests_and_one"]
     states: dict[int, Float[Tensor, "tokens hidden"]]
 
-    def at(self, depth: int) -> Float[Tensor, "tokens hidden"]:
-        """The hidden states of a depth.
-
-        Raises:
-            UnsupportedByEngine: the model does not keep that depth.
-        """
-        if depth not in self.states:
-            raise UnsupportedByEngine(missing_depths([depth], sorted(set(self.states) - {LAST})))
-        return self.states[depth]
-
 
 def keep_step(step: StepRecord) -> None:
     """Keep the record of this thread's running step."""
@@ -48,11 +35,3 @@ def running_step() -> StepRecord:
     """The record of this thread's running step."""
     found: StepRecord = _running.step
     return found
-
-
-def missing_depths(wanted: list[int], kept: list[int]) -> str:
-    """The message about depths that the model does not keep."""
-    return (
-        f"got a reward that reads the hidden states at the depths {', '.join(map(str, wanted))}, expected depths among "
-        f"{', '.join(map(str, kept))}; load the model with engine_options={{'taps': […]}}"
-    )

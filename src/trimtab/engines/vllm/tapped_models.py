@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trimtab.engines.vllm.step_record import StepRecord, keep_step
-from trimtab.engines.vllm.vllm_settings import taps_of
+from trimtab.engines.vllm.vllm_settings import layers_of, taps_of
 from trimtab.models.side_network import LAST
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ class KeepsHiddenStates(nn.Module):
 
     def __init__(self, *, vllm_config: "VllmConfig", prefix: str = "", **options: Any):
         super().__init__(vllm_config=vllm_config, prefix=prefix, **options)
-        self._layers = vllm_config.model_config.hf_text_config.num_hidden_layers
-        below_the_top = [depth for depth in taps_of(vllm_config) if depth < self._layers]
-        self._taps = below_the_top if hasattr(self, "set_aux_hidden_state_layers") else []
+        self._layers = layers_of(vllm_config)
+        self._taps = _below_the_top(type(self), vllm_config)
         if self._taps:
             self.set_aux_hidden_state_layers(tuple(self._taps))  # type: ignore[operator]  # a method of vLLM's class
 
@@ -39,6 +38,21 @@ class KeepsHiddenStates(nn.Module):
             states = dict(zip(self._taps, tapped, strict=True)) | {LAST: hidden, self._layers: hidden}
             keep_step(StepRecord(positions, starts, states))
         return hidden
+
+
+def kept_depths(config: "VllmConfig") -> list[int]:
+    """The depths whose hidden states the model of a configuration keeps. The last is the top, after the final norm."""
+    from vllm import ModelRegistry
+
+    architecture = config.model_config.hf_config.architectures[0]
+    kind = ModelRegistry.models[architecture].load_model_cls()
+    return [*_below_the_top(kind, config), layers_of(config)]
+
+
+def _below_the_top(kind: type[nn.Module], config: "VllmConfig") -> list[int]:
+    """The kept depths below the top: none if the class does not return states for EAGLE-3."""
+    able = hasattr(kind, "set_aux_hidden_state_layers")
+    return [depth for depth in taps_of(config) if able and depth < layers_of(config)]
 
 
 def _starts() -> Tensor | None:
