@@ -26,7 +26,7 @@ def trimtab(vllm_lm, smollm2, monkeypatch):
     """Return a function that runs a command with an engine; the models of this process are used."""
     lms = {"torch": smollm2, "vllm": vllm_lm}
     monkeypatch.setattr("trimtab.loading.on_engine", lambda base, engine="torch", **options: lms[engine])
-    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda name, **options: smollm2.base)
+    monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda *given, **options: smollm2.base)
 
     def run(engine, *words, status=0):
         done = CliRunner().invoke(app, [*map(str, words), "--engine", engine], env={"COLUMNS": "160"})
