@@ -1,5 +1,6 @@
 """Rewards from labels: a tiny model learns to tell unseen texts apart, and its base stays as it was."""
 
+from importlib.metadata import version
 from itertools import product
 
 import pytest
@@ -36,7 +37,7 @@ def test_the_card_records_recipe_data_and_quality():
     provenance, quality = reward.card.provenance, reward.card.quality
     assert provenance["recipe"]["learning_rate"] == 1e-2
     assert (provenance["texts"], provenance["truncated"], provenance["objective"]) == (40, 0, "labels, squared")
-    assert provenance["torch"] == torch.__version__
+    assert provenance["torch"] == version("torch")  # a build for GPUs has another torch.__version__
     assert quality["texts"] == 80
     assert list(quality["accuracy_by_prefix:good"]) == [f"{tenth}0%" for tenth in range(1, 11)]
     assert sum(row["texts"] for row in quality["calibration:good"]) == 80
