@@ -9,7 +9,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 SOURCE = Path(__file__).parents[1] / "src"
-IN_EVERY_LAYER = {  # called for every layer of every step: their checks would take a third of the time of all tests
+IN_EVERY_LAYER = {  # called for every layer of every step: their checks took an eighth of the time of tests that decode
     "trimtab.models.columns",
     "trimtab.models.growing_cache",
     "trimtab.models.packed_weights",

@@ -86,7 +86,8 @@ def within_context(engine: Engine, by: Steer, request: Request) -> Request:
         room = reward.context_length - reward.extra_tokens
         if room <= len(request.prefix):
             raise InvalidPrompt(
-                f"got a prompt of {len(request.prefix)} tokens, expected 1 to {room - 1}: {reward.name!r} ranks"
+                f"got a prompt of {len(request.prefix)} tokens, expected 1 to {room - 1}: the reward "
+                f"{reward.name!r} ranks prompt and draft"
             )
         limit = min(limit, room - len(request.prefix))
     return replace(request, params=replace(request.params, max_new_tokens=limit))
