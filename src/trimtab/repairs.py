@@ -11,7 +11,7 @@ from trimtab.judges.draft import Draft
 from trimtab.judges.sandbox import Outcome, Report
 from trimtab.judges.steps import token_ends
 from trimtab.judges.unit_tests import UnitTests
-from trimtab.models.codec import TextCodec
+from trimtab.models.codec import Prompt, TextCodec
 
 Written = tuple[Continuation, Draft]
 
@@ -34,7 +34,7 @@ def repaired(
     engine: Engine,
     tests: UnitTests,
     requests: Sequence[Request],
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     drafts: Sequence[Sequence[Generation]],
     rounds: int,
 ) -> list[list[Generation]]:
@@ -49,7 +49,7 @@ def repaired(
         engine: writes, in one batch per round.
         tests: the judge.
         requests: of the drafts; the seeds of further ones come from theirs.
-        prompts: as texts.
+        prompts: of the drafts.
         drafts: of each prompt.
         rounds: the most rounds.
     """
@@ -76,8 +76,8 @@ def repaired(
     return found
 
 
-def _draft(prompt: str, request: Request, written: Generation) -> Draft:
-    return Draft(prompt, tuple(request.prefix), tuple(written.visible_ids), written.text)
+def _draft(prompt: Prompt, request: Request, written: Generation) -> Draft:
+    return Draft.of(prompt, request.prefix, written.visible_ids, written.text)
 
 
 def _kept(codec: TextCodec, tests: UnitTests, draft: Draft, written: Generation, report: Report) -> tuple[Choice, ...]:

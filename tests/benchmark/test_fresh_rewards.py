@@ -37,7 +37,7 @@ def test_a_row_says_whether_the_adapters_that_run_are_merged(subject):
 
     assert adapters(False)
     assert not adapters(True)
-    assert not adapters(None), "the subject is in float32"
+    assert not adapters(None), "they fit"
 
 
 def test_the_trunk_of_a_smaller_base_runs_beside_the_model(shaped):

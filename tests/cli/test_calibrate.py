@@ -79,6 +79,7 @@ def test_json_says_what_made_a_calibration(calibrate, texts, teacher):
         (["--column", "verdict", "--limit", 0], "--limit 0"),
         (["--column", "verdict", "--limit", -3], "--limit -3"),
         (["--column", "verdict", "--good", "splendid"], "all bad"),
+        (["--column", "verdict", "--judge-chat"], "--judge-chat with --judge"),
         (["--column", "nothing"], "no column"),
         (["--pairs"], "no column"),
         (["--pairs", "--column", "verdict"], "--column with --pairs"),
@@ -94,3 +95,9 @@ def test_what_cannot_be_measured_is_refused_before_weights(calibrate, texts, mon
     done = calibrate("--data", texts, *words, check=False)
     assert done.status == 1
     assert expected in done.stderr
+
+
+def test_a_judge_that_is_no_reward_is_not_shown_the_continuation_alone(calibrate, texts):
+    done = calibrate("--data", texts, "--column", "verdict", "--judge-alone", judge="self", check=False)
+    assert done.status == 1
+    assert "--judge-alone with --judge 'self'" in done.stderr

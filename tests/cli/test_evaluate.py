@@ -332,6 +332,8 @@ def test_preference_replaces_no_file_and_no_input(place, tmp_path, without_weigh
         (["--template", "{x}{answer}"], "template"),
         (["--limit", "0"], "got --limit 0"),
         (["--reward", "nowhere/at-all"], "nowhere"),
+        (["--judge", "profanity=-1", "--judge-soft"], "--judge-soft with --judge"),
+        (["--judge-chat"], "--judge-chat with no --judge"),
     ],
 )
 def test_bad_values_of_preference_are_refused_before_weights_load(place, without_weights, words, match):

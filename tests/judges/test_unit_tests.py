@@ -171,6 +171,16 @@ def test_the_program_of_a_draft(prompt, text, program):
     assert (prompt + text)[start + len(prompt) :].startswith(program)
 
 
+def test_an_answer_without_a_fence_is_the_program():
+    question = [{"role": "user", "content": "Write f."}]
+    given = Draft.of(question, (), (), "f = 1\n")
+    assert program_of(given) == given.text
+    assert program_start(given) == 0
+    assert UnitTests("assert f == 1").score([given], None) == [1.0]
+    asked = Draft.of("Write f.\n", (), (), "f = 1\n")
+    assert program_of(asked) == "Write f.\nf = 1\n"
+
+
 def test_a_judge_keeps_the_latest_reports(monkeypatch):
     ran = []
 

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 
 from tiny import tiny_lm, tiny_reward
 from trimtab import testing
 from trimtab.models.layers import share_first_layers
-from trimtab.rewards.adapters import QuickAdapter, linear_names, merge_adapters, merging_is_exact, quick_adapters
+from trimtab.rewards.adapters import QuickAdapter, linear_names, merge_adapters, merging_pays, quick_adapters
 from trimtab.rewards.registry import load_reward
 from trimtab.rewards.reward_model import RewardModel
 
@@ -100,16 +101,19 @@ def test_merging_copies_the_linear_maps_of_the_layers_alone(frozen):
     assert own == set(linear_names(reward.prefix_encoder.trunk))
 
 
-def test_merging_can_be_refused_or_asked_for():
-    half = tiny_lm("llama")
-    half.model.bfloat16()
-    for lm, exact in ((tiny_lm("llama"), True), (half, False)):
-        reward = tiny_reward(lm, "q")
-        assert merging_is_exact(reward.network.trunk) is exact
-        for choice, merges in ((None, exact), (True, True), (False, False)):
-            chosen = RewardModel(reward.network, reward.card, lm, merge_adapters=choice)
-            quick = [part for part in chosen.prefix_encoder.trunk.modules() if isinstance(part, QuickAdapter)]
-            assert (not quick) is merges
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("fits", [True, False])
+def test_merging_can_be_refused_or_asked_for(monkeypatch, dtype, fits):
+    lm = tiny_lm("llama")
+    lm.model.to(dtype)
+    reward = tiny_reward(lm, "q")
+    layers = [part.get_base_layer().weight for part in reward.network.trunk.modules() if isinstance(part, LoraLayer)]
+    monkeypatch.setattr("trimtab.rewards.adapters.MOST_MERGED", sum(each.nbytes for each in layers) - (not fits))
+    assert merging_pays(reward.network.trunk) is fits
+    for choice, merges in ((None, fits), (True, True), (False, False)):
+        chosen = RewardModel(reward.network, reward.card, lm, merge_adapters=choice)
+        quick = [part for part in chosen.prefix_encoder.trunk.modules() if isinstance(part, QuickAdapter)]
+        assert (not quick) is merges
 
 
 @pytest.mark.parametrize("trunk", ["frozen", "full"])

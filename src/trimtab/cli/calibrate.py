@@ -7,7 +7,7 @@ import typer
 
 from trimtab.checking import shown
 from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
-from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, load_search_judge, parse_judge
+from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, check_judges, load_search_judge
 from trimtab.cli.options import DtypeOption, Model, PrintJson, Retokenize, TextColumn, load_language_model
 from trimtab.errors import InvalidPrompt, InvalidSetting
 
@@ -57,7 +57,7 @@ def calibrate(
 
     Example: trimtab rewind calibrate --data hh.jsonl --pairs --turn "Assistant:" --judge toxicity=-1
     """
-    parse_judge(judge)
+    check_judges([judge], judge_chat, alone=judge_alone)
     if limit is not None and limit < 1:
         raise InvalidSetting(f"got --limit {limit}, expected at least 1")
     columns = Columns(text_column, prompt_column, column, good, turn)

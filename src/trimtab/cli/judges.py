@@ -1,5 +1,6 @@
 """The options that name the judge of a search."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from trimtab.cli.completion import complete_judge
 from trimtab.cli.console import error_console, legible
+from trimtab.data.files import shown_path
+from trimtab.errors import InvalidSetting
 from trimtab.judges.figures import doubt_about
 from trimtab.judges.notation import parse_judge
 from trimtab.judges.question import SELF
@@ -21,8 +24,8 @@ __all__ = [
     "JudgeOption",
     "JudgeSettings",
     "Soft",
+    "check_judges",
     "load_search_judge",
-    "parse_judge",
     "warn_of_self_judge",
 ]
 
@@ -59,6 +62,21 @@ class JudgeSettings:
     def name(self) -> str:
         """The judge as text."""
         return SELF if self.judge is None else self.judge
+
+
+def check_judges(names: Sequence[str], chat: bool = False, soft: bool = False, alone: bool = False) -> None:
+    """Refuse judges of another form, and options that none of them reads.
+
+    Raises:
+        InvalidSetting: naming the judge or the option.
+    """
+    judges = [parse_judge(name) for name in names]
+    given = " and ".join(f"--judge {shown_path(name)}" for name in names) or "no --judge"
+    asked = [option for option, is_given in (("--judge-chat", chat), ("--judge-soft", soft)) if is_given]
+    if asked and not any(judge.asks_model for judge in judges):
+        raise InvalidSetting(f"got {asked[0]} with {given}, expected --judge self with it")
+    if alone and not any(judge.may_be_reward for judge in judges):
+        raise InvalidSetting(f"got --judge-alone with {given}, expected a reward as judge")
 
 
 def warn_of_self_judge(model: str) -> None:

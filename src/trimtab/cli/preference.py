@@ -8,7 +8,7 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.judges import JudgeChat, Soft
+from trimtab.cli.judges import JudgeChat, Soft, check_judges
 from trimtab.cli.options import DtypeOption, Force
 from trimtab.cli.preference_scorers import JudgeModel, Scorer, reward_scorer
 from trimtab.errors import InvalidSetting
@@ -79,6 +79,7 @@ def preference(
     rewards, judges = reward or [], JudgeModel(judge or [], model, dtype, judge_chat, judge_soft)
     if not rewards and not judges.judges:
         raise InvalidSetting("got neither --reward nor --judge, expected what is to be measured")
+    check_judges(judges.judges, judge_chat, judge_soft)
     check_different("reward or judge", [*rewards, *judges.judges])
     check_different("data set", [name_of(source) for source in data])
     for spec in rewards:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab.data.visible import one_line
+from trimtab.models.codec import prompt_text
 from trimtab.rewind.runner import SearchProgress
 from trimtab.training.callbacks import TrainingProgress
 
@@ -188,7 +189,7 @@ class SearchDisplay:
         for search in progress.searches[:MAX_SEARCHES]:
             most_visited = search.tree.most_visited()
             value = "" if most_visited is None else f"{most_visited.value:+.2f}"
-            so_far = Text(one_line(search.prompt[-MAX_PROMPT:]), style="dim").append(
+            so_far = Text(one_line(prompt_text(search.prompt)[-MAX_PROMPT:]), style="dim").append(
                 one_line(self._decode(search.token_ids)), style="green"
             )
             table.add_row(str(search.iterations), str(search.tree.root.real_visits), value, so_far)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cli.generate_checks import check_writers
-from trimtab.cli.judges import JudgeSettings, parse_judge
+from trimtab.cli.judges import JudgeSettings, check_judges
 from trimtab.cli.options import (
     Chat,
     DtypeOption,
@@ -21,7 +21,6 @@ from trimtab.cli.options import (
     System,
 )
 from trimtab.cli.prompt_file import resolve_seed
-from trimtab.data.files import shown_path
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.errors import InvalidSetting
 
@@ -64,7 +63,7 @@ class SearchOptions:
         check_writers(steer, self.method, self.engine, False, sampling, draft)
         if settings.max_kl is not None and not steer:
             raise InvalidSetting("got --max-kl without --steer, expected a steer to hold to the budget")
-        check_judging(judging)
+        check_judges([judging.name], judging.judge_chat, judging.judge_soft, judging.judge_alone)
 
     def job(
         self, settings: "RewindSettings", budget: "Budget", judging: JudgeSettings, target: Path | None
@@ -81,17 +80,3 @@ class SearchOptions:
         typed |= {"steer": tuple(self.steer or ()), "stop": tuple(self.stop or ())}
         typed |= {"seed": resolve_seed(self.seed, target)}
         return RewindJob(**typed, **asdict(judging) | {"judge": judging.name}, settings=settings, budget=budget)
-
-
-def check_judging(judging: JudgeSettings) -> None:
-    """Refuse a judge of another form, and options that it does not read.
-
-    Raises:
-        InvalidSetting: naming the judge or the option.
-    """
-    judge = parse_judge(judging.name)
-    asked = {"--judge-chat": judging.judge_chat, "--judge-soft": judging.judge_soft}
-    if not judge.asks_model and (unread := [option for option, given in asked.items() if given]):
-        raise InvalidSetting(f"got {unread[0]} with --judge {shown_path(judging.name)}, expected --judge self with it")
-    if judging.judge_alone and not judge.may_be_reward:
-        raise InvalidSetting(f"got --judge-alone with --judge {shown_path(judging.name)}, expected a reward as judge")

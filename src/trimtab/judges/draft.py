@@ -1,7 +1,10 @@
 """A draft: the text that a judge scores."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
+
+from trimtab.models.codec import Prompt, prompt_text
 
 
 @final
@@ -16,6 +19,7 @@ class Draft:
         text: the continuation as text.
         tails: for each node of the branch, the text from that node on.
         tail_lengths: the length of each of these texts, in tokens, without EOS.
+        answers: whether the continuation is the next turn of a conversation, and not what follows the prompt's text.
     """
 
     prompt: str
@@ -24,3 +28,10 @@ class Draft:
     text: str
     tails: tuple[str, ...] = ()
     tail_lengths: tuple[int, ...] = ()
+    answers: bool = False
+
+    @classmethod
+    def of(cls, prompt: Prompt, prompt_ids: Sequence[int], token_ids: Sequence[int], text: str) -> "Draft":
+        """The draft of a text or of an answer, as its prompt says; arguments as the attributes."""
+        is_answer = not isinstance(prompt, str)
+        return cls(prompt_text(prompt), tuple(prompt_ids), tuple(token_ids), text, answers=is_answer)

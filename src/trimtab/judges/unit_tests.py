@@ -113,18 +113,23 @@ class UnitTests:
 
 
 def program_of(draft: Draft) -> str:
-    """The program in a draft: the first fenced block of the continuation, else the prompt and the continuation.
+    """The program in a draft: the first fenced block of the continuation, else an answer, or prompt and continuation.
 
     A block counts if its fence names no language, or one that starts with "py".
     """
     block = _block(draft.text)
-    return block["program"] if block else draft.prompt + draft.text
+    return block["program"] if block else _before(draft) + draft.text
 
 
 def program_start(draft: Draft) -> int:
     """Where the program of `program_of` begins, in characters of the continuation; below 0 if in the prompt."""
     block = _block(draft.text)
-    return block.start("program") if block else -len(draft.prompt)
+    return block.start("program") if block else -len(_before(draft))
+
+
+def _before(draft: Draft) -> str:
+    """What of a program without a fence is in the prompt."""
+    return "" if draft.answers else draft.prompt
 
 
 def _block(text: str) -> re.Match[str] | None:

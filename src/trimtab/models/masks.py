@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from trimtab.models.grouped_attention import USUAL, attention_of
+
 Additive = Float[Tensor, "rows 1 tokens columns"]
 
 
@@ -46,7 +48,7 @@ def wants_mask(model: PreTrainedModel) -> bool:
     config = model.config.get_text_config()
     heads = getattr(config, "num_attention_heads", 1)
     shared = (getattr(config, "num_key_value_heads", None) or heads) < heads
-    return shared and model.device.type == "cpu" and model.dtype.itemsize == 2 and _attention(model) == "sdpa"
+    return shared and model.device.type == "cpu" and model.dtype.itemsize == 2 and attention_of(model) == USUAL
 
 
 def causal_columns(mask: Bool[Tensor, "rows slots"], new: int) -> Bool[Tensor, "rows new slots"]:
@@ -57,11 +59,6 @@ def causal_columns(mask: Bool[Tensor, "rows slots"], new: int) -> Bool[Tensor, "
     columns = torch.arange(mask.shape[1], device=mask.device)
     own = columns[-new:, None]
     return (mask[:, None] & (columns <= own)) | (columns == own)
-
-
-def _attention(model: PreTrainedModel) -> str | None:
-    name: str | None = model.config._attn_implementation
-    return name
 
 
 def _additive(allowed: Bool[Tensor, "rows tokens columns"], dtype: torch.dtype) -> Additive:

@@ -1,9 +1,10 @@
-"""A model whose steps of few tokens are quick: other linear maps and norms, over the same tensors."""
+"""A model whose steps of few tokens are quick: other linear maps, norms and attention, over the same tensors."""
 
 from typing import TypeVar
 
 from torch import nn
 
+from trimtab.models.grouped_attention import group_attention, ungroup_attention
 from trimtab.models.layers import share_tensors
 from trimtab.models.quick_linear import QuickLinear, quicken_maps
 from trimtab.models.quick_norm import QuickRMSNorm, quicken_norms
@@ -12,18 +13,20 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def quicken(model: Model) -> Model:
-    """Make the linear maps and the norms of a model quick for a few tokens, in place, and return it.
+    """Make the linear maps, the norms and the attention of a model quick for a few tokens, in place, and return it.
 
     Names, weights and shapes stay as they are.
     """
     quicken_maps(model)
     quicken_norms(model)
+    group_attention(model)
     return model
 
 
 def unquickened(model: Model) -> Model:
-    """A copy that shares all tensors and has the linear maps and norms with which transformers loads it."""
+    """A copy that shares all tensors and computes with what transformers loads it with."""
     shared = share_tensors(model)
+    ungroup_attention(shared)
     for part in list(shared.modules()):
         part.__class__ = _plain(part)
     return shared

@@ -19,7 +19,7 @@ from trimtab.rewards.card import RewardCard
 if TYPE_CHECKING:
     from peft.tuners.lora import LoraLayer
 
-WIDE = (torch.float32, torch.float64)
+MOST_MERGED = 4 << 30  # bytes of merged weights; adapters of a larger trunk stay apart, unless asked for
 ROUTER = "router"  # of experts: some are linear maps that return more than a tensor
 UNTRAINED_TRUNKS = "ladder or frozen"  # what takes a base as it is
 
@@ -55,10 +55,10 @@ def linear_names(trunk: PreTrainedModel) -> list[str]:
     return sorted({name.rsplit(".", 1)[-1] for name in found} - {ROUTER})
 
 
-def merging_is_exact(trunk: PreTrainedModel) -> bool:
-    """Whether merged adapters change rewards by rounding in float32 only; narrower weights lose a part of them."""
-    layers = [layer.get_base_layer().weight for layer in _adapted(trunk)]
-    return all(is_plain_matrix(weight) and weight.dtype in WIDE for weight in layers)
+def merging_pays(trunk: PreTrainedModel) -> bool:
+    """Whether adapters can be merged, in weights of at most 4 GiB. In 16 bits it costs no more than rounding does."""
+    weights = [layer.get_base_layer().weight for layer in _adapted(trunk)]
+    return all(map(is_plain_matrix, weights)) and sum(weight.nbytes for weight in weights) <= MOST_MERGED
 
 
 @torch.inference_mode(mode=False)

@@ -17,7 +17,7 @@ from trimtab.models.fingerprints import fingerprint_of
 from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.side_network import LAST, Reader
-from trimtab.rewards.adapters import merge_adapters, merging_is_exact, quick_adapters
+from trimtab.rewards.adapters import merge_adapters, merging_pays, quick_adapters
 from trimtab.rewards.base_path import check_located, earlier_place, find_base
 from trimtab.rewards.card import HASHES, WEIGHTS_FILE, RewardCard, UncheckedReward, read_card
 from trimtab.rewards.finite import check_finite
@@ -47,8 +47,8 @@ class RewardModel:
         source: the name, folder or Hub id that it was loaded by; default: its name.
         fingerprint: the hash of the weights as they were saved; default: computed from the network.
         merge_adapters: whether steering runs a copy of the linear maps with the adapters added in: faster, for their
-            memory. Default: where that changes rewards by rounding in float32 only. Scoring, saving and training never
-            do.
+            memory. Default: if that takes at most 4 GiB, and no weight is quantized. Scoring, saving and training
+            never do.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class RewardModel:
         self.name = name
         self.source = name if source is None else source
         self._saved_fingerprint = fingerprint
-        self._merges = merging_is_exact(network.trunk) if merge_adapters is None else merge_adapters
+        self._merges = merging_pays(network.trunk) if merge_adapters is None else merge_adapters
 
     def __repr__(self) -> str:
         head = self.network.head.describe(self.card)

@@ -81,12 +81,12 @@ def new_search(
         InvalidPrompt: there is none.
         RewardMismatch: a reward was made for another tokenizer.
     """
-    ids, text = tuple(engine.codec.encode_prompt(prompt)), prompt_text(prompt)
+    ids = tuple(engine.codec.encode_prompt(prompt))
     for reward in distinct_rewards([steer]):
         reward.check_serves(engine.codec.fingerprint)
         reward.check_candidates(settings.widest)
     limit = min(settings.max_new_tokens, room_for_text(engine.codec, prompt, ids, steer, judge))
-    return Search(text, ids, seed, limit, settings, engine.codec.decode, budget.max_iterations)
+    return Search(prompt, ids, seed, limit, settings, engine.codec.decode, budget.max_iterations)
 
 
 def room_for_text(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from trimtab.engines.base import Choice, FinishReason
+from trimtab.models.codec import Prompt
 from trimtab.rewind.judged_draft import JudgedDraft
 from trimtab.rewind.record import Branch, Commit, record_branches, record_commit
 from trimtab.rewind.rewind_settings import RewindSettings
@@ -62,7 +63,7 @@ class Search:
     seed only, so the search is the same whenever they are written and with whatever else in the batch.
 
     Args:
-        prompt: the text to continue.
+        prompt: the text to continue, or the conversation to answer.
         prompt_ids: its token ids.
         seed: the seed of all sampling noise.
         limit: maximum number of new tokens.
@@ -82,7 +83,7 @@ class Search:
 
     def __init__(
         self,
-        prompt: str,
+        prompt: Prompt,
         prompt_ids: tuple[int, ...],
         seed: int,
         limit: int,

@@ -162,14 +162,8 @@ class Writer:
         ids = self._visible_ids((*before, *behind))
         below = accumulate((len(each.tokens) for each in node.path()[1:-1]), initial=len(search.choices))
         tails = [ids[start:] for start in below] if node.parent else []
-        draft = Draft(
-            search.prompt,
-            search.prompt_ids,
-            tuple(ids),
-            self._text(ids),
-            tuple(map(self._text, tails)),
-            tuple(map(len, tails)),
-        )
+        draft = Draft.of(search.prompt, search.prompt_ids, ids, self._text(ids))
+        draft = replace(draft, tails=tuple(map(self._text, tails)), tail_lengths=tuple(map(len, tails)))
         ended = answers[0].finish_reason if answers else search.written[node].ended if node.parent else None
         written = self._ids((*before, *behind))
         if self._text(written) != self._codec.decode(written):  # a stop string may begin before the draft

@@ -10,7 +10,7 @@ from trimtab.evaluation.tasks import Task
 from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.reward_judge import RewardJudge
-from trimtab.models.codec import Prompt, TextCodec, prompt_text
+from trimtab.models.codec import Prompt, TextCodec
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewards.scored_texts import encode_scored
 from trimtab.training.measure import FRACTIONS, reward_at_fraction
@@ -86,7 +86,7 @@ def _draft(text: Text, task: Task, engine: Engine | None) -> Draft:
     token_ids = tuple(text["token_ids"]) if engine is not None else ()
     if task.judged == "whole" and isinstance(prompt, str):
         return Draft("", (), (*prompt_ids, *token_ids), prompt + text["text"])
-    return Draft(prompt_text(prompt), prompt_ids, token_ids, text["text"])
+    return Draft.of(prompt, prompt_ids, token_ids, text["text"])
 
 
 def split_ids(text: Text, codec: TextCodec) -> tuple[list[int], list[int]]:

@@ -1,0 +1,91 @@
+"""Attention of a few tokens on a CPU: heads that share keys become tokens of one head, so that keys are read once.
+
+torch's attention repeats the keys for each head, or reads them for each, and in 16 bits is slow for a single token.
+"""
+
+from typing import Any
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+GROUPED, USUAL = "trimtab_grouped", "sdpa"  # as transformers calls them
+MOST_TOKENS = 96  # of a row; of more, the copies of the mask cost more than is won
+UNUSUAL = ("position_bias", "softcap", "s_aux", "cache")  # what some models give besides
+
+Mask = Float[Tensor, "rows 1 new slots"] | Bool[Tensor, "rows 1 new slots"]
+
+
+def grouped_attention(
+    queries: Float[Tensor, "rows heads new size"],
+    keys: Float[Tensor, "rows key_heads slots size"],
+    values: Float[Tensor, "rows key_heads slots value_size"],
+    mask: Mask | None,
+    scale: float | None = None,
+) -> Float[Tensor, "rows heads new value_size"]:
+    """`scaled_dot_product_attention(…, enable_gqa=True)`, by queries that are packed.
+
+    Args:
+        queries: of the new tokens; each head of keys serves as many heads of them, one after another.
+        keys, values: of all tokens.
+        mask: what each new token sees, or what is added to its scores; None for a single token that sees all.
+        scale: of the scores; default: 1 / sqrt(size).
+    """
+    rows, heads, new, size = queries.shape
+    sharing = heads // keys.shape[1]
+    if mask is not None and new > 1:
+        mask = mask.repeat(1, 1, sharing, 1)
+    packed = queries.reshape(rows, keys.shape[1], sharing * new, size)
+    attended = functional.scaled_dot_product_attention(packed, keys, values, mask, scale=scale)
+    return attended.reshape(rows, heads, new, values.shape[3])
+
+
+def packs(queries: Tensor, keys: Tensor, mask: Tensor | None) -> bool:
+    """Whether `grouped_attention` is the quicker one."""
+    heads, new = queries.shape[1:3]
+    if not queries.is_cpu or heads == keys.shape[1] or new > MOST_TOKENS or (mask is not None and mask.shape[1] > 1):
+        return False
+    return mask is not None or (new == 1 and queries.itemsize == 2)
+
+
+def forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """transformers' interface: attention by packed queries where that is quicker, else transformers' own."""
+    unusual = dropout or any(options.get(name) is not None for name in UNUSUAL)
+    if not unusual and packs(query, key, attention_mask):
+        attended = grouped_attention(query, key, value, attention_mask, scaling)
+        return attended.transpose(1, 2).contiguous(), None
+    return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
+
+
+def group_attention(model: nn.Module) -> None:
+    """Let a model attend by `forward`, in place, if it attends by torch's own through transformers' interface."""
+    if isinstance(model, PreTrainedModel) and model._supports_attention_backend and attention_of(model) == USUAL:
+        model.config.get_text_config()._attn_implementation = GROUPED
+
+
+def ungroup_attention(model: nn.Module) -> None:
+    """Undo `group_attention`."""
+    if isinstance(model, PreTrainedModel) and attention_of(model) == GROUPED:
+        model.config.get_text_config()._attn_implementation = USUAL
+
+
+def attention_of(model: PreTrainedModel) -> str | None:
+    """The name of a model's attention."""
+    name: str | None = model.config.get_text_config()._attn_implementation
+    return name
+
+
+AttentionInterface.register(GROUPED, forward)
+AttentionMaskInterface.register(GROUPED, sdpa_mask)
