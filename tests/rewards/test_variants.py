@@ -63,6 +63,12 @@ def test_the_models_own_reward_comes_first_then_one_with_layers_of_its_own(bundl
     assert load_reward("mood@all", llama).card.trunk == "lora"
 
 
+def test_a_ladder_on_the_model_precedes_layers_on_it_whatever_their_names(bundled, other):
+    assert load_reward("mood", other).card.trunk == "lora"
+    tiny_ladder(other).save_pretrained(bundled / "mood@other-ladder")
+    assert load_reward("mood", other).card.trunk == "ladder"
+
+
 def test_a_reward_whose_base_is_nowhere_serves_that_base_alone(bundled, llama, other, monkeypatch):
     """Of the weights of its base a card may know the hash and no place."""
     monkeypatch.setattr("trimtab.models.loading.load_frozen_lm", lambda name, device, dtype: llama)

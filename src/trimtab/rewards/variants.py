@@ -37,8 +37,9 @@ def name_without_base(name: str) -> str:
 def best_variant(cards: Mapping[str, RewardCard], model: Fingerprints) -> str:
     """The name of the reward that serves a language model; the first if none does.
 
-    The model's own comes first, since it shares the model's weights, then one with layers of its own, then one that
-    reads the states of another base of the tokenizer, which it runs beside the model if it is known where that is.
+    One that reads the model's own states comes first, since no second model runs, then one with layers that share the
+    model's weights, then one with layers of another base of the tokenizer, then one that reads the states of such a
+    base. Another base runs beside the model, if it is known where that is.
 
     Args:
         cards: of one name, in order of preference.
@@ -52,7 +53,7 @@ def _fit(card: RewardCard, model: Fingerprints) -> int:
         return 0
     if model.base and model.weights:
         if card.is_base(model.base, model.weights):
-            return 3
+            return 3 if card.trunk in OWN_LAYERS else 4
         if not is_located(earlier_place(card.base)):
             return 0
     return 2 if card.trunk in OWN_LAYERS else 1
