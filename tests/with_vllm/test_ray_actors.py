@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 
 import pytest
 
@@ -30,7 +31,8 @@ def test_an_actor_that_is_killed_loses_and_doubles_nothing(source, smollm2, tmp_
     plain = Job(model="smollm2", steer=("toxicity=-30",), sampling=sampling)
     steer = load_steers(plain.steer, None, smollm2.base)
     expected = FileTarget(tmp_path / "expected" / "part.jsonl")
-    run_file(smollm2, source / "part.jsonl", expected, lambda batch: write_prompts(smollm2, batch, steer, plain), plain)
+    write = partial(write_prompts, smollm2, steer=steer, job=plain)
+    run_file(smollm2, source / "part.jsonl", expected, write, plain, BATCH)
     killed = []
 
     def progress(done, total):
