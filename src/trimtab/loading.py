@@ -165,7 +165,7 @@ def reward(
         name: a bundled name (`trimtab rewards list`), a folder, or a Hub id.
         lm: the language model to steer; default: the reward's own base, which is loaded.
         merge_adapters: steer by a copy of the trunk's linear maps with its adapters added in. It is faster and takes
-            the memory of those maps. Default: in float32, where only rounding changes. See Performance in the docs.
+            the memory of those maps. Default: if that is at most 4 GiB. See Performance in the docs.
         retokenize: if `lm` has another tokenizer than the reward, decode and encode its texts again at every step, so
             that the reward can score them. It needs a reward with a V-head, and is slow: see Any model in the docs. The
             fast way is to adapt the reward to the model. "toxicity" then means "toxicity-rad", its V-head.

@@ -5,10 +5,12 @@ import torch
 from torch import nn
 
 from families import MORE, SETTINGS, tiny_family
-from tiny import tiny_lm
+from tiny import tiny_lm, tiny_tokenizer
 from trimtab.models import grouped_attention as grouped
+from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.layers import share_tensors
+from trimtab.models.quicken import quicken, unquickened
 
 OTHERS = ("gpt2", "gpt_neox", "deepseek_v3", "falcon", "opt", "gpt_oss", "gemma2")  # no shared keys, or eager attention
 PROMPTS = [[10, 20, 30, 40, 11, 21, 31], [50, 51]]
@@ -95,6 +97,8 @@ def test_it_is_used_where_it_is_quicker():
     assert not packs(new=3), "without a mask, tokens see those before them alone"
     assert not packs(heads=2, new=3, mask=seen), "no heads share keys"
     assert not packs(new=3, mask=seen.expand(2, 6, 3, 5)), "a mask for each head"
+    assert not packs(new=3, mask=seen[:, :, :1]), "one mask for all tokens"
+    assert packs(new=3, mask=seen[:1]), "one mask for all rows"
     assert not packs(new=grouped.MOST_TOKENS + 1, mask=seen)
 
 
@@ -103,7 +107,7 @@ def test_what_is_unusual_is_left_to_transformers(monkeypatch):
     monkeypatch.setattr(grouped, "sdpa_attention_forward", lambda *given, **options: (theirs, None))
     states = torch.zeros(1, 4, 1, 8, dtype=torch.bfloat16), *[torch.zeros(1, 2, 3, 8, dtype=torch.bfloat16)] * 2
     assert grouped.forward(nn.Module(), *states, None, sliding_window=3)[0].shape == (1, 1, 4, 8)
-    for options in ({"dropout": 0.1}, {"softcap": 2.0}, {"position_bias": theirs}):
+    for options in ({"dropout": 0.1}, *({name: theirs} for name in grouped.UNUSUAL)):
         assert grouped.forward(nn.Module(), *states, None, **options)[0] is theirs
 
 
@@ -113,3 +117,23 @@ def test_a_model_with_other_attention_is_left_alone():
     grouped.group_attention(model)
     assert grouped.attention_of(model) == "eager"
     grouped.group_attention(nn.Linear(2, 2))
+
+
+def test_a_model_whose_code_looks_at_the_name_is_left_alone(tmp_path, monkeypatch):
+    model = tiny_lm("llama").model
+    code = tmp_path / "modeling.py"
+    code.write_text('if self.config._attn_implementation == "sdpa":', encoding="utf-8")
+    monkeypatch.setattr("inspect.getfile", lambda kind: str(code))
+    grouped.group_attention(model)
+    assert grouped.attention_of(model) == "sdpa"
+
+
+@torch.inference_mode()
+def test_a_quick_model_in_16_bits_is_steerable_and_has_the_logits_of_eager_attention():
+    model = tiny_lm("llama").model.bfloat16()
+    eager = share_tensors(model)
+    eager.set_attn_implementation("eager")
+    assert grouped.attention_of(quicken(model)) == grouped.GROUPED
+    assert grouped.attention_of(unquickened(model)) == grouped.USUAL
+    quick = FrozenLM(model, tiny_tokenizer(), "quick")
+    torch.testing.assert_close(logits_of(quick.model), logits_of(eager), rtol=0.1, atol=0.1)

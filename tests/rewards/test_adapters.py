@@ -116,6 +116,14 @@ def test_merging_can_be_refused_or_asked_for(monkeypatch, dtype, fits):
         assert (not quick) is merges
 
 
+def test_weights_of_several_kinds_are_not_merged(llama):
+    trunk = tiny_reward(llama, "q").network.trunk
+    assert merging_pays(trunk)
+    first = next(part for part in trunk.modules() if isinstance(part, LoraLayer)).get_base_layer()
+    first.weight = torch.nn.Parameter(first.weight.bfloat16())
+    assert not merging_pays(trunk)
+
+
 @pytest.mark.parametrize("trunk", ["frozen", "full"])
 def test_a_trunk_without_adapters_runs_as_it_is(frozen, trunk):
     reward = tiny_reward(frozen, "q", trunk)

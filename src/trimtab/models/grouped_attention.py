@@ -3,6 +3,8 @@
 torch's attention repeats the keys for each head, or reads them for each, and in 16 bits is slow for a single token.
 """
 
+import inspect
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -45,10 +47,12 @@ def grouped_attention(
 
 def packs(queries: Tensor, keys: Tensor, mask: Tensor | None) -> bool:
     """Whether `grouped_attention` is the quicker one."""
-    heads, new = queries.shape[1:3]
-    if not queries.is_cpu or heads == keys.shape[1] or new > MOST_TOKENS or (mask is not None and mask.shape[1] > 1):
+    rows, heads, new, _ = queries.shape
+    if not queries.is_cpu or heads == keys.shape[1] or new > MOST_TOKENS or rows != keys.shape[0]:
         return False
-    return mask is not None or (new == 1 and queries.itemsize == 2)
+    if mask is None:
+        return new == 1 and queries.itemsize == 2
+    return tuple(mask.shape[1:3]) == (1, new)
 
 
 def forward(
@@ -71,7 +75,7 @@ def forward(
 
 def group_attention(model: nn.Module) -> None:
     """Let a model attend by `forward`, in place, if it attends by torch's own through transformers' interface."""
-    if isinstance(model, PreTrainedModel) and model._supports_attention_backend and attention_of(model) == USUAL:
+    if isinstance(model, PreTrainedModel) and attention_of(model) == USUAL and _any_name_is_right(type(model)):
         model.config.get_text_config()._attn_implementation = GROUPED
 
 
@@ -85,6 +89,12 @@ def attention_of(model: PreTrainedModel) -> str | None:
     """The name of a model's attention."""
     name: str | None = model.config.get_text_config()._attn_implementation
     return name
+
+
+def _any_name_is_right(kind: type[PreTrainedModel]) -> bool:
+    """Whether a model asks transformers for its attention by name, and looks at the name in no other way."""
+    source = Path(inspect.getfile(kind))
+    return getattr(kind, "_supports_attention_backend", False) and f'"{USUAL}"' not in source.read_text("utf-8")
 
 
 AttentionInterface.register(GROUPED, forward)

@@ -43,8 +43,8 @@ def wants_mask(model: PreTrainedModel) -> bool:
     """Whether one token of each row is attended faster with a mask than without, though the mask hides nothing.
 
     On a CPU in 16 bits, torch's attention without a mask takes four to seven times as long where several heads share
-    their keys. With a mask, transformers gives it the heads that share keys as the tokens of one head. `grouped_attention` does so
-    without one.
+    their keys. With a mask, transformers gives it the heads that share keys as the tokens of one head.
+    `grouped_attention` does so without one.
     """
     config = model.config.get_text_config()
     heads = getattr(config, "num_attention_heads", 1)

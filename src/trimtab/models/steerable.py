@@ -10,12 +10,13 @@ from transformers.utils import ModelOutput
 
 from trimtab.data.hub import reason_of
 from trimtab.errors import UnsupportedModel, out_of_memory
+from trimtab.models.grouped_attention import GROUPED, USUAL
 from trimtab.models.layers import find_decoder, find_final_norm, find_layers
 from trimtab.models.masks import attention_masks
 from trimtab.models.quantized import is_plain_matrix, is_quantized
 
 REWINDABLE_ATTENTION = ("full_attention", "sliding_attention", "chunked_attention")
-MASKED_ATTENTION = ("sdpa", "eager")  # the implementations that take a mask for each token
+MASKED_ATTENTION = (USUAL, GROUPED, "eager")  # the implementations that take a mask for each token
 NOISE = 1e-3  # of the largest logit: more than kernels and experts differ by in float32, less than attention does
 QUANTIZED_NOISE = 0.1  # of the largest logit: activations may be rounded to 8 bits, by the scale of a whole call
 PROBE = ((1, 2, 3, 4), (1, 5, 6, 7))  # two texts with the same first token
