@@ -123,9 +123,10 @@ def test_a_model_whose_code_looks_at_the_name_is_left_alone(tmp_path, monkeypatc
     model = tiny_lm("llama").model
     code = tmp_path / "modeling.py"
     code.write_text('if self.config._attn_implementation == "sdpa":', encoding="utf-8")
-    monkeypatch.setattr("inspect.getfile", lambda kind: str(code))
-    grouped.group_attention(model)
-    assert grouped.attention_of(model) == "sdpa"
+    for path in (code, tmp_path / "nowhere.py"):
+        monkeypatch.setattr("inspect.getfile", lambda kind, path=path: str(path))
+        grouped.group_attention(model)
+        assert grouped.attention_of(model) == "sdpa"
 
 
 @torch.inference_mode()

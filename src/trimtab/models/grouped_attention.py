@@ -93,8 +93,13 @@ def attention_of(model: PreTrainedModel) -> str | None:
 
 def _any_name_is_right(kind: type[PreTrainedModel]) -> bool:
     """Whether a model asks transformers for its attention by name, and looks at the name in no other way."""
-    source = Path(inspect.getfile(kind))
-    return getattr(kind, "_supports_attention_backend", False) and f'"{USUAL}"' not in source.read_text("utf-8")
+    if not getattr(kind, "_supports_attention_backend", False):
+        return False
+    try:
+        source = Path(inspect.getfile(kind)).read_text(encoding="utf-8")
+    except (OSError, TypeError):  # of a class that is in no file
+        return False
+    return f'"{USUAL}"' not in source
 
 
 AttentionInterface.register(GROUPED, forward)
