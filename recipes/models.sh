@@ -28,5 +28,6 @@ chat() {  # NAME MODEL REWARDS: one β, each prompt as a user message
 both smollm2 smollm2 ""
 chat smollm2 smollm2 ""
 both gemma "$gemma" rewards/gemma-
+both gemma-own "$gemma" rewards/gemma-own-  # with LoRA layers of their own
 both qwen "$qwen" rewards/qwen-
 chat qwen "$qwen" rewards/qwen-
