@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 from ladder_texts import opening, rows, write
 
-WEB = {"owt_neutral": 500, "owt_positive": 200, "owt_negative": 200, "rtp_nontoxic": 200, "rtp_toxic": 100}
+WEB = {"owt_neutral": 250, "owt_positive": 100, "owt_negative": 100, "rtp_nontoxic": 100, "rtp_toxic": 50}
 FIRST_WEB_ROW, FIRST_REQUEST = 1000, 200
-REVIEWS, REVIEW_WORDS = 200, 8
-HELPFUL, SUMS = 400, 200
-TEXTS = {"reviews": 2600, "comments": 1800, "solutions": 1000}
+REVIEWS, REVIEW_WORDS = 100, 8
+HELPFUL, SUMS = 200, 100
+TEXTS = {"reviews": 1300, "comments": 900, "solutions": 600}
 TEXT_WORDS = 120
 WORKING = re.compile("<<.*?>>")  # of a calculator, in the solutions
 
