@@ -25,5 +25,7 @@ measure gemma-toxicity jigsaw_dev.jsonl.gz
 measure gemma-sentiment sst2_dev.jsonl.gz
 adapt qwen qwen2.5-coder-1.5b-instruct.gguf toxicity 2000 --positions 8 --ladder-heads 2
 adapt qwen qwen2.5-coder-1.5b-instruct.gguf sentiment 2000 --positions 8 --ladder-heads 2
+measure qwen-toxicity jigsaw_dev.jsonl.gz
+measure qwen-sentiment sst2_dev.jsonl.gz
 own_layers gemma gemma-3-270m-q4_k_m.gguf toxicity jigsaw 3000
 own_layers gemma gemma-3-270m-q4_k_m.gguf sentiment sst2 4000
