@@ -28,7 +28,7 @@ class RewardShape:
     Attributes:
         recipe: the trunk and the head. A lora trunk gets the number of layers of the run.
         attributes: how many attributes the reward has; the steer uses all of them.
-        merge_adapters: whether the adapters are added into the weights; None: if they fit.
+        merge_adapters: whether the adapters are added into the weights; None: if that takes at most 4 GiB.
         by: how RAD computes its rewards; the other heads have one way.
     """
 

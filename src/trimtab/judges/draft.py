@@ -32,6 +32,6 @@ class Draft:
 
     @classmethod
     def of(cls, prompt: Prompt, prompt_ids: Sequence[int], token_ids: Sequence[int], text: str) -> "Draft":
-        """The draft of a text or of an answer, as its prompt says; arguments as the attributes."""
+        """A draft behind a text, or an answer to a conversation; arguments as the attributes."""
         is_answer = not isinstance(prompt, str)
         return cls(prompt_text(prompt), tuple(prompt_ids), tuple(token_ids), text, answers=is_answer)

@@ -128,7 +128,7 @@ def program_start(draft: Draft) -> int:
 
 
 def _before(draft: Draft) -> str:
-    """What of a program without a fence is in the prompt."""
+    """The part of a program without a fence that is in the prompt: none if the draft is an answer."""
     return "" if draft.answers else draft.prompt
 
 

@@ -15,8 +15,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 GROUPED, USUAL = "trimtab_grouped", "sdpa"  # as transformers calls them
-MOST_TOKENS = 96  # of a row; of more, the copies of the mask cost more than is won
-UNUSUAL = ("position_bias", "softcap", "s_aux", "cache")  # what some models give besides
+MOST_TOKENS = 96  # of a row; longer calls read prompts, and are no quicker so
+UNUSUAL = ("position_bias", "softcap", "s_aux", "cache")  # arguments of some models that are left to transformers
 
 Mask = Float[Tensor, "rows 1 new slots"] | Bool[Tensor, "rows 1 new slots"]
 
@@ -74,8 +74,8 @@ def forward(
 
 
 def group_attention(model: nn.Module) -> None:
-    """Let a model attend by `forward`, in place, if it attends by torch's own through transformers' interface."""
-    if isinstance(model, PreTrainedModel) and attention_of(model) == USUAL and _any_name_is_right(type(model)):
+    """Make a model attend by `forward`, in place, if it attends by torch's function and may attend by another."""
+    if isinstance(model, PreTrainedModel) and attention_of(model) == USUAL and _takes_any_name(type(model)):
         model.config.get_text_config()._attn_implementation = GROUPED
 
 
@@ -91,8 +91,8 @@ def attention_of(model: PreTrainedModel) -> str | None:
     return name
 
 
-def _any_name_is_right(kind: type[PreTrainedModel]) -> bool:
-    """Whether a model asks transformers for its attention by name, and looks at the name in no other way."""
+def _takes_any_name(kind: type[PreTrainedModel]) -> bool:
+    """Whether a model gets its attention from transformers by name, and its code does not mention torch's."""
     if not getattr(kind, "_supports_attention_backend", False):
         return False
     try:

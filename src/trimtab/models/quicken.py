@@ -24,7 +24,7 @@ def quicken(model: Model) -> Model:
 
 
 def unquickened(model: Model) -> Model:
-    """A copy that shares all tensors and computes with what transformers loads it with."""
+    """A copy that shares all tensors, and computes as transformers loads it."""
     shared = share_tensors(model)
     ungroup_attention(shared)
     for part in list(shared.modules()):
