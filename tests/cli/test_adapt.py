@@ -69,6 +69,10 @@ def test_distil_takes_a_teacher_of_another_tokenizer(trimtab, place, teacher, tm
         (["no-such-reward"], "got reward 'no-such-reward'"),
         (["--classifier", "no/such"], "got the judge 'no/such'"),
         (["--classifier", "CLASSIFIER:sarcasm"], "with the labels neutral, toxic, expected one of these labels"),
+        (
+            ["--classifier", "profanity", "--classifier", "profanity"],
+            "got teachers of 'profanity', 'profanity', expected different",
+        ),
         (["toxicity", "--candidates", "100"], "got --candidates 100, expected at most 64"),
         (["toxicity", "--chat"], "has no chat template"),
         (["toxicity", "--tokens", "64"], "got --tokens 64, expected fewer than the model's 64"),

@@ -120,6 +120,28 @@ def test_each_attribute_is_measured_on_its_own_texts(trimtab, place, data, tmp_p
         assert quality[f"measured on:{name}"] == "dev.jsonl"
 
 
+def test_a_measurement_leaves_no_older_figure_of_its_attribute(trimtab, place, data, tmp_path):
+    reward = tiny_reward(load_frozen_lm(str(place / "lm")), "q")  # kind and calm
+    reward.save_pretrained(tmp_path / "two")
+    card = read_card(tmp_path / "two")
+    older = {
+        "warning:calm": "few texts",
+        "auc:calm": 0.1,
+        "auc:kind": 0.2,
+        "sources:calm": [],
+        "agreement_over:calm": 1.0,
+    }
+    write_card(tmp_path / "two", replace(card, quality=older))
+    one_sided = tmp_path / "one.jsonl"
+    one_sided.write_text('{"sentence": "w1 w2", "good": 1}\n' * 60, encoding="utf-8")
+    words = ["--data", one_sided, "--column", "good", "--text-column", "sentence", "--attribute", "calm"]
+    trimtab("rewards", "measure", tmp_path / "two", *words, "--write")
+    quality = read_card(tmp_path / "two").quality
+    assert "auc:calm" not in quality
+    assert quality.get("warning:calm") != "few texts"
+    assert quality.items() >= {"auc:kind": 0.2, "sources:calm": [], "agreement_over:calm": 1.0}.items()
+
+
 @pytest.fixture
 def no_weights(monkeypatch):
     """Fail if a reward is loaded."""
@@ -173,9 +195,27 @@ def test_a_reward_is_calibrated_into_a_folder_of_its_own(trimtab, place, data, t
     assert "sources:good" in done.stdout
     assert "calibration error, after" in done.stdout
     assert str(out) in done.stderr.replace("\n", "")
-    assert [source["data"] for source in card.provenance["calibration"]["sources"]] == ["dev.jsonl"]
+    assert [source["data"] for source in card.provenance["calibration"]["good"]["sources"]] == ["dev.jsonl"]
     assert card.weights_sha256 == read_card(teacher).weights_sha256
     assert card.quality.items() > read_card(teacher).quality.items()
+
+
+def test_a_calibration_outlives_a_measurement(trimtab, place, data, teacher):
+    out = place / "measured"
+    trimtab("rewards", "calibrate", teacher, *data, "--out", out)
+    before = read_card(out)
+    trimtab("rewards", "measure", out, *data, "--write")
+    assert read_card(out).calibration == before.calibration
+    assert read_card(out).quality["sources:good"] == before.quality["sources:good"]
+
+
+def test_one_attribute_is_calibrated_by_name(trimtab, place, data, teacher):
+    words = ["rewards", "calibrate", teacher, *data, "--out", place / "one"]
+    trimtab(*words, "--attribute", "good")
+    assert len(read_card(place / "one").calibration) == 1
+    done = trimtab(*words, "--attribute", "bad", check=False)
+    assert done.status == 1
+    assert "got --attribute bad, expected each once, of: good" in done.stderr
 
 
 def test_a_calibrated_reward_is_scored_raw_and_calibrated(trimtab, place, data, teacher):

@@ -13,9 +13,9 @@ from trimtab.training.calibration import LabelledSource, Line, brier_line, calib
 WORDS = [f"w{i} w{(7 * i) % 60} w{(3 * i) % 60}" for i in range(60)]
 
 
-def labelled(reward, slope, shift, seed=0):
+def labelled(reward, slope, shift, seed=0, column=0):
     """Texts whose labels are high as often as a line through their rewards says."""
-    scores = reward.score(WORDS)[:, 0].double().numpy()
+    scores = reward.score(WORDS)[:, column].double().numpy()
     scores = (scores - scores.mean()) / scores.std()
     shares = (slope * scores + shift).clip(0, 1)
     draws = np.random.default_rng(seed).random((20, len(WORDS))) < shares
@@ -38,7 +38,27 @@ def test_a_calibrated_reward_gives_shares_and_steers_as_before(llama, head, trun
     assert row["Brier score, after"] < row["Brier score, before"]
     ((scale, shift),) = calibrated.card.calibration
     torch.testing.assert_close(calibrated.shares(WORDS), (before * scale + shift).clamp(0, 1))
-    assert calibrated.card.provenance["calibration"]["sources"] == [{"data": "made", "texts": 1200, "sha256": "abc"}]
+    tried = calibrated.card.provenance["calibration"]["kind"]
+    assert (tried["kept"], tried["scale"], tried["shift"]) == (True, scale, shift)
+    assert tried["sources"] == [{"data": "made", "texts": 1200, "sha256": "abc"}]
+
+
+def test_a_line_that_does_not_help_is_left_out(llama):
+    """The labels are the rewards, so no line is better than none."""
+    reward = tiny_reward(llama, "q", attributes=("kind",))
+    labels = reward.score(WORDS)[:, 0].clamp(0, 1).tolist()
+    source = LabelledSource("made", [LabelledText(text, (label,)) for text, label in zip(WORDS, labels, strict=True)])
+    calibrated = calibrate(reward, [source])
+    assert calibrated.card.calibration == ()
+    assert torch.equal(calibrated.shares(WORDS), reward.shares(WORDS))
+    assert not calibrated.card.provenance["calibration"]["kind"]["kept"]
+    [row] = calibrated.card.quality["sources:kind"]
+    assert row["Brier score, before"] < 1e-10
+    assert row["Brier score, before"] <= row["Brier score, tried"]
+    moved = [LabelledText(row.text, (row.labels[0] / 2,)) for row in source.rows]
+    once = calibrate(calibrated, [LabelledSource("moved", moved)])
+    assert once.card.calibration != ()
+    assert calibrate(once, [source]).card.calibration == ()
 
 
 def test_a_reward_with_a_sigmoid_is_calibrated_in_log_odds(llama):
@@ -48,6 +68,26 @@ def test_a_reward_with_a_sigmoid_is_calibrated_in_log_odds(llama):
     expected = torch.sigmoid(torch.logit(reward.score(WORDS)) * scale + shift)
     torch.testing.assert_close(calibrated.shares(WORDS), expected, atol=1e-5, rtol=1e-5)
     assert calibrated.card.quality["sources:kind"][0]["calibration error, after"] < 0.1
+
+
+def test_attributes_are_calibrated_one_after_another(llama):
+    """Labels of one attribute change its share alone, and another's are added to the card later."""
+    reward = tiny_reward(llama, "q", attributes=("kind", "calm"))
+    before = reward.score(WORDS)
+    of_kind, of_calm = (LabelledSource(f"{column}", labelled(reward, 0.25, 0.5, column=column)) for column in (0, 1))
+    once = calibrate(reward, [of_calm], attributes=["calm"])
+    assert once.card.calibration[0] == (1, 0)
+    torch.testing.assert_close(once.shares(WORDS)[:, 0], before[:, 0].clamp(0, 1))
+    scale, shift = once.card.calibration[1]
+    torch.testing.assert_close(once.shares(WORDS)[:, 1], (before[:, 1] * scale + shift).clamp(0, 1))
+    assert once.card.provenance["calibration"]["calm"]["sources"][0]["data"] == "1"
+    twice = calibrate(once, [of_kind], attributes=["kind"])
+    assert twice.card.calibration[1] == (scale, shift)
+    assert twice.card.calibration[0] == calibrate(reward, [of_kind], attributes=["kind"]).card.calibration[0] != (1, 0)
+    assert twice.card.quality["sources:calm"] == once.card.quality["sources:calm"]
+    assert twice.card.provenance["calibration"].keys() == {"calm", "kind"}
+    with pytest.raises(errors.TrimtabError, match="'grim'"):
+        calibrate(reward, [of_kind], attributes=["grim"])
 
 
 def test_the_line_is_near_the_best_monotone_map():
@@ -95,6 +135,11 @@ def test_what_cannot_be_calibrated_is_refused(llama):
         calibrate(reward, [LabelledSource("few", good.rows[:1])])
     with pytest.raises(errors.InvalidData, match="ranks the texts backwards for 'kind'"):
         calibrate(reward, [LabelledSource("back", labelled(reward, -0.25, 0.5))])
+    with pytest.raises(errors.InvalidData, match="labels of 'kind' that are all the same"):
+        calibrate(reward, [LabelledSource("one", [LabelledText(text, (1.0,)) for text in WORDS])])
+    short = LabelledSource("short", [LabelledText(f"w{i}", (float(i % 2),)) for i in range(40)])
+    with pytest.raises(errors.InvalidData, match="scores no text of 'short'"):
+        calibrate(tiny_reward(llama, "q", "ladder", bos_token_id=None, attributes=("kind",)), [short, good])
     with pytest.raises(errors.InvalidSetting, match="of differences"):
         calibrate(tiny_reward(llama, "q", baseline=False), [good])
     with pytest.raises(errors.InvalidData, match="labels on one side of ½"):

@@ -130,7 +130,14 @@ def test_the_draw_of_keys_depends_on_the_seed(lm):
 
 
 def test_what_does_not_fit_is_refused(lm):
-    for changes in ({"mix": 1.0}, {"mix": -0.1}, {"neighbours": 0}, {"keys": 0}, {"distance_temperature": 0.0}):
+    for changes in (
+        {"mix": 1.0},
+        {"mix": -0.1},
+        {"neighbours": 0},
+        {"keys": 0},
+        {"keys": 10**7},
+        {"distance_temperature": 0.0},
+    ):
         with pytest.raises(errors.InvalidSetting, match=f"got {next(iter(changes))}="):
             DatastoreSettings(**changes)
     with pytest.raises(errors.InvalidSetting, match="expected q or v"):

@@ -27,6 +27,8 @@ def test_a_command_can_be_repeated_in_the_folder_that_it_was_typed_in():
     words = ["trimtab", "train", "labels", "--data", "/home/me/my data.csv", "--out", "rewards/polite", "--base=/m/lm"]
     expected = "trimtab train labels --data 'my data.csv' --out rewards/polite --base=lm"
     assert command_line(words) == expected
+    classifiers = ["trimtab", "adapt", "--classifier", "onnx:/home/me/clf:toxic", "--classifier=onnx:/home/me/other"]
+    assert command_line(classifiers) == "trimtab adapt --classifier onnx:clf:toxic --classifier=onnx:other"
 
 
 def test_a_card_tells_what_computed_it(llama):

@@ -117,6 +117,33 @@ def test_a_resumed_run_has_been_patient_before(tmp_path, monkeypatch):
     assert metrics(run) == metrics(whole_run)
 
 
+def test_a_run_that_had_stopped_early_stays_stopped(tmp_path, monkeypatch):
+    """It is interrupted after training, before its weights are kept."""
+    noisy = [LabelledText(row.text, (float(i % 3 == 0),)) for i, row in enumerate(TRAIN)]
+    settings = {"epochs": 30, "checkpoints": 30, "patience": 1}
+    whole = train(RunFolder(tmp_path / "whole"), noisy, **settings)
+    run = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "keep_final", lambda self, tensors: (_ for _ in ()).throw(Crash))
+        with pytest.raises(Crash):
+            train(run, noisy, **settings)
+    steps = len(metrics(run))
+    resumed = train(run, noisy, **settings)
+    assert len(metrics(run)) == steps + 1  # the final measurement
+    assert resumed.network.state_dict().keys() == whole.network.state_dict().keys()
+    assert all(torch.equal(each, whole.network.state_dict()[n]) for n, each in resumed.network.state_dict().items())
+
+
+def test_a_run_that_is_killed_while_it_is_measured_is_trained(tmp_path, monkeypatch):
+    run = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr("trimtab.training.fit.measured_card", lambda *given: (_ for _ in ()).throw(Crash))
+        with pytest.raises(Crash):
+            train(run)
+    crash_after(monkeypatch, 0)
+    assert train(run).card.quality["loss"] > 0
+
+
 def test_a_run_reports_the_tensors_that_it_copies_from_another_reward(llama, tmp_path):
     class Heard(TrainingProgress):
         def started(self, copied, tensors):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from good_words import good_words, quick
-from tiny import tiny_lm
+from tiny import opening_lm, tiny_lm
 from trimtab import errors
-from trimtab.data.tables import TextPair
+from trimtab.data.tables import LabelledText, TextPair
 from trimtab.training.examples import Examples
 from trimtab.training.fit import RunOptions
 from trimtab.training.kept_states import KeptStates, with_states
@@ -43,10 +43,10 @@ class Listed(Examples):
         return self.examples[index]
 
 
-def trained(folder, lm=None, **changes):
+def trained(folder, lm=None, rows=TRAIN, **changes):
     lm = lm or tiny_lm("llama")
     recipe = quick(trunk="ladder", **changes)
-    return train_from_labels(lm, ["good"], TRAIN, HELD_OUT, recipe, options=RunOptions(RunFolder(folder)))
+    return train_from_labels(lm, ["good"], rows, HELD_OUT, recipe, options=RunOptions(RunFolder(folder)))
 
 
 def weights(reward):
@@ -68,6 +68,15 @@ def test_texts_with_bos_keep_its_state_too(tmp_path):
     other = tiny_lm("llama")
     other.__dict__["prepends_bos"] = True
     streamed = trained(tmp_path / "streamed", other, epochs=1)
+    for name, weight in weights(streamed).items():
+        torch.testing.assert_close(weights(kept)[name], weight, atol=1e-4, rtol=1e-3)
+
+
+def test_texts_that_start_with_bos_have_no_other(tmp_path):
+    """A chat template has written it, so that the longest text of a batch has fewer states than columns."""
+    rows = [LabelledText(f"<bos> {row.text}", row.labels) for row in TRAIN]
+    streamed = trained(tmp_path / "streamed", opening_lm("llama"), rows, epochs=1)
+    kept = trained(tmp_path / "kept", opening_lm("llama"), rows, epochs=1, keep_states=True)
     for name, weight in weights(streamed).items():
         torch.testing.assert_close(weights(kept)[name], weight, atol=1e-4, rtol=1e-3)
 

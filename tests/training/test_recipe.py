@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from good_words import good_words, quick
 from trimtab import errors
 from trimtab.training.fit import RunOptions
 from trimtab.training.labels import train_from_labels
-from trimtab.training.recipe import DistilSettings, LabelSettings, PairSettings, Recipe, Source, check_fits
+from trimtab.training.recipe import LM_RECIPE, DistilSettings, LabelSettings, PairSettings, Recipe, Source, check_fits
 from trimtab.training.run_folder import RunFolder
 
 
@@ -38,6 +39,8 @@ def test_a_rank_above_the_bases_hidden_size_is_refused(llama):
 def test_the_default_learning_rate_depends_on_the_trunk(trunk, expected):
     assert Recipe(trunk=trunk).resolved_learning_rate == expected
     assert Recipe(trunk=trunk, learning_rate=0.5).resolved_learning_rate == 0.5
+    of_language_model = replace(LM_RECIPE, trunk=trunk) if trunk in ("lora", "full") else LM_RECIPE
+    assert of_language_model.resolved_learning_rate == (1e-5 if trunk == "full" else 5e-4)
 
 
 def test_a_ladder_that_cannot_be_built_is_refused_at_once():

@@ -82,6 +82,7 @@ def adapt(
     from trimtab.cli.train_checks import check_folders
     from trimtab.models.loading import load_codec
     from trimtab.rewards.target import check_target
+    from trimtab.training.recipe import TaughtText, check_teachers
     from trimtab.training.run_folder import TARGETS, RunFolder
 
     classifiers = classifier or []
@@ -100,6 +101,8 @@ def adapt(
     teachers = [load_classifier(spec) for spec in classifiers]  # before the model, which may be a GGUF file to convert
     codec = load_codec(model)
     check_fits(settings, codec)
+    if teachers:
+        check_teachers([TaughtText(each.attributes, each.clamp, None) for each in teachers])
     name = None if reward is None else check_teacher(reward, codec, settings.chat)
     with folder.locked(), closing(progress_bars()) as bars:
         lm = load_model(model, codec, settings)

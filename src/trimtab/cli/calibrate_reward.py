@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from trimtab.cli.console import error_console, loading, report_faults
+from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.options import RewardName, TextColumn
-from trimtab.cli.rewards import LabelColumns, MaxTokens, check_columns, check_numbers, print_quality
+from trimtab.cli.rewards import LabelColumns, MaxTokens, check_attributes, check_columns, check_numbers, print_quality
 from trimtab.cli.train_options import LabelRange
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.training.recipe import Recipe
+
+NO_LINE = "no scale and shift lower the Brier score of the texts that the fit left out, so it has no calibration"
 
 
 def calibrate(
@@ -25,6 +27,10 @@ def calibrate(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the calibrated reward; an older reward in it is replaced.")],
     column: LabelColumns = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="Attribute that the labels are of; the others stay as they are. Repeat for several."),
+    ] = None,
     label_range: LabelRange = None,
     text_column: TextColumn = "text",
     limit: Annotated[
@@ -36,7 +42,8 @@ def calibrate(
     """Calibrate a reward: of texts that it calls 0.5, half shall have the label.
 
     A scale and a shift are fitted to half of every source and written into the card of a copy. `trimtab score` and
-    reward judges use them. The weights stay, and so does every steered text.
+    reward judges use them. An earlier calibration is replaced. If they do not lower the Brier score of the other
+    halves, the reward has no calibration, and the card says so. The weights stay, and so does every steered text.
 
     Example: trimtab rewards calibrate toxicity --data jigsaw.jsonl --data tweets.jsonl --column label --out calm
     """
@@ -51,7 +58,8 @@ def calibrate(
 
     check_label_range(label_range)
     check_target(out)
-    columns = check_columns(read_card(find_reward(name)).attributes, column)
+    attributes = check_attributes(read_card(find_reward(name)), attribute)
+    columns = check_columns(attributes, column)
     tables = {each: read_labelled(each, columns, text_column, label_range=label_range) for each in data}
     for each, table in tables.items():
         report_faults(each, table.faults)
@@ -62,14 +70,19 @@ def calibrate(
         import torch
 
         from trimtab.cli.progress import counting
-        from trimtab.rewards.registry import load_reward
-        from trimtab.training.calibration import LabelledSource
+        from trimtab.models.loading import load_frozen_lm
+        from trimtab.rewards.registry import base_of, load_reward
+        from trimtab.training.calibration import AS_IT_IS, LabelledSource
         from trimtab.training.calibration import calibrate as fit
 
-        reward = load_reward(name)
+        reward = load_reward(name, load_frozen_lm(base_of(name), dtype=torch.float32))
     sources = [LabelledSource(Path(each).name, table.rows[:limit], table.sha256) for each, table in tables.items()]
     with counting("texts scored", error_console()) as progress:
-        calibrated = fit(reward, sources, max_tokens, seed, progress)
+        calibrated = fit(reward, sources, max_tokens, seed, progress, attributes)
     calibrated.save_pretrained(out, getattr(torch, reward.card.weights_dtype or "", None))
     print_quality(calibrated.card.quality, as_json=False)
+    lines = dict(zip(reward.attributes, calibrated.card.calibration, strict=False))
+    for each in attributes:
+        if lines.get(each, AS_IT_IS) == AS_IT_IS:
+            error_console().print(f"{legible(each, keep='')}: {NO_LINE}", highlight=False, markup=False)
     error_console().print(f"saved in {shown_path(out)}", highlight=False, markup=False)

@@ -233,12 +233,18 @@ def of_attributes(quality: dict[str, object], attributes: Sequence[str]) -> dict
 
 
 def kept_quality(card: "RewardCard", measured: dict[str, object], attributes: Sequence[str]) -> dict[str, object]:
-    """The quality of a card after some attributes were measured; the figures about a teacher and of the others stay."""
-    from trimtab.rewards.card import AGREEMENT
+    """The quality of a card after some attributes were measured; what is not measured here stays."""
+    from trimtab.rewards.card import AGREEMENT, SOURCES
 
     if attributes != card.attributes:
-        return {**card.quality, **of_attributes(measured, attributes)}
-    return {name: value for name, value in card.quality.items() if name.startswith(AGREEMENT)} | measured
+        stale = tuple(f":{attribute}" for attribute in attributes)
+        kept = {
+            name: value
+            for name, value in card.quality.items()
+            if name.startswith((AGREEMENT, SOURCES)) or not name.endswith(stale)
+        }
+        return kept | of_attributes(measured, attributes)
+    return {name: value for name, value in card.quality.items() if name.startswith((AGREEMENT, SOURCES))} | measured
 
 
 def check_writable(name: str, folder: Path) -> None:

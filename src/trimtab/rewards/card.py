@@ -26,6 +26,7 @@ HASHES = {  # every saved card of this schema has them
 }
 MAX_SIZE = 1_000_000  # of a rank, a number of layers or an alpha
 AGREEMENT = "agreement_over"  # how the names of figures about a teacher begin
+SOURCES = "sources:"  # how the names of figures before and after a calibration begin
 MAX_REWARD = 1e30  # float32 holds it
 MAX_DEPTH = 20  # of objects and lists within each other
 NOT_DECIDING = ("base", "calibration", "provenance", "quality", "weights_dtype", "schema_version", *HASHES)

@@ -84,7 +84,8 @@ class PrefixEncoder:
         Args:
             ids: token ids.
             mask: False at padding.
-            tapped: what `tapped` returned for these texts, for a ladder; then the trunk does not run.
+            tapped: what `tapped` returned for these texts, for a ladder; then the trunk does not run. It may lack
+                columns that are padding in every row.
         """
         if self.ladder is None:
             ids, mask = self.with_bos(ids, mask)
@@ -92,6 +93,7 @@ class PrefixEncoder:
         else:
             states = self.tapped(ids, mask).states if tapped is None else tapped
             ids, mask = self.with_bos(ids, mask)
+            states = functional.pad(states, (0, 0, 0, 0, mask.shape[1] - states.shape[1], 0))
             hidden = self.ladder(states.unbind(2), causal_columns(mask, mask.shape[1]))
         return EncodedTexts(ids, mask, hidden, self.bos_token_id is not None)
 

@@ -18,8 +18,9 @@ from trimtab.training.estimate import estimate_seconds
 from trimtab.training.examples import TokenizedTexts, context_of, takes_base
 from trimtab.training.fit import RunOptions
 from trimtab.training.own_texts import BATCH, openings, write_own_texts
-from trimtab.training.recipe import Recipe
+from trimtab.training.recipe import Recipe, check_teachers
 from trimtab.training.run_folder import OWN_TEXTS, TARGETS, RunFolder
+from trimtab.training.teacher_facts import shape_of
 from trimtab.training.text_teacher import AnyTeacher, as_teacher, load_teacher
 
 HELD_OUT_SHARE = 10  # one text in ten
@@ -63,6 +64,7 @@ def adapt(
     recipe = settings.recipe(base.layers, base.output_embedding.shape[1], keep_states=options.run is not None)
     if settings.tokens >= base.context_length:
         raise InvalidSetting(f"got tokens={settings.tokens}, expected fewer than the model's {base.context_length}")
+    check_teachers([shape_of(each, base) for each in several])
     for each in several:
         check_student(base, each, recipe, settings.distillation)
     if settings.chat:

@@ -1,6 +1,6 @@
 """Make ½ mean ½: fit the scale and the shift of a reward to labelled texts of several sources."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from trimtab.checking import checked, shown
 from trimtab.data.tables import LabelledText
 from trimtab.errors import InvalidData, InvalidSetting
-from trimtab.rewards.card import RewardCard
+from trimtab.rewards.card import SOURCES, RewardCard
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.rewards.shares import shares
 from trimtab.training.distributed import evaluating
@@ -50,7 +50,15 @@ class Half(NamedTuple):
 
     source: str
     ids: list[list[int]]
-    labels: Float[np.ndarray, "texts attributes"]
+    labels: Float[np.ndarray, "texts labels"]
+
+
+class Scored(NamedTuple):
+    """One half of a source: the rewards and the labels of its texts."""
+
+    source: str
+    rewards: Float[np.ndarray, "texts attributes"]
+    labels: Float[np.ndarray, "texts labels"]
 
 
 class Line(NamedTuple):
@@ -60,6 +68,34 @@ class Line(NamedTuple):
     shift: float
 
 
+AS_IT_IS = Line(1.0, 0.0)  # the reward is the share
+
+
+class Trial(NamedTuple):
+    """A line, and what it changes.
+
+    Attributes:
+        name: of the attribute.
+        line: the one that was fitted.
+        table: a row for each source: its figures before and after, on the half that the fit left out.
+    """
+
+    name: str
+    line: Line
+    table: list[dict[str, Any]]
+
+    @property
+    def helps(self) -> bool:
+        """Whether it lowers the Brier score, on the mean of the sources."""
+        return float(np.mean([row["Brier score, after"] - row["Brier score, before"] for row in self.table])) < 0
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """The table of the card: of a line that is left out, the figures are those that it would have given."""
+        then = ", after" if self.helps else ", tried"
+        return [{name.replace(", after", then): value for name, value in row.items()} for row in self.table]
+
+
 @checked
 def calibrate(
     reward: RewardModel,
@@ -67,50 +103,72 @@ def calibrate(
     max_tokens: int = Recipe.max_tokens,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    attributes: Sequence[str] = (),
 ) -> RewardModel:
     """The reward with a calibration in its card: of texts that `RewardModel.shares` calls ½, half have a high label.
 
     A straight line is fitted to one half of every source, each source with the same weight. It is least squares of the
-    clamped share; of a reward with a sigmoid, it is Platt's logistic regression. The weights stay, and so do all texts
-    that the reward steers.
+    clamped share; of a reward with a sigmoid, it is Platt's logistic regression. A line that does not lower the Brier
+    score of the other halves is left out: the rewards were shares before, or the sources ask for different lines.
+    Rewards are compared without an earlier calibration, which is replaced. The weights stay, and so do all texts that
+    the reward steers.
 
     Args:
-        reward: the reward to calibrate; it stays as it is.
-        sources: labelled texts, which should not be those of the training. Half of each is for measuring.
+        reward: the reward to calibrate; it is not changed.
+        sources: labelled texts, which should not be those of the training, with a label for each of the attributes.
+            Half of each is for measuring.
         max_tokens: longer texts are cut at the end.
         seed: of the halves.
         progress: called with the number of texts scored and of all to score.
+        attributes: those that the texts have labels of; all by default. The others keep their lines.
 
     Returns:
-        The same weights under a card with the line, and the figures of the halves that were not fitted, before and
-        after.
+        The same weights under a card with the lines that help, and the figures of the halves that were not fitted,
+        before and after.
 
     Raises:
-        InvalidSetting: there is no source, or the reward returns differences.
-        InvalidData: a source has fewer than two texts or other labels, or the reward ranks it backwards.
+        InvalidSetting: there is no source, or the reward returns differences or lacks an attribute.
+        InvalidData: a source has fewer than two texts, other labels, or no text that the reward scores; or labels are
+            all the same, or ranked backwards.
     """
     if not reward.card.baseline:
         raise InvalidSetting(f"got the reward {shown(reward.name)} of differences, expected one of rewards")
     if not sources:
         raise InvalidSetting("got no labelled texts to calibrate on, expected one source or more")
-    halves = [_halves(reward, source, max_tokens, seed) for source in sources]
-    to_fit, held_out = ([pair[place] for pair in halves] for place in (0, 1))
+    names = tuple(attributes) or reward.attributes
+    for name in names:
+        reward.card.attribute_index(name)
+    halves = [_halves(reward, source, names, max_tokens, seed) for source in sources]
     scored = _counted(progress, sum(len(half.ids) for pair in halves for half in pair))
-    rewards = [_scored(reward, half, scored) for half in to_fit]
-    lines = [_fit(to_fit, rewards, column, reward) for column in range(len(reward.attributes))]
+    to_fit, held_out = ([_scored(reward, pair[place], scored) for pair in halves] for place in (0, 1))
+    trials = [_trial(reward.card, name, column, to_fit, held_out) for column, name in enumerate(names)]
     facts = {
         "sources": [{"data": each.name, "texts": len(each.rows), "sha256": each.sha256} for each in sources],
         "seed": seed,
     }
-    card = replace(
-        reward.card,
-        calibration=tuple((line.scale, line.shift) for line in lines),
-        provenance={**reward.card.provenance, "calibration": facts},
+    return RewardModel(reward.network, _calibrated(reward.card, trials, facts), reward.base, reward.name)
+
+
+def _calibrated(card: RewardCard, trials: Sequence[Trial], facts: Mapping[str, object]) -> RewardCard:
+    """The card with the lines that help, with what was tried, and with the figures of both."""
+    lines = {trial.name: trial.line if trial.helps else AS_IT_IS for trial in trials}
+    before = card.provenance.get("calibration")
+    earlier = (
+        {name: tried for name, tried in before.items() if name in card.attributes} if isinstance(before, dict) else {}
     )
-    card = replace(
-        card, quality={**card.quality, **_quality(card, held_out, [_scored(reward, half, scored) for half in held_out])}
+    tried = {trial.name: {**trial.line._asdict(), "kept": trial.helps, **facts} for trial in trials}
+    return replace(
+        _with_lines(card, lines),
+        provenance={**card.provenance, "calibration": earlier | tried},
+        quality=card.quality | {f"{SOURCES}{trial.name}": trial.told for trial in trials},
     )
-    return RewardModel(reward.network, card, reward.base, reward.name)
+
+
+def _with_lines(card: RewardCard, changed: Mapping[str, Line]) -> RewardCard:
+    """The card with other lines for some attributes; without any, if none changes a reward."""
+    before = dict(zip(card.attributes, card.calibration, strict=True)) if card.calibration else {}
+    lines = [changed.get(name, Line(*before.get(name, AS_IT_IS))) for name in card.attributes]
+    return replace(card, calibration=() if set(lines) == {AS_IT_IS} else tuple((x.scale, x.shift) for x in lines))
 
 
 def _counted(progress: Callable[[int, int], None], total: int) -> Callable[[int], None]:
@@ -124,9 +182,11 @@ def _counted(progress: Callable[[int, int], None], total: int) -> Callable[[int]
     return scored
 
 
-def _halves(reward: RewardModel, source: LabelledSource, max_tokens: int, seed: int) -> tuple[Half, Half]:
+def _halves(
+    reward: RewardModel, source: LabelledSource, names: Sequence[str], max_tokens: int, seed: int
+) -> tuple[Half, Half]:
     texts = TokenizedTexts(source.rows, reward.base, max_tokens)
-    check_labels(texts, reward.attributes)
+    check_labels(texts, names)
     if len(texts) < 2:
         raise InvalidData(f"got {len(texts)} text from {shown(source.name)}, expected two or more: half are measured")
     order = np.random.default_rng(seed).permutation(len(texts))
@@ -138,28 +198,45 @@ def _halves(reward: RewardModel, source: LabelledSource, max_tokens: int, seed: 
     return first, second
 
 
-def _scored(reward: RewardModel, half: Half, scored: Callable[[int], None]) -> Float[np.ndarray, "texts attributes"]:
+def _scored(reward: RewardModel, half: Half, scored: Callable[[int], None]) -> Scored:
     """The rewards of whole texts."""
     with evaluating(reward.network, bf16=False):
         rewards = prefix_rewards(reward.network, half.ids, PAD, scored=scored)
-    return np.array([of_text[-1] for of_text in rewards], dtype=np.float64)
+    whole = np.array([of_text[-1] for of_text in rewards], dtype=np.float64)
+    if not np.isfinite(whole).all(axis=1).any():
+        raise InvalidData(f"the reward scores no text of {shown(half.source)}, expected texts of two tokens or more")
+    return Scored(half.source, whole, half.labels)
 
 
-def _fit(
-    halves: Sequence[Half], scored: Sequence[Float[np.ndarray, "_ attributes"]], column: int, reward: RewardModel
-) -> Line:
+def _trial(card: RewardCard, name: str, column: int, to_fit: Sequence[Scored], held_out: Sequence[Scored]) -> Trial:
+    """Fit the line of one attribute, and measure it on the halves that the fit left out. `column` is of the labels."""
+    place = card.attribute_index(name)
+    line = _fit(to_fit, place, column, card)
+    tried = _with_lines(card, {name: line})
+    table = []
+    for half in held_out:
+        after = shares(torch.from_numpy(half.rewards), tried).numpy()
+        table.append(_compared(half.source, half.rewards[:, place], after[:, place], half.labels[:, column]))
+    return Trial(name, line, table)
+
+
+def _fit(halves: Sequence[Scored], place: int, column: int, card: RewardCard) -> Line:
     """The line of one attribute; every source has the same weight."""
-    rewards = np.concatenate([of_source[:, column] for of_source in scored])
+    rewards = np.concatenate([half.rewards[:, place] for half in halves])
     labels = np.concatenate([half.labels[:, column] for half in halves])
-    weights = np.concatenate([np.full(len(half.ids), 1 / len(half.ids)) for half in halves])
+    weights = np.concatenate([np.full(len(half.labels), 1 / len(half.labels)) for half in halves])
     known = np.isfinite(rewards)  # a head may be unable to score a text of one token
     rewards, labels, weights = rewards[known], labels[known], weights[known]
-    if reward.card.link == "sigmoid":
+    if np.ptp(labels) == 0:
+        raise InvalidData(
+            f"got labels of {shown(card.attributes[place])} that are all the same, expected different ones"
+        )
+    if card.link == "sigmoid":
         line = platt_line(logit(rewards.clip(ALMOST, 1 - ALMOST)), labels, weights)
     else:
         line = brier_line(rewards, labels, weights)
     if not line.scale > 0:
-        attribute = shown(reward.attributes[column])
+        attribute = shown(card.attributes[place])
         raise InvalidData(f"the reward ranks the texts backwards for {attribute}, expected labels of its meaning")
     return line
 
@@ -191,23 +268,9 @@ def platt_line(answers: Column, labels: Column, weights: Column) -> Line:
     return Line(float(regression.coef_[0, 0]), float(regression.intercept_[0]))
 
 
-def _quality(
-    card: RewardCard, held_out: Sequence[Half], rewards: Sequence[Float[np.ndarray, "_ attributes"]]
-) -> dict[str, object]:
-    """A table of the sources for each attribute: what the calibration changes on the halves that it left out."""
-    after = [shares(torch.from_numpy(each), card).numpy() for each in rewards]
-    return {
-        f"sources:{attribute}": [
-            _compared(half, one[:, column], other[:, column], half.labels[:, column])
-            for half, one, other in zip(held_out, rewards, after, strict=True)
-        ]
-        for column, attribute in enumerate(card.attributes)
-    }
-
-
-def _compared(half: Half, before: Column, after: Column, labels: Column) -> dict[str, Any]:
+def _compared(source: str, before: Column, after: Column, labels: Column) -> dict[str, Any]:
     known = np.isfinite(before)
-    row: dict[str, Any] = {"data": half.source, "texts": int(known.sum()), "share high": float((labels >= 0.5).mean())}
+    row: dict[str, Any] = {"data": source, "texts": int(known.sum()), "share high": float((labels >= 0.5).mean())}
     for when, rewards in (("before", before), ("after", after)):
         found = share_figures(rewards[known], labels[known])
         row |= {f"{name}, {when}": value for name, value in found.items()}

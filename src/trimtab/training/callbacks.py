@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, final
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trimtab.training.run_folder import RunFolder
 
@@ -71,3 +71,16 @@ class Recorder(TrainerCallback):
             self.progress.logged(row)
             if self.run is not None:
                 self.run.log(row)
+
+
+@final
+class Patience(EarlyStoppingCallback):
+    """Stops a run whose held-out loss does not improve; also one that had stopped before it was interrupted."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Stop if the patience was used up before."""
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True

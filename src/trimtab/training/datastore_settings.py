@@ -5,8 +5,7 @@ from typing import Annotated, final
 
 from trimtab.checking import checked, shown
 from trimtab.errors import InvalidSetting
-
-MOST_KEYS = 10**7
+from trimtab.rewards.card import MAX_REWARD, MAX_SIZE
 
 
 @final
@@ -28,10 +27,12 @@ class DatastoreSettings:
 
     def __post_init__(self) -> None:
         for name in ("keys", "neighbours", "max_tokens"):
-            if not 1 <= getattr(self, name) <= MOST_KEYS:
-                raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {MOST_KEYS}")
-        if not 0 < self.distance_temperature < float("inf"):
-            raise InvalidSetting(f"got distance_temperature={self.distance_temperature}, expected a number above 0")
+            if not 1 <= getattr(self, name) <= MAX_SIZE:
+                raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {MAX_SIZE}")
+        if not 0 < self.distance_temperature <= MAX_REWARD:
+            raise InvalidSetting(
+                f"got distance_temperature={self.distance_temperature}, expected more than 0, at most {MAX_REWARD:.0e}"
+            )
         if not 0 <= self.mix < 1:
             raise InvalidSetting(f"got mix={self.mix}, expected 0 to below 1")
         if not 0 <= self.seed < 2**32:

@@ -12,6 +12,8 @@ from trimtab.models.frozen_lm import FrozenLM
 from trimtab.training.distributed import processes
 from trimtab.training.recipe import Recipe
 
+PATH_KINDS = ("onnx:", "reward:")  # a path follows
+
 
 def without_folders(name: str) -> str:
     """Return an absolute path as its last part; a relative path, a Hub id and any other text as they are."""
@@ -20,13 +22,14 @@ def without_folders(name: str) -> str:
 
 
 def command_line(words: Sequence[str]) -> str:
-    """Return a command as typed, with absolute paths as their last parts, also behind --option=."""
+    """Return a command as typed, with absolute paths as their last parts, also behind --option= and onnx:."""
     return shlex.join(map(_without_folders, words))
 
 
 def _without_folders(word: str) -> str:
-    option, equals, value = word.partition("=")
-    return option + equals + without_folders(value) if word.startswith("--") else without_folders(word)
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    kind, colon, path = value.partition(":") if value.startswith(PATH_KINDS) else ("", "", value)
+    return option + equals + kind + colon + without_folders(path)
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:

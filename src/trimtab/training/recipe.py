@@ -14,6 +14,7 @@ from trimtab.rewards.heads import HEADS, check_ladder, describe_heads, head_clas
 from trimtab.rewards.taps import check_ladder_width, even_taps
 
 LEARNING_RATES: dict[TrunkTraining, float] = {"frozen": 1e-3, "ladder": 2e-3, "lora": 1e-3, "full": 1e-5}
+LM_LEARNING_RATE = 5e-4  # of a language model's LoRA layers
 LARGEST = 10**9  # of any setting; more is a mistake
 POSITIVE = (
     *("rank", "lora_rank", "ladder_layers", "ladder_width", "ladder_heads"),
@@ -59,7 +60,8 @@ class Recipe:
     batch_size: Annotated[int, "Texts per step, over all processes."] = 100
     learning_rate: Annotated[
         float | None,
-        "Peak learning rate. Default: 1e-3 for frozen and lora trunks, 2e-3 for a ladder, 1e-5 for full.",
+        "Peak learning rate. Default: 1e-3 for frozen and lora trunks, 2e-3 for a ladder, 1e-5 for full; 5e-4 for the "
+        "LoRA layers of a language model.",
     ] = None
     warmup_steps: Annotated[int, "Steps over which the learning rate rises to its peak; at most half of all steps."] = (
         100
@@ -99,7 +101,8 @@ class Recipe:
     @property
     def resolved_learning_rate(self) -> float:
         """Return the learning rate; if none is set, the default for this training of the trunk."""
-        return self.learning_rate or LEARNING_RATES[self.trunk]
+        of_language_model = self.head == "lm" and self.trunk == "lora"
+        return self.learning_rate or (LM_LEARNING_RATE if of_language_model else LEARNING_RATES[self.trunk])
 
 
 @final
@@ -150,7 +153,7 @@ class PairSettings:
         return "pairs" + (", with prefixes" if self.prefixes else "") + policy
 
 
-LM_RECIPE = Recipe(head="lm", batch_size=32, learning_rate=5e-4, regulariser=0.0, probe_beta=1.0)
+LM_RECIPE = Recipe(head="lm", batch_size=32, regulariser=0.0, probe_beta=1.0)
 
 
 @final

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging as transformers_logging
@@ -22,6 +22,7 @@ from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.network import RewardNetwork, reward_tensors
 from trimtab.rewards.weights import first_non_finite, save_sealed
 from trimtab.training.batches import LengthGrouped, Throughput, by_length
+from trimtab.training.callbacks import Patience
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.examples import Examples
 from trimtab.training.kept_states import STATES, with_states
@@ -79,7 +80,7 @@ class RewardTrainer(Trainer):
         run_folder: Path | None,
         callbacks: Sequence[TrainerCallback] = (),
     ):
-        stopping = [] if recipe.patience is None else [EarlyStoppingCallback(recipe.patience)]
+        stopping = [] if recipe.patience is None else [Patience(recipe.patience)]
         transformers_logging.set_verbosity_error()  # it warns of settings that trimtab chose
         super().__init__(
             model=network,
