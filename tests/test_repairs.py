@@ -111,6 +111,19 @@ def test_what_passes_is_left_alone_and_other_prompts_are_not(engine, tests):
     assert [len(each.drafts) for each in both] == [1, 2]
 
 
+def test_a_repair_does_not_depend_on_other_prompts(engine, tests):
+    params = SamplingParams(seed=seed_of(engine, "x=1\ny=x/0\n"), **OPTIONS)
+    lm = LanguageModel(engine)
+    alone = lm.best_of("go=0\n", 1, by=tests, params=params, repairs=3)
+    engine.seen.clear()
+    first, second = lm.best_of(["go=0\n"] * 2, 1, by=tests, params=params, repairs=3)
+    seeds = [[request.params.seed for request in requests] for requests in engine.seen]
+    assert len(alone.drafts) > 1
+    assert all(one == other for one, other in seeds)
+    for each in (first, second):
+        assert [draft.text for draft in each.drafts] == [draft.text for draft in alone.drafts]
+
+
 def test_no_repairs_is_best_of_n(engine, tests):
     lm = LanguageModel(engine)
     plain, none = (lm.best_of("go=0\n", 4, by=tests, seed=3, **OPTIONS, **given) for given in ({}, {"repairs": 0}))

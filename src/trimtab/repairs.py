@@ -1,6 +1,7 @@
 """Programs that fail are written again from the line of their error: critical sampling (CodeRL, 2207.01780 §3.3)."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -67,7 +68,11 @@ def repaired(
         ]
         if not failed:
             break
-        again = [_again(requests[place], kept, number, row) for row, (place, _, kept) in enumerate(failed)]
+        nth = Counter[int]()  # a seed depends on no other prompt
+        again = []
+        for place, _, kept in failed:
+            again.append(_again(requests[place], kept, number, nth[place]))
+            nth[place] += 1
         latest = [[] for _ in found]
         for (place, old, kept), (new,) in zip(failed, engine.sample(again), strict=True):
             whole = Continuation((*kept, *new.choices), new.finish_reason, old.usage + new.usage)
@@ -87,9 +92,9 @@ def _kept(codec: TextCodec, tests: UnitTests, draft: Draft, written: Generation,
     return tuple(token.choice for token in written.trace[:count]) if count < len(written.trace) else ()
 
 
-def _again(request: Request, kept: Sequence[Choice], number: int, row: int) -> Request:
-    """The rest of a draft behind what is kept of it, under a seed of its own."""
-    seed = hashlib.blake2b(repr((request.params.seed, number, row)).encode(), digest_size=7).digest()
+def _again(request: Request, kept: Sequence[Choice], number: int, draft: int) -> Request:
+    """The rest of a draft behind what is kept of it, under a seed of its round and its place in the round."""
+    seed = hashlib.blake2b(repr((request.params.seed, number, draft)).encode(), digest_size=7).digest()
     params = replace(
         request.params,
         n=1,

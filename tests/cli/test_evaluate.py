@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from trimtab.cli.app import app
 from trimtab.cli.sweep_command import load_readers
 from trimtab.errors import InvalidData, InvalidOutput, InvalidSetting, RewardNotFound, TrimtabError
 from trimtab.evaluation.run.sweep_settings import ScoringOptions
+from trimtab.evaluation.tasks import find_task
 
 QUICK = ["--samples", "2", "--max-new-tokens", "3", "--top-k", "5", "--batch-size", "2"]
 
@@ -103,6 +105,22 @@ def test_a_report_from_saved_texts_equals_the_first(copied):
     shutil.rmtree(copied / "readings")
     assert "judged by vader, profanity" in run("report", copied, "--judge", "vader", "--judge", "profanity")
     assert report_of(copied) == first
+
+
+def test_the_judges_of_a_task_read_what_they_have_not_read(copied, monkeypatch):
+    first, task = report_of(copied), find_task("sentiment")
+    monkeypatch.setattr("trimtab.evaluation.tasks.find_task", lambda name: replace(task, judges=("vader", "profanity")))
+    next((copied / "readings").iterdir()).unlink()
+    run("report", copied)
+    assert report_of(copied) == first
+
+
+def test_two_judges_of_one_name_are_refused(copied, place, tmp_path):
+    for name in ("lm", "q"):
+        shutil.copytree(place / name, tmp_path / name)
+    judges = [word for folder in (place, tmp_path) for word in ("--judge", f"reward:{folder / 'q'}:kind")]
+    with pytest.raises(InvalidSetting, match="twice, expected different ones"):
+        run("report", copied, *judges)
 
 
 def test_a_report_measures_perplexity_and_profiles(copied, place):

@@ -34,6 +34,14 @@ def test_accuracy_is_the_mean_over_good_and_bad_texts_and_a_tie_counts_one_half(
     assert "accuracy 62.5%" in found.summary
 
 
+def test_a_wrong_sign_is_not_taken_for_chance():
+    good, bad = TEXTS[4:6] * 20, TEXTS[:2] * 20
+    (found,) = calibrate_on_texts(JUDGE, good + bad, [True] * 40 + [False] * 40, None)
+    assert (found.accuracy, found.near_chance) == (0.0, False)
+    assert "it is worse than chance, 0% (0% to " in found.warning
+    assert "is its sign wrong?" in found.warning
+
+
 def test_many_right_answers_are_better_than_chance():
     good, bad = TEXTS[:2] * 20, TEXTS[4:6] * 20
     (found,) = calibrate_on_texts(JUDGE, good + bad, [True] * 40 + [False] * 40, None)

@@ -66,6 +66,9 @@ def test_the_returns_are_the_papers_and_a_search_backs_them_up():
         "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:1')",
         "import subprocess\nsubprocess.run(['true'])",
         "import os\nos.system('true')",
+        "import multiprocessing as m, os\nm.get_context('spawn').Process(target=os.mkdir, args=('OUTSIDE',)).start()",
+        "import socket\nsocket.create_connection(('127.0.0.1', 1))",
+        "import socket\nsocket.socket(socket.AF_UNIX).bind('OUTSIDE')",
         "import os\nos.fork()",
         "open('OUTSIDE', 'w')",
         "open('OUTSIDE', 'a')",
@@ -89,6 +92,12 @@ def test_what_leaves_the_sandbox_is_a_runtime_error(tmp_path, attempt):
     program = attempt.replace("OUTSIDE", str(tmp_path / "outside")).replace("FOLDER", str(tmp_path))
     assert report(program, "pass").outcome is Outcome.RUNTIME_ERROR
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_program_may_use_asyncio():
+    program = "import asyncio\nasync def f(x):\n    await asyncio.sleep(0)\n    return x * x"
+    found = report(program, "assert asyncio.run(f(3)) == 9")
+    assert found.outcome is Outcome.PASSED, found.message
 
 
 def test_a_program_may_use_its_folder_which_is_removed():
@@ -177,6 +186,8 @@ def test_an_answer_without_a_fence_is_the_program():
     assert program_of(given) == given.text
     assert program_start(given) == 0
     assert UnitTests("assert f == 1").score([given], None) == [1.0]
+    with_system = Draft.of([{"role": "system", "content": "Use Python."}, *question], (), (), "f = 1\n")
+    assert UnitTests({"Write f.": "assert f == 1"}).score([with_system], None) == [1.0]
     asked = Draft.of("Write f.\n", (), (), "f = 1\n")
     assert program_of(asked) == "Write f.\nf = 1\n"
 

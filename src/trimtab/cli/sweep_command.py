@@ -179,6 +179,7 @@ def load_judges(specs: "list[str]", labels: tuple[str, ...]) -> "list[Judge]":
     for spec in specs:
         with loading(spec):
             judges.append(check_bounded(load_judge(spec, labels)))
+    check_distinct("judges of the name", [judge.name for judge in judges])
     return judges
 
 
@@ -266,7 +267,8 @@ def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions) -> N
     from trimtab.evaluation.report.record import as_record
     from trimtab.evaluation.score.readings import Readings
 
-    specs = scoring.judge or (() if Readings(folder).judges() else task.judges)
+    others = set(Readings(folder).judges()) - set(task.judges)
+    specs = scoring.judge or (() if others else task.judges)
     judges, (readers, identities) = load_judges(list(specs), task.labels), load_readers(scoring)
     with counting("readings", error_console()) as progress:
         record = as_record(measure(folder, judges, readers, progress, identities=identities))

@@ -49,7 +49,8 @@ class Calibration:
     @property
     def near_chance(self) -> bool:
         """Whether chance explains the accuracy."""
-        return self.interval[0] <= CHANCE
+        low, high = self.interval
+        return low <= CHANCE <= high
 
     @property
     def summary(self) -> str:
@@ -68,6 +69,10 @@ class Calibration:
         reasons = []
         if self.near_chance:
             reasons.append(f"its accuracy is near chance: {self.accuracy:.0%} ({low:.0%} to {high:.0%})")
+        if high < CHANCE:
+            reasons.append(
+                f"it is worse than chance, {self.accuracy:.0%} ({low:.0%} to {high:.0%}); is its sign wrong?"
+            )
         if self.ties > CHANCE:
             reasons.append(f"it does not decide on {self.ties:.0%} of them")
         if self.first_letter is not None and self.ties > BIASED_TIES and abs(self.first_letter - CHANCE) > CHANCE / 2:

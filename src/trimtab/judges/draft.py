@@ -19,6 +19,7 @@ class Draft:
         text: the continuation as text.
         tails: for each node of the branch, the text from that node on.
         tail_lengths: the length of each of these texts, in tokens, without EOS.
+        asked: the prompt as text, without the system message of a conversation.
         answers: whether the continuation is the next turn of a conversation, and not what follows the prompt's text.
     """
 
@@ -28,10 +29,14 @@ class Draft:
     text: str
     tails: tuple[str, ...] = ()
     tail_lengths: tuple[int, ...] = ()
+    asked: str = ""
     answers: bool = False
 
     @classmethod
     def of(cls, prompt: Prompt, prompt_ids: Sequence[int], token_ids: Sequence[int], text: str) -> "Draft":
         """A draft behind a text, or an answer to a conversation; arguments as the attributes."""
-        is_answer = not isinstance(prompt, str)
-        return cls(prompt_text(prompt), tuple(prompt_ids), tuple(token_ids), text, answers=is_answer)
+        messages = None if isinstance(prompt, str) else [each for each in prompt if each["role"] != "system"]
+        asked = prompt_text(messages or prompt)
+        return cls(
+            prompt_text(prompt), tuple(prompt_ids), tuple(token_ids), text, asked=asked, answers=messages is not None
+        )

@@ -4,11 +4,13 @@ It is run as a script by a fresh interpreter, and imports the standard library o
 input, and one goes out by standard output, which the program cannot reach by printing.
 """
 
+import _posixsubprocess
 import contextlib
 import ctypes
 import json
 import os
 import resource
+import socket
 import sys
 import traceback
 from typing import Any
@@ -40,6 +42,7 @@ def restrict(folder: str, limits: dict[str, int]) -> None:
     sys.dont_write_bytecode = True
     with contextlib.suppress(OSError, AttributeError):  # where there are no namespaces, the audit hook is left
         ctypes.CDLL(None).unshare(NEW_USER | NEW_NETWORK)
+    _posixsubprocess.fork_exec = refuse_process
     real = os.path.realpath(folder)
     sys.addaudithook(lambda event, args: check(event, args, real))
     bounds = {
@@ -59,7 +62,7 @@ def check(event: str, args: tuple[Any, ...], folder: str) -> None:
     Raises:
         PermissionError: it does.
     """
-    if event.startswith(REFUSED):
+    if event.startswith(REFUSED) and not is_local(event, args):
         raise PermissionError(f"the sandbox refuses {event}")
     if event == "open":
         path, _, flags = args
@@ -69,6 +72,20 @@ def check(event: str, args: tuple[Any, ...], folder: str) -> None:
         for path in args[:2]:  # what follows are names and values
             if outside(path, folder):
                 raise PermissionError(f"the sandbox refuses {event} of {path!r}")
+
+
+def is_local(event: str, args: tuple[Any, ...]) -> bool:
+    """Whether an event makes a socket of this machine, as a loop of asyncio has one to wake itself."""
+    return event == "socket.__new__" and args[1] == socket.AF_UNIX
+
+
+def refuse_process(*args: object) -> int:
+    """In place of what multiprocessing starts processes by, which raises no event.
+
+    Raises:
+        PermissionError: always.
+    """
+    raise PermissionError("the sandbox refuses another process")
 
 
 def outside(path: object, folder: str) -> bool:

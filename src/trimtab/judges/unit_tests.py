@@ -81,7 +81,7 @@ class UnitTests:
         Raises:
             InvalidData: there are no tests for a prompt.
         """
-        jobs = [(self._program(draft), self.tests_of(draft.prompt)) for draft in drafts]
+        jobs = [(self._program(draft), self.tests_of(draft.prompt, draft.asked)) for draft in drafts]
         known = {job: self._known[job] for job in jobs if job in self._known}
         new = [job for job in dict.fromkeys(jobs) if job not in known]
         known |= zip(new, run_tests(new, self._limits), strict=True)
@@ -99,17 +99,18 @@ class UnitTests:
         starts = [0, *(end.end() for end in LINE_END.finditer(program_of(draft)))]
         return max(0, program_start(draft) + starts[: report.line][-1])
 
-    def tests_of(self, prompt: str) -> str:
-        """The tests of a prompt.
+    def tests_of(self, prompt: str, asked: str = "") -> str:
+        """The tests of a prompt; of one with a system message, also those of `asked`, the prompt without it.
 
         Raises:
             InvalidData: there are none.
         """
         if isinstance(self._tests, str):
             return self._tests
-        if prompt not in self._tests:
+        found = next((self._tests[text] for text in (prompt, asked) if text in self._tests), None)
+        if found is None:
             raise InvalidData(f"got the prompt {shown(prompt)}, for which there are no tests; add a row for it")
-        return self._tests[prompt]
+        return found
 
 
 def program_of(draft: Draft) -> str:

@@ -132,8 +132,8 @@ class Budget:
     """
 
     max_iterations: Annotated[int | None, "Maximum iterations for each prompt."] = None
-    max_encoded: Annotated[int | None, "Maximum tokens through the models, for all prompts together."] = None
-    max_seconds: Annotated[float | None, "Maximum seconds, for all prompts together."] = None
+    max_encoded: Annotated[int | None, "Maximum tokens through the models, for all prompts of a batch together."] = None
+    max_seconds: Annotated[float | None, "Maximum seconds, for all prompts of a batch together."] = None
 
     def __post_init__(self) -> None:
         check_numbers(self)

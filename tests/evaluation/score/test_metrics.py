@@ -116,7 +116,7 @@ def frontier():
         return Ratio(perplexity + draw.normal(0, 0.1, 30), ones), Ratio(control + draw.normal(0, 0.1, 30), ones)
 
     start, weak, strong, dear = point(10, 0.2), point(12, 0.4), point(16, 0.6), point(11.5, 0.9)
-    found = at_equal_perplexity(start, {"far": [strong, weak], "near": [dear]})
+    found = at_equal_perplexity(start, {"far": [weak, strong], "near": [dear]})
     return [(x.over.mean(), y.over.mean()) for x, y in (start, weak, strong)], found
 
 
@@ -127,6 +127,19 @@ def test_control_at_equal_perplexity_is_interpolated(frontier):
         (x0, y0), (x1, y1) = means[:2] if x < means[1][0] else means[1:]
         assert at[0] == pytest.approx(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
         assert at[1] < at[0] < at[2]
+
+
+def test_a_weak_strength_may_lower_the_perplexity():
+    """The level lies between the second and the third strength, not between the start and the third."""
+    ones = np.ones(4)
+
+    def point(perplexity, control):
+        return Ratio(perplexity * ones, ones), Ratio(control * ones, ones)
+
+    curve = [point(8.0, 0.3), point(9.0, 0.2), point(13.0, 0.1), point(12.5, 0.05)]
+    found = at_equal_perplexity(point(10.0, 0.9), {"dips": curve})["dips"]
+    assert found[0][0] == pytest.approx(0.2 - 0.1 * (11.0 - 9.0) / 4)  # 1.1 times 10
+    assert found[1][0] == pytest.approx(0.05)  # the greater strength has 12.5 again
 
 
 def test_levels_that_a_curve_does_not_reach_have_no_figure(frontier):

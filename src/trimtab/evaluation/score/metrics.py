@@ -150,12 +150,13 @@ def repetition(tokens: Sequence[int], n: int) -> float:
 def at_equal_perplexity(start: Point, curves: Mapping[str, Sequence[Point]]) -> dict[str, list[Level]]:
     """The control of each method at the same multiples of top-k sampling's perplexity, by linear interpolation.
 
-    A curve runs from `start` through a method's points by rising perplexity. It is drawn again for every bootstrap draw
-    of prompts, the same draws for all. A level that one of the draws does not reach has no figure.
+    A curve runs from `start` through a method's points in their order, which is that of β. Where it has a level more
+    than once, the last place counts: the greatest β. It is drawn again for every bootstrap draw of prompts, the same
+    draws for all. A level that one of the draws does not reach has no figure.
 
     Args:
         start: top-k sampling: β = 0 of every curve.
-        curves: the points of each method.
+        curves: the points of each method, by rising β.
     """
     prompts = len(start[0].over)
     draws = np.concatenate([np.arange(prompts)[None], draw_prompts(prompts)])
@@ -168,9 +169,12 @@ def _interpolated(
 ) -> Float[np.ndarray, "draws levels"]:
     x = np.stack([perplexity.of(draws) for perplexity, _ in points], axis=1)
     y = np.stack([control.of(draws) for _, control in points], axis=1)
-    order = x.argsort(axis=1)
-    x, y = np.take_along_axis(x, order, 1), np.take_along_axis(y, order, 1)
-    return np.stack([np.interp(*row, right=np.nan) for row in zip(levels, x, y, strict=True)])
+    low, high = (bound(x[:, :-1], x[:, 1:])[:, None] for bound in (np.minimum, np.maximum))
+    within = (low <= levels[..., None]) & (levels[..., None] <= high)  # draws, levels, pairs of neighbours
+    last = within.shape[2] - 1 - within[..., ::-1].argmax(2)
+    x0, x1, y0, y1 = (np.take_along_axis(each, last, 1) for each in (x[:, :-1], x[:, 1:], y[:, :-1], y[:, 1:]))
+    share = np.divide(levels - x0, x1 - x0, out=np.zeros_like(levels), where=x0 != x1)
+    return np.where(within.any(2), y0 + share * (y1 - y0), np.nan)
 
 
 def _levels(found: Float[np.ndarray, "draws levels"]) -> list[Level]:
