@@ -1,8 +1,13 @@
 """`echo`: the prompt in front of the text, with its log-probabilities."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
+
+from trimtab.server.api_errors import APIError
+from trimtab.server.echo import echoed
 
 PROMPT = "w1 w2 w3"
 
@@ -66,6 +71,17 @@ def test_a_stream_starts_with_the_prompt(http):
     assert texts == [choice["text"] for choice in whole]
     assert logprobs == [choice["logprobs"]["token_logprobs"] for choice in whole]
     assert offsets == [choice["logprobs"]["text_offset"] for choice in whole]
+
+
+def test_prompts_of_a_client_that_left_are_not_read(chatting, monkeypatch):
+    monkeypatch.setattr("trimtab.server.echo.prompt_pieces", lambda *given: pytest.fail("read"))
+
+    async def first_step():
+        return await anext(echoed(SimpleNamespace(prompts=["w1"]), chatting.engine, None, lambda: True))
+
+    with pytest.raises(APIError) as raised:
+        asyncio.run(first_step())
+    assert raised.value.status == 499
 
 
 def test_ranked_drafts_are_echoed_too(http):

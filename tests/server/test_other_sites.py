@@ -36,6 +36,21 @@ def test_with_a_key_any_name_may_be_used(open_to_a_friend):
     assert open_to_a_friend.get("/v1/models", headers=headers).status_code == 200
 
 
+def test_openais_client_in_a_friends_page_may_send_its_headers(open_to_a_friend):
+    asked = {"Origin": FRIEND, "Access-Control-Request-Method": "POST"}
+    asked["Access-Control-Request-Headers"] = "authorization,content-type,x-stainless-lang,x-stainless-retry-count"
+    assert open_to_a_friend.options("/v1/chat/completions", headers=asked).status_code == 200
+    asked["Origin"] = STRANGER
+    assert open_to_a_friend.options("/v1/chat/completions", headers=asked).status_code == 400
+
+
+def test_a_body_without_a_type_is_not_read(http):
+    """A page of another site may send one without asking first."""
+    body = b'{"prompt": "w1", "max_tokens": 1}'
+    assert http.post("/v1/completions", content=body).status_code == 400
+    assert http.post("/v1/completions", content=body, headers={"Content-Type": "application/json"}).status_code == 200
+
+
 def test_a_server_for_other_machines_has_any_name():
     assert ServerSettings(host="0.0.0.0").own_names == frozenset()
     assert "friend.example" in ServerSettings(cors_origin=[FRIEND]).own_names

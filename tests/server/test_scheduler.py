@@ -461,6 +461,27 @@ def test_a_bug_in_a_step_is_a_500_and_the_server_lives(scheduler, script):
     assert scheduler.alive
 
 
+def test_where_nothing_can_be_mended_no_client_waits(scheduler, script, monkeypatch):
+    """The device is broken, so that a step fails, and its memory cannot be returned either."""
+
+    def broken(*args):
+        raise RuntimeError("an illegal memory access was encountered")
+
+    script.before_step = broken
+    monkeypatch.setattr("trimtab.server.scheduler.release_memory", broken)
+
+    async def main():
+        faults = [
+            await fault_of(ticket) for ticket in [scheduler.submit([request(10)]), scheduler.submit([request(20)])]
+        ]
+        assert all(fault.status in (500, 503) for fault in faults)
+        await until(lambda: not scheduler.alive)
+        with pytest.raises(APIError, match="stopping"):
+            scheduler.submit([request(30)])
+
+    run(main)
+
+
 def test_an_engine_that_cannot_drop_its_rows_does_not_end_the_server(scheduler, script):
     def bug(*args):
         script.before_step = lambda batch: None

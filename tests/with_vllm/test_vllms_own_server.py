@@ -84,7 +84,10 @@ def test_vllm_samples_among_the_steered_candidates(post):
     assert len(texts) > 1
 
 
-@pytest.mark.parametrize("given", ["kindness=3", "toxicity", "toxicity:rude=3", '{"beta": 3}'])
+@pytest.mark.parametrize(
+    "given",
+    ["kindness=3", "toxicity", "toxicity:rude=3", '{"beta": 3}', "toxicity=1e-9", '{"top_k": 1000000000000000000000}'],
+)
 def test_a_mistake_is_a_400(post, given):
     answer = post(given)
     assert answer.status_code == 400

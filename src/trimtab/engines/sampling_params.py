@@ -101,8 +101,8 @@ class SamplingParams:
             most = MAX_SAMPLES if name == "n" else MAX_COUNT
             if not 1 <= getattr(self, name) <= most:
                 raise InvalidSetting(f"got {name}={shown(getattr(self, name))}, expected 1 to {most}")
-        if self.top_k is not None and self.top_k < 0:
-            raise InvalidSetting(f"got top_k={shown(self.top_k)}, expected at least 1, or 0 for no limit")
+        if self.top_k is not None and not 0 <= self.top_k <= MAX_COUNT:
+            raise InvalidSetting(f"got top_k={shown(self.top_k)}, expected 1 to {MAX_COUNT}, or 0 for no limit")
         if self.seed is not None and abs(self.seed) >= MAX_SEED:
             raise InvalidSetting(f"got seed={shown(self.seed)}, expected a whole number of at most 128 bits")
         if self.top_p is not None and not 0 < self.top_p <= 1:

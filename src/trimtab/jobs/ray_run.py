@@ -9,6 +9,7 @@ from pathlib import Path
 from trimtab.cluster.ray_actors import RayActors
 from trimtab.cluster.ray_cluster import check_address
 from trimtab.cluster.ray_map import map_on_ray
+from trimtab.errors import InvalidSetting
 from trimtab.jobs.batch_writer import BatchWriter, batch_work, read_written
 from trimtab.jobs.job import Job
 from trimtab.jobs.shard_file import Batch, Written
@@ -51,10 +52,13 @@ def run_on_ray(
         engine_options: of vLLM.
 
     Raises:
-        InvalidSetting: Ray is not installed, nothing answers at the address, or no machine has room for an actor.
+        InvalidSetting: Ray is not installed, nothing answers at the address, no machine has room for an actor, or the
+            job ranks drafts.
         InvalidData, InvalidOutput: as in `find_shards`, `staged` and `run_shards`.
         TrimtabError: an actor cannot load the model or the rewards, or cannot write a text.
     """
+    if job.ranking is not None:
+        raise InvalidSetting("got a job with a ranking, expected none: best-of-n runs on this machine alone")
     check_address(address)
     with staged(Path(source), Path(folder), replace) as place:
         shards = find_shards(place.source, place.folder, replace)

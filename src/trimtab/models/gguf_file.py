@@ -40,8 +40,8 @@ def converted(gguf: Path) -> Path:
         ModelNotFound: the file is no GGUF file, or is damaged.
         InvalidOutput: the cache folder cannot be written, for example because the disk is full.
     """
-    facts = gguf.stat()
-    key = hashlib.sha256(f"{gguf.resolve()}:{facts.st_size}:{facts.st_mtime_ns}".encode()).hexdigest()[:KEY_LENGTH]
+    facts = gguf.stat()  # seconds, because a layer of a container image keeps no fractions
+    key = hashlib.sha256(f"{gguf.resolve()}:{facts.st_size}:{int(facts.st_mtime)}".encode()).hexdigest()[:KEY_LENGTH]
     folder = cache_folder() / "models" / f"{gguf.stem}-{key}"
     if not os.path.isdir(folder) or not _is_of(folder, gguf):  # unlike Path.is_dir, it raises nothing below a file
         _check_magic(gguf)

@@ -95,7 +95,7 @@ def create_app(
             CORSMiddleware,
             allow_origins=list(chosen.cors_origin),
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["*"],  # OpenAI's client for JavaScript sends a dozen of its own
         )
     app.state.trimtab = state
     return app

@@ -1,25 +1,45 @@
 """Prompts in front of their texts, as the field `echo` asks for them."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-
-from starlette.concurrency import run_in_threadpool
 
 from trimtab.engines.base import Choice, Engine
 from trimtab.generation import Token
 from trimtab.models.codec import TextCodec
 from trimtab.models.detokenizer import Detokenizer
+from trimtab.server.api_errors import client_left
 from trimtab.server.call import Call, Given
 from trimtab.server.flows import Step
 from trimtab.server.pieces import Piece
 
+READERS = ThreadPoolExecutor(2, "trimtab-read")  # so that no number of long prompts takes the threads of all requests
+TOGETHER = 8  # prompts that are read in one go; then it is seen whether the client has left
 
-async def echoed(call: Call, engine: Engine, steps: AsyncIterator[Step]) -> AsyncIterator[Step]:
+
+async def echoed(
+    call: Call, engine: Engine, steps: AsyncIterator[Step], left: Callable[[], bool]
+) -> AsyncIterator[Step]:
     """The prompt of every choice, and then its text.
 
     With log-probabilities or a trace, the model reads the prompts, steered as the texts are.
+
+    Args:
+        call: asks for it.
+        engine: reads the prompts.
+        steps: of the texts.
+        left: tells whether the client has left.
+
+    Raises:
+        APIError: 499, the client left before all prompts were read.
     """
-    prompts = await run_in_threadpool(prompt_pieces, engine, call)
+    prompts = list[Piece]()
+    for start in range(0, len(call.prompts), TOGETHER):
+        if left():
+            raise client_left()
+        some = slice(start, start + TOGETHER)
+        prompts += await asyncio.get_running_loop().run_in_executor(READERS, prompt_pieces, engine, call, some)
     opened = [piece for piece in prompts for _ in range(call.kept)]
     for index, piece in enumerate(opened):
         yield index, piece
@@ -27,16 +47,16 @@ async def echoed(call: Call, engine: Engine, steps: AsyncIterator[Step]) -> Asyn
         yield step if isinstance(step, dict) else (step[0], step[1].moved(opened[step[0]].length))
 
 
-def prompt_pieces(engine: Engine, call: Call) -> list[Piece]:
-    """Each prompt as the first piece of its choices. It may run the model, so it takes a while."""
-    prefixes = [list(request.prefix) for request in call.requests]
+def prompt_pieces(engine: Engine, call: Call, some: slice) -> list[Piece]:
+    """Some prompts as the first pieces of their choices. It may run the model, so it takes a while."""
+    prefixes = [list(request.prefix) for request in call.requests[some]]
     params = call.params
     read: Sequence[Sequence[Choice]] = [()] * len(prefixes)
     if call.trace or call.logprobs is not None:
         read = engine.read(prefixes, call.steer, params.top_k, params.max_kl)
     return [
         prompt_piece(engine.codec, prompt, prefix, choices)
-        for prompt, prefix, choices in zip(call.prompts, prefixes, read, strict=True)
+        for prompt, prefix, choices in zip(call.prompts[some], prefixes, read, strict=True)
     ]
 
 

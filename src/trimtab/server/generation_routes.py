@@ -66,7 +66,7 @@ async def answer(state: ServerState, call: Call, request: Request, stream: bool)
 def steps_of(state: ServerState, call: Call, ticket: AnyTicket) -> AsyncIterator[Step]:
     """The texts of a call as they come."""
     steps = written_steps(state, call, ticket)
-    return echoed(call, state.lm.engine, steps) if call.echo else steps
+    return echoed(call, state.lm.engine, steps, lambda: ticket.left) if call.echo else steps
 
 
 def written_steps(state: ServerState, call: Call, ticket: AnyTicket) -> AsyncIterator[Step]:

@@ -96,14 +96,17 @@ class Scheduler:
                 self._wake.notify()
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._cancelled or self._members or self._stopped)
-                if self._stopped:
-                    break
-                cancelled, self._cancelled = self._cancelled, set()
-                joining = self._admitted(sum(rows_of(self._of(ticket)) for ticket in cancelled))
-            self._turn(cancelled, joining)
+        try:
+            while True:
+                with self._wake:
+                    self._wake.wait_for(lambda: self._waiting or self._cancelled or self._members or self._stopped)
+                    if self._stopped:
+                        break
+                    cancelled, self._cancelled = self._cancelled, set()
+                    joining = self._admitted(sum(rows_of(self._of(ticket)) for ticket in cancelled))
+                self._turn(cancelled, joining)
+        except Exception as error:
+            LOG.critical("the device is broken; start the server again", exc_info=error)
         self._end_all()
 
     def _admitted(self, leaving: int) -> list[Ticket]:
@@ -116,7 +119,7 @@ class Scheduler:
         return joining
 
     def _turn(self, cancelled: Iterable[Ticket], joining: Sequence[Ticket]) -> None:
-        """Drop and add requests, and write a token of every row. Whatever happens, the thread lives."""
+        """Drop and add requests, and write a token of every row. As long as the device works, the thread lives."""
         new = [member for ticket in joining for member in Member.of(ticket)]
         for ticket in joining:
             ticket.joined = time.perf_counter()
@@ -256,6 +259,7 @@ class Scheduler:
     def _end_all(self) -> None:
         """Tell every client that the server stops."""
         with self._wake:
+            self._stopped = True
             tickets = [*(member.ticket for member in self._members.values()), *self._waiting]
             self._members, self._waiting = {}, deque()
         self._outgoing += [(ticket, stopping()) for ticket in dict.fromkeys(tickets)]

@@ -96,6 +96,11 @@ class SearchTicket:
         self._told = 0  # commits
         self._events: asyncio.Queue[SearchResult | BaseException | dict[str, Any]] = asyncio.Queue()
 
+    @property
+    def left(self) -> bool:
+        """Whether the client left."""
+        return self._left.is_set()
+
     def put(self, event: SearchResult | BaseException | dict[str, Any]) -> None:
         """Add an event; called in the event loop."""
         self._events.put_nowait(event)

@@ -23,6 +23,7 @@ class Ticket:
         submitted, joined, first_token, ended: times of `time.perf_counter`; None until then.
         tokens: how many were written.
         failed: whether a fault ended it.
+        left: whether the client left.
     """
 
     def __init__(self, requests: Sequence[Request], on_cancel: Callable[["Ticket"], None]):
@@ -33,7 +34,7 @@ class Ticket:
         self.first_token: float | None = None
         self.ended: float | None = None
         self.tokens = 0
-        self.failed = False
+        self.failed = self.left = False
         self._on_cancel = on_cancel
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -64,6 +65,6 @@ class Ticket:
     def cancel(self) -> None:
         """Free the rows, unless the request has ended. A reader gets no further tokens."""
         if not self._closed:
-            self._closed = True
+            self._closed = self.left = True
             self._on_cancel(self)
             self.put(None)

@@ -15,6 +15,23 @@ Clamp = tuple[float, float]
 LEAST_LOGITS = 1e-6  # what a term may add at least, or 0: logits have seven digits
 
 
+def check_counts(beta: float, clamp: Clamp | None) -> None:
+    """Refuse a strength that is lost in rounding.
+
+    Args:
+        beta: the strength.
+        clamp: the range of the rewards; None for no range.
+
+    Raises:
+        InvalidSetting: it is, and it is not 0.
+    """
+    if clamp is not None and 0 < abs(beta) * (clamp[1] - clamp[0]) < LEAST_LOGITS:
+        raise InvalidSetting(
+            f"got beta={beta} with rewards from {clamp[0]} to {clamp[1]}, expected a product of at least "
+            f"{LEAST_LOGITS}, or beta=0: it is rounded away"
+        )
+
+
 @final
 @checked
 @dataclass(frozen=True)
@@ -51,11 +68,7 @@ class Term:
             raise InvalidSetting(f"got min_entropy={self.min_entropy}, expected a finite number of nats, at least 0")
         if self.clamp is not None and not (all(map(math.isfinite, self.clamp)) and self.clamp[0] < self.clamp[1]):
             raise InvalidSetting(f"got clamp={self.clamp}, expected (low, high), both finite and low < high")
-        if self.clamp is not None and 0 < abs(self.beta) * (self.clamp[1] - self.clamp[0]) < LEAST_LOGITS:
-            raise InvalidSetting(
-                f"got beta={self.beta} with rewards from {self.clamp[0]} to {self.clamp[1]}, expected a product of at "
-                f"least {LEAST_LOGITS}, or beta=0: it is rounded away"
-            )
+        check_counts(self.beta, self.clamp)
 
     @property
     def strength(self) -> float:

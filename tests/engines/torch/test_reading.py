@@ -66,6 +66,16 @@ def test_texts_are_read_in_groups_that_fit_into_memory(frozen, monkeypatch):
         torch.testing.assert_close(one.base_logprobs, other.base_logprobs, atol=1e-5, rtol=0)
 
 
+def test_a_long_text_is_read_in_parts(frozen, monkeypatch):
+    expected, usage = read_texts(frozen, TEXTS, top_k=3), Usage()
+    monkeypatch.setattr(reading, "MAX_LOGITS", 64 * 2)
+    found = read_texts(frozen, TEXTS, top_k=3, usage=usage)
+    assert usage.calls == sum((len(text) - 1 + 1) // 2 for text in TEXTS)
+    for one, other in zip((c for text in expected for c in text), (c for text in found for c in text), strict=True):
+        assert one.token_id == other.token_id
+        torch.testing.assert_close(one.base_logprobs, other.base_logprobs, atol=1e-5, rtol=0)
+
+
 def test_an_engine_reads_its_texts_alone_where_no_text_may_depend_on_others(llama):
     from trimtab.engines.torch.engine import TorchEngine
 

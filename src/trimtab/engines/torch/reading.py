@@ -52,7 +52,7 @@ def read_texts(
 
 
 def _groups(texts: Sequence[Sequence[int]], vocabulary: int) -> Iterator[list[Sequence[int]]]:
-    """The texts in groups whose logits fit into memory; a long text may be a group of its own."""
+    """The texts in groups whose logits fit into memory; a long text is a group of its own."""
     group: list[Sequence[int]] = []
     for text in texts:
         widest = max(map(len, [*group, text]))
@@ -66,17 +66,18 @@ def _groups(texts: Sequence[Sequence[int]], vocabulary: int) -> Iterator[list[Se
 def _steps(
     lm: FrozenLM, texts: Sequence[Sequence[int]], top_k: int | None, usage: Usage | None
 ) -> Iterator[tuple[Step, list[int]]]:
-    """One step that has every token of every text as a row, and the text of each row."""
+    """Steps that have tokens of every text as their rows, as many as fit into memory, and the text of each row."""
     ids, within = pad_right(texts, lm.device)
-    if ids.shape[1] == 1:
-        return
-    with lm.lock:
-        logits = KVCache(lm.model, usage=usage).feed(ids, logits=ids.shape[1]).logits[:, :-1].float()
-    owners, places = within[:, 1:].nonzero(as_tuple=True)
-    rows, targets = logits[owners, places], ids[:, 1:][owners, places]
-    candidates, columns = with_target(rows, targets, top_k)
-    base = base_logprobs(rows, candidates.ids)
-    yield Step(targets, columns, candidates, base, candidates.logits, {}), owners.tolist()
+    cache, room = KVCache(lm.model, usage=usage), max(1, MAX_LOGITS // (len(texts) * lm.output_embedding.shape[0]))
+    for start in range(0, ids.shape[1] - 1, room):
+        given, following = ids[:, start:-1][:, :room], ids[:, start + 1 :][:, :room]
+        with lm.lock:
+            logits = cache.feed(given, logits=given.shape[1]).logits.float()
+        owners, places = within[:, start + 1 :][:, :room].nonzero(as_tuple=True)
+        rows, targets = logits[owners, places], following[owners, places]
+        candidates, columns = with_target(rows, targets, top_k)
+        base = base_logprobs(rows, candidates.ids)
+        yield Step(targets, columns, candidates, base, candidates.logits, {}), owners.tolist()
 
 
 def _steered_steps(

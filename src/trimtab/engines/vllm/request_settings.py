@@ -13,6 +13,7 @@ from trimtab.engines.vllm.served import Served, served_names
 from trimtab.engines.vllm.vllm_settings import SECTION
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.steering.notation import SteerText, parse_steer
+from trimtab.steering.steer import check_counts
 
 if TYPE_CHECKING:
     from vllm import SamplingParams as TheirParams
@@ -113,6 +114,7 @@ def check_request_settings(params: "TheirParams") -> None:
             raise InvalidSetting(
                 f"got the attribute {shown(steer.attribute)}, expected one of: {', '.join(card.attributes)}"
             )
+        check_counts(steer.beta, card.clamp)
         if card.trunk == "ladder":
             params.skip_reading_prefix_cache = True
     if settings.draws and params.temperature != 0:

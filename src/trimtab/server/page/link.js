@@ -19,7 +19,7 @@ export const DEFAULTS = {
 const NUMBERS = {
   seed: [-(2 ** 53), 2 ** 53],
   temperature: [0, 2],
-  top_k: [1, 64],
+  top_k: [2, 64],
   top_p: [0.01, 1],
   max_kl: [0, 100],
   max_tokens: [1, 512],
