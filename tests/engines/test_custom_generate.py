@@ -110,6 +110,20 @@ def test_stopping_criteria_end_rows(llama):
     assert ours[0, slots + 3 :].eq(llama.pad_token_id).all()
 
 
+def test_a_row_that_has_ended_costs_rad_no_call(llama):
+    """Its padding is no candidate that RAD has read; what it would have chosen is."""
+    reward, counts = tiny_reward(llama, "v"), []
+    loop = trimtab.custom_generate(reward.toward(3.0), top_k=6)
+    first = int(generate(llama, custom_generate=loop, max_new_tokens=6, eos_token_id=63)[0, -6])
+    for end in (63, first):
+        with ForwardCounter(reward.network.trunk) as counter:
+            written = generate(llama, custom_generate=loop, max_new_tokens=6, eos_token_id=end)[:, -6:]
+        counts.append(counter.calls)
+    assert (written[0, 1:] == llama.pad_token_id).all()
+    assert (written[1:, :-1] != first).all()
+    assert counts[0] == counts[1]
+
+
 def test_a_streamer_receives_the_prompt_and_every_token(llama):
     received = []
 

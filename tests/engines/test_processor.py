@@ -10,6 +10,7 @@ from tiny import FAMILIES, tiny_reward
 from trimtab.engines.torch.guide import Guide
 from trimtab.errors import InvalidSetting, NonFiniteLogits, RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM
+from trimtab.models.kv_cache import KVCache
 from trimtab.testing import WordCodec, WordReward, separate_rewards
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
@@ -93,6 +94,27 @@ def test_a_processor_can_be_used_again_for_another_prompt(frozen, reward):
     generate(frozen, used, tokens=3, do_sample=False, num_beams=3)
     assert generate(frozen, used, do_sample=False) == first
     assert generate(frozen, trimtab.SteeringProcessor(reward.toward(6.0), top_k=5), do_sample=False) == first
+
+
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_a_call_that_is_interrupted_leaves_no_state(llama, head, monkeypatch):
+    reward = tiny_reward(llama, head)
+    used, text = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5), [10, 11, 12, 13]
+    scores = torch.randn(1, llama.vocabulary_size, generator=torch.Generator().manual_seed(0))
+    used(torch.tensor([text]), scores)
+    whole = KVCache.feed
+
+    def interrupted(self, *given):
+        whole(self, *given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KVCache, "feed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            used(torch.tensor([[*text, 14]]), scores)
+    fresh = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5)
+    for ids in (text, [*text, 14]):
+        torch.testing.assert_close(used(torch.tensor([ids]), scores), fresh(torch.tensor([ids]), scores))
 
 
 @pytest.mark.parametrize("settings", [{"top_k": 1}, {"top_k": None, "top_p": 1e-9}])

@@ -12,7 +12,10 @@ from tiny import tiny_lm
 from trimtab import errors, testing
 from trimtab.data.tables import PromptedText
 from trimtab.engines.torch.engine import TorchEngine
+from trimtab.engines.torch.guide import Guide
 from trimtab.language_model import LanguageModel
+from trimtab.models.kv_cache import KVCache
+from trimtab.steering.rule import Candidates
 from trimtab.training.datastore import build_datastore
 from trimtab.training.datastore_settings import DatastoreSettings
 from trimtab.training.labels import train_from_labels
@@ -106,6 +109,16 @@ def test_steering_samples_from_the_mixture_without_a_forward_of_its_own(lm, stor
     assert torch.allclose(choice.steered_logprobs.double(), expected.log_softmax(-1), atol=1e-3)
     assert float(expected.exp().sum()) == pytest.approx(1.0, abs=1e-3)  # the mixture is a distribution
     assert store.reads(lm.model) is not None
+
+
+def test_drafts_are_made_without_a_search_of_the_neighbours(lm, store, monkeypatch):
+    host = KVCache(lm.model, [store.reads(lm.model)])
+    guide = Guide([store.toward(1.0)], lm.device, host)
+    host.feed(torch.tensor([PROMPTS[0]]))
+    guide.prefill(lm.batch([PROMPTS[0]]))
+    monkeypatch.setattr(type(store.network.head), "nearest", lambda *given: pytest.fail("searched"))
+    logits = torch.randn(1, 3)
+    assert torch.equal(guide.steer_draft(Candidates(torch.tensor([[5, 6, 7]]), logits, whole=False)), logits)
 
 
 def test_texts_like_the_stored_ones_become_likelier(store):

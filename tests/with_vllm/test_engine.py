@@ -69,6 +69,17 @@ def test_each_row_of_a_batch_has_its_own_steer_and_settings(vllm_lm, smollm2, re
     assert [each.token_ids for each in found] == [each.token_ids for each in expected]
 
 
+def test_rewards_of_one_name_keep_their_names(vllm_lm, smollm2, rewards, tmp_path):
+    """Also when the row of one of them ends."""
+    rewards["ladder"].save_pretrained(tmp_path / "sentiment")
+    other = trimtab.reward(tmp_path / "sentiment", smollm2)
+    steers = [other.toward(9.0), rewards["ladder"].toward(9.0) + other.toward(9.0)]
+    params = [SamplingParams(max_new_tokens=count, seed=0) for count in (2, 8)]
+    for written in vllm_lm.generate(PROMPTS[:2], steers, params=params):
+        assert len({tuple(token.choice.rewards) for token in written.trace}) == 1
+        assert written.mean_rewards.keys() == written.trace[0].choice.rewards.keys()
+
+
 def test_samples_of_a_prompt_are_the_torch_engines(vllm_lm, smollm2, rewards):
     assert_same(vllm_lm, smollm2, PROMPTS[:2], rewards["ladder"].toward(10.0), n=3, max_new_tokens=8, seed=5)
 

@@ -105,7 +105,9 @@ def read_draft_card(folder: Path) -> DraftCard:
 
 
 def is_draft_folder(folder: Path) -> bool:
-    """Whether a folder looks like a draft head: it has a card that says so."""
+    """Whether a folder looks like a draft head: it has the weights of one, or a card that says so."""
+    if is_file(folder / WEIGHTS_FILE):
+        return True
     try:
         return bool(parse_json((folder / CARD_FILE).read_text(encoding="utf-8")).get("kind") == KIND)
     except (OSError, UnicodeDecodeError, InvalidData, AttributeError):

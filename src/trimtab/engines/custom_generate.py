@@ -139,15 +139,15 @@ class SteeredLoop:
         while True:
             scores = after(input_ids, self._steered(rows, before(input_ids, rows.logits.clone())))
             outputs.add(rows.logits, scores)
-            tokens = choose(scores, bool(config.do_sample))
-            tokens = tokens.where(unfinished, pad.to(tokens.device)) if ends else tokens
+            chosen = choose(scores, bool(config.do_sample))
+            tokens = chosen.where(unfinished, pad.to(chosen.device)) if ends else chosen
             input_ids = torch.cat([input_ids, tokens[:, None]], dim=1)
             for streamer in streamers:
                 streamer.put(tokens.cpu())
             unfinished = unfinished & ~stopping_criteria(input_ids, outputs.scores)
             if not bool(unfinished.any()):
                 break
-            rows.advance(tokens)
+            rows.advance(chosen)  # of a row that has ended, too: padding is no candidate, and costs RAD a call
         for streamer in streamers:
             streamer.end()
         return input_ids

@@ -116,7 +116,7 @@ class SteeringProcessor(LogitsProcessor):
     def _follow(self, ids: Tensor) -> Guide:
         """The guide for these prefixes: the last one, advanced or taken back to what is common, or a new one."""
         parents, common = self._parents(ids), self._common(ids)
-        guide = self._guide
+        guide, self._guide = self._guide, None  # a call that is interrupted leaves none
         if guide is not None and parents is not None:
             if not torch.equal(parents, torch.arange(len(parents), device=ids.device)):
                 guide.select(parents)

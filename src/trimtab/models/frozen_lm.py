@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from threading import RLock
 from typing import final
 
 import torch
@@ -20,6 +19,7 @@ from trimtab.models.layers import find_decoder, find_final_norm, find_layers
 from trimtab.models.quantized import is_quantized, stored_tensors
 from trimtab.models.steerable import check_architecture, check_decoding
 from trimtab.models.text_fingerprint import text_fingerprint
+from trimtab.models.turns import Turns
 
 FINGERPRINT_ROWS = 64
 NO_SETTINGS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}  # of a config
@@ -81,7 +81,7 @@ class FrozenLM:
         self.tokenizer = tokenizer
         self.name = name
         self._chat_template_kwargs = dict(chat_template_kwargs or {})
-        self.lock = RLock()
+        self.lock = Turns()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.model.dtype}, {self.device})"

@@ -299,6 +299,7 @@ class KVCache:
         """Move the columns of each row together, to the right, so that all holes become padding on the left."""
         if self._held is None or not self._held.holed:
             return
+        self._drop_proposed()
         order = self._held.compacted
         rows = torch.arange(self.rows, device=order.device)[:, None]
         for room in (room for cache in self._caches for room in cache.rooms):

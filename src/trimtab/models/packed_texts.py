@@ -62,18 +62,21 @@ class PackedTexts:
         self._texts, self._last = texts, last
         self._nodes, self._users = _as_tree(texts)
 
-    @torch.inference_mode()
     def logits(self) -> list[Float[Tensor, "positions vocabulary"]]:
         """The logits at the last tokens of each text. The prefix cache receives what several texts share."""
-        found: list[Tensor] = []
+        return list(self.logits_in_turn())
+
+    @torch.inference_mode()
+    def logits_in_turn(self) -> Iterator[Float[Tensor, "positions vocabulary"]]:
+        """The same, text by text: no more are held than one forward call gives."""
         for group in self._groups():
             pack = self._pack(group)
             asked = [pack.columns[place][-self._last[number] :] for place, number in enumerate(group)]
             index = torch.tensor([column - len(pack.held) for of_text in asked for column in of_text])
             output = self._forward(self._model, pack, logits_to_keep=index.to(self._model.device))
-            found += output.logits[0].float().split([len(of_text) for of_text in asked])
             self._remember(group, pack, output.past_key_values, shared_by=2)
-        return found
+            for logits in output.logits[0].split([len(of_text) for of_text in asked]):
+                yield logits.float()
 
     @torch.inference_mode()
     def states(self, depth: int, shared_by: int = 1) -> list[Float[Tensor, "positions hidden"]]:

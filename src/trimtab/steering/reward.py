@@ -64,6 +64,17 @@ class ScoresDrafts(Protocol):
 
 
 @runtime_checkable
+class SkipsDrafts(Protocol):
+    """A state on the steered model's own hidden states that may be too slow to be asked at every drafted token.
+
+    Attributes:
+        skips_drafts: whether it is, so that drafts are made without it.
+    """
+
+    skips_drafts: bool
+
+
+@runtime_checkable
 class ExplainsFaults(Protocol):
     """A state that returns NaN for a row on purpose, and says why. Only that row ends."""
 

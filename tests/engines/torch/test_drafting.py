@@ -11,7 +11,9 @@ from tiny import SPECIAL, WORDS, save_lm, tiny_lm, tiny_reward
 from trimtab.engines.torch.draft_head import HeadProposer
 from trimtab.engines.torch.draft_lm import LMProposer
 from trimtab.engines.torch.drafting import draft_proposers
-from trimtab.errors import InvalidSetting, ModelNotFound, RewardMismatch
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.errors import CorruptReward, InvalidSetting, ModelNotFound, RewardMismatch
+from trimtab.language_model import LanguageModel
 from trimtab.models.frozen_lm import FrozenLM
 
 
@@ -39,6 +41,29 @@ def test_a_folder_of_a_head_drafts_by_it(llama, tmp_path):
     assert found.reads(llama.model) is found.draft.head
     weights = [*draft.head.parameters(), *draft.head.buffers()]
     assert found.cost == pytest.approx(sum(w.numel() for w in weights) / llama.model.num_parameters())
+
+
+@pytest.mark.parametrize("card", [None, "{", "{}"])
+def test_a_damaged_folder_of_a_head_is_named_as_one(llama, tmp_path, card):
+    tiny_draft(llama).save_pretrained(tmp_path / "head", torch.float32)
+    path = tmp_path / "head" / "config.json"
+    path.unlink() if card is None else path.write_text(card)
+    with pytest.raises(CorruptReward, match=r"head"):
+        draft_proposers(llama, tmp_path / "head")
+
+
+def test_another_model_reads_a_conversation_once(llama):
+    """A session keeps what it has read, too, and counts it."""
+    small = tiny_lm("llama", seed=3)
+    session = LanguageModel(TorchEngine(llama, proposers={"draft": LMProposer(small, llama)})).session()
+    options = {"max_new_tokens": 4, "seed": 0, "speculate": "draft"}
+    prompt = " ".join(f"w{number}" for number in range(1, 20))
+    session.generate(prompt, **options)
+    before, read = session.engine.usage.tokens, list[int]()
+    with small.model.get_input_embeddings().register_forward_hook(lambda _, given, out: read.append(given[0].numel())):
+        session.generate(prompt + " w20", **options)
+    assert 0 < sum(read) < 12
+    assert session.engine.usage.tokens - before > sum(read)
 
 
 def test_a_model_drafts_by_itself(llama, tmp_path):

@@ -5,7 +5,8 @@ import torch
 
 from tiny import tiny_reward
 from trimtab.engines.torch.engine import TorchEngine
-from trimtab.engines.torch.scoring import reward_texts, score_continuations
+from trimtab.engines.torch.reading import read_texts
+from trimtab.engines.torch.scoring import reward_texts, score_continuations, score_packed
 from trimtab.errors import InvalidPrompt
 from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
@@ -189,3 +190,7 @@ def test_a_text_longer_than_the_context_is_not_scored(frozen):
     score_continuations(frozen, [[10]], [0], [[7] * room])
     with pytest.raises(InvalidPrompt, match=f"got a text of {room + 2} tokens to score, expected at most {room + 1}"):
         score_continuations(frozen, [[10]], [0], [[7] * (room + 1)])
+    with pytest.raises(InvalidPrompt, match=f"got a text of {room + 2} tokens"):
+        score_packed(frozen, [[10]], [0], [[7] * (room + 1)], PrefixCache())
+    with pytest.raises(InvalidPrompt, match=f"got a text of {room + 2} tokens"):
+        read_texts(frozen, [[10] * (room + 2)])

@@ -47,7 +47,7 @@ class LMProposer:
 
     def start(self, requests: Sequence[Request], host: KVCache) -> ProposerState:
         """A state of the rows of some requests; their prompts are encoded."""
-        return LMState(self.lm, requests)
+        return LMState(self.lm, requests, host.beside(self.lm.model))
 
 
 @final
@@ -59,10 +59,11 @@ class LMState:
     Args:
         lm: drafts.
         requests: the rows.
+        cache: an empty one of the smaller model.
     """
 
-    def __init__(self, lm: FrozenLM, requests: Sequence[Request]):
-        self._lm, self._cache = lm, KVCache(lm.model)
+    def __init__(self, lm: FrozenLM, requests: Sequence[Request], cache: KVCache):
+        self._lm, self._cache = lm, cache
         self._sampling = RowSampling.of(requests, lm.device)
         self._lengths = [len(each.tokens) for each in requests for _ in range(each.params.n)]  # in the cache
         self._pending: list[list[int]] = [[] for _ in self._lengths]  # written, and not in the cache

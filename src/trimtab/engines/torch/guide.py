@@ -14,7 +14,7 @@ from trimtab.models.codec import TextCodec
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.rewards.finite import finite_rows, non_finite
-from trimtab.steering.reward import ExplainsFaults, Reward, RewardState, ScoresDrafts
+from trimtab.steering.reward import ExplainsFaults, Reward, RewardState, ScoresDrafts, SkipsDrafts
 from trimtab.steering.rule import Candidates, RowTerms, entropy_of, guidance, row_terms, steered_logits
 from trimtab.steering.steer import Steer, Term, distinct_rewards
 
@@ -168,12 +168,13 @@ class Guide:
     def steer_draft(self, candidates: Candidates) -> Float[Tensor, "rows k"]:
         """About z' of the candidates of a token that is drafted.
 
-        The rewards that read the language model's own cache answer, as behind the last token that they have read. The
-        others, gates and budgets are left out: what a draft gets wrong costs time, and changes no text.
+        The rewards that read the language model's own cache answer, as behind the last token that they have read. Slow
+        ones, the others, gates and budgets are left out: what a draft gets wrong costs time, and changes no text.
         """
         logits = candidates.logits
         for group in self._groups:
-            if group.hosted:
+            slow = isinstance(group.state, SkipsDrafts) and group.state.skips_drafts
+            if group.hosted and not slow:
                 open_gates = logits.new_full(logits.shape[:1], torch.inf)
                 logits = logits + guidance(group.state.rewards(candidates.ids), group.terms, open_gates)
         return logits

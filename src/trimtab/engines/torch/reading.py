@@ -6,7 +6,7 @@ import torch
 
 from trimtab.engines.base import Choice
 from trimtab.engines.torch.loop import Step
-from trimtab.engines.torch.scoring import MAX_LOGITS, forced_steps, pad_right, with_target
+from trimtab.engines.torch.scoring import MAX_LOGITS, check_room, forced_steps, pad_right, with_target
 from trimtab.engines.torch.trace import trace_step
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
@@ -38,8 +38,10 @@ def read_texts(
         max_kl: the steer's budget, in nats per token; None for no budget.
 
     Raises:
+        InvalidPrompt: a text is longer than the context of the model, or of a reward.
         NonFiniteReward, NonFiniteLogits: with a steer; a reward or a logit is NaN or infinite.
     """
+    check_room(lm, list(map(len, texts)), steer)
     read: list[tuple[Choice, ...]] = []
     for group in _groups(texts, lm.output_embedding.shape[0]):
         choices: list[list[Choice]] = [[] for _ in group]

@@ -53,14 +53,22 @@ def score_continuations(
         InvalidPrompt: prefix and continuation are longer than the context of the model, or of a reward. The last token
             is no input of the model.
     """
-    longest = max(len(prefixes[row]) + len(ids) for row, ids in zip(owners, continuations, strict=True))
-    rooms = [reward.context_length - reward.extra_tokens for reward in distinct_rewards([steer])]
-    if longest > (room := min([lm.context_length + 1, *rooms])):
-        raise InvalidPrompt(f"got a text of {longest} tokens to score, expected at most {room}")
+    check_room(lm, [len(prefixes[row]) + len(ids) for row, ids in zip(owners, continuations, strict=True)], steer)
     rows = torch.tensor(owners, device=lm.device)
     if steer is None:
         return _unsteered(lm, prefixes, rows, continuations, usage)
     return _steered(lm, prefixes, rows, continuations, steer, top_k, usage, max_kl)
+
+
+def check_room(lm: FrozenLM, lengths: Sequence[int], steer: Steer | None = None) -> None:
+    """Refuse texts that are too long to score. The last token is no input of the model.
+
+    Raises:
+        InvalidPrompt: one is longer than the context of the model, or of a reward.
+    """
+    rooms = [reward.context_length - reward.extra_tokens for reward in distinct_rewards([steer])]
+    if (longest := max(lengths)) > (room := min([lm.context_length + 1, *rooms])):
+        raise InvalidPrompt(f"got a text of {longest} tokens to score, expected at most {room}")
 
 
 def pad_right(texts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -81,19 +89,23 @@ def score_packed(
 ) -> Scored:
     """Score unsteered continuations whose prefixes share beginnings; every shared token is encoded once.
 
-    The prefix cache receives what several prefixes share. Arguments as in `score_continuations`.
+    The prefix cache receives what several prefixes share. Arguments and errors as in `score_continuations`.
     """
+    check_room(lm, [len(prefixes[row]) + len(ids) for row, ids in zip(owners, continuations, strict=True)])
     pairs = [(tuple(prefixes[row]), tuple(ids[:-1])) for row, ids in zip(owners, continuations, strict=True)]
-    texts = list(dict.fromkeys(pairs))
+    texts: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    for number, pair in enumerate(pairs):
+        texts.setdefault(pair, []).append(number)
     whole, last = [prefix + start for prefix, start in texts], [len(start) + 1 for _, start in texts]
-    read = PackedTexts(lm.model, prefix_cache, whole, last, usage).logits()
-    logprobs = dict(zip(texts, (each.log_softmax(-1) for each in read), strict=True))
-    sums, greedy = [], []
-    for pair, ids in zip(pairs, continuations, strict=True):
-        tokens = torch.tensor(ids, device=lm.device)
-        sums.append(logprobs[pair].gather(1, tokens[:, None]).sum())
-        greedy.append((logprobs[pair].argmax(1) == tokens).all())
-    return Scored(torch.stack(sums), torch.stack(greedy))
+    sums, greedy = torch.zeros(2, len(pairs), device=lm.device).unbind()
+    read = PackedTexts(lm.model, prefix_cache, whole, last, usage).logits_in_turn()
+    for numbers, logits in zip(texts.values(), read, strict=True):
+        logprobs = logits.log_softmax(-1)
+        for number in numbers:
+            tokens = torch.tensor(continuations[number], device=lm.device)
+            sums[number] = logprobs.gather(1, tokens[:, None]).sum()
+            greedy[number] = (logprobs.argmax(1) == tokens).all()
+    return Scored(sums, greedy.bool())
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 from vllm.v1.worker.gpu.sample import logits_processor as v2
 
+from trimtab.engines.torch.guide import name_rewards
 from trimtab.engines.vllm.asked import Asked
 from trimtab.engines.vllm.request_settings import asked_of, check_request_settings
 from trimtab.engines.vllm.row_group import RowGroup, kind_of
@@ -64,6 +65,7 @@ class SteeringProcessor(LogitsProcessor, v2.LogitsProcessor):
         self._slots = None if is_v1 else SlotRows(runner[0])
         self._rows: dict[int, BatchRow] = {}
         self._sources: dict[int, tuple[Reward, StateSource]] = {}
+        self._names: dict[int, str] = {}  # of the same rewards; a name stays as long as its reward
         self._groups: list[RowGroup] = []
 
     def is_argmax_invariant(self) -> bool:
@@ -92,7 +94,7 @@ class SteeringProcessor(LogitsProcessor, v2.LogitsProcessor):
         if self._slots is not None and ctx is not None:
             self._rows = self._slots.in_step(ctx.idx_mapping_np.tolist())
         if not self._rows:
-            self._sources, self._groups = {}, []  # a group reads the states of its sources
+            self._sources, self._names, self._groups = {}, {}, []  # a group reads the states of its sources
             return logits
         step = running_step()
         placed = place_rows(self._rows, step)
@@ -116,11 +118,20 @@ class SteeringProcessor(LogitsProcessor, v2.LogitsProcessor):
                 if id(reward) not in self._sources:
                     self._sources[id(reward)] = reward, new_source(reward, each.row.asked.base)
         self._sources = {key: self._sources[key] for key in steered}
+        self._name()
         for key, (_, source) in self._sources.items():
             source.follow(step, steered[key])
 
-    def _source_of(self, reward: Reward) -> StateSource:
-        return self._sources[id(reward)][1]
+    def _name(self) -> None:
+        """Name the rewards that have come, and forget those that have gone."""
+        kept = {key: name for key, name in self._names.items() if key in self._sources}
+        if len(kept) < len(self._sources) or len(kept) < len(self._names):
+            keys = [*kept, *(key for key in self._sources if key not in kept)]
+            named = name_rewards([self._sources[key][0] for key in keys], list(kept.values()))
+            self._names = {id(reward): name for name, reward in named.items()}
+
+    def _source_of(self, reward: Reward) -> tuple[str, StateSource]:
+        return self._names[id(reward)], self._sources[id(reward)][1]
 
     def _grouped(self, ready: list[BatchRow]) -> list[RowGroup]:
         """The rows by kind; the groups of the last step if they have the same rows."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, final
 from trimtab.engines.vllm.asked import Asked
 from trimtab.engines.vllm.request_settings import TICKETS
 from trimtab.engines.vllm.tapped_models import kept_depths
-from trimtab.engines.vllm.turns import Turns
 from trimtab.errors import InvalidPrompt
+from trimtab.models.turns import Turns
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.steering.steer import distinct_rewards
 

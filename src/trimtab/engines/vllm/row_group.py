@@ -24,6 +24,7 @@ from trimtab.steering.rule import Candidates, base_logprobs
 from trimtab.steering.steer import Steer, distinct_rewards
 
 Kind = tuple[int | bool | None, bool, bool, bool]
+SourceOf = Callable[[Reward], tuple[str, StateSource]]
 
 
 def kind_of(row: BatchRow) -> Kind:
@@ -41,11 +42,11 @@ class RowGroup:
 
     Args:
         rows: the rows.
-        source_of: returns the states of a reward.
+        source_of: returns the name and the states of a reward.
         device: of the logits.
     """
 
-    def __init__(self, rows: Sequence[BatchRow], source_of: Callable[[Reward], StateSource], device: torch.device):
+    def __init__(self, rows: Sequence[BatchRow], source_of: SourceOf, device: torch.device):
         self.rows = list(rows)
         self._guide = Guide(_steers(rows, source_of), device, deferred=True)
         self._sampling = RowSampling.of([_request(row) for row in rows], device)
@@ -103,11 +104,11 @@ class RowGroup:
         return batch.ids, batch.mask
 
 
-def _steers(rows: Sequence[BatchRow], source_of: Callable[[Reward], StateSource]) -> list[Steer | None]:
+def _steers(rows: Sequence[BatchRow], source_of: SourceOf) -> list[Steer | None]:
     """The rows' steers by rewards that read the states of exactly these rows."""
     steers = [row.asked.steer for row in rows]
     over_rows = {
-        id(reward): RowReward(reward, source_of(reward), [row for row in rows if _uses(row.asked.steer, reward)])
+        id(reward): RowReward(reward, *source_of(reward), [row for row in rows if _uses(row.asked.steer, reward)])
         for reward in distinct_rewards(steers)
     }
     return [

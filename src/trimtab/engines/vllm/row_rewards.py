@@ -102,12 +102,13 @@ class RowReward:
 
     Args:
         reward: the reward; all that is not said here is its own.
+        name: its name in traces, while rewards join and leave.
         source: has the rows' states.
         rows: the rows that it steers, in the order of their batch.
     """
 
-    def __init__(self, reward: Reward, source: StateSource, rows: Sequence[BatchRow]):
-        self._reward, self._source, self._rows = reward, source, rows
+    def __init__(self, reward: Reward, name: str, source: StateSource, rows: Sequence[BatchRow]):
+        self._reward, self.name, self._source, self._rows = reward, name, source, rows
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reward, name)

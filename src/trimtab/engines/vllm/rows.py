@@ -26,7 +26,10 @@ class BatchRow:
     known: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.known = len(self.prompt) + len(self.written)
+        self.known = len(self)
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.written)
 
     @property
     def ids(self) -> list[int]:

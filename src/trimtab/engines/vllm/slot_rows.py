@@ -60,7 +60,7 @@ class SlotRows:
             self._extend(slot, new[: length - had])
 
     def _known(self, slot: int) -> int:
-        return len(self._rows[slot].ids) if slot in self._rows else 0
+        return len(self._rows[slot]) if slot in self._rows else 0
 
     def _extend(self, slot: int, tokens: list[int]) -> None:
         if (row := self._rows.get(slot)) is None:

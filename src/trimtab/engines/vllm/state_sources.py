@@ -70,7 +70,8 @@ class SlottedStates:
 
     def _seat(self, rows: Sequence[BatchRow]) -> None:
         """Give every row a slot, and free those of all others."""
-        staying = [row for row in self._slots if row in set(rows)]
+        present = set(rows)
+        staying = [row for row in self._slots if row in present]
         if len(staying) < len(self._slots):
             kept = [self._slots[row] for row in staying]
             self._cache.keep(kept)

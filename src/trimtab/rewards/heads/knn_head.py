@@ -151,5 +151,5 @@ class KNNHead(RewardHead):
         return QState(self, encoder, host)
 
     def start_on_host(self, host: KVCache, reader: Reader, norm: nn.Module | None) -> RewardState:
-        """A state on the steered model's own hidden states."""
-        return HostedQState(self, host, reader, norm)
+        """A state on the steered model's own hidden states; compared with all keys, they are too slow for drafts."""
+        return HostedQState(self, host, reader, norm, skips_drafts=True)

@@ -244,10 +244,22 @@ class QState:
 
 @final
 class HostedQState:
-    """ARM on the steered model's own hidden states, or a ladder over them. The host's cache holds the prefixes."""
+    """ARM on the steered model's own hidden states, or a ladder over them. The host's cache holds the prefixes.
 
-    def __init__(self, head: ScoresNextTokens, host: KVCache, reader: Reader, norm: nn.Module | None):
+    Attributes:
+        skips_drafts: whether the head is slow; see `SkipsDrafts`.
+    """
+
+    def __init__(
+        self,
+        head: ScoresNextTokens,
+        host: KVCache,
+        reader: Reader,
+        norm: nn.Module | None,
+        skips_drafts: bool = False,
+    ):
         self._head, self._host, self._reader, self._norm = head, host, reader, norm
+        self.skips_drafts = skips_drafts
 
     def prefill(self, ids: Int[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> None:
         """Do nothing: the host has read the prompts."""

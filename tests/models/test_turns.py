@@ -1,6 +1,6 @@
 from threading import Event, Thread
 
-from trimtab.engines.vllm.turns import Turns
+from trimtab.models.turns import Turns
 
 
 def waiting_thread(turns, work):
