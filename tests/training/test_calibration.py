@@ -33,9 +33,10 @@ def test_a_calibrated_reward_gives_shares_and_steers_as_before(llama, head, trun
     assert heard[-1] == (1200, 1200)
     assert torch.equal(calibrated.score(WORDS), before)
     assert calibrated.fingerprint == reward.fingerprint
-    [row] = calibrated.card.quality["sources:kind"]
-    assert row["calibration error, after"] < 0.08 < row["calibration error, before"]
-    assert row["Brier score, after"] < row["Brier score, before"]
+    before_it, after = calibrated.card.quality["sources:kind"]
+    assert (before_it["when"], after["when"]) == ("before", "after")
+    assert after["calibration error"] < 0.08 < before_it["calibration error"]
+    assert after["Brier score"] < before_it["Brier score"]
     ((scale, shift),) = calibrated.card.calibration
     torch.testing.assert_close(calibrated.shares(WORDS), (before * scale + shift).clamp(0, 1))
     tried = calibrated.card.provenance["calibration"]["kind"]
@@ -52,9 +53,10 @@ def test_a_line_that_does_not_help_is_left_out(llama):
     assert calibrated.card.calibration == ()
     assert torch.equal(calibrated.shares(WORDS), reward.shares(WORDS))
     assert not calibrated.card.provenance["calibration"]["kind"]["kept"]
-    [row] = calibrated.card.quality["sources:kind"]
-    assert row["Brier score, before"] < 1e-10
-    assert row["Brier score, before"] <= row["Brier score, tried"]
+    before, tried = calibrated.card.quality["sources:kind"]
+    assert (before["when"], tried["when"]) == ("before", "tried")
+    assert before["Brier score"] < 1e-10
+    assert before["Brier score"] <= tried["Brier score"]
     moved = [LabelledText(row.text, (row.labels[0] / 2,)) for row in source.rows]
     once = calibrate(calibrated, [LabelledSource("moved", moved)])
     assert once.card.calibration != ()
@@ -67,7 +69,7 @@ def test_a_reward_with_a_sigmoid_is_calibrated_in_log_odds(llama):
     ((scale, shift),) = calibrated.card.calibration
     expected = torch.sigmoid(torch.logit(reward.score(WORDS)) * scale + shift)
     torch.testing.assert_close(calibrated.shares(WORDS), expected, atol=1e-5, rtol=1e-5)
-    assert calibrated.card.quality["sources:kind"][0]["calibration error, after"] < 0.1
+    assert calibrated.card.quality["sources:kind"][1]["calibration error"] < 0.1
 
 
 def test_attributes_are_calibrated_one_after_another(llama):

@@ -76,7 +76,9 @@ def test_rewards_of_one_name_keep_their_names(vllm_lm, smollm2, rewards, tmp_pat
     steers = [other.toward(9.0), rewards["ladder"].toward(9.0) + other.toward(9.0)]
     params = [SamplingParams(max_new_tokens=count, seed=0) for count in (2, 8)]
     for written, count in zip(vllm_lm.generate(PROMPTS[:2], steers, params=params), (1, 2), strict=True):
-        names = [{name for name, value in each.choice.rewards.items() if value.isfinite().all()} for each in written.trace]
+        names = [
+            {name for name, value in each.choice.rewards.items() if value.isfinite().all()} for each in written.trace
+        ]
         assert all(of_token == written.mean_rewards.keys() for of_token in names)
         assert len(written.mean_rewards) == count
 

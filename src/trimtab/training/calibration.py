@@ -26,6 +26,9 @@ from trimtab.training.recipe import Recipe
 PAD = 0  # any token id; padding is masked
 ALMOST = 1e-6  # how near a sigmoid's reward may come to 0 and 1 for the fit
 
+BEFORE, AFTER, TRIED = "before", "after", "tried"
+WHEN = (BEFORE, AFTER)
+
 Column = Float[np.ndarray, " texts"]
 
 
@@ -77,7 +80,7 @@ class Trial(NamedTuple):
     Attributes:
         name: of the attribute.
         line: the one that was fitted.
-        table: a row for each source: its figures before and after, on the half that the fit left out.
+        table: two rows for each source: its figures before and after, on the half that the fit left out.
     """
 
     name: str
@@ -87,13 +90,14 @@ class Trial(NamedTuple):
     @property
     def helps(self) -> bool:
         """Whether it lowers the Brier score, on the mean of the sources."""
-        return float(np.mean([row["Brier score, after"] - row["Brier score, before"] for row in self.table])) < 0
+        before, after = (np.mean([row["Brier score"] for row in self.table if row["when"] == when]) for when in WHEN)
+        return bool(after < before)
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        """The table of the card: of a line that is left out, the figures are those that it would have given."""
-        then = ", after" if self.helps else ", tried"
-        return [{name.replace(", after", then): value for name, value in row.items()} for row in self.table]
+        """The table of the card: what a line that is left out would have given, is called tried."""
+        names = dict(zip(WHEN, WHEN if self.helps else (BEFORE, TRIED), strict=True))
+        return [{**row, "when": names[row["when"]]} for row in self.table]
 
 
 @checked
@@ -213,10 +217,10 @@ def _trial(card: RewardCard, name: str, column: int, to_fit: Sequence[Scored], h
     place = card.attribute_index(name)
     line = _fit(to_fit, place, column, card)
     tried = _with_lines(card, {name: line})
-    table = []
+    table = list[dict[str, Any]]()
     for half in held_out:
         after = shares(torch.from_numpy(half.rewards), tried).numpy()
-        table.append(_compared(half.source, half.rewards[:, place], after[:, place], half.labels[:, column]))
+        table += _compared(half.source, half.rewards[:, place], after[:, place], half.labels[:, column])
     return Trial(name, line, table)
 
 
@@ -268,13 +272,11 @@ def platt_line(answers: Column, labels: Column, weights: Column) -> Line:
     return Line(float(regression.coef_[0, 0]), float(regression.intercept_[0]))
 
 
-def _compared(source: str, before: Column, after: Column, labels: Column) -> dict[str, Any]:
+def _compared(source: str, before: Column, after: Column, labels: Column) -> list[dict[str, Any]]:
     known = np.isfinite(before)
-    row: dict[str, Any] = {"data": source, "texts": int(known.sum()), "share high": float((labels >= 0.5).mean())}
-    for when, rewards in (("before", before), ("after", after)):
-        found = share_figures(rewards[known], labels[known])
-        row |= {f"{name}, {when}": value for name, value in found.items()}
-    return row
+    about = {"data": source, "texts": int(known.sum()), "share high": float((labels >= 0.5).mean())}
+    both = zip(WHEN, (before, after), strict=True)
+    return [{**about, "when": when, **share_figures(each[known], labels[known])} for when, each in both]
 
 
 def share_figures(rewards: Column, labels: Column) -> dict[str, float]:
