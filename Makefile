@@ -8,7 +8,7 @@ VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile
 TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines tests/training
-RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity
+RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity tone
 
 .PHONY: demo test model test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
 
@@ -70,7 +70,7 @@ package: $(READY)  ## build the wheel and the sdist into dist/, and try the whee
 bench: $(READY)  ## measure the time and memory of a token: one to two hours on two quiet cores
 	$(BIN)/trimtab bench --out results/bench.json
 
-rewards: $(READY)  ## rebuild the bundled rewards into rewards/: make rewards DATA=folder (hours on a CPU)
+rewards: $(READY)  ## rebuild the rewards of SmolLM2 into rewards/: make rewards DATA=folder (hours on a CPU); the others: recipes/adapted.sh
 	for recipe in $(RECIPES); do PATH="$(CURDIR)/$(BIN):$$PATH" recipes/$$recipe.sh "$(DATA)" || exit 1; done
 
 format: $(READY)

@@ -22,8 +22,9 @@ import typer
 from rich.progress import track
 
 import trimtab
+from trimtab import Budget
 from trimtab.data.jsonlines import append_rows, read_lines
-from trimtab.jobs import NumberedPrompt, describe_search
+from trimtab.jobs import NumberedPrompt, RewindJob, describe_search
 
 REFUSALS = (
     "i'm sorry",
@@ -82,12 +83,29 @@ def known(
     """Search with the oracle judge, in bfloat16, with the other settings of recipes/rewind.sh."""
     settings = trimtab.RewindSettings(max_new_tokens=17, iterations=iterations, fresh_iterations=fresh_iterations)
     lm = trimtab.load(model, dtype=torch.bfloat16)
+    job = RewindJob(
+        model=model,
+        judge="oracle",
+        steer=(),
+        method=None,
+        settings=settings,
+        budget=Budget(),
+        similarity="lm",
+        seed=0,
+        chat=False,
+        system=None,
+        stop=TURNS,
+        judge_chat=False,
+        judge_soft=False,
+        judge_alone=False,
+        dtype="bfloat16",
+    )
     rows = [(line.number, line.row) for line in read_lines(source) if line.row]
     waiting = [NumberedPrompt(number, row["prompt"], {"prompt": row["prompt"]}) for number, row in rows]
     for start in track(range(0, len(waiting), batch_size)):
         batch = waiting[start : start + batch_size]
         found = lm.rewind([each.prompt for each in batch], knows, settings=settings, stop=TURNS, seed=0)
-        append_rows(out, [describe_search(prompt, result) for prompt, result in zip(batch, found, strict=True)])
+        append_rows(out, [describe_search(prompt, result, job) for prompt, result in zip(batch, found, strict=True)])
 
 
 @app.command()

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from trimtab.rewards.card import RewardCard, read_card
+from trimtab.rewards.heads import head_class
 from trimtab.rewards.registry import find_reward
 
+RUN = ".run"  # what trimtab train leaves beside a reward
 HEADS = ("reward", "objective", "head", "trunk", "texts", "accuracy", "AUC", "at half the text", "top1 flip")
 
 
@@ -25,11 +27,10 @@ def row(name: str, card: RewardCard) -> list[str]:
 
     half = quality.get(f"accuracy_by_prefix:{first}", {}).get("50%")
     flip = quality.get("top1_flip")
-    head = f"Q, R = {card.rank}" if card.head == "q" else "V"
     return [
         name,
         str(made.get("objective", "labels, squared")),
-        head,
+        head_class(card.head).describe(card),
         f"{card.layers} layers, {card.trunk}",
         str(made.get("texts", "")),
         figure("accuracy"),
@@ -44,7 +45,8 @@ def main(
     out: Annotated[Path | None, typer.Option(help="The Markdown file to write.")] = None,
 ) -> None:
     """Print a table of rewards."""
-    lines = [HEADS, ["---"] * len(HEADS), *(row(Path(name).name, read_card(find_reward(name))) for name in rewards)]
+    cards = {Path(name).name: read_card(find_reward(name)) for name in rewards if not name.endswith(RUN)}
+    lines = [HEADS, ["---"] * len(HEADS), *(row(name, card) for name, card in cards.items())]
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
     typer.echo(text, nl=False)
     if out is not None:

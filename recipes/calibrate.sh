@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Calibrates the bundled rewards on several sources: of texts that they call ½, half shall have the label. An hour on one CPU core.
-# The cards in src/trimtab/rewards/bundled are those that it writes. Where no line helps, as with sentiment, the card says so.
+# Calibrates the bundled rewards on several sources: of texts that they call ½, half shall have the label. Some hours on one CPU core,
+# most of them for the two of Qwen2.5-Coder-1.5B. The cards in src/trimtab/rewards/bundled have what it writes.
 # DATA holds jigsaw_dev, paradetox_dev, rtp_toxic, rtp_nontoxic, sst2_dev and movie_reviews_dev, each as .jsonl.gz.
+# MODELS holds gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct.gguf: each is loaded once, so that the rewards find their base.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the labelled texts and prompts"}
+models=${2:?"expected MODELS, the folder of gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct.gguf"}
 
+for model in gemma-3-270m-q4_k_m qwen2.5-coder-1.5b-instruct; do
+    trimtab generate "Hello" --model "$models/$model.gguf" --max-new-tokens 1 --seed 0
+done
 python recipes/calibration_texts.py "$data" texts/calibration
 toxic=(jigsaw davidson paradetox realtoxicityprompts) positive=(sst2 imdb)
 calibrate() {  # REWARD NAME SOURCES [OPTIONS]: rewards/calibrated/NAME

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs the comparisons in results/evaluation: toxicity on RealToxicityPrompts, sentiment on OpenWebText prompts. Run sentiment-labels.sh,
-# toxicity-labels.sh and rank-sweep.sh first. Five hours on one CPU core. The same command in a second shell halves that.
+# toxicity-labels.sh and rank-sweep.sh first. Five hours on one CPU core. The same command in a second shell, once judges/imdb is there, halves that.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of the prompts, movie_reviews_train, sst2_dev, a folder toxicity-bert-tiny (ONNX) and one minilm-l6-v2"}
 common=(--samples 8 --dtype bfloat16 --rounds 3)
 
-python bench/sentiment_judge.py --encoder "$data/minilm-l6-v2" --data "$data/movie_reviews_train.jsonl.gz" --out judges/imdb
+[ -e judges/imdb/config.json ] || python bench/sentiment_judge.py --encoder "$data/minilm-l6-v2" --data "$data/movie_reviews_train.jsonl.gz" --out judges/imdb
 trimtab evaluate judges --task sentiment --data "$data/sst2_dev.jsonl.gz" --judge judges/imdb --judge vader --out runs/sentiment
 toxicity_judges=(--judge profanity --judge "onnx:$data/toxicity-bert-tiny")
 for set in nontoxic toxic; do

@@ -96,20 +96,21 @@ def test_a_processor_can_be_used_again_for_another_prompt(frozen, reward):
     assert generate(frozen, trimtab.SteeringProcessor(reward.toward(6.0), top_k=5), do_sample=False) == first
 
 
-@pytest.mark.parametrize("head", ["q", "v"])
-def test_a_call_that_is_interrupted_leaves_no_state(llama, head, monkeypatch):
+@pytest.mark.parametrize(("head", "method"), [("q", "feed"), ("v", "feed"), ("v", "propose")])
+def test_a_call_that_is_interrupted_leaves_no_state(llama, head, method, monkeypatch):
     reward = tiny_reward(llama, head)
     used, text = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5), [10, 11, 12, 13]
     scores = torch.randn(1, llama.vocabulary_size, generator=torch.Generator().manual_seed(0))
     used(torch.tensor([text]), scores)
-    whole = KVCache.feed
+    whole = getattr(KVCache, method)
 
     def interrupted(self, *given):
         whole(self, *given)
+        self._caches[0].crop(-1)  # not all layers have got as far
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(KVCache, "feed", interrupted)
+        patched.setattr(KVCache, method, interrupted)
         with pytest.raises(KeyboardInterrupt):
             used(torch.tensor([[*text, 14]]), scores)
     fresh = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from trimtab.engines.sampling_params import SamplingParams
 from trimtab.server.api_errors import APIError
 from trimtab.server.echo import echoed
 
@@ -74,14 +75,32 @@ def test_a_stream_starts_with_the_prompt(http):
 
 
 def test_prompts_of_a_client_that_left_are_not_read(chatting, monkeypatch):
-    monkeypatch.setattr("trimtab.server.echo.prompt_pieces", lambda *given: pytest.fail("read"))
+    """Those of twenty prompts that are left when it goes."""
+    read = []
+
+    def remember(self, texts, *given):
+        read.append(len(texts))
+        return [()] * len(texts)
+
+    monkeypatch.setattr(type(chatting.engine), "read", remember)
+    requests = [SimpleNamespace(prefix=[5, 6])] * 20
+    call = SimpleNamespace(
+        prompts=["w1 w2"] * 20,
+        requests=requests,
+        trace=True,
+        logprobs=None,
+        steer=None,
+        params=SamplingParams(),
+        kept=1,
+    )
 
     async def first_step():
-        return await anext(echoed(SimpleNamespace(prompts=["w1"]), chatting.engine, None, lambda: True))
+        return await anext(echoed(call, chatting.engine, None, lambda: len(read) == 2))
 
     with pytest.raises(APIError) as raised:
         asyncio.run(first_step())
     assert raised.value.status == 499
+    assert read == [8, 8]
 
 
 def test_ranked_drafts_are_echoed_too(http):

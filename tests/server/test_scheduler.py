@@ -482,6 +482,21 @@ def test_where_nothing_can_be_mended_no_client_waits(scheduler, script, monkeypa
     run(main)
 
 
+def test_where_nothing_can_be_mended_running_clients_are_told_too(scheduler, script, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("an illegal memory access was encountered")
+
+    async def main():
+        first = scheduler.submit([request(10, tokens=10**8)])
+        await until(lambda: first.tokens > 0)
+        script.before_add = broken
+        monkeypatch.setattr("trimtab.server.scheduler.release_memory", broken)
+        second = scheduler.submit([request(20)])
+        assert [(await fault_of(ticket)).status for ticket in (second, first)] == [500, 503]
+
+    run(main)
+
+
 def test_an_engine_that_cannot_drop_its_rows_does_not_end_the_server(scheduler, script):
     def bug(*args):
         script.before_step = lambda batch: None

@@ -24,7 +24,8 @@ NOTES = """\
 * LM, reward, head, sampling, rest: shares of a step, from one more run that is watched. LM: the forward of the language
   model. reward: the reward's trunk and its cache. head: the scores of the candidates. sampling: top-k and the choice.
   rest: everything else, most of it Python.
-* Rewards are untrained and prompts are random tokens: time depends on neither. No text ends early."""
+* Rewards are untrained and prompts are random tokens: time depends on neither. Only drafts depend on the text: `draft`
+  writes behind sentences, and `lookup` behind a passage that repeats. No text ends early."""
 
 
 def markdown(record: Record) -> str:

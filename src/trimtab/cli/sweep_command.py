@@ -78,7 +78,7 @@ def run_sweep(asked: Asked) -> None:
         )
     else:
         time_texts(asked, plan, sets, lm)
-    write_report(asked.out, asked.scoring, asked.plots)
+    write_report(asked.out, asked.scoring, asked.plots, every_judge=True)
 
 
 def check_sweep(asked: Asked) -> "list[PromptSet]":
@@ -249,8 +249,15 @@ def time_texts(asked: Asked, plan: "Plan", sets: "list[PromptSet]", lm: "Languag
     save_times(asked.out, of_settings, lm, {"rounds": asked.rounds, "samples": asked.settings.samples})
 
 
-def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions) -> None:
-    """Measure a comparison, write its report, and print the path of the report."""
+def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions, every_judge: bool = False) -> None:
+    """Measure a comparison, write its report, and print the path of the report.
+
+    Args:
+        folder: of the comparison.
+        scoring: its judges and readers. Without a judge, those of the task read what they have not read.
+        plots: what is drawn.
+        every_judge: without a judge, take all of the task's, and not only those that have read texts here.
+    """
     from trimtab.evaluation.report.targets import check_report_folder
     from trimtab.evaluation.run.row_file import read_row, row_paths
     from trimtab.evaluation.tasks import find_task
@@ -267,8 +274,9 @@ def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions) -> N
     from trimtab.evaluation.report.record import as_record
     from trimtab.evaluation.score.readings import Readings
 
-    others = set(Readings(folder).judges()) - set(task.judges)
-    specs = scoring.judge or (() if others else task.judges)
+    saved = Readings(folder).judges()
+    known = [name for name in task.judges if name in saved or every_judge or not saved]
+    specs = scoring.judge or known
     judges, (readers, identities) = load_judges(list(specs), task.labels), load_readers(scoring)
     with counting("readings", error_console()) as progress:
         record = as_record(measure(folder, judges, readers, progress, identities=identities))

@@ -92,11 +92,12 @@ class SteeringProcessor(LogitsProcessor):
         tokens = self._check(input_ids, scores)
         if is_probe(scores):
             return scores
-        guide = self._follow(input_ids)
+        guide, self._guide = self._follow(input_ids), None  # a call that is interrupted leaves none
         candidates = top_candidates(scores[:, :tokens], self._params.top_k, self._params.top_p)
         max_kl = self._params.max_kl
         budget = None if max_kl is None else scores.new_full(scores.shape[:1], max_kl)
         steered, _ = guide.steer(candidates, scores, budget)
+        self._guide = guide
         return scatter_candidates(steered, candidates, scores.shape[1]).to(scores.dtype)
 
     def _check(self, ids: Tensor, scores: Tensor) -> int:
@@ -116,7 +117,7 @@ class SteeringProcessor(LogitsProcessor):
     def _follow(self, ids: Tensor) -> Guide:
         """The guide for these prefixes: the last one, advanced or taken back to what is common, or a new one."""
         parents, common = self._parents(ids), self._common(ids)
-        guide, self._guide = self._guide, None  # a call that is interrupted leaves none
+        guide, self._guide = self._guide, None
         if guide is not None and parents is not None:
             if not torch.equal(parents, torch.arange(len(parents), device=ids.device)):
                 guide.select(parents)
@@ -129,7 +130,7 @@ class SteeringProcessor(LogitsProcessor):
             guide = Guide([self._steer] * ids.shape[0], ids.device)
             guide.prefill(PromptBatch(ids, self._prompt_mask(ids)))
             self._prompt = ids.shape[1]
-        self._guide, self._seen = guide, ids.clone()
+        self._seen = ids.clone()
         return guide
 
     def _common(self, ids: Tensor) -> int:

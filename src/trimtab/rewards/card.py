@@ -152,9 +152,12 @@ class RewardCard:
         recorded, found = self.base_weights_fingerprint, weights_fingerprint
         if fingerprint != self.base_fingerprint:
             recorded, found = self.base_fingerprint, fingerprint
+        from trimtab.models.loading import EMBEDDED, EMBEDDED_INSTALL
+
+        known = self.base == EMBEDDED
+        advice = f"install its base: {EMBEDDED_INSTALL}" if known else "load the base that it was trained on"
         raise RewardMismatch(
-            f"reward {shown(name)} was trained on weights {recorded}, {shown(base)} has {found}; load the base that it "
-            "was trained on"
+            f"reward {shown(name)} was trained on weights {recorded}, {shown(base)} has {found}; {advice}"
         )
 
     def is_base(self, fingerprint: str, weights_fingerprint: str) -> bool:

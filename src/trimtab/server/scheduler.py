@@ -106,7 +106,7 @@ class Scheduler:
                     joining = self._admitted(sum(rows_of(self._of(ticket)) for ticket in cancelled))
                 self._turn(cancelled, joining)
         except Exception as error:
-            LOG.critical("the device is broken; start the server again", exc_info=error)
+            LOG.critical("the scheduler cannot go on; start the server again", exc_info=error)
         self._end_all()
 
     def _admitted(self, leaving: int) -> list[Ticket]:
@@ -119,7 +119,7 @@ class Scheduler:
         return joining
 
     def _turn(self, cancelled: Iterable[Ticket], joining: Sequence[Ticket]) -> None:
-        """Drop and add requests, and write a token of every row. As long as the device works, the thread lives."""
+        """Drop and add requests, and write a token of every row. As long as a batch can be built, the thread lives."""
         new = [member for ticket in joining for member in Member.of(ticket)]
         for ticket in joining:
             ticket.joined = time.perf_counter()
@@ -220,9 +220,13 @@ class Scheduler:
             members = unfinished(members)
             self._end_some(error, members, adding)
             adding = []
-            self._drop_batch()
-            release_memory(error)
-            error = self._rebuild(unfinished(members))
+            try:
+                self._drop_batch()
+                release_memory(error)
+                error = self._rebuild(unfinished(members))
+            except Exception:
+                self._members = dict(enumerate(unfinished(members)))  # `_end_all` tells their clients
+                raise
 
     def _end_some(self, error: Exception, members: Sequence[Member], adding: Sequence[Member]) -> None:
         """Tell the clients of some requests that an error ends these.

@@ -77,10 +77,17 @@ class Recorder(TrainerCallback):
 class Patience(EarlyStoppingCallback):
     """Stops a run whose held-out loss does not improve; also one that had stopped before it was interrupted."""
 
+    is_over = False
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Stop if the patience was used up before."""
+        """See whether the patience was used up before."""
         super().on_train_begin(args, state, control, **kwargs)
-        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+        self.is_over = self.early_stopping_patience_counter >= self.early_stopping_patience
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Stop then. The Trainer makes a step first: it leaves no trace, and the best weights are loaded after it."""
+        if self.is_over:
             control.should_training_stop = True
+            control.should_evaluate = control.should_save = control.should_log = False

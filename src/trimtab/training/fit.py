@@ -124,9 +124,10 @@ def _fit(base: FrozenLM, card: RewardCard, task: TrainingTask, recipe: Recipe, o
             task = with_kept_states(task, network, base, recipe, run, options.progress)
         trainer = make_trainer(base, network, card, task, recipe, options.progress, run)
         train(trainer, run, options.progress)
-        if run is not None:
-            keep_final(trainer, run)
-    return RewardModel(network, measured_card(base, card, trainer, task, recipe, options), base, options.name)
+    measured = measured_card(base, card, trainer, task, recipe, options)
+    if run is not None:
+        keep_final(trainer, run)
+    return RewardModel(network, measured, base, options.name)
 
 
 def with_kept_states(
@@ -231,8 +232,9 @@ def keep_final(trainer: RewardTrainer, run: RunFolder) -> None:
         TrainingDiverged: a weight is not finite.
         InvalidOutput: the folder cannot be written.
     """
-    if trainer.args.should_save:
-        run.keep_final(trainer.reward_tensors())
+    if run.final.exists() or not trainer.args.should_save:
+        return
+    run.keep_final(trainer.reward_tensors())
 
 
 def load_final(network: RewardNetwork, card: RewardCard, run: RunFolder) -> None:
