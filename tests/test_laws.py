@@ -57,6 +57,19 @@ def test_saving_and_loading_changes_no_bit(frozen, head, trunk, tmp_path):
     testing.assert_save_load_identical(tiny_reward(frozen, head, trunk), frozen, PROMPT, tmp_path / "reward")
 
 
+@pytest.mark.parametrize("head", ["q", "v"])
+def test_a_full_trunk_keeps_the_laws(llama, head):
+    full = tiny_reward(llama, head, "full")
+    testing.assert_cached_equals_recomputed(full, PROMPT, [5, 44, 29, 6], CANDIDATES)
+    testing.assert_candidates_equal_separate(full, PROMPTS, CANDIDATES)
+    testing.assert_accepted_column_equals_fed(full, PROMPT, CANDIDATES)
+    testing.assert_batched_equals_single(full, PROMPTS, CANDIDATES)
+    testing.assert_padding_changes_nothing(full, PROMPT, CANDIDATES)
+    testing.assert_rollback_replays(full, PROMPT, [5, 44, 29, 6, 7], [9, 8], CANDIDATES)
+    testing.assert_forks_are_independent(full, PROMPTS, CANDIDATES)
+    testing.assert_joined_states_equal_separate(full, PROMPTS[:2], PROMPTS[2:], CANDIDATES)
+
+
 def test_host_cache_rewinds(frozen):
     testing.assert_host_cache_rewinds(frozen, PROMPT, [5, 6, 7, 8, 9])
 

@@ -5,6 +5,10 @@ import torch
 
 from tiny import tiny_lm, tiny_reward
 from trimtab import errors, testing
+from trimtab.engines.base import Request
+from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.language_model import LanguageModel
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.rewards.heads import lm_head
 
@@ -34,6 +38,22 @@ def test_the_laws_hold(reward):
     testing.assert_forks_are_independent(reward, PROMPTS, CANDIDATES, TOLERANCE)
     testing.assert_joined_states_equal_separate(reward, PROMPTS[:2], PROMPTS[2:], CANDIDATES, TOLERANCE)
     testing.assert_candidates_equal_vocabulary(reward, PROMPT, CANDIDATES, TOLERANCE)
+
+
+def test_the_laws_of_engines_hold(reward, base):
+    model, texts, options = LanguageModel(TorchEngine(base)), ["w1 w2 w3", "w8", "w9 w10"], {"top_k": 6, "seed": 3}
+    options["max_new_tokens"] = 10
+    steers = [reward.toward(1.0), None, reward.away(0.5)]
+    testing.assert_accepted_column_equals_fed(reward, PROMPT, CANDIDATES, TOLERANCE)
+    testing.assert_zero_beta_is_plain(model, reward, texts, **options)
+    testing.assert_halves_add_up(model, reward, 1.0, texts, **options)
+    testing.assert_constant_changes_nothing(model, reward, 2.0, texts, **options)
+    testing.assert_seeded_ignores_batch(model, steers, texts, **options)
+    requests = [
+        Request(prompt, SamplingParams(**options), steer) for prompt, steer in zip(PROMPTS, steers, strict=True)
+    ]
+    testing.assert_joining_changes_nothing(TorchEngine(base), requests, 2)
+    testing.assert_speculation_changes_nothing(TorchEngine(base), requests, "lookup")
 
 
 def test_saving_and_loading_changes_no_bit(reward, base, tmp_path):

@@ -11,6 +11,8 @@ from good_words import good_words, quick
 from tiny import tiny_lm
 from trimtab import errors, testing
 from trimtab.data.tables import PromptedText
+from trimtab.engines.base import Request
+from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.guide import Guide
 from trimtab.language_model import LanguageModel
@@ -89,7 +91,26 @@ def test_the_laws_hold(store, lm, tmp_path):
     testing.assert_rollback_replays(store, PROMPTS[0], [5, 44, 29], [9, 8], CANDIDATES, 1e-3)
     testing.assert_forks_are_independent(store, PROMPTS, CANDIDATES, 1e-3)
     testing.assert_candidates_equal_vocabulary(store, PROMPTS[0], CANDIDATES, 1e-3)
+    testing.assert_joined_states_equal_separate(store, PROMPTS[:2], PROMPTS[2:], CANDIDATES, 1e-3)
+    testing.assert_accepted_column_equals_fed(store, PROMPTS[0], CANDIDATES, 1e-3)
+    testing.assert_hosted_equals_separate(store, PROMPTS, [5, 44, 29], CANDIDATES, 1e-3)
     testing.assert_save_load_identical(store, lm, PROMPTS[0], tmp_path / "store")
+
+
+def test_the_laws_of_engines_hold(store, lm):
+    model, texts, options = LanguageModel(TorchEngine(lm)), ["w1 w2 w3", "w8", "w9 w10"], {"top_k": 6, "seed": 3}
+    options["max_new_tokens"] = 10
+    testing.assert_zero_beta_is_plain(model, store, texts, **options)
+    testing.assert_halves_add_up(model, store, 1.0, texts, **options)
+    testing.assert_constant_changes_nothing(model, store, 2.0, texts, **options)
+    testing.assert_seeded_ignores_batch(model, [store.toward(1.0), None, store.away(0.5)], texts, **options)
+    params = SamplingParams(**options)
+    requests = [
+        Request(prompt, params, steer)
+        for prompt, steer in zip(PROMPTS, [store.toward(1.0), None, store.away(1.0)], strict=True)
+    ]
+    testing.assert_joining_changes_nothing(TorchEngine(lm), requests, 2)
+    testing.assert_speculation_changes_nothing(TorchEngine(lm), requests, "lookup")
 
 
 def test_without_a_mix_the_text_is_the_bases(lm):

@@ -106,9 +106,9 @@ def assert_seeded_ignores_batch(
 
 
 def assert_stream_equals_sample(lm: LanguageModel, requests: Sequence[Request]) -> None:
-    """The chunks of a stream, joined, are the continuations of `sample`."""
+    """The chunks of a stream, joined, are the continuations of `sample`, each request sampled alone."""
     streamed = collect(requests, lm.engine.stream(requests))
-    sampled = lm.engine.sample(requests)
+    sampled = [lm.engine.sample([request])[0] for request in requests]
     for of_stream, of_sample in zip(streamed, sampled, strict=True):
         for found, expected in zip(of_stream, of_sample, strict=True):
             assert found.token_ids == expected.token_ids, "a stream writes another text"
