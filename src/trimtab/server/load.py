@@ -54,7 +54,7 @@ def measure_server(
     prompts = [f"{PROMPT} {seed}" for seed in range(settings.rows)]
     params = [SamplingParams(seed=seed, max_new_tokens=settings.tokens) for seed in range(settings.rows)]
     times: Times = {"library": [], "library_cpu": [], "server": [], "server_cpu": []}
-    answers: list[Answer] = []
+    answers: list[tuple[Answer, int]] = []  # with the number of tokens
     limits = ServerSettings(max_rows=settings.rows, max_tokens=10**6, prefix_cache=0)
     with running(create_app(lm, "model", rewards, limits)) as url:
         asked = Asked(url, PROMPT, settings.rows, settings.tokens, beta)
@@ -64,7 +64,7 @@ def measure_server(
             seen = Clients(asked).ask(lambda: _timed(times, "server"))
             if wrong := sum(one.text != other.text for one, other in zip(written, seen, strict=True)):
                 raise RuntimeError(f"{wrong} of {settings.rows} texts of the server are not the library's")
-            answers += seen if number else []
+            answers += zip(seen, (len(each.token_ids) for each in written), strict=True) if number else []
             done(number + 1, 1 + settings.repeats)
     return {
         "made_by": MADE_BY,
@@ -73,8 +73,8 @@ def measure_server(
         "tokens": settings.tokens,
         "repeats": settings.repeats,
         "throughput": {"wall": _share(times, ""), "cpu": _share(times, "_cpu")},
-        "first_token": _spread([answer.first for answer in answers]),
-        "per_token": _spread([(answer.whole - answer.first) / (settings.tokens - 1) for answer in answers]),
+        "first_token": _spread([answer.first for answer, _ in answers]),
+        "per_token": _spread([(answer.whole - answer.first) / (count - 1) for answer, count in answers if count > 1]),
     }
 
 
