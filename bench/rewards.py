@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from trimtab.rewards.card import RewardCard, read_card
+from trimtab.rewards.card import CARD_FILE, RewardCard, read_card
 from trimtab.rewards.heads import head_class
 from trimtab.rewards.registry import find_reward
 
-RUN = ".run"  # what trimtab train leaves beside a reward
 HEADS = ("reward", "objective", "head", "trunk", "texts", "accuracy", "AUC", "at half the text", "top1 flip")
 
 
@@ -40,13 +39,18 @@ def row(name: str, card: RewardCard) -> list[str]:
     ]
 
 
+def has_card(name: str) -> bool:
+    """Whether this is no folder of a run, or of other rewards, as rewards/* has them."""
+    return not Path(name).is_dir() or (Path(name) / CARD_FILE).is_file()
+
+
 def main(
     rewards: Annotated[list[str], typer.Argument(help="Bundled names or folders.")],
     out: Annotated[Path | None, typer.Option(help="The Markdown file to write.")] = None,
 ) -> None:
     """Print a table of rewards."""
-    cards = {Path(name).name: read_card(find_reward(name)) for name in rewards if not name.endswith(RUN)}
-    lines = [HEADS, ["---"] * len(HEADS), *(row(name, card) for name, card in cards.items())]
+    found = [(Path(name).name, find_reward(name)) for name in rewards if has_card(name)]
+    lines = [HEADS, ["---"] * len(HEADS), *(row(name, read_card(folder)) for name, folder in found)]
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
     typer.echo(text, nl=False)
     if out is not None:

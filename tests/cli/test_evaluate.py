@@ -107,6 +107,16 @@ def test_a_report_from_saved_texts_equals_the_first(copied):
     assert report_of(copied) == first
 
 
+def test_the_first_judge_stays_the_first(copied):
+    """Also where the task's own judge is the second, and reads what it has not read."""
+    shutil.rmtree(copied / "readings")
+    run("report", copied, "--judge", "profanity", "--judge", "vader")
+    first = report_of(copied)
+    next((copied / "readings").glob("*--vader.json")).unlink()
+    assert "judged by profanity, vader" in run("report", copied)
+    assert report_of(copied) == first
+
+
 def test_the_judges_of_a_task_read_what_they_have_not_read(copied, monkeypatch):
     first, task = report_of(copied), find_task("sentiment")
     monkeypatch.setattr("trimtab.evaluation.tasks.find_task", lambda name: replace(task, judges=("vader", "profanity")))

@@ -1,5 +1,6 @@
 """The parts that the sweeps of `trimtab evaluate` share: check, write texts, time methods, report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,6 +93,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     from trimtab.evaluation.report.targets import check_report_folder
     from trimtab.evaluation.run.row_file import check_rows_only
     from trimtab.evaluation.score.judge_specs import check_guide
+    from trimtab.evaluation.tasks import find_task
 
     check_at_least(0, rounds=asked.rounds)
     check_cluster(asked.ray, asked.actors)
@@ -99,7 +101,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     check_matplotlib()
     check_report_folder(asked.out, "--out", asked.plots.formats, asked.force)
     check_rows_only(asked.out)
-    check_scoring(asked.task, asked.scoring, asked.settings.form)
+    check_scoring(asked.scoring.judge or find_task(asked.task).judges, asked.scoring, asked.settings.form)
     rewards = rewards_of(asked.grid)
     check_names([text.split("+") for text in asked.grid.reward or []])
     for spec in rewards:
@@ -125,17 +127,21 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     return sets
 
 
-def check_scoring(task: str, scoring: ScoringOptions, form: PromptForm = PLAIN) -> None:
+def check_scoring(judges: Sequence[str], scoring: ScoringOptions, form: PromptForm = PLAIN) -> None:
     """Check judges and readers by their names and files.
+
+    Args:
+        judges: those that will be asked.
+        scoring: has the readers.
+        form: of the prompts.
 
     Raises:
         TrimtabError: there is no such judge, reward or model; or prompts are messages, and a reader's model has no chat
             template.
     """
     from trimtab.evaluation.score.judge_specs import check_judges, check_reward
-    from trimtab.evaluation.tasks import find_task
 
-    check_judges(scoring.judge or find_task(task).judges)
+    check_judges(judges)
     if scoring.profile:
         check_reward(scoring.profile)
     for model in reading_models(scoring, form):
@@ -260,26 +266,27 @@ def write_report(folder: Path, scoring: ScoringOptions, plots: PlotOptions, ever
     """
     from trimtab.evaluation.report.targets import check_report_folder
     from trimtab.evaluation.run.row_file import read_row, row_paths
+    from trimtab.evaluation.score.readings import Readings
     from trimtab.evaluation.tasks import find_task
 
     settings = read_row(row_paths(folder)[0]).settings
     task = find_task(settings["task"])
     check_report_folder(folder, "the folder", plots.formats)
-    check_scoring(task.name, scoring, PromptForm.of_row(settings))
+    saved = Readings(folder).judges()
+    known = [name for name in task.judges if name in saved or every_judge or not saved]
+    specs = scoring.judge or known
+    check_scoring(specs, scoring, PromptForm.of_row(settings))
 
     from trimtab.cli.progress import counting
     from trimtab.evaluation.report.collect import measure
     from trimtab.evaluation.report.folder import write_report_files
     from trimtab.evaluation.report.markdown import unread_notes
     from trimtab.evaluation.report.record import as_record
-    from trimtab.evaluation.score.readings import Readings
 
-    saved = Readings(folder).judges()
-    known = [name for name in task.judges if name in saved or every_judge or not saved]
-    specs = scoring.judge or known
     judges, (readers, identities) = load_judges(list(specs), task.labels), load_readers(scoring)
     with counting("readings", error_console()) as progress:
-        record = as_record(measure(folder, judges, readers, progress, identities=identities))
+        kept = not scoring.judge
+        record = as_record(measure(folder, judges, readers, progress, identities=identities, keep_order=kept))
     for note in unread_notes(record):
         error_console().print(legible(note, keep=""), markup=False)
     write_report_files(record, folder, plots.formats, plots.title)

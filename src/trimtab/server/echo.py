@@ -35,8 +35,13 @@ async def echoed(
         APIError: 499, the client left before all prompts were read.
     """
     reads = call.trace or call.logprobs is not None
-    threads = READERS if reads else None
-    prompts = await asyncio.get_running_loop().run_in_executor(threads, prompt_pieces, engine, call, reads, left)
+    loop, threads = asyncio.get_running_loop(), READERS if reads else None
+    prompts = list[Piece]()
+    for start in range(0, len(call.prompts), TOGETHER):
+        if left():
+            raise client_left()
+        some = slice(start, start + TOGETHER)
+        prompts += await loop.run_in_executor(threads, prompt_pieces, engine, call, some, reads)
     opened = [piece for piece in prompts for _ in range(call.kept)]
     for index, piece in enumerate(opened):
         yield index, piece
@@ -44,22 +49,15 @@ async def echoed(
         yield step if isinstance(step, dict) else (step[0], step[1].moved(opened[step[0]].length))
 
 
-def prompt_pieces(engine: Engine, call: Call, reads: bool, left: Callable[[], bool]) -> list[Piece]:
-    """Each prompt as the first piece of its choices. It may run the model, so it takes a while.
-
-    Raises:
-        APIError: 499, the client left before all prompts were read.
-    """
-    prefixes = [list(request.prefix) for request in call.requests]
-    read: list[Sequence[Choice]] = []
-    for start in range(0, len(prefixes), TOGETHER):
-        if left():
-            raise client_left()
-        some = prefixes[start : start + TOGETHER]
-        read += engine.read(some, call.steer, call.params.top_k, call.params.max_kl) if reads else [()] * len(some)
+def prompt_pieces(engine: Engine, call: Call, some: slice, reads: bool) -> list[Piece]:
+    """Some prompts as the first pieces of their choices. If the model reads them, it takes a while."""
+    prefixes = [list(request.prefix) for request in call.requests[some]]
+    read: Sequence[Sequence[Choice]] = [()] * len(prefixes)
+    if reads:
+        read = engine.read(prefixes, call.steer, call.params.top_k, call.params.max_kl)
     return [
         prompt_piece(engine.codec, prompt, prefix, choices)
-        for prompt, prefix, choices in zip(call.prompts, prefixes, read, strict=True)
+        for prompt, prefix, choices in zip(call.prompts[some], prefixes, read, strict=True)
     ]
 
 

@@ -87,7 +87,7 @@ class Patience(EarlyStoppingCallback):
         self.is_over = self.early_stopping_patience_counter >= self.early_stopping_patience
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Stop then. The Trainer makes a step first: it leaves no trace, and the best weights are loaded after it."""
+        """Stop then. The Trainer makes a step first, which is not recorded; the best weights are loaded after it."""
         if self.is_over:
             control.should_training_stop = True
             control.should_evaluate = control.should_save = control.should_log = False

@@ -161,6 +161,7 @@ def measure(
     progress: Callable[[int, int], None] = lambda done, total: None,
     engine: Engine | None = None,
     identities: Mapping[str, Mapping[str, str]] | None = None,
+    keep_order: bool = False,
 ) -> Report:
     """Measure a comparison.
 
@@ -173,6 +174,8 @@ def measure(
         engine: the engine that wrote the texts, for judges that need it.
         identities: for each of the other readers, what it is made of, such as the fingerprint of its weights. Saved
             readings of a judge or reader that was made of something else are made again.
+        keep_order: judges that have read texts come first, in their order; else those that are given. The first judge
+            is the one that the report compares methods by.
 
     Raises:
         InvalidData: as in `read_rows`, or a file of readings or times is damaged.
@@ -190,7 +193,8 @@ def measure(
         for place, judge in enumerate(judges)
     }
     given |= {name: {"identity": dict(of)} for name, of in (identities or {}).items()}
-    about = given | {n: of for n, of in saved.readers().items() if n not in given}
+    others = saved.readers()
+    about = _in_order(given, others) if keep_order else given | {n: of for n, of in others.items() if n not in given}
     names = list(dict.fromkeys([*about, *reads]))
     found: Found = {}
     for number, (row, name) in enumerate((row, name) for row in rows for name in names):
@@ -210,6 +214,16 @@ def measure(
         next((name.removeprefix(PROFILE) for name in names if name.startswith(PROFILE)), ""),
         {name: about[name]["identity"] for name in names if "identity" in about.get(name, {})},
     )
+
+
+def _in_order(given: Mapping[str, Mapping[str, Any]], saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What is known of readers: of those that have read texts, in their order, and then of the others."""
+    places = {name: {"place": of["place"]} for name, of in saved.items() if "place" in of}
+    known = {name: {**of, **given.get(name, {}), **places.get(name, {})} for name, of in saved.items()}
+    new = {name: dict(of) for name, of in given.items() if name not in saved}
+    for place, of in enumerate((of for of in new.values() if "place" in of), start=len(saved)):
+        of["place"] = place
+    return known | new
 
 
 def _readings(
