@@ -115,6 +115,8 @@ def test_the_folder_of_a_head_is_told_from_others(folder, tmp_path):
     assert is_draft_folder(folder)
     assert not is_draft_folder(tmp_path)
     change_card(folder, kind="reward")
+    assert is_draft_folder(folder)  # a damaged one: it has the weights
+    (folder / WEIGHTS_FILE).unlink()
     assert not is_draft_folder(folder)
     (folder / CARD_FILE).write_text("[]")
     assert not is_draft_folder(folder)

@@ -101,8 +101,8 @@ class Recipe:
     @property
     def resolved_learning_rate(self) -> float:
         """Return the learning rate; if none is set, the default for this training of the trunk."""
-        of_language_model = self.head == "lm" and self.trunk == "lora"
-        return self.learning_rate or (LM_LEARNING_RATE if of_language_model else LEARNING_RATES[self.trunk])
+        low = self.trunk == "lora" and head_kind(self.head).is_language_model
+        return self.learning_rate or (LM_LEARNING_RATE if low else LEARNING_RATES[self.trunk])
 
 
 @final
