@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Calibrates the bundled rewards on several sources: of texts that they call ½, half shall have the label. Some hours on one CPU core,
-# most of them for the two of Qwen2.5-Coder-1.5B. The cards in src/trimtab/rewards/bundled have what it writes.
+# Calibrates the bundled rewards on several sources: of texts that they call ½, half shall have the label. An hour on one CPU core,
+# two thirds of it for the two of Qwen2.5-Coder-1.5B. The cards in src/trimtab/rewards/bundled have what it writes.
 # DATA holds jigsaw_dev, paradetox_dev, rtp_toxic, rtp_nontoxic, sst2_dev and movie_reviews_dev, each as .jsonl.gz.
 # MODELS holds gemma-3-270m-q4_k_m.gguf and qwen2.5-coder-1.5b-instruct.gguf: each is loaded once, so that the rewards find their base.
 set -euo pipefail
