@@ -8,6 +8,7 @@ import trimtab
 from forward_counter import ForwardCounter
 from tiny import tiny_lm, tiny_reward
 from trimtab.errors import InvalidSetting, RewardMismatch
+from trimtab.models.kv_cache import KVCache
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
 SAMPLED = {"do_sample": True, "temperature": 0.7, "top_k": 4, "top_p": 0.9}
@@ -110,18 +111,19 @@ def test_stopping_criteria_end_rows(llama):
     assert ours[0, slots + 3 :].eq(llama.pad_token_id).all()
 
 
-def test_a_row_that_has_ended_costs_rad_no_call(llama):
+def test_a_row_that_has_ended_costs_rad_no_call(llama, monkeypatch):
     """Its padding is no candidate that RAD has read; what it would have chosen is."""
-    reward, counts = tiny_reward(llama, "v"), []
-    loop = trimtab.custom_generate(reward.toward(3.0), top_k=6)
+    feed, fed, counts = KVCache.feed, list[KVCache](), list[int]()
+    monkeypatch.setattr(KVCache, "feed", lambda self, *given, **more: (fed.append(self), feed(self, *given, **more))[1])
+    loop = trimtab.custom_generate(tiny_reward(llama, "v").toward(3.0), top_k=6)
     first = int(generate(llama, custom_generate=loop, max_new_tokens=6, eos_token_id=63)[0, -6])
     for end in (63, first):
-        with ForwardCounter(reward.network.trunk) as counter:
-            written = generate(llama, custom_generate=loop, max_new_tokens=6, eos_token_id=end)[:, -6:]
-        counts.append(counter.calls)
+        fed.clear()
+        written = generate(llama, custom_generate=loop, max_new_tokens=6, eos_token_id=end)[:, -6:]
+        counts.append(len(fed))
     assert (written[0, 1:] == llama.pad_token_id).all()
     assert (written[1:, :-1] != first).all()
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] == 6 + 1  # a prompt and five tokens through the model, and the prompt through RAD
 
 
 def test_a_streamer_receives_the_prompt_and_every_token(llama):
