@@ -42,7 +42,7 @@ def draw(read: dict[str, dict[str, Any]], out: Path, title: str) -> None:
         panel.errorbar(perplexity, mean, np.abs(interval - mean), fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.45)
         panel.plot(perplexity, mean, lw=1.3, label=name, **styles[name])
         betas = sorted(abs(row["beta"]) for row in report["rows"])
-        labels += [Label(f"{beta:g}", *point, colour) for beta, *point in zip(betas, perplexity, mean, strict=True)]
+        labels += [Label(f"{beta:g}", x, y, colour) for beta, x, y in zip(betas, perplexity, mean, strict=True)]
         lines.append(list(zip(perplexity, mean, strict=True)))
         lines += [[(x, low), (x, high)] for x, low, high in zip(perplexity, *interval, strict=True)]
     panel.set(xlabel="perplexity under the unsteered model", xscale="log")

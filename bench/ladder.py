@@ -27,7 +27,7 @@ from trimtab.engines.provenance import provenance
 from trimtab.rewards.network import build_network
 from trimtab.rewards.registry import load_reward
 from trimtab.rewards.reward_model import RewardModel
-from trimtab.training.distil import Distillation, TeacherExamples
+from trimtab.training.distillation import Distillation, TeacherExamples
 from trimtab.training.examples import Examples, TokenizedTexts
 from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.kept_folder import HELD_OUT
@@ -40,7 +40,7 @@ from trimtab.training.teacher import teacher_rewards
 from trimtab.training.trainer import QUICK_HELD_OUT
 
 PROMPT = "The new neighbours are"
-WIDEST = {"ladder_layers": 10}
+WIDEST: dict[str, Any] = {"ladder_layers": 10}
 SHAPES: dict[str, dict[str, Any]] = {
     "5 × 192": {},
     "2 × 192": {"ladder_layers": 2},
@@ -152,7 +152,12 @@ def main(
         quality = (f"{row[figure]:.{digits}f}" for figure, digits in (("accuracy", 3), ("auc", 3), ("error", 4)))
         table.add_row(name, f"{row['parameters'] / 1e6:.2f} M", *quality, *costs)
         Console().print(name, row)
-    about = {"data": Path(data).name, "held_out": Path(held_out).name, "texts": len(texts), "teacher": teaching.name}
+    about: dict[str, Any] = {
+        "data": Path(data).name,
+        "held_out": Path(held_out).name,
+        "texts": len(texts),
+        "teacher": teaching.name,
+    }
     record = provenance(lm.engine, threads=torch.get_num_threads(), **about, **settings, rows=found)
     write_whole(target, dump_json(record, indent=2) + "\n")
     Console().print(table)

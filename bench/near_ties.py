@@ -20,7 +20,7 @@ import trimtab
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import check_output, write_whole
 from trimtab.engines.base import DecodeUsage, Request
-from trimtab.engines.proposer import SteerDraft
+from trimtab.engines.proposer import ProposerState, SteerDraft
 from trimtab.engines.provenance import provenance
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.speculation import agreement
@@ -62,8 +62,9 @@ class KnownRows:
         """Keep some rows."""
         self.rows = [self.rows[row] for row in rows]
 
-    def join(self, other: "KnownRows") -> None:
+    def join(self, other: ProposerState) -> None:
         """Append the rows of another state."""
+        assert isinstance(other, KnownRows)
         self.rows += other.rows
 
 

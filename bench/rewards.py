@@ -4,7 +4,7 @@ python bench/rewards.py rewards/* --out results/rewards.md
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,8 @@ HEADS = ("reward", "objective", "head", "trunk", "texts", "accuracy", "AUC", "at
 
 def row(name: str, card: RewardCard) -> list[str]:
     """Return a reward's row."""
-    quality, made = card.quality, card.provenance
+    quality: dict[str, Any] = card.quality
+    made = card.provenance
     first = card.attributes[0]
 
     def figure(key: str) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import trimtab
-from trimtab.engines.base import Capability, Chunk, Continuation, Request, Scored
+from trimtab.engines.base import Capability, Choice, Chunk, Continuation, Request, Scored
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.models.codec import TextCodec
 from trimtab.models.frozen_lm import FrozenLM
@@ -90,10 +90,21 @@ class OneByOne:
         continuations: Sequence[Sequence[Sequence[int]]],
         steer: Steer | None = None,
         top_k: int | None = None,
+        max_kl: float | None = None,
     ) -> list[Scored]:
         """Score each prefix alone."""
         pairs = zip(prefixes, continuations, strict=True)
-        return [self._engine.score([prefix], [of_prefix], steer, top_k)[0] for prefix, of_prefix in pairs]
+        return [self._engine.score([prefix], [of_prefix], steer, top_k, max_kl)[0] for prefix, of_prefix in pairs]
+
+    def read(
+        self,
+        texts: Sequence[Sequence[int]],
+        steer: Steer | None = None,
+        top_k: int | None = None,
+        max_kl: float | None = None,
+    ) -> list[tuple[Choice, ...]]:
+        """Read each text alone."""
+        return [self._engine.read([text], steer, top_k, max_kl)[0] for text in texts]
 
     def states(self, texts: Sequence[Sequence[int]], last: Sequence[int]) -> list[Tensor]:
         """Return the states of each text alone."""

@@ -25,6 +25,7 @@ from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import check_output, write_whole
 from trimtab.engines.base import DecodeUsage
 from trimtab.engines.provenance import provenance
+from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.speculation import agreement
 from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
@@ -126,12 +127,14 @@ def main(
     table = Table(
         "texts", "batch", "steer", "drafts by", "acceptance", "tokens per call", "cost", "over unsteered", "differ"
     )
+    assert isinstance(lm.engine, TorchEngine)
+    proposers = lm.engine.proposers
     found = []
     for name in kind or list(KINDS):
         given = prompts_of(name, data, prompts)
         for size in batch:
             for steering in steer or STEERS:
-                for by in (each for each in speculate or KINDS[name] if each in lm.engine.proposers):
+                for by in (each for each in speculate or KINDS[name] if each in proposers):
                     row = measure(lm, given, size, steering, by, tokens, greedy)
                     found.append({"kind": name, "batch": size, "steer": steering, "speculate": by, **row})
                     shown = [

@@ -10,8 +10,9 @@ The prompts are those from row 1,000 on, so they are not the first ones, which `
 import gzip
 import json
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,14 +30,14 @@ app = typer.Typer()
 Data = Annotated[Path, typer.Argument(help="The folder of prompts and labelled texts.")]
 
 
-def rows(path: Path) -> list[dict[str, object]]:
+def rows(path: Path) -> list[dict[str, Any]]:
     """The rows of JSON lines, gzipped or not."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file.read().split("\n") if line]
 
 
-def write(path: Path, written: list[dict[str, object]]) -> None:
+def write(path: Path, written: Sequence[Mapping[str, object]]) -> None:
     """Write JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in written), encoding="utf-8")

@@ -40,7 +40,9 @@ class Drafts(NamedTuple):
 
 def read(path: Path, lm: trimtab.LanguageModel) -> Drafts:
     """The rows of `trimtab generate --n`, as drafts."""
-    codec, found, places = lm.engine.codec, [], []
+    codec = lm.engine.codec
+    found: list[Draft] = []
+    places: list[list[int]] = []
     for _, group in itertools.groupby(rows(path), key=lambda row: row["line"]):
         of_prompt: list[Row] = list(group)
         prompt = of_prompt[0]["prompt"]
@@ -60,7 +62,7 @@ def rankings(reward: str, lm: trimtab.LanguageModel, drafts: Drafts) -> dict[str
     step_scores = [[next(flat) for _ in of_draft] for of_draft in steps]
     for name, aggregate in AGGREGATES.items():
         scores = [aggregate(of_draft) for of_draft in step_scores]
-        chosen[name] = [max(places, key=lambda place, scores=scores: scores[place]) for places in drafts.of_prompt]
+        chosen[name] = [max(places, key=scores.__getitem__) for places in drafts.of_prompt]
     return chosen
 
 
