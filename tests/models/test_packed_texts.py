@@ -46,6 +46,18 @@ def test_states_are_the_hidden_states_of_a_layer(frozen, depth):
             torch.testing.assert_close(states, whole[0, -count:], atol=1e-4, rtol=1e-4)
 
 
+def test_texts_that_share_more_than_each_takes_from_the_cache_have_the_logits_of_texts_alone(frozen):
+    """A text takes from the cache what lies before its last tokens, so two texts take unequal parts of one prefix."""
+    prefix_cache = PrefixCache()
+    PackedTexts(frozen.model, prefix_cache, [[1, 2, 3, 4, 9], [1, 2, 3, 4, 8]], [1, 1]).logits()
+    texts, last = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 7], [1, 2, 3, 4, 5, 7, 8]], [5, 2, 1]
+    for _ in range(2):  # the second time, what the first one stored is read
+        found = PackedTexts(frozen.model, prefix_cache, texts, last).logits()
+        for logits, text, count in zip(found, texts, last, strict=True):
+            alone = frozen.model(torch.tensor([text])).logits[0, -count:]
+            torch.testing.assert_close(logits, alone, atol=1e-4, rtol=1e-4)
+
+
 def test_usage_is_counted_where_the_caller_says(llama):
     prefix_cache, usage = PrefixCache(), Usage()
     PackedTexts(llama.model, prefix_cache, TEXTS, [1] * 4, usage).logits()

@@ -121,16 +121,17 @@ class PackedTexts:
                 for slot in slots:
                     pack.held.setdefault(slot, len(pack.held))
             pack.cache = self._store.load([list(pack.held)], len(pack.held))
-        placed: dict[int, int] = {}
+        placed: dict[tuple[int, int], int] = {}  # by the column before and the token: texts hold unequal parts
         for number, slots in zip(group, found, strict=True):
             columns = [pack.held[slot] for slot in slots]
             for position in range(len(slots), len(self._texts[number])):
-                node = self._nodes[number][position]
-                if node not in placed:
-                    placed[node] = len(pack.held) + len(pack.tokens)
-                    pack.tokens.append(self._texts[number][position])
+                token = self._texts[number][position]
+                place = columns[-1] if columns else -1, token
+                if place not in placed:
+                    placed[place] = len(pack.held) + len(pack.tokens)
+                    pack.tokens.append(token)
                     pack.positions.append(position)
-                columns.append(placed[node])
+                columns.append(placed[place])
             pack.columns.append(columns)
         return pack
 
