@@ -29,6 +29,9 @@ class CharacterCodec:
     def decode(self, ids):
         return "".join(map(chr, ids))
 
+    def decode_behind(self, ids):
+        return self.decode(ids)
+
     def token_text(self, token_id):
         return chr(token_id)
 

@@ -173,7 +173,7 @@ class Generation:
         self.token_ids = first.token_ids
         self.finish_reason = first.finish_reason
         self.usage = first.usage
-        self.text = cut_at_stop(codec.decode(self.token_ids), stop)
+        self.text = cut_at_stop(codec.decode_behind(self.token_ids), stop)
         self._others = tuple(
             Generation(codec, prompt, [other], stop, provenance, number)
             for number, other in enumerate(others, start=sample + 1)

@@ -1,7 +1,9 @@
 import pytest
 
 from fake_engine import CharacterCodec
-from trimtab.models.detokenizer import Detokenizer, StreamedText, cut_at_stop
+from tiny_spaces import space_dropping_tokenizer
+from trimtab.models.codec import TokenizerCodec
+from trimtab.models.detokenizer import Detokenizer, StreamedText, cut_at_stop, visible_ids
 
 
 def test_text_that_may_start_a_stop_string_is_held_back():
@@ -28,6 +30,18 @@ def test_a_character_of_several_tokens_is_streamed_whole(smollm2):
     assert "".join(pieces) == text
     assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
     assert "" in pieces
+
+
+def test_the_first_space_of_a_continuation_is_kept_where_a_tokenizer_drops_that_of_a_text():
+    codec = TokenizerCodec(space_dropping_tokenizer(), "tiny", 64, {1})
+    prompt, ids = codec.encode_text("the cat"), codec.encode_text("sat the cat")
+    assert codec.decode(prompt) == "the cat"
+    assert codec.decode(prompt) + codec.decode_behind(ids) == codec.decode([*prompt, *ids]) == "the cat sat the cat"
+    written, opened = Detokenizer(codec), Detokenizer(codec, opens=True)
+    assert "".join(map(written.push, ids)) == " sat the cat"
+    assert "".join(map(opened.push, prompt)) == "the cat"
+    assert visible_ids(codec, ids, [" cat"]) == ids[:2]
+    assert visible_ids(codec, ids, [" sat"]) == []
 
 
 class HalfCharacters(CharacterCodec):

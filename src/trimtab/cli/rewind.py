@@ -115,7 +115,7 @@ def search_now(prompts: list[str], job: "RewindJob", outputs: Outputs, models: "
 
     numbered = number_prompts(prompts, job.chat, job.system)
     lm, judge, steering = models
-    with SearchDisplay(error_console(), lm.engine.codec.decode) as display:
+    with SearchDisplay(error_console(), lm.engine.codec.decode_behind) as display:
         results = search_prompts(lm, numbered, judge, steering, job, display)
     show(results, numbered, job, outputs)  # before the page, which a full disk may refuse
     if outputs.html:

@@ -73,6 +73,9 @@ class TextCodec(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
 
+    def decode_behind(self, ids: Sequence[int]) -> str:
+        """The text that token ids add to a text before them. Some tokenizers drop the first space of a whole text."""
+
     def token_text(self, token_id: int) -> str:
         """One token as text, special tokens shown."""
 
@@ -171,6 +174,10 @@ class TokenizerCodec:
         """The text of token ids, special tokens left out."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def decode_behind(self, ids: Sequence[int]) -> str:
+        """The text that token ids add to a text before them."""
+        return self.decode([*self._anchor, *ids])[len(self.decode(self._anchor)) :]
+
     def token_text(self, token_id: int) -> str:
         """One token as text, special tokens shown."""
         return str(self.tokenizer.decode([token_id]))
@@ -200,6 +207,11 @@ class TokenizerCodec:
         self.chat_template_kwargs = dict(options)
         settings = dump_json(self.chat_template_kwargs, ascii_only=True) if options else ""
         self.chat_template_fingerprint = text_fingerprint(str(self.tokenizer.chat_template or "") + settings)
+
+    @cached_property
+    def _anchor(self) -> list[int]:
+        """A token that other tokens may follow."""
+        return self.encode_literal("a")[-1:]
 
     @property
     def _template(self) -> ChatTemplate:

@@ -10,18 +10,23 @@ UNFINISHED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 @final
 class Detokenizer:
-    """Turns token ids into text, as soon as a character is complete."""
+    """Turns token ids into text, as soon as a character is complete.
 
-    def __init__(self, codec: TextCodec):
-        self._codec = codec
+    Args:
+        codec: decodes them.
+        opens: whether the first token opens a text, and follows none.
+    """
+
+    def __init__(self, codec: TextCodec, opens: bool = False):
+        self._codec, self._opens = codec, opens
         self._ids: list[int] = []
         self._context = self._read = 0
 
     def push(self, token_id: int, last: bool = False) -> str:
         """The text that a token adds; with `last`, half a character too, as a replacement character."""
         self._ids.append(token_id)
-        before = self._codec.decode(self._ids[self._context : self._read])
-        after = self._codec.decode(self._ids[self._context :])
+        decode = self._codec.decode if self._opens else self._codec.decode_behind
+        before, after = decode(self._ids[self._context : self._read]), decode(self._ids[self._context :])
         half = after.endswith(UNFINISHED_CHARACTER) and not last
         if after == before or half:  # a special token, or half a character
             return ""
@@ -56,8 +61,8 @@ def whole_text(codec: TextCodec, ids: Sequence[int]) -> str:
 def visible_ids(codec: TextCodec, ids: Sequence[int], stop: Sequence[str]) -> list[int]:
     """Token ids without EOS, and without those that reach into the first stop string or stand after it."""
     kept = [token for token in ids if token not in codec.eos_token_ids]
-    length = len(cut_at_stop(codec.decode(kept), stop)) if any(stop) else None
-    while length is not None and len(codec.decode(kept)) > length:
+    length = len(cut_at_stop(codec.decode_behind(kept), stop)) if any(stop) else None
+    while length is not None and len(codec.decode_behind(kept)) > length:
         kept.pop()
     return kept
 

@@ -86,7 +86,7 @@ def new_search(
         reward.check_serves(engine.codec.fingerprint)
         reward.check_candidates(settings.widest)
     limit = min(settings.max_new_tokens, room_for_text(engine.codec, prompt, ids, steer, judge))
-    return Search(prompt, ids, seed, limit, settings, engine.codec.decode, budget.max_iterations)
+    return Search(prompt, ids, seed, limit, settings, engine.codec.decode_behind, budget.max_iterations)
 
 
 def room_for_text(

@@ -143,7 +143,7 @@ class Writer:
         ended: FinishReason | None = None
         if ids[-1] in self._codec.eos_token_ids:
             ended = "eos"
-        elif reason == "stop" or self._text(ids) != self._codec.decode(ids):
+        elif reason == "stop" or self._text(ids) != self._codec.decode_behind(ids):
             ended = "stop"
         elif len(ids) >= search.limit:
             ended = "length"
@@ -166,13 +166,13 @@ class Writer:
         draft = replace(draft, tails=tuple(map(self._text, tails)), tail_lengths=tuple(map(len, tails)))
         ended = answers[0].finish_reason if answers else search.written[node].ended if node.parent else None
         written = self._ids((*before, *behind))
-        if self._text(written) != self._codec.decode(written):  # a stop string may begin before the draft
+        if self._text(written) != self._codec.decode_behind(written):  # a stop string may begin before the draft
             ended = "stop"
         return UnjudgedDraft(draft, (*before, *behind), self._text(self._ids(behind)), ended)
 
     def _at_sentence_end(self, choices: Sequence[Choice]) -> bool:
         """Whether a branch ends a sentence, and so is judged without a draft behind it."""
-        return self._codec.decode(self._ids(choices)).endswith(tuple(SENTENCE_ENDS))
+        return self._codec.decode_behind(self._ids(choices)).endswith(tuple(SENTENCE_ENDS))
 
     def _visible_ids(self, choices: Sequence[Choice]) -> list[int]:
         """Token ids without an EOS and without a stop string."""
@@ -183,7 +183,7 @@ class Writer:
         return [choice.token_id for choice in choices if choice.token_id not in self._codec.eos_token_ids]
 
     def _text(self, ids: Sequence[int]) -> str:
-        return cut_at_stop(self._codec.decode(ids), self._stop)
+        return cut_at_stop(self._codec.decode_behind(ids), self._stop)
 
 
 def _prefix(request: PendingRequest) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ def prompt_piece(codec: TextCodec, prompt: Given, ids: Sequence[int], choices: S
         ids: its tokens.
         choices: of all tokens but the first; none if nobody asks for them.
     """
-    detokenizer = Detokenizer(codec)
+    detokenizer = Detokenizer(codec, opens=True)
     first, *texts = [detokenizer.push(token, place == len(ids)) for place, token in enumerate(ids, start=1)]
     tokens = [Token(codec, choice, text, None) for choice, text in zip(choices, texts, strict=False)]
     whole = prompt if isinstance(prompt, str) else "".join([first, *texts])

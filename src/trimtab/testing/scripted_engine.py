@@ -76,6 +76,10 @@ class WordCodec:
         """Each word with a space before it; EOS left out."""
         return "".join(f" {self.words[token]}" for token in ids if token not in self.eos_token_ids)
 
+    def decode_behind(self, ids: Sequence[int]) -> str:
+        """As `decode`."""
+        return self.decode(ids)
+
     def token_text(self, token_id: int) -> str:
         """One word."""
         return self.words[token_id]

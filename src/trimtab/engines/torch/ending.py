@@ -43,9 +43,9 @@ class RowEnding:
     def _reason(self, token: int) -> FinishReason | None:
         if token in self._codec.eos_token_ids:
             return "eos"
-        written = self._codec.decode(self._tokens[-self._window :]) if self._stop else ""
+        written = self._codec.decode_behind(self._tokens[-self._window :]) if self._stop else ""
         if any(text in written for text in self._stop):
             return "stop"
-        if self._until and self._codec.decode(self._tokens[-WINDOW_MARGIN:]).endswith(self._until):
+        if self._until and self._codec.decode_behind(self._tokens[-WINDOW_MARGIN:]).endswith(self._until):
             return "until"
         return "length" if self.room <= 0 else None
