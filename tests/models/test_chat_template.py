@@ -175,6 +175,22 @@ def test_an_empty_system_message_leaves_the_system_turn_out(codec, family):
     assert codec.encode_prompt([{"role": "system", "content": ""}, user("Hi")]) == codec.encode_text(turns)
 
 
+def test_a_system_turn_that_a_template_writes_around_the_message_is_left_out():
+    """Llama 3.1 writes dates into the system turn, whether there is a system message or not."""
+    template = (
+        "{% if messages[0].role == 'system' %}{% set system = messages[0].content %}{% set turns = messages[1:] %}"
+        "{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}"
+        "{{ bos_token + '<|start_header_id|>system<|end_header_id|>\n\nToday: 26 Jul 2024\n\n' + system }}"
+        "{{ '<|eot_id|>' }}"
+        "{% for turn in turns %}{{ '<|start_header_id|>' + turn.role + '<|end_header_id|>\n\n' + turn.content }}"
+        "{{ '<|eot_id|>' }}{% endfor %}"
+    )
+    codec = codec_of(template)
+    assert "Today" in codec.render([user("Hi")])
+    expected = "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+    assert codec.render([{"role": "system", "content": ""}, user("Hi")]) == expected
+
+
 def test_a_system_message_replaces_the_template_s_own(codec):
     turns = codec.render([{"role": "system", "content": "Be brief."}, user("Hi")])
     assert "Be brief." in turns

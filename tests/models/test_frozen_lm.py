@@ -23,6 +23,15 @@ def test_prompts_are_padded_on_the_left():
     assert batch.mask.tolist() == [[True, True, True], [False, False, True]]
 
 
+def test_a_padding_token_that_the_model_does_not_have_pads_no_batch():
+    lm = tiny_lm("llama")
+    lm.tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    assert lm.tokenizer.pad_token_id >= lm.vocabulary_size
+    batch = lm.batch([[5, 6, 7], [8]])
+    found = lm.model(batch.ids, batch.mask.long()).logits[0, -1]
+    torch.testing.assert_close(found, lm.model(torch.tensor([[5, 6, 7]])).logits[0, -1], atol=1e-5, rtol=1e-5)
+
+
 def test_a_tiny_model_describes_itself(frozen):
     assert (frozen.layers, frozen.context_length, frozen.vocabulary_size) == (3, 64, 64)
     assert frozen.output_embedding.shape == (64, 32)

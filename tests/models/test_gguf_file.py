@@ -5,10 +5,12 @@ import gguf
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, GgufConfig
 
 from trimtab import errors
+from trimtab.models import gguf_tensors
 from trimtab.models.gguf_file import cache_folder, converted
 from trimtab.models.loading import faults_of, load_frozen_lm
 
@@ -82,6 +84,15 @@ def test_another_file_of_the_same_size_and_time_is_converted_again(tmp_path, cac
     assert converted(path) == converted(path) == folder
     assert len(made) == 2
     assert [each.name for each in (cache / "models").iterdir()] == [folder.name]
+
+
+def test_tensors_that_a_family_turns_over_are_written(tmp_path, monkeypatch):
+    """transformers turns those of GPT-2 over, which leaves their rows apart in memory."""
+    turned = torch.arange(6.0).view(2, 3).T
+    monkeypatch.setattr(gguf_tensors, "read_tensors", lambda gguf, model: iter([("weight", turned)]))
+    assert gguf_tensors._write_shards(tmp_path / "gpt2.gguf", None, tmp_path) == {"weight"}
+    (file,) = tmp_path.glob("*.safetensors")
+    assert torch.equal(load_file(file)["weight"], turned)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])

@@ -12,7 +12,7 @@ from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.models import recordings
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
-from trimtab.models.recorded_step import cuda_graph
+from trimtab.models.recorded_step import RecordedStep, cuda_graph
 from trimtab.models.recordings import SWITCH, recorder, spacious
 from trimtab.models.side_network import LAST
 
@@ -106,6 +106,16 @@ def test_rows_may_leave_a_recording_with_room_for_more(frozen, recorded):
     cache.select(torch.tensor([5, 0, 2, 1, 4]))
     write(frozen, cache, [texts[row] for row in (5, 0, 2, 1, 4)], 30, 4, (2,))
     assert len(recorded) == 1
+
+
+def test_rows_without_a_text_keep_nothing_of_texts_before(llama):
+    """What is left of an earlier mask could give them positions that the model does not have."""
+    step = RecordedStep([], rows=2, new=1, columns=8, device=torch.device("cpu"))
+    step.read(torch.tensor([[5], [6]]), torch.ones(2, 8, dtype=torch.bool))
+    step.read(torch.tensor([[7]]), torch.ones(1, 3, dtype=torch.bool))
+    positions, _, visible = step._seen(llama.model)
+    assert positions.tolist() == [[2], [0]]
+    assert visible[1].nonzero().tolist() == [[0, 2]]
 
 
 def test_the_next_texts_use_the_recordings_of_the_last(frozen, recorded):

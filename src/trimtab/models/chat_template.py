@@ -60,8 +60,11 @@ class ChatTemplate:
             before, _, behind = self._rendered(marked, open_turn).partition(SYSTEM_MARK)
         except InvalidPrompt:  # it knows no system messages
             return without
-        fills_in = without.startswith(before) and without.endswith(behind) and len(without) > len(before) + len(behind)
-        return _without_system_turn(before, behind, self.control, self.name) if fills_in else without
+        if not without.startswith(before) or not without.endswith(behind):
+            return without
+        filled_in, (closing, *_) = len(without) - len(before) - len(behind), (*self.control.sequence(behind), None)
+        around = filled_in == 0 and closing is not None and behind.startswith(closing)  # the turn has other text
+        return _without_system_turn(before, behind, self.control, self.name) if filled_in > 0 or around else without
 
     def encode(self, turns: Sequence[Turn]) -> list[int]:
         """Token ids of a conversation with the assistant's turn open. Control tokens in the messages are text.
@@ -152,13 +155,15 @@ def rendered_plainly(tokenizer: PreTrainedTokenizerBase) -> str:
 def _without_system_turn(before: str, behind: str, control: ControlTokens, name: str) -> str:
     """A rendered conversation without its first turn, of which the text stood between `before` and `behind`.
 
-    The turn starts at the last control token before the text, and ends behind the first one after it.
+    The turn starts at the last of the control tokens that open the conversation, and ends behind the first one after
+    the text.
     """
-    opened, closed = control.sequence(before), control.sequence(behind)
-    if opened and closed:
-        start = before.rindex(opened[-1])
-        end = behind.index(closed[0]) + len(closed[0])
-        others = "".join(control.sequence(before[:start]))
-        if re.sub(r"\s", "", before[:start]) == re.sub(r"\s", "", others):
-            return before[:start] + behind[end:].lstrip()
+    start, end, closed = -1, 0, control.sequence(behind)
+    for token in control.sequence(before):
+        if not before[end:].lstrip().startswith(token):
+            break
+        start = before.index(token, end)
+        end = start + len(token)
+    if start >= 0 and closed:
+        return before[:start] + behind[behind.index(closed[0]) + len(closed[0]) :].lstrip()
     raise InvalidSetting(f"got an empty system message, but the chat template of {name} always has one; give it a text")

@@ -128,9 +128,10 @@ class FrozenLM:
 
     @property
     def pad_token_id(self) -> int:
-        """The id that pads a batch on the left; it is masked everywhere, so any id will do."""
+        """The id that pads a batch on the left; it is masked everywhere, so any id that the model has will do."""
+        known = self.model.get_input_embeddings().weight.shape[0]
         choices = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
-        return next(int(token) for token in choices if token is not None)
+        return next(int(token) for token in choices if token is not None and token < known)
 
     @property
     def bos_token_id(self) -> int | None:

@@ -99,7 +99,7 @@ def _write_shards(gguf: Path, model: "PreTrainedModel", folder: Path) -> set[str
     for name, tensor in read_tensors(gguf, model):
         if shard and sum(each.nbytes for each in shard.values()) + tensor.nbytes > SHARD_BYTES:
             flush()
-        shard[name] = tensor
+        shard[name] = tensor.contiguous()  # a processor may have turned it over
         total += tensor.nbytes
     flush()
     index = {"metadata": {"total_size": total}, "weight_map": places}

@@ -68,6 +68,7 @@ class RecordedStep:
         """Take new tokens, and the columns that are not padding, theirs included."""
         (rows, new), slots = ids.shape, mask.shape[1]
         self._ids[:rows] = ids
+        self._mask.zero_()  # rows without a text would keep the mask of an earlier one
         self._mask[:rows, :slots] = mask
         torch.arange(slots - new, slots, out=self._places)
 
