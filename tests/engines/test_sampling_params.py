@@ -84,3 +84,8 @@ def test_the_keyword_types_name_every_field():
     names = {field.name for field in fields(SamplingParams)}
     assert set(get_type_hints(SamplingOptions)) == names
     assert set(get_type_hints(DraftOptions)) == names - {"n"}
+
+
+def test_top_p_of_one_is_no_limit():
+    assert SamplingParams(top_p=1.0) == SamplingParams()
+    assert SamplingParams(top_p=0.9).top_p == 0.9

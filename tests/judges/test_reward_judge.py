@@ -106,7 +106,7 @@ def test_an_empty_continuation_scores_one_half(llama, engine, drafts):
 @pytest.mark.parametrize(
     ("changes", "beta", "alone", "message"),
     [
-        ({"clamp": None, "baseline": False}, 1, False, "range"),
+        ({"clamp": None}, 1, False, "range"),
         ({}, 0, False, "β = 0"),
         ({"bos_token_id": None}, 1, True, "BOS"),
     ],
@@ -180,3 +180,13 @@ def test_a_text_of_one_token_alone_is_scored_behind_bos(llama, head):
     (score,) = RewardJudge(reward.toward(1.0, clamp=(-50, 50))).score([Draft("", (), (7,), "w3")], TorchEngine(llama))
     expected = float(reward.score_ids([[7]]).values[0, -1, 0])
     assert score == pytest.approx((expected + 50) / 100, abs=1e-5)
+
+
+@pytest.mark.parametrize(("head", "changes"), [("q", {}), ("lm", {"attributes": ("kind",)})])
+def test_rewards_that_return_differences_judge_and_rank_nothing(llama, head, changes):
+    """The answer behind a text is what its last token adds, and no reward of the text."""
+    steer = tiny_reward(llama, head, baseline=False, **changes).toward(1, clamp=(-5, 5))
+    with pytest.raises(InvalidSetting, match="scores one token at a time"):
+        RewardJudge(steer)
+    with pytest.raises(InvalidSetting, match="scores one token at a time"):
+        trimtab.LanguageModel(TorchEngine(llama)).best_of("w1", 2, by=steer)

@@ -7,7 +7,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from tiny import tiny_lm, tiny_reward
-from trimtab import testing
+from trimtab import errors, testing
 from trimtab.models.layers import share_first_layers
 from trimtab.rewards.adapters import QuickAdapter, linear_names, merge_adapters, merging_pays, quick_adapters
 from trimtab.rewards.registry import load_reward
@@ -169,3 +169,29 @@ def test_quick_adapters_share_every_tensor_and_keep_the_laws(frozen, head):
     testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29, 6], CANDIDATES)
     testing.assert_rollback_replays(reward, PROMPT, [5, 44], [9, 8], CANDIDATES)
     testing.assert_batched_equals_single(reward, [PROMPT, PROMPT[:2]], CANDIDATES)
+
+
+def test_adapters_apart_run_in_the_format_of_their_model(llama):
+    """Training keeps them in float32, also beside a model in bfloat16."""
+    lm = tiny_lm("llama")
+    lm.model.to(torch.bfloat16)
+    reward = tiny_reward(lm, "q")
+    for name, weight in reward.network.named_parameters():
+        if "lora_" in name:
+            weight.data = weight.data.float()
+    apart = RewardModel(reward.network, reward.card, lm, merge_adapters=False)
+    ids = torch.tensor([lm.codec.encode_text("w1 w2 w3")])
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    found, by_peft = (encoder.encode(ids, mask).hidden for encoder in (apart.prefix_encoder, reward.network.encoder))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), by_peft.float(), atol=0.1, rtol=0.05)
+
+
+def test_adapters_on_packed_weights_are_not_merged(llama):
+    reward = tiny_reward(llama, "q")
+    for part in reward.network.trunk.modules():
+        if isinstance(part, LoraLayer):
+            packed = part.get_base_layer().weight.detach().to(torch.int8)
+            part.get_base_layer().weight = torch.nn.Parameter(packed, requires_grad=False)
+    with pytest.raises(errors.InvalidSetting, match="packed weights"):
+        reward.merged()

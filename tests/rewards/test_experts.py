@@ -258,3 +258,13 @@ def test_models_on_two_devices_are_refused(llama):
         Experts(elsewhere).start(KVCache(llama.model))
     with pytest.raises(errors.InvalidSetting, match="got models on meta and on cpu, expected one device for both"):
         LMProposer(elsewhere, llama)
+
+
+def test_an_adapter_that_learns_a_prompt_is_refused(llama, tmp_path):
+    """It is no part of the layers, so the expert would be the model itself."""
+    from peft import PromptTuningConfig, get_peft_model
+
+    settings = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    get_peft_model(tiny_lm("llama").model, settings).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(errors.InvalidSetting, match="learns a prompt"):
+        load_expert(str(tmp_path / "adapter"), llama)

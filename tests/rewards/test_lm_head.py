@@ -3,14 +3,16 @@
 import pytest
 import torch
 
+from families import tiny_config, tiny_model
 from tiny import tiny_lm, tiny_reward
 from trimtab import errors, testing
 from trimtab.engines.base import Request
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.language_model import LanguageModel
-from trimtab.models.frozen_lm import PromptBatch
+from trimtab.models.frozen_lm import FrozenLM, PromptBatch
 from trimtab.rewards.heads import lm_head
+from trimtab.rewards.network import build_network
 
 PROMPT = [10, 20, 30, 40, 11, 21, 31]
 PROMPTS = [PROMPT, [50, 51], [12, 13, 14, 15]]
@@ -97,3 +99,21 @@ def test_cards_that_do_not_fit_are_refused(base):
         tiny_reward(base, "lm")
     with pytest.raises(errors.InvalidSetting, match="with trunk='ladder'"):
         tiny_reward(base, "lm", "ladder", bos_token_id=None, **SETTINGS)
+
+
+SCALED = [("cohere2", "logit_scale", 0.25), ("granite", "logits_scaling", 4.0)]
+
+
+@pytest.mark.parametrize(("family", "name", "factor"), SCALED)
+def test_the_logits_are_scaled_as_those_of_the_base(family, name, factor):
+    lm = FrozenLM(tiny_model(tiny_config(family, **{name: factor})), tiny_lm("llama").tokenizer, family)
+    network = build_network(lm, tiny_reward(lm, "lm", "full", **SETTINGS, layers=lm.layers, bos_token_id=None).card)
+    ids = torch.tensor([PROMPT])
+    expected = lm.model(ids).logits[0, -1].double().log_softmax(-1)
+    hidden = lm.model(ids, output_hidden_states=True).hidden_states[-1][:, -1]
+    found = network.head.log_probs(hidden, None)[0].double()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    of_all = network.head.score_next_tokens(network.encoder, [lm.batch([PROMPT])], torch.arange(lm.vocabulary_size))
+    torch.testing.assert_close(of_all[0, :, 0], expected, atol=1e-5, rtol=1e-5)
+    store = tiny_reward(lm, "knn", "frozen", **SETTINGS, keys=4).network.head
+    torch.testing.assert_close(store._base[0].log_probs(hidden, None)[0].double(), expected, atol=1e-5, rtol=1e-5)

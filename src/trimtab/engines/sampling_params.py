@@ -121,6 +121,7 @@ class SamplingParams:
             )
         object.__setattr__(self, "top_k", self.top_k or None)
         object.__setattr__(self, "no_repeat_ngram_size", size or None)
+        object.__setattr__(self, "top_p", None if self.top_p == 1 else self.top_p)
         object.__setattr__(self, "repetition_penalty", None if penalty == 1 else penalty)
 
     @classmethod

@@ -8,6 +8,7 @@ from trimtab.engines.base import Capability, Engine, require
 from trimtab.errors import InvalidSetting
 from trimtab.judges.draft import Draft
 from trimtab.models.codec import TextCodec
+from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer, Term, distinct_rewards
 
 UNDECIDED = 0.5  # the score of a text that a reward cannot read
@@ -25,13 +26,15 @@ class RewardJudge:
         alone: read the continuation without its prompt, so that a bad prompt does not lower the score.
 
     Raises:
-        InvalidSetting: a reward without a range; β = 0; rewards that cancel each other; or `alone` with a reward that
-            puts no BOS before a text.
+        InvalidSetting: a reward that scores one token at a time, or has no range; β = 0; rewards that cancel each
+            other; or `alone` with a reward that puts no BOS before a text.
     """
 
     needs: frozenset[Capability] = frozenset({"rewards"})
 
     def __init__(self, steer: Steer, alone: bool = False):
+        for reward in distinct_rewards([steer]):
+            check_scores_whole_texts(reward)
         if not steer.terms or any(term.clamp is None for term in steer.terms):
             raise InvalidSetting(f"got {steer} to judge by, expected rewards with a range, such as clamp=(0, 1)")
         steer.check_acts()

@@ -117,6 +117,13 @@ class FrozenLM:
         return self.model.get_output_embeddings().weight
 
     @property
+    def logit_scale(self) -> float:
+        """What the model multiplies the product of state and output embedding by; 1 for most models."""
+        config = self.model.config.get_text_config()
+        divided = getattr(config, "logits_scaling", None) or 1.0  # Granite
+        return float(getattr(config, "logit_scale", None) or 1.0) / float(divided)  # Cohere
+
+    @property
     def vocabulary_size(self) -> int:
         """How many logits the model returns."""
         return self.output_embedding.shape[0]

@@ -72,9 +72,14 @@ def merge_adapters(trunk: PreTrainedModel) -> PreTrainedModel:
 
     A token then costs what it costs in the bare layers. The merged weights take the memory of the linear maps; so do
     their packed copies on an AMD CPU.
+
+    Raises:
+        InvalidSetting: the model has packed weights, to which nothing can be added.
     """
     layers = _adapted(trunk)
     linears = [layer.get_base_layer() for layer in layers]
+    if not all(is_plain_matrix(linear.weight) for linear in linears):
+        raise InvalidSetting("got adapters on packed weights to merge, expected plain ones; leave merge_adapters out")
     rooms = _rooms([linear.weight for linear in linears])
     for layer, room in zip(layers, rooms, strict=True):
         _add_adapter(layer, room)
@@ -105,9 +110,10 @@ class QuickAdapter(nn.Module):
 
     def forward(self, x: Float[Tensor, "*tokens inputs"]) -> Float[Tensor, "*tokens outputs"]:
         """The map of each token."""
-        narrow = functional.linear(x.flatten(0, -2), self.down)
         whole = self.linear(x)
-        return torch.addmm(whole.flatten(0, -2), narrow, self.up.T, alpha=self.scaling).view_as(whole)
+        down, up = self.down.to(whole.dtype), self.up.to(whole.dtype)  # training keeps them in float32
+        narrow = functional.linear(x.flatten(0, -2), down)
+        return torch.addmm(whole.flatten(0, -2), narrow, up.T, alpha=self.scaling).view_as(whole)
 
 
 def _adapted(trunk: PreTrainedModel) -> "list[LoraLayer]":

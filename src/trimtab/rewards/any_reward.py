@@ -15,7 +15,7 @@ def check_scores_whole_texts(reward: Reward) -> None:
     """Check that a reward's last answer is that of a whole text, so that texts can be ranked by it.
 
     Raises:
-        InvalidSetting: it scores one token at a time, as language models and datastores do.
+        InvalidSetting: it scores one token at a time, as language models, datastores and differences do.
     """
     if isinstance(reward, RewardModel | Experts):
         check_scores_whole_card(reward.name, reward.card if isinstance(reward, RewardModel) else None)
@@ -23,7 +23,7 @@ def check_scores_whole_texts(reward: Reward) -> None:
 
 def check_scores_whole_card(name: str, card: RewardCard | None) -> None:
     """Check by a reward's card what `check_scores_whole_texts` checks; None for experts. Errors as there."""
-    if card is None or not head_kind(card.head).scores_prefixes:
+    if card is None or not card.baseline or not head_kind(card.head).scores_prefixes:
         raise InvalidSetting(
             f"got {name!r} to rank texts by, which scores one token at a time; expected a reward of whole texts, such "
             "as toxicity"

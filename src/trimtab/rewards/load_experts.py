@@ -53,7 +53,7 @@ def _with_adapter(folder: str, lm: FrozenLM | None) -> FrozenLM:
     """The steered model with a LoRA adapter beside its linear maps; all other weights are shared.
 
     Raises:
-        InvalidSetting: there is no steered model, or the adapter has no safe weights.
+        InvalidSetting: there is no steered model, or the adapter has no safe weights, or learns a prompt.
         ModelNotFound: the adapter does not fit the model.
     """
     if lm is None:
@@ -66,4 +66,6 @@ def _with_adapter(folder: str, lm: FrozenLM | None) -> FrozenLM:
 
     with quiet_transformers(), faults_of(folder):
         adapted = PeftModel.from_pretrained(share_tensors(lm.model), folder, local_files_only=True)
+    if adapted.active_peft_config.is_prompt_learning:
+        raise InvalidSetting(f"got the adapter {shown(folder)}, which learns a prompt, expected a LoRA adapter")
     return FrozenLM(adapted.get_base_model(), lm.tokenizer, Path(folder).name)

@@ -89,6 +89,7 @@ def build_network(base: FrozenLM, card: RewardCard) -> RewardNetwork:
     check_ladder(card.trunk, card.head)
     trunk = build_trunk(base, card)
     head = head_class(card.head).build(card, base.output_embedding)
+    head.scale_logits(base.logit_scale)
     ladder = build_ladder(base, card)
     return RewardNetwork(
         trunk, head.to(base.device), card.bos_token_id, None if ladder is None else ladder.to(base.device)

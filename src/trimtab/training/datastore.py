@@ -141,7 +141,7 @@ def _perplexities(
     base: FrozenLM, card: RewardCard, network: RewardNetwork, texts: Sequence[PromptedText], max_tokens: int
 ) -> dict[str, object]:
     """The perplexity of held-out texts under the base and under the mixture."""
-    reader, head = LMHead(base.output_embedding), network.head
+    reader, head = LMHead(base.output_embedding, base.logit_scale), network.head
     assert isinstance(head, KNNHead)
     plain, gained, count = 0.0, 0.0, 0
     for before, ids in _pairs(base, network, _examples(base, texts, max_tokens)):

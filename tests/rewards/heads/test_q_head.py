@@ -81,3 +81,24 @@ def test_a_frozen_trunk_reads_the_steered_model_and_scores_the_same(llama):
     expected = testing.separate_rewards(reward, [10, 20, 30], [5, 17])
     assert torch.allclose(state.rewards(torch.tensor([[5, 17]]))[0], expected, atol=testing.TOLERANCE)
     assert not isinstance(tiny_reward(llama, "q", trunk="lora").start(host), HostedQState)
+
+
+def test_many_candidates_are_scored_like_few_and_no_row_of_the_embedding_is_copied(llama, monkeypatch):
+    """Top-p without top-k has the whole vocabulary, in the order of its probability, for candidates."""
+    head = tiny_reward(llama, "q").network.head
+    hidden, order = torch.randn(3, 32), torch.randperm(VOCABULARY).expand(3, -1)
+    found, expected = head(hidden, order), head(hidden).gather(1, order[..., None].expand(-1, -1, 2))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    (embedding,) = head._embedding
+    head._embedding = (UnreadableRows(embedding),)
+    torch.testing.assert_close(head(hidden, order), expected, atol=1e-5, rtol=1e-5)
+
+
+class UnreadableRows:
+    """A matrix of which only the whole is read."""
+
+    def __init__(self, whole):
+        self.whole, self.shape = whole, whole.shape
+
+    def to(self, dtype):
+        return self.whole.to(dtype)

@@ -68,6 +68,9 @@ class RewardHead(nn.Module, ABC):
             InvalidSetting: the card has a setting that does not fit the base.
         """
 
+    def scale_logits(self, scale: float) -> None:
+        """Multiply logits as the base does. Most heads have none."""
+
     @classmethod
     @abstractmethod
     def describe(cls, card: RewardCard) -> str:

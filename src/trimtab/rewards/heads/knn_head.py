@@ -84,6 +84,10 @@ class KNNHead(RewardHead):
             raise InvalidSetting(f"got trunk={card.trunk!r} with a kNN head, expected trunk='frozen'")
         return cls(embedding, card.keys, card.neighbours, card.distance_temperature, card.mix)
 
+    def scale_logits(self, scale: float) -> None:
+        """Multiply the logits of p by this factor."""
+        self._base[0].scale_logits(scale)
+
     @classmethod
     def describe(cls, card: RewardCard) -> str:
         """The head and its settings."""

@@ -25,24 +25,27 @@ TOKENS_AT_ONCE = 1024  # whose logits over the whole vocabulary are in memory
 class LMHead(RewardHead):
     """GenARM's autoregressive reward model (2410.08193): a language model whose log-probabilities are the rewards.
 
-        r(v | x) = log p_r(v | x) = log softmax(E h)_v
+        r(v | x) = log p_r(v | x) = log softmax(s E h)_v
 
-    h is the state of a trunk that is trained, E is the base's frozen output embedding. The reward of a text is the sum
+    h is the state of a trunk that is trained, E is the base's frozen output embedding, and s is the factor of its
+    logits, which few models have. The reward of a text is the sum
     over its tokens, so the answers are differences.
 
     Differs from the paper: the head is frozen, and has no bias and no soft cap that the base may have behind it.
 
     Args:
         embedding: the output embedding; never trained, never saved.
+        scale: the factor of the logits.
     """
 
     distillation_targets: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, embedding: Float[Tensor, "vocabulary hidden"]):
+    def __init__(self, embedding: Float[Tensor, "vocabulary hidden"], scale: float = 1.0):
         super().__init__()
         self.attributes = 1
         self.link = make_link("identity")
         self._embedding = (embedding,)  # in a tuple: neither a parameter nor part of the state dict
+        self._scale = scale
 
     @classmethod
     def build(cls, card: RewardCard, embedding: Float[Tensor, "vocabulary hidden"]) -> "LMHead":
@@ -58,6 +61,10 @@ class LMHead(RewardHead):
             )
         return cls(embedding)
 
+    def scale_logits(self, scale: float) -> None:
+        """Multiply the logits by this factor."""
+        self._scale = scale
+
     @classmethod
     def describe(cls, card: RewardCard) -> str:
         """The head; it has no settings."""
@@ -66,7 +73,7 @@ class LMHead(RewardHead):
     def forward(self, hidden: Float[Tensor, "*prefixes hidden"]) -> Float[Tensor, "*prefixes vocabulary"]:
         """The logits of every next token, in float32."""
         (embedding,) = self._embedding
-        return functional.linear(hidden.to(embedding.dtype), embedding).float()
+        return functional.linear(hidden.to(embedding.dtype), embedding).float() * self._scale
 
     def log_probs(
         self, hidden: Float[Tensor, "*prefixes hidden"], candidates: Int[Tensor, "*prefixes k"] | None
@@ -121,7 +128,7 @@ class LMHead(RewardHead):
         """One forward for each prefix, then one product in float64."""
         hidden = torch.cat([last_hidden(encoder, prefix) for prefix in prefixes]).double()
         (embedding,) = self._embedding
-        return (hidden @ embedding.double().T).log_softmax(-1)[:, tokens, None]
+        return (hidden @ embedding.double().T * self._scale).log_softmax(-1)[:, tokens, None]
 
     def shared(self) -> dict[int, Tensor]:
         """The output embedding."""

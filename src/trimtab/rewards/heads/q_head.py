@@ -19,6 +19,8 @@ from trimtab.rewards.trunk import EncodedTexts, PrefixEncoder
 from trimtab.steering.reward import RewardState
 
 UP_INIT_STD = 0.02
+MANY = 4  # from a quarter of the vocabulary on, all tokens are scored: no row of the embedding is copied
+MANY = 4  # at a quarter of the vocabulary, one product of all costs less than the candidates' rows of the embedding
 
 
 @final
@@ -106,9 +108,10 @@ class QHead(RewardHead):
         narrow = torch.einsum("ard,...d->...ar", self.down, hidden.to(self.up.dtype))
         queries = narrow @ self.up.T * self.embedding_scale
         (embedding,) = self._embedding
-        if candidates is None:
-            return (queries @ embedding.to(queries.dtype).T).transpose(-1, -2)
-        return embedding[candidates].to(queries.dtype) @ queries.transpose(-1, -2)
+        if candidates is not None and candidates.shape[-1] < embedding.shape[0] // MANY:
+            return embedding[candidates].to(queries.dtype) @ queries.transpose(-1, -2)
+        every = (queries @ embedding.to(queries.dtype).T).transpose(-1, -2)
+        return every if candidates is None else every.take_along_dim(candidates[..., None], -2)
 
     def next_rewards(
         self, hidden: Float[Tensor, "rows hidden"], candidates: Int[Tensor, "rows k"] | None
