@@ -3,12 +3,17 @@
 import pytest
 
 from tiny import tiny_reward
+from trimtab import errors
 from trimtab.best_of import rank, without_eos
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.engines.base import Continuation
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.generation import Generation
+from trimtab.judges.load import as_judge
+from trimtab.judges.reward_judge import RewardJudge
+from trimtab.judges.unit_tests import UnitTests
 from trimtab.testing import separate_rewards
 
 
@@ -114,3 +119,30 @@ def test_the_reward_that_chose_is_recorded(lm, llama):
     assert (by["fingerprint"], by["direction"], by["beta"]) == (first.fingerprint, "away", 2.0)
     assert steer["fingerprint"] == second.fingerprint
     assert ranked.provenance.items() >= ranked.drafts[0].provenance.items()
+
+
+def test_a_draft_has_the_length_that_its_judge_can_read(llama, lm):
+    """The judge's reward puts BOS before a text, so it reads one token less than the model."""
+    judge, most = RewardJudge(tiny_reward(llama, "q").toward(1)), llama.context_length
+    prompt = " ".join(["w1"] * (most - 4))
+    ranked = lm.best_of(prompt, 3, by=judge, max_new_tokens=12, seed=0)
+    assert max(len(draft.token_ids) for draft in ranked.drafts) == 3
+
+
+def test_prompts_that_a_judge_cannot_read_are_refused_before_any_draft_is_written(llama, lm, monkeypatch):
+    judge, long = RewardJudge(tiny_reward(llama, "q").toward(1)), " ".join(["w1"] * (llama.context_length - 1))
+    monkeypatch.setattr(TorchEngine, "sample", lambda self, requests: pytest.fail("drafts were written"))
+    with pytest.raises(errors.InvalidPrompt, match="judge"):
+        lm.best_of(["w1", long], 3, by=judge)
+    with pytest.raises(errors.InvalidData, match="no tests"):
+        lm.best_of(["w1", "w2"], 3, by=UnitTests({"w1": "assert True"}))
+
+
+def test_the_scores_are_those_of_the_judge(lm):
+    """Scores that a float32 cannot tell apart rank drafts, too."""
+    drafts = [draft.text for draft in lm.generate("w1", n=4, seed=0, max_new_tokens=4).samples]
+    scores = {text: 1 - 1e-9 * place for place, text in enumerate(drafts)}
+    judge = as_judge(lambda prompt, text: scores[text])
+    ranked = lm.best_of("w1", 4, by=judge, seed=0, max_new_tokens=4)
+    assert ranked.scores == tuple(sorted(scores.values(), reverse=True))
+    assert [draft.text for draft in ranked.drafts] == drafts

@@ -176,6 +176,13 @@ def test_a_pickled_generation_keeps_its_trace(lm, copied):
     assert kept.candidates.dtype == original.candidates.dtype
 
 
+def test_a_pickled_generation_keeps_its_visible_tokens(lm):
+    written = lm.generate("w1", max_new_tokens=8, seed=0)
+    stopped = lm.generate("w1", max_new_tokens=8, seed=0, stop=written.trace[3].text)
+    assert 0 < len(stopped.visible_ids) < len(stopped.token_ids)
+    assert pickle.loads(pickle.dumps(stopped)).visible_ids == stopped.visible_ids
+
+
 def test_a_pickled_generation_is_small_in_any_batch(lm):
     """Neither the model, nor the tokenizer, nor the other rows of its batch are in it."""
     alone = lm.generate("w1 w2", top_k=5, max_new_tokens=5, seed=1)

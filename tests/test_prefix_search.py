@@ -1,5 +1,7 @@
 """Texts that are continued, blockwise best-of and speculative rejection, against plain samples."""
 
+import json
+
 import pytest
 import torch
 
@@ -148,3 +150,23 @@ def test_sasa_is_a_v_head_on_a_frozen_trunk(lm):
         assert float(choice.steered_logprobs[column] - choice.steered_logprobs[0]) == pytest.approx(
             float(steered - (choice.base_logprobs[0] + 2 * rewards[0])), abs=1e-3
         )
+
+
+@pytest.mark.parametrize("settings", [{"block": 3}, {"halve_every": 3}, {"segments": Segments(goal=0.9)}], ids=list)
+def test_a_reward_has_one_name_throughout_a_text(lm, reward, settings):
+    """A prompt leaves the batch when its text ends, and the rewards of the other are then counted anew."""
+    steers = [tiny_reward(lm.base, "q", seed=seed).toward(1.0) for seed in (1, 2)]
+    params = [SamplingParams(max_new_tokens=length, seed=3) for length in (2, 12)]
+    by = lm.best_of(["w1 w2", "w3"], 4, by=reward, steer=steers, params=params, **settings)
+    for ranked in by:
+        for draft in ranked.drafts:
+            assert all(token.rewards.keys() == draft.mean_rewards.keys() for token in draft.trace)
+            assert len(draft.mean_rewards) == 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"block": 3}, {"halve_every": 3}, {"segments": Segments(goal=0.9)}], ids=list)
+def test_the_record_says_how_the_text_was_written(lm, reward, settings):
+    made_by = lm.best_of("w1 w2", 4, by=reward, **settings, **OPTIONS).provenance
+    asked = {name: dict(vars(each)) if name == "segments" else each for name, each in settings.items()}
+    assert made_by.get("best_of", {}) == asked
+    json.dumps(made_by)

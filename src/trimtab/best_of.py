@@ -12,10 +12,10 @@ from trimtab.engines.base import Engine, Request, require
 from trimtab.engines.request_limit import request_limit
 from trimtab.errors import InvalidPrompt, InvalidSetting
 from trimtab.generation import Generation
-from trimtab.judges.base import Judge, check_scores, description_of
+from trimtab.judges.base import Judge, ReadsTokens, check_scores, description_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.ranker import Ranker
-from trimtab.models.codec import Prompt, TextCodec
+from trimtab.models.codec import Prompt, TextCodec, prompt_text
 from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer, distinct_rewards
 
@@ -90,6 +90,25 @@ def within_context(engine: Engine, by: Steer, request: Request) -> Request:
                 f"{reward.name!r} ranks prompt and draft"
             )
         limit = min(limit, room - len(request.prefix))
+    return replace(request, params=replace(request.params, max_new_tokens=limit))
+
+
+def within_room(engine: Engine, judge: Judge, prompt: Prompt, request: Request) -> Request:
+    """A request that ends where the context of the model, or of a judge that ranks its drafts, ends.
+
+    Raises:
+        InvalidPrompt: the judge has no room for a token behind the prompt; or as in `request_limit`.
+        RewardMismatch: the judge reads the tokens of another tokenizer.
+    """
+    if not isinstance(judge, ReadsTokens):
+        return request
+    room = judge.room(engine.codec, prompt_text(prompt), request.prefix)
+    if room < 1:
+        raise InvalidPrompt(
+            f"got a prompt of {len(request.prefix)} tokens, expected fewer: it fills the context of the judge "
+            f"{judge.name!r}, which ranks prompt and draft"
+        )
+    limit = min(room, request_limit(request, engine.codec, engine.vocabulary_size))
     return replace(request, params=replace(request.params, max_new_tokens=limit))
 
 
@@ -169,7 +188,7 @@ def rank_by_judge(
         for prompt, prefix, of_prompt in zip(prompts, prefixes, drafts, strict=True)
         for draft in of_prompt
     ]
-    scores = torch.tensor(check_scores(judge.name, judge.score(judged, engine), len(judged)))
+    scores = torch.tensor(check_scores(judge.name, judge.score(judged, engine), len(judged)), dtype=torch.float64)
     parts = scores.split([len(of_prompt) for of_prompt in drafts])
     record: tuple[dict[str, object], ...] = (dict(description_of(judge)),)
     return [_ranked(of_prompt, part, record) for of_prompt, part in zip(drafts, parts, strict=True)]

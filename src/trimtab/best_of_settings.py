@@ -1,7 +1,7 @@
 """Settings of best-of-n, and of texts whose segments are accepted or written again. No torch here."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, final
 
 from trimtab.checking import checked
@@ -56,6 +56,16 @@ class Segments:
             raise InvalidSetting(
                 f"got shortest={self.shortest} and longest={self.longest}, expected 1 ≤ shortest ≤ longest"
             )
+
+
+def best_of_facts(
+    repairs: int, block: int | None, halve_every: int | None, segments: Segments | None
+) -> dict[str, object]:
+    """What a record says of drafts that were not written in one piece; nothing of plain best-of-n."""
+    asked = {"repairs": repairs or None, "block": block, "halve_every": halve_every}
+    given = {name: value for name, value in asked.items() if value is not None}
+    in_segments = {} if segments is None else {"segments": asdict(segments)}
+    return {"best_of": given | in_segments} if given or in_segments else {}
 
 
 @final

@@ -186,7 +186,7 @@ class Generation:
         """What a pickle holds: the trace, and neither the model nor the tokenizer."""
         left_out = ("_codec", "_continuation", "_made_by")
         kept = {name: value for name, value in self.__dict__.items() if name not in left_out}
-        return {**kept, "trace": self.trace, "provenance": self.provenance}
+        return {**kept, "visible_ids": self.visible_ids, "trace": self.trace, "provenance": self.provenance}
 
     def as_dict(self) -> dict[str, object]:
         """This sample with its usage, its whole trace and its provenance, ready for JSON."""
@@ -217,7 +217,7 @@ class Generation:
         """All n samples of the prompt; the first is this one."""
         return (self, *self._others)
 
-    @property
+    @cached_property
     def visible_ids(self) -> list[int]:
         """The tokens of the text: without EOS, and without the stop string that may have ended it."""
         return visible_ids(self._codec, self.token_ids, self._stop)

@@ -6,8 +6,8 @@ from typing import Unpack, cast, final, overload
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trimtab.best_of import RankedDrafts, check_ranking, rank_drafts, within_context
-from trimtab.best_of_settings import Segments
+from trimtab.best_of import RankedDrafts, check_ranking, rank_drafts, within_context, within_room
+from trimtab.best_of_settings import Segments, best_of_facts
 from trimtab.checking import checked, checked_except, shown
 from trimtab.engines.base import Continuation, Engine, Request, require, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
@@ -18,6 +18,7 @@ from trimtab.generation import Generation, Token, stream_tokens
 from trimtab.judges.base import Judge, needs_of
 from trimtab.judges.load import JudgeLike
 from trimtab.judges.ranker import Ranker
+from trimtab.judges.unit_tests import UnitTests
 from trimtab.models.chat_template import TemplateOption
 from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation
 from trimtab.models.frozen_lm import FrozenLM
@@ -231,23 +232,27 @@ class LanguageModel:
         several = as_list(prompts)
         if isinstance(ranking, Steer):
             check_ranking(self.engine, ranking)
-        elif isinstance(ranking, Ranker):
+        elif not isinstance(ranking, Ranker):
+            require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
+        if isinstance(ranking, Ranker | UnitTests):
             for prompt in several:
                 ranking.check_prompt(prompt)
-        else:
-            require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
         requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
         if isinstance(ranking, Steer):
             requests = [within_context(self.engine, ranking, request) for request in requests]
+        elif not isinstance(ranking, Ranker):
+            pairs = zip(several, requests, strict=True)
+            requests = [within_room(self.engine, ranking, prompt, request) for prompt, request in pairs]
         for request in requests:
             check_drafts_differ(request.params.temperature, n)
         tests = check_repairs(repairs, ranking, requests) if repairs else None
         search = prefix_search(ranking, block, halve_every, segments)
         lm = self.session() if tests is not None or search is not None else self
+        how = best_of_facts(repairs, block, halve_every, segments)
         if search is not None:
-            drafts = lm._numbered(several, requests, search(lm.engine, requests))
+            drafts = lm._numbered(several, requests, search(lm.engine, requests), how)
         else:
-            drafts = [list(each.samples) for each in lm._generations(several, requests)]
+            drafts = [list(each.samples) for each in lm._generations(several, requests, how=how)]
         if tests is not None:
             drafts = repaired(lm.engine, tests, requests, several, drafts, repairs)
         prefixes = [request.prefix for request in requests]
@@ -319,9 +324,13 @@ class LanguageModel:
         return self._generations(prompts, self._requests(prompts, steer, params, options, codec), codec)
 
     def _generations(
-        self, prompts: Sequence[Prompt], requests: Sequence[Request], codec: TextCodec | None = None
+        self,
+        prompts: Sequence[Prompt],
+        requests: Sequence[Request],
+        codec: TextCodec | None = None,
+        how: Mapping[str, object] = {},
     ) -> list[Generation]:
-        place = place_of(self.engine) | template_options(codec or self.engine.codec)
+        place = {**place_of(self.engine), **template_options(codec or self.engine.codec), **how}
         written = self.engine.sample(requests)
         return [
             self._generation(prompt, request, continuations, place)
@@ -329,10 +338,14 @@ class LanguageModel:
         ]
 
     def _numbered(
-        self, prompts: Sequence[Prompt], requests: Sequence[Request], written: Sequence[Sequence[Numbered]]
+        self,
+        prompts: Sequence[Prompt],
+        requests: Sequence[Request],
+        written: Sequence[Sequence[Numbered]],
+        how: Mapping[str, object],
     ) -> list[list[Generation]]:
         """Some of the samples of each prompt, each with its number."""
-        place = place_of(self.engine) | template_options(self.engine.codec)
+        place = {**place_of(self.engine), **template_options(self.engine.codec), **how}
         return [
             [self._generation(prompt, request, [each], place, sample) for sample, each in of_prompt]
             for prompt, request, of_prompt in zip(prompts, requests, written, strict=True)
@@ -343,7 +356,7 @@ class LanguageModel:
         prompt: Prompt,
         request: Request,
         continuations: Sequence[Continuation],
-        place: Mapping[str, str],
+        place: Mapping[str, object],
         sample: int = 0,
     ) -> Generation:
         made_by = partial(provenance, self.engine, request.steer, request.params, **place)

@@ -8,6 +8,7 @@ import torch
 from trimtab.best_of import reward_sums, within_context
 from trimtab.best_of_settings import Segments
 from trimtab.engines.base import Choice, Continuation, DecodeUsage, Engine, FinishReason, Request
+from trimtab.engines.reward_names import named_alike
 from trimtab.errors import InvalidSetting
 from trimtab.models.detokenizer import visible_ids
 from trimtab.segment_search import in_segments
@@ -76,7 +77,7 @@ def in_blocks(engine: Engine, by: Steer, requests: Sequence[Request], block: int
             usage[place] = sum((each.usage for _, each in of_prompt), start=usage[place])
             reasons[place] = _reason(requests[place], written[place], best.finish_reason)
     return [
-        [(0, Continuation(tuple(own), reason or "length", used))]
+        [(0, Continuation(named_alike(own), reason or "length", used))]
         for own, reason, used in zip(written, reasons, usage, strict=True)
     ]
 
@@ -112,7 +113,7 @@ def by_halves(engine: Engine, by: Steer, requests: Sequence[Request], every: int
     ended = {row: reason for row, reason in reasons.items() if reason is not None}
     return [
         [
-            (sample, Continuation(tuple(written[place, sample]), reason, usage[place, sample]))
+            (sample, Continuation(named_alike(written[place, sample]), reason, usage[place, sample]))
             for (place, sample), reason in ended.items()
             if place == number
         ]

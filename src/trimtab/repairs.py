@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trimtab.engines.base import Choice, Continuation, Engine, Request
+from trimtab.engines.reward_names import named_alike
 from trimtab.errors import InvalidSetting
 from trimtab.generation import Generation
 from trimtab.judges.draft import Draft
@@ -13,8 +14,6 @@ from trimtab.judges.sandbox import Outcome, Report
 from trimtab.judges.steps import token_ends
 from trimtab.judges.unit_tests import UnitTests
 from trimtab.models.codec import Prompt, TextCodec
-
-Written = tuple[Continuation, Draft]
 
 
 def check_repairs(repairs: int, judge: object, requests: Sequence[Request]) -> UnitTests:
@@ -75,7 +74,7 @@ def repaired(
             nth[place] += 1
         latest = [[] for _ in found]
         for (place, old, kept), (new,) in zip(failed, engine.sample(again), strict=True):
-            whole = Continuation((*kept, *new.choices), new.finish_reason, old.usage + new.usage)
+            whole = Continuation(named_alike((*kept, *new.choices)), new.finish_reason, old.usage + new.usage)
             latest[place].append(old.rewritten(whole, sample=len(found[place])))
             found[place].append(latest[place][-1])
     return found

@@ -9,6 +9,7 @@ from typing import final
 from trimtab.best_of import reward_sums
 from trimtab.best_of_settings import Segments
 from trimtab.engines.base import Choice, Continuation, DecodeUsage, Engine, FinishReason, Request
+from trimtab.engines.reward_names import named_alike
 from trimtab.models.detokenizer import visible_ids
 from trimtab.steering.steer import Steer
 
@@ -121,7 +122,7 @@ def in_segments(
             scores = reward_sums(engine, by, [ids_of(engine, text, length) for text, length in lengths]).tolist()
             for (text, length), score in zip(lengths, scores, strict=True):
                 text.judge(length, score, segments, text.request.params.n)
-    return [[(0, Continuation(text.accepted, text.reason or "length", text.usage))] for text in texts]
+    return [[(0, Continuation(named_alike(text.accepted), text.reason or "length", text.usage))] for text in texts]
 
 
 def _starts(engine: Engine, by: Steer, requests: Sequence[Request], segments: Segments) -> list[float]:

@@ -92,3 +92,12 @@ def test_the_message_about_an_unknown_judge_is_short(name):
     with pytest.raises(TrimtabError) as caught:
         load_judge(name)
     assert len(str(caught.value)) < 700
+
+
+def test_a_model_of_the_hub_is_no_slip(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(load, "text_classification", lambda spec, *given: loaded.append(spec))
+    load_judge("acme/profanity")
+    assert loaded == ["acme/profanity"]
+    with pytest.raises(InvalidSetting, match="did you mean"):
+        load_judge("profanty")

@@ -124,3 +124,12 @@ def test_a_classifier_in_a_folder_or_on_the_hub_is_told_from_a_reward(fake_hub, 
     assert list(hosted.score(drafts, None)) == pytest.approx(list(local.score(drafts, None)))
     tiny_reward(llama, "q").save_pretrained(tmp_path / "kind")
     assert isinstance(judge_from_text(f"{tmp_path / 'kind'}=+1", llama), RewardJudge)
+
+
+def test_names_of_the_hub_and_attributes_of_folders_are_no_slips(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rewards" / "toxicity").mkdir(parents=True)
+    for name in ("me/toxicity", "acme/sentiment", "rewards/toxicity:insult"):
+        assert parse_judge(f"{name}=-1") == JudgeText(name, -1)
+    with pytest.raises(InvalidSetting, match="did you mean toxicity"):
+        parse_judge("toxicty=-1")

@@ -11,9 +11,10 @@ from trimtab.judges.base import description_of, threshold_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.notation import judge_from_text, parse_judge
 from trimtab.judges.step_scores import AGGREGATES, step_ends
-from trimtab.judges.steps import StepJudge
+from trimtab.judges.steps import StepJudge, token_ends
 from trimtab.judges.text_judges import FunctionJudge, TextJudge
 from trimtab.rewind.rewind_settings import RewindSettings
+from trimtab.testing.scripted_engine import WordCodec
 
 TEXT = 'Good start. "It is bad!" Really? The end'
 SCORES = [0.8, 0.2, 0.5, 1.0]  # of the text up to each of its four sentences
@@ -126,3 +127,10 @@ def test_misfits_are_refused():
         StepJudge(TextJudge("length", by_length), steps="words")
     with pytest.raises(errors.InvalidData, match="expected a number from 0"):
         StepJudge(TextJudge("length", by_length), sum).score([draft(TEXT)], None)
+
+
+def test_steps_have_their_tokens_where_a_stop_string_begins_inside_a_token():
+    """The text ends in the middle of the third token, which is not among the draft's."""
+    codec = WordCodec(["go.", "on.x", "end"])
+    draft = Draft("go.", (1,), (1, 1), " go. go. on")
+    assert token_ends(draft, codec) == [4, 8]

@@ -7,7 +7,7 @@ from families import tiny_config, tiny_model
 from tiny import save_lm
 from tiny_chat import TEMPLATE, chat_lm
 from tiny_templates import QWEN, THINK, THINKING, byte_tokenizer
-from trimtab import errors, from_transformers, load
+from trimtab import RewindSettings, errors, from_transformers, load
 from trimtab.language_model import LanguageModel
 from trimtab.models.codec import TokenizerCodec
 from trimtab.testing import ScriptedEngine, WordCodec
@@ -107,6 +107,10 @@ def test_a_model_takes_options_for_every_call(moody, tmp_path):
     for lm in loaded:
         assert lm.chat(SAID, **GREEDY).token_ids == lm.generate([SAID], **GREEDY)[0].token_ids == expected.token_ids
         assert lm.chat(SAID, **GREEDY).provenance["chat_template_kwargs"] == {"mood": True}
+        searched = lm.rewind(
+            [SAID], lambda prompt, text: 1.0, similarity="off", settings=RewindSettings(max_new_tokens=2)
+        )
+        assert searched[0].provenance["chat_template_kwargs"] == {"mood": True}
         assert (
             lm.chat(SAID, chat_template_kwargs={"mood": False}, **GREEDY).token_ids
             == moody.chat(SAID, **GREEDY).token_ids

@@ -62,7 +62,7 @@ def print_rewards(console: "Console", prompt: str, tokens: Sequence[str], reward
 
 def steered_rewards(rewards: Rewards, steer: "Steer") -> list[SteeredReward]:
     """Return the terms of a steer with their rewards; a term without rewards is left out."""
-    from trimtab.engines.torch.guide import name_rewards
+    from trimtab.engines.reward_names import name_rewards
     from trimtab.steering.steer import distinct_rewards
 
     names = {id(reward): name for name, reward in name_rewards(distinct_rewards([steer])).items()}

@@ -71,7 +71,7 @@ def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
         return onnx_judge(spec, *parse_reward(rest), labels)
     if kind == "reward" and rest:
         return _reward(*parse_reward(rest))
-    if close := get_close_matches(spec, NAMED_JUDGES):
+    if "/" not in spec and (close := get_close_matches(spec, NAMED_JUDGES)):
         raise InvalidSetting(f"got the judge {shown_path(spec)}; did you mean {close[0]!r}?")
     return text_classification(spec, *parse_reward(spec), labels)
 

@@ -80,8 +80,9 @@ def parse_judge(text: str) -> JudgeText:
     if not name or sign not in ("+1", "1", "-1"):
         raise InvalidSetting(f"got the judge {shown_path(text)}, {EXPECTED}")
     known = (*bundled_rewards(), "vader", "profanity")
-    first = name.partition(":")[0]
-    if first not in known and not _is_path(name) and (close := get_close_matches(first, known)):
+    first, model = name.partition(":")[0], parse_reward(name)[0]
+    named = first in known or "/" in model or _is_path(model)
+    if not named and (close := get_close_matches(first, known)):
         raise InvalidSetting(f"got the judge {shown_path(text)}; did you mean {close[0]}={sign}?")
     return JudgeText(name, int(sign))
 

@@ -81,11 +81,13 @@ class StepJudge:
 
 
 def token_ends(draft: Draft, codec: TextCodec) -> list[int]:
-    """The place in the draft's text where each of its tokens ends."""
+    """The place in the draft's text where each of its tokens ends.
+
+    A text may go on behind its tokens: a stop string may begin inside a token.
+    """
     detokenizer, last = Detokenizer(codec), len(draft.token_ids) - 1
     ends = list(accumulate(len(detokenizer.push(token, place == last)) for place, token in enumerate(draft.token_ids)))
-    offset = len(draft.text) - ends[-1] if ends else 0
-    return [end + offset for end in ends]
+    return ends
 
 
 def _cut(draft: Draft, end: int, lengths: Sequence[int]) -> Draft:

@@ -12,7 +12,7 @@ from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData, InvalidSetting
 from trimtab.judges.draft import Draft
 from trimtab.judges.sandbox import Limits, Report, check_tests, run_tests
-from trimtab.models.codec import prompt_text
+from trimtab.models.codec import Prompt, prompt_text
 from trimtab.models.text_fingerprint import text_fingerprint
 
 BLOCK = re.compile(
@@ -98,6 +98,15 @@ class UnitTests:
             return 0
         starts = [0, *(end.end() for end in LINE_END.finditer(program_of(draft)))]
         return max(0, program_start(draft) + starts[: report.line][-1])
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Check that there are tests for a prompt, before drafts are written.
+
+        Raises:
+            InvalidData: there are none.
+        """
+        draft = Draft.of(prompt, (), (), "")
+        self.tests_of(draft.prompt, draft.asked)
 
     def tests_of(self, prompt: str, asked: str = "") -> str:
         """The tests of a prompt; of one with a system message, also those of `asked`, the prompt without it.

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, final
 
 from trimtab.checking import shown
 from trimtab.engines.base import Engine, require
-from trimtab.engines.provenance import place_of, provenance
+from trimtab.engines.provenance import place_of, provenance, template_options
 from trimtab.errors import InvalidSetting
 from trimtab.judges.base import Judge, check_scores, description_of, needs_of
 from trimtab.judges.draft import Draft
@@ -82,7 +82,8 @@ def rewind_prompts(
         new_search(session, prompt, seed, judging, steer, settings, budget)
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
-    record = partial(search_provenance, engine, steer, judging, comparing, settings, budget, stop, place_of(engine))
+    place = {**place_of(engine), **template_options(engine.codec)}
+    record = partial(search_provenance, engine, steer, judging, comparing, settings, budget, stop, place)
     runner = SearchRunner(session, Writer(session, steer, stop, settings), judging, comparing)
     last = runner.run(searches, budget, options.get("progress"))
     return [
@@ -99,7 +100,7 @@ def search_provenance(
     settings: RewindSettings,
     budget: Budget,
     stop: Sequence[str],
-    place: Mapping[str, str],
+    place: Mapping[str, object],
     seed: int,
 ) -> dict[str, Any]:
     """Return the record of what writes a searched text, ready for JSON."""

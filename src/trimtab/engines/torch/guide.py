@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trimtab.engines.reward_names import name_rewards
 from trimtab.errors import NonFiniteLogits, TrimtabError
 from trimtab.models.codec import TextCodec
 from trimtab.models.frozen_lm import PromptBatch
@@ -296,20 +296,6 @@ class Guide:
         state = group.reward.start(self._host)
         unused = torch.ones(rows, dtype=torch.bool, device=self._device)
         return Group(group.name, group.reward, state, True, None, row_terms([[]] * rows, self._device), unused)
-
-
-def name_rewards(rewards: Sequence[Reward], kept: Sequence[str] = ()) -> dict[str, Reward]:
-    """The rewards by name; the second of a name is "name#2".
-
-    Args:
-        rewards: distinct rewards.
-        kept: the names of the first of them, which stay.
-    """
-    named = dict(zip(kept, rewards, strict=False))
-    for reward in rewards[len(kept) :]:
-        numbered = (f"{reward.name}#{number}" if number > 1 else reward.name for number in count(1))
-        named[next(name for name in numbered if name not in named)] = reward
-    return named
 
 
 def _spread(group: Group, finite: Bool[Tensor, " members"], rows: int) -> Bool[Tensor, " rows"]:

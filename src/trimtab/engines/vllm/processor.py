@@ -13,7 +13,7 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 from vllm.v1.worker.gpu.sample import logits_processor as v2
 
-from trimtab.engines.torch.guide import name_rewards
+from trimtab.engines.reward_names import name_rewards
 from trimtab.engines.vllm.asked import Asked
 from trimtab.engines.vllm.request_settings import asked_of, check_request_settings
 from trimtab.engines.vllm.row_group import RowGroup, kind_of
