@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Aggregates of step rewards (2311.05821) on toxicity over sentences: results/step-rewards.json. DRAFTS drafts of LIMIT prompts, of TOKENS tokens,
-# are ranked by the reward `toxicity-lora` after each sentence. An interrupted run resumes. An hour on one CPU core.
+# are ranked by the reward `toxicity-lora` after each sentence. An interrupted run resumes. A quarter of an hour on one CPU core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of rtp_toxic and of toxicity-bert-tiny (ONNX)"}
 limit=${LIMIT:-100} drafts=${DRAFTS:-8} tokens=${TOKENS:-60} out=${OUT:-results/step-rewards.json}

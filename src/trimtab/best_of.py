@@ -12,14 +12,16 @@ from trimtab.engines.base import Engine, Request, require
 from trimtab.engines.request_limit import request_limit
 from trimtab.errors import InvalidPrompt, InvalidSetting
 from trimtab.generation import Generation
-from trimtab.judges.base import Judge, ReadsTokens, check_scores, description_of
+from trimtab.judges.base import Judge, ReadsTokens, check_scores, description_of, needs_of
 from trimtab.judges.draft import Draft
 from trimtab.judges.ranker import Ranker
+from trimtab.judges.unit_tests import UnitTests
 from trimtab.models.codec import Prompt, TextCodec, prompt_text
 from trimtab.rewards.any_reward import check_scores_whole_texts
 from trimtab.steering.steer import Steer, distinct_rewards
 
 BATCH_TEXTS = 128
+Ranking = Steer | Ranker | Judge
 
 
 @final
@@ -49,14 +51,21 @@ class RankedDrafts:
         return {**self.drafts[0].provenance, "by": list(self.by)}
 
 
-def check_ranking(engine: Engine, by: Steer) -> None:
+def check_ranking(engine: Engine, by: Ranking, prompts: Sequence[Prompt] = ()) -> None:
     """Refuse a ranking before any draft is written.
 
     Raises:
-        UnsupportedByEngine: the engine computes no rewards.
+        UnsupportedByEngine: the engine lacks what the ranking needs.
         InvalidSetting: a reward scores one token at a time, or the rewards rank nothing.
         RewardMismatch: a reward was made for another tokenizer.
+        InvalidPrompt: a Ranker cannot read a prompt.
+        InvalidData: there are no tests for a prompt.
     """
+    if isinstance(by, Ranker | UnitTests):
+        for prompt in prompts:
+            by.check_prompt(prompt)
+    if not isinstance(by, Steer):
+        return None if isinstance(by, Ranker) else require(engine, needs_of(by), f"the judge {by.name!r}")
     require(engine, ["rewards"], "best-of-n")
     check_ranks(by)
     for reward in distinct_rewards([by]):
@@ -73,6 +82,13 @@ def check_ranks(by: Steer) -> None:
     by.check_acts()
     if not any(term.beta for term in by.terms):
         raise InvalidSetting("got β = 0 to rank by, expected toward(1) or away(1)")
+
+
+def limited(engine: Engine, by: Ranking, prompt: Prompt, request: Request) -> Request:
+    """A request that ends where what ranks its drafts can read no more. Errors as in the two functions below."""
+    if isinstance(by, Steer):
+        return within_context(engine, by, request)
+    return within_room(engine, by, prompt, request) if isinstance(by, ReadsTokens) else request
 
 
 def within_context(engine: Engine, by: Steer, request: Request) -> Request:
@@ -93,20 +109,18 @@ def within_context(engine: Engine, by: Steer, request: Request) -> Request:
     return replace(request, params=replace(request.params, max_new_tokens=limit))
 
 
-def within_room(engine: Engine, judge: Judge, prompt: Prompt, request: Request) -> Request:
+def within_room(engine: Engine, judge: ReadsTokens, prompt: Prompt, request: Request) -> Request:
     """A request that ends where the context of the model, or of a judge that ranks its drafts, ends.
 
     Raises:
         InvalidPrompt: the judge has no room for a token behind the prompt; or as in `request_limit`.
         RewardMismatch: the judge reads the tokens of another tokenizer.
     """
-    if not isinstance(judge, ReadsTokens):
-        return request
     room = judge.room(engine.codec, prompt_text(prompt), request.prefix)
     if room < 1:
         raise InvalidPrompt(
-            f"got a prompt of {len(request.prefix)} tokens, expected fewer: it fills the context of the judge "
-            f"{judge.name!r}, which ranks prompt and draft"
+            f"got a prompt of {len(request.prefix)} tokens, expected fewer: it fills the context of the judge that "
+            "ranks prompt and draft"
         )
     limit = min(room, request_limit(request, engine.codec, engine.vocabulary_size))
     return replace(request, params=replace(request.params, max_new_tokens=limit))
@@ -114,7 +128,7 @@ def within_room(engine: Engine, judge: Judge, prompt: Prompt, request: Request) 
 
 def rank_drafts(
     engine: Engine,
-    by: Steer | Ranker | Judge,
+    by: Ranking,
     prompts: Sequence[Prompt],
     prefixes: Sequence[Sequence[int]],
     drafts: Sequence[Sequence[Generation]],

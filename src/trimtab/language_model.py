@@ -6,19 +6,18 @@ from typing import Unpack, cast, final, overload
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trimtab.best_of import RankedDrafts, check_ranking, rank_drafts, within_context, within_room
+from trimtab.best_of import RankedDrafts, check_ranking, limited, rank_drafts
 from trimtab.best_of_settings import Segments, best_of_facts
 from trimtab.checking import checked, checked_except, shown
-from trimtab.engines.base import Continuation, Engine, Request, require, require_base
+from trimtab.engines.base import Continuation, Engine, Request, require_base
 from trimtab.engines.per_prompt import as_list, per_prompt
 from trimtab.engines.provenance import place_of, provenance, template_options
 from trimtab.engines.sampling_params import DraftOptions, SamplingOptions, SamplingParams, check_drafts_differ
 from trimtab.errors import InvalidSetting, WrongType
 from trimtab.generation import Generation, Token, stream_tokens
-from trimtab.judges.base import Judge, needs_of
+from trimtab.judges.base import Judge
 from trimtab.judges.load import JudgeLike
 from trimtab.judges.ranker import Ranker
-from trimtab.judges.unit_tests import UnitTests
 from trimtab.models.chat_template import TemplateOption
 from trimtab.models.codec import Conversation, Prompt, TextCodec, TokenizerCodec, check_conversation
 from trimtab.models.frozen_lm import FrozenLM
@@ -230,19 +229,9 @@ class LanguageModel:
             )
         ranking = by.toward(1.0) if isinstance(by, AnyReward) else by
         several = as_list(prompts)
-        if isinstance(ranking, Steer):
-            check_ranking(self.engine, ranking)
-        elif not isinstance(ranking, Ranker):
-            require(self.engine, needs_of(ranking), f"the judge {ranking.name!r}")
-        if isinstance(ranking, Ranker | UnitTests):
-            for prompt in several:
-                ranking.check_prompt(prompt)
-        requests = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
-        if isinstance(ranking, Steer):
-            requests = [within_context(self.engine, ranking, request) for request in requests]
-        elif not isinstance(ranking, Ranker):
-            pairs = zip(several, requests, strict=True)
-            requests = [within_room(self.engine, ranking, prompt, request) for prompt, request in pairs]
+        check_ranking(self.engine, ranking, several)
+        asked = self._requests(several, steer, params, cast(SamplingOptions, {**options, "n": n}))
+        requests = [limited(self.engine, ranking, *each) for each in zip(several, asked, strict=True)]
         for request in requests:
             check_drafts_differ(request.params.temperature, n)
         tests = check_repairs(repairs, ranking, requests) if repairs else None
