@@ -7,6 +7,7 @@ from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 
 from tiny import opening_lm, tiny_lm, tiny_reward
+from tiny_chat import chat_lm
 from trimtab import harness
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
@@ -56,6 +57,19 @@ def test_unsteered_figures_equal_those_of_the_harness_own_model(build, monkeypat
     )
     requests = asked("generate_until", ASKED)
     assert ours.generate_until(requests, disable_tqdm=True) == reference.generate_until(requests, disable_tqdm=True)
+
+
+def test_conversations_are_rendered_as_by_the_harness_own_model(monkeypatch):
+    lm = served(chat_lm(), monkeypatch)
+    ours, reference = HarnessLM(), theirs(lm)
+    turns = [{"role": "user", "content": "w1 w2"}, {"role": "assistant", "content": "w3 w4"}]
+    continued = ours.apply_chat_template(turns, add_generation_prompt=False)
+    assert (
+        continued
+        == reference.apply_chat_template(turns, add_generation_prompt=False)
+        == "<bos> w51 w1 w2 <eos> w52 w3 w4"
+    )
+    assert ours.apply_chat_template(turns[:1]) == reference.apply_chat_template(turns[:1])
 
 
 def test_more_new_tokens_than_the_context_are_refused(lm):

@@ -120,9 +120,9 @@ class HarnessLM(TemplateLM):
         return [*opening, *ids] if add_special_tokens else ids
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """A conversation in the model's chat template."""
+        """A conversation in the model's chat template, with the assistant's turn open or the last message continued."""
         turns = [{"role": turn["role"], "content": turn["content"]} for turn in chat_history]
-        return self.codec.render(turns, add_generation_prompt)
+        return self.codec.render(turns, continue_final_message=not add_generation_prompt)
 
     def _loglikelihood_tokens(
         self, requests: list[Tokens], disable_tqdm: bool = False, **_: Any
