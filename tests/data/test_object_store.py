@@ -54,6 +54,15 @@ def test_what_is_stored_is_fetched(store, tmp_path):
     assert (tmp_path / "new" / "copy").read_text(encoding="utf-8") == "text\u2028\n"
 
 
+def test_what_is_removed_is_gone(store, tmp_path):
+    store.pipe("/box/out/rows[1].jsonl", b"x")
+    store.pipe("/box/out/rows1.jsonl", b"x")
+    folder = ObjectFolder("memory://box/out", "--output")
+    for _ in range(2):
+        folder.remove(folder.path_of("rows[1].jsonl"))
+    assert folder.files([".jsonl"]) == ["/box/out/rows1.jsonl"]
+
+
 def test_a_store_that_does_not_answer_is_our_error(store, monkeypatch):
     def fail(*given, **more):
         raise ConnectionError("no route\x1b[2J to host")

@@ -110,6 +110,19 @@ def test_rows_of_other_weights_and_of_others_are_refused(lm, store, expected):
     assert stored(store) == before
 
 
+def test_force_that_is_interrupted_resumes_from_the_store(lm, store, expected):
+    run(lm, reward=tiny_reward(lm.base, "q", seed=1))
+    earlier = stored(store)
+    with pytest.raises(KeyboardInterrupt):
+        run(lm, left=0, replace=True)
+    assert stored(store) == earlier
+    with pytest.raises(KeyboardInterrupt):
+        run(lm, left=3, replace=True)
+    assert stored(store)["a.jsonl"] == expected["a.jsonl"]
+    assert run(lm) == 3
+    assert stored(store) == expected
+
+
 def test_a_job_that_began_at_the_same_time_is_not_stored_over(lm, store):
     with staged(Path(SOURCE), Path(FOLDER)) as place:
         shard = find_shards(place.source, place.folder)[0]

@@ -88,6 +88,16 @@ class ObjectFolder:
             self._store.makedirs(self.root, exist_ok=True)
             self._store.put_file(str(file), self.path_of(file.name))
 
+    def remove(self, file: str) -> None:
+        """Remove a file of the store, if it is there.
+
+        Raises:
+            InvalidData: the store does not let it go.
+        """
+        with self._faults():
+            if self._store.exists(file):
+                self._store.rm_file(file)
+
     def path_of(self, name: str) -> str:
         """The path of a file of the folder in the store."""
         return posixpath.join(self.root, name)
