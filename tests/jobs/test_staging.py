@@ -88,6 +88,21 @@ def test_a_shard_is_stored_as_soon_as_it_is_complete(lm, store, expected, monkey
     assert stored(store) == expected
 
 
+def test_a_complete_shard_is_stored_once_from_a_temporary_folder_behind_a_link(lm, store, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "tmp").symlink_to(tmp_path / "disk")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    put, files = MemoryFileSystem.put_file, []
+
+    def put_file(store, source, target, **more):
+        files.append(Path(target).name)
+        return put(store, source, target, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", put_file)
+    run(lm)
+    assert sorted(files) == sorted(stored(store))
+
+
 def test_one_side_may_be_on_this_machine(lm, store, expected, tmp_path):
     run(lm, source=tmp_path / "in")
     assert stored(store) == expected

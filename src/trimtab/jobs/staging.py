@@ -50,7 +50,7 @@ def staged(source: Path, folder: Path, replace: bool = False) -> Iterator[Staged
     """
     shards = _shards_of(source)
     output = _output_of(folder, shards)
-    place = Path(tempfile.mkdtemp(prefix="trimtab-"))
+    place = Path(tempfile.mkdtemp(prefix="trimtab-")).resolve()  # as the targets of shards are
     rows = None if output is None else StoredRows(output, place / "out", replace)
     try:
         here = source if shards is None else _fetched(shards, place / "in")
