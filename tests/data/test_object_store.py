@@ -45,6 +45,13 @@ def test_files_of_a_folder_a_pattern_and_one_file(store):
     assert found("nowhere") == found("in/z*") == []
 
 
+def test_a_file_with_brackets_in_its_name_is_that_file_and_no_pattern(store):
+    for name in ("data[1].jsonl", "data1.jsonl"):
+        store.pipe(f"/box/in/{name}", b"x")
+    assert ObjectFolder("memory://box/in/data[1].jsonl", "--input").files([".jsonl"]) == ["/box/in/data[1].jsonl"]
+    assert ObjectFolder("memory://box/in/data[12].jsonl", "--input").files([".jsonl"]) == ["/box/in/data1.jsonl"]
+
+
 def test_what_is_stored_is_fetched(store, tmp_path):
     folder = ObjectFolder("memory://box/out", "--output")
     (tmp_path / "rows.jsonl").write_text("text\u2028\n", encoding="utf-8")

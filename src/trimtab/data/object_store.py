@@ -26,7 +26,7 @@ def url_of(path: str | Path) -> str | None:
 
 @final
 class ObjectFolder:
-    """A folder of an object store, or the files of a pattern.
+    """A folder of an object store, or the files of a pattern. A file that exists is no pattern.
 
     Args:
         url: as `url_of` returns it.
@@ -57,10 +57,10 @@ class ObjectFolder:
         """
         with self._faults():
             self._store.invalidate_cache()
-            if PATTERN.search(self.root):
-                found: list[Any] = self._store.glob(self.root)
-            elif self._store.isfile(self.root):
-                found = [self.root]
+            if self._store.isfile(self.root):
+                found: list[Any] = [self.root]
+            elif PATTERN.search(self.root):
+                found = self._store.glob(self.root)
             else:
                 found = self._store.ls(self.root, detail=False) if self._store.isdir(self.root) else []
         return sorted(str(each) for each in found if str(each).endswith(tuple(endings)))
