@@ -52,6 +52,12 @@ def test_a_file_with_brackets_in_its_name_is_that_file_and_no_pattern(store):
     assert ObjectFolder("memory://box/in/data[12].jsonl", "--input").files([".jsonl"]) == ["/box/in/data1.jsonl"]
 
 
+@pytest.mark.parametrize("path", [Path("file:///mnt/out"), "file://mnt/out", Path("local:///mnt/out")])
+def test_a_url_of_this_machine_is_refused(path):
+    with pytest.raises(InvalidSetting, match=r"got --output '\w+://mnt/out', expected .* give the path itself"):
+        ObjectFolder(url_of(path), "--output")
+
+
 def test_what_is_stored_is_fetched(store, tmp_path):
     folder = ObjectFolder("memory://box/out", "--output")
     (tmp_path / "rows.jsonl").write_text("text\u2028\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from trimtab.errors import InvalidData, InvalidSetting, TrimtabError, out_of_mem
 
 URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?!/)(.+)", re.DOTALL)
 PATTERN = re.compile(r"[*?\[]")
+THIS_MACHINE = ("file://", "local://")
 
 
 def url_of(path: str | Path) -> str | None:
@@ -33,11 +34,16 @@ class ObjectFolder:
         option: who named it, for messages, such as "--input".
 
     Raises:
-        InvalidSetting: no store is named so, or the library that speaks to it is not installed.
+        InvalidSetting: no store is named so, the URL is a path of this machine, or the library that speaks to the store
+            is not installed.
     """
 
     def __init__(self, url: str, option: str):
         self.url, self._option = url, option
+        if url.startswith(THIS_MACHINE):
+            raise InvalidSetting(
+                f"got {option} {url!r}, expected an object store; for this machine give the path itself"
+            )
         try:
             from fsspec import url_to_fs
 
