@@ -38,7 +38,7 @@ class CharacterCodec:
     def opening_ids(self):
         return self.opening
 
-    def render(self, conversation, open_turn=True):
+    def render(self, conversation, continue_final_message=False):
         if self.template is None:
             raise InvalidSetting("got a conversation, but characters has no chat template")
         before, behind = self.template

@@ -134,7 +134,7 @@ def test_prompts_that_a_judge_cannot_read_are_refused_before_any_draft_is_writte
     monkeypatch.setattr(TorchEngine, "sample", lambda self, requests: pytest.fail("drafts were written"))
     with pytest.raises(errors.InvalidPrompt, match="judge"):
         lm.best_of(["w1", long], 3, by=judge)
-    with pytest.raises(errors.InvalidData, match="no tests"):
+    with pytest.raises(errors.InvalidPrompt, match="no tests"):
         lm.best_of(["w1", "w2"], 3, by=UnitTests({"w1": "assert True"}))
 
 

@@ -58,8 +58,7 @@ def check_ranking(engine: Engine, by: Ranking, prompts: Sequence[Prompt] = ()) -
         UnsupportedByEngine: the engine lacks what the ranking needs.
         InvalidSetting: a reward scores one token at a time, or the rewards rank nothing.
         RewardMismatch: a reward was made for another tokenizer.
-        InvalidPrompt: a Ranker cannot read a prompt.
-        InvalidData: there are no tests for a prompt.
+        InvalidPrompt: a Ranker cannot read a prompt, or there are no tests for it.
     """
     if isinstance(by, Ranker | UnitTests):
         for prompt in prompts:

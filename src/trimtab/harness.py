@@ -8,7 +8,7 @@ is `lm_eval` with one more model. Model arguments: `pretrained`, `steer` (severa
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast, final
 
 import torch
@@ -37,7 +37,7 @@ from trimtab.steering.steer import distinct_rewards
 LOG = logging.getLogger("lm_eval")
 READ = {"until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "repetition_penalty"}
 Item = TypeVar("Item")
-Tokens = tuple[Any, list[int], list[int]]  # the harness's key; context; continuation
+Tokens = tuple[Any, list[int], list[int]]  # the harness's key, None for a part of a text; context; continuation
 
 
 @register_model("trimtab")
@@ -120,9 +120,9 @@ class HarnessLM(TemplateLM):
         return [*opening, *ids] if add_special_tokens else ids
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """A conversation in the model's chat template."""
+        """A conversation in the model's chat template, with the assistant's turn open or the last message continued."""
         turns = [{"role": turn["role"], "content": turn["content"]} for turn in chat_history]
-        return self.codec.render(turns, add_generation_prompt)
+        return self.codec.render(turns, continue_final_message=not add_generation_prompt)
 
     def _loglikelihood_tokens(
         self, requests: list[Tokens], disable_tqdm: bool = False, **_: Any
@@ -137,22 +137,25 @@ class HarnessLM(TemplateLM):
             )
             for n, (logprobs, greedy) in zip(batch, scored, strict=True):
                 found[n] = (float(logprobs[0]), bool(greedy[0]))
-                self.cache_hook.add_partial("loglikelihood", requests[n][0], found[n])
+                if (key := requests[n][0]) is not None:
+                    self.cache_hook.add_partial("loglikelihood", key, found[n])
         return found
 
-    def loglikelihood_rolling(self, requests: Iterable[Any], disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """The log-likelihood of whole texts, each token given as much of what precedes it as the context holds."""
         windows = [
             (number, *make_disjoint_window(window))
             for number, request in enumerate(requests)
             for window in get_rolling_token_windows(
-                self.tok_encode(request.args[0]), self.prefix_token_id, self.max_length, context_len=1
+                self.tok_encode(request.args[0]), self.prefix_token_id, self._room - 1, context_len=1
             )
         ]
-        totals = [0.0] * (1 + max((number for number, *_ in windows), default=-1))
+        totals = [0.0] * len(requests)
         asked: list[Tokens] = [(None, context, continuation) for _, context, continuation in windows]
         for (number, *_), (logprob, _) in zip(windows, self._loglikelihood_tokens(asked, disable_tqdm), strict=True):
             totals[number] += logprob
+        for request, total in zip(requests, totals, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
         return totals
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:

@@ -340,6 +340,20 @@ def test_a_file_of_best_drafts_resumes_and_replays(generate, trimtab, teacher, t
     assert "was written with other settings" in other.stderr
 
 
+@pytest.mark.parametrize("by", ["{teacher}=+1", "sentences:min:{teacher}=+1"])
+def test_a_prompt_that_leaves_the_ranking_no_room_is_a_fault_of_its_line(generate, teacher, tmp_path, by):
+    """The reward reads BOS before a prompt, so that one of 63 tokens fills its context, and not the model's."""
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    texts = ["w1 w2", " ".join(["w1"] * 63), "w3"]
+    source.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts), encoding="utf-8")
+    named = generate(
+        "--input", source, "--output", target, "--best-of", 2, "--by", by.format(teacher=teacher), check=False
+    )
+    assert "1 line skipped" in named.stderr
+    assert "line 2: got a prompt of 63 tokens, which fills the context" in " ".join(named.stderr.split())
+    assert [row["line"] for row in json_lines(target.read_text(encoding="utf-8"))] == [1, 3]
+
+
 def test_programs_are_repaired_by_their_tests(generate, tmp_path):
     tests = tmp_path / "tests.py"
     tests.write_text("assert False\n", encoding="utf-8")

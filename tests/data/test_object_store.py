@@ -45,6 +45,19 @@ def test_files_of_a_folder_a_pattern_and_one_file(store):
     assert found("nowhere") == found("in/z*") == []
 
 
+def test_a_file_with_brackets_in_its_name_is_that_file_and_no_pattern(store):
+    for name in ("data[1].jsonl", "data1.jsonl"):
+        store.pipe(f"/box/in/{name}", b"x")
+    assert ObjectFolder("memory://box/in/data[1].jsonl", "--input").files([".jsonl"]) == ["/box/in/data[1].jsonl"]
+    assert ObjectFolder("memory://box/in/data[12].jsonl", "--input").files([".jsonl"]) == ["/box/in/data1.jsonl"]
+
+
+@pytest.mark.parametrize("path", [Path("file:///mnt/out"), "file://mnt/out", Path("local:///mnt/out")])
+def test_a_url_of_this_machine_is_refused(path):
+    with pytest.raises(InvalidSetting, match=r"got --output '\w+://mnt/out', expected .* give the path itself"):
+        ObjectFolder(url_of(path), "--output")
+
+
 def test_what_is_stored_is_fetched(store, tmp_path):
     folder = ObjectFolder("memory://box/out", "--output")
     (tmp_path / "rows.jsonl").write_text("text\u2028\n", encoding="utf-8")
@@ -52,6 +65,15 @@ def test_what_is_stored_is_fetched(store, tmp_path):
     folder.store(tmp_path / "rows.jsonl")
     assert folder.fetch(folder.path_of("rows.jsonl"), tmp_path / "new" / "copy")
     assert (tmp_path / "new" / "copy").read_text(encoding="utf-8") == "text\u2028\n"
+
+
+def test_what_is_removed_is_gone(store, tmp_path):
+    store.pipe("/box/out/rows[1].jsonl", b"x")
+    store.pipe("/box/out/rows1.jsonl", b"x")
+    folder = ObjectFolder("memory://box/out", "--output")
+    for _ in range(2):
+        folder.remove(folder.path_of("rows[1].jsonl"))
+    assert folder.files([".jsonl"]) == ["/box/out/rows1.jsonl"]
 
 
 def test_a_store_that_does_not_answer_is_our_error(store, monkeypatch):

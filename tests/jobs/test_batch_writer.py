@@ -61,6 +61,18 @@ def test_a_prompt_that_fills_the_context_is_a_fault(actor):
     assert "a prompt of 64 tokens" in written.faults[2]
 
 
+def test_a_prompt_that_cannot_be_continued_is_a_fault_of_its_line(actor, monkeypatch):
+    def write(lm, prompts, steer, job):
+        if any(each.line == 2 for each in prompts):
+            raise errors.InvalidPrompt("no room behind w3")
+        return write_prompts(lm, prompts, steer, job)
+
+    monkeypatch.setattr("trimtab.jobs.batch_writer.write_prompts", write)
+    (written,) = answers(actor, ["w1", "w3", "w2"])
+    assert {row["line"] for row in written.rows} == {1, 3}
+    assert written.faults == {2: "no room behind w3"}
+
+
 def test_a_batch_of_faults_alone_has_no_rows(actor):
     (written,) = answers(actor, [" ".join(["w1"] * 64)])
     assert list(written.rows) == []

@@ -3,12 +3,15 @@ from dataclasses import replace
 
 import pytest
 
+from byte_lm import byte_lm
+from tiny import tiny_lm, tiny_reward
 from tiny_chat import chat_lm
 from tiny_job import CONVERSATION, JOB, LINES, SAMPLING, SYSTEM, json_rows, run_job, write_lines
 from trimtab import errors, jobs
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.jobs import FileTarget
 from trimtab.language_model import LanguageModel
+from trimtab.rewards.retokenized import RetokenizedReward
 
 
 @pytest.fixture
@@ -68,6 +71,22 @@ def test_rows_of_other_settings_are_never_mixed(lm, source, tmp_path, change):
     other = jobs.Job(**{**vars(JOB), **change})
     with pytest.raises(errors.InvalidData, match="other settings"):
         run_job(lm, source, target, job=other)
+    assert target.read_bytes() == before
+
+
+def test_a_text_that_a_reward_cannot_read_is_a_fault_of_its_line(tmp_path):
+    """A word is one token of the language model, and four bytes of the reward: both read 64 tokens."""
+    reward = RetokenizedReward(tiny_reward(byte_lm("gpt2", []), "v"), tiny_lm("llama"))
+    lm = LanguageModel(TorchEngine(reward.lm))
+    texts = ["w1", " ".join(["w11"] * 16), "w2", "w3"]
+    source, target = write_lines(tmp_path / "in.jsonl", [{"prompt": text} for text in texts]), tmp_path / "out.jsonl"
+    seen = []
+    (fault,) = run_job(lm, source, target, reward=reward, progress=lambda done, total: seen.append((done, total)))
+    assert fault.startswith("line 2: the reward 'tiny-v' cannot read the text so far")
+    assert seen == [(0, 4), (2, 4), (4, 4)]
+    assert [row["line"] for row in json_rows(target)] == [1, 1, 3, 3, 4, 4]
+    before = target.read_bytes()
+    assert run_job(lm, source, target, reward=reward) == [fault]
     assert target.read_bytes() == before
 
 

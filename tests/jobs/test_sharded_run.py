@@ -141,6 +141,29 @@ def test_force_writes_all_files_again(lm, source, expected, tmp_path):
     assert contents(tmp_path / "out") == expected
 
 
+def test_force_that_is_interrupted_resumes_without_force(lm, source, expected, tmp_path):
+    """The files that it has not come to hold no rows of the earlier run."""
+    folder, written = tmp_path / "out", []
+    run(lm, source, folder, writer(lm, tiny_reward(lm.base, "q", seed=1)))
+    with pytest.raises(Killed):
+        run(lm, source, folder, writer(lm, left=1), replace=True)
+
+    def write(batches):
+        written.extend(prompt for batch in batches for prompt in batch.prompts)
+        yield from writer(lm)(batches)
+
+    run(lm, source, folder, write)
+    assert contents(folder) == expected
+    assert len(written) == 7
+
+
+def test_force_keeps_the_files_until_the_first_texts_are_there(lm, source, expected, tmp_path):
+    run(lm, source, tmp_path / "out", writer(lm))
+    with pytest.raises(Killed):
+        run(lm, source, tmp_path / "out", writer(lm, left=0), replace=True)
+    assert contents(tmp_path / "out") == expected
+
+
 def test_a_file_of_another_job_is_refused_before_anything_is_written(lm, source, tmp_path):
     run(lm, source, tmp_path / "out", writer(lm))
     other = replace(JOB, sampling=replace(JOB.sampling, seed=4))

@@ -26,6 +26,14 @@ def test_a_folder_has_its_files_as_shards(folder, tmp_path):
     assert not out.exists()
 
 
+def test_a_file_with_brackets_in_its_name_is_that_file_and_no_pattern(folder, tmp_path):
+    for name in ("data[1].jsonl", "data1.jsonl"):
+        (folder / name).write_text('{"prompt": "w1"}\n', encoding="utf-8")
+    (shard,) = find_shards(folder / "data[1].jsonl", tmp_path / "out")
+    assert shard == Shard(folder / "data[1].jsonl", tmp_path / "out" / "data[1].jsonl")
+    assert len(find_shards(folder / "data[12].jsonl", tmp_path / "out")) == 1
+
+
 @pytest.mark.parametrize("name", [".", "c*", "nowhere", "in/notes.txt", "-"])
 def test_an_input_without_shards_is_refused(folder, tmp_path, name):
     with pytest.raises(InvalidData, match=r"expected a folder with \.jsonl files"):

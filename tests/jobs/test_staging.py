@@ -88,6 +88,21 @@ def test_a_shard_is_stored_as_soon_as_it_is_complete(lm, store, expected, monkey
     assert stored(store) == expected
 
 
+def test_a_complete_shard_is_stored_once_from_a_temporary_folder_behind_a_link(lm, store, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "tmp").symlink_to(tmp_path / "disk")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    put, files = MemoryFileSystem.put_file, []
+
+    def put_file(store, source, target, **more):
+        files.append(Path(target).name)
+        return put(store, source, target, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", put_file)
+    run(lm)
+    assert sorted(files) == sorted(stored(store))
+
+
 def test_one_side_may_be_on_this_machine(lm, store, expected, tmp_path):
     run(lm, source=tmp_path / "in")
     assert stored(store) == expected
@@ -108,6 +123,19 @@ def test_rows_of_other_weights_and_of_others_are_refused(lm, store, expected):
     assert store.cat("/box/out/b.jsonl") == b"mine\n"
     run(lm, replace=True)
     assert stored(store) == before
+
+
+def test_force_that_is_interrupted_resumes_from_the_store(lm, store, expected):
+    run(lm, reward=tiny_reward(lm.base, "q", seed=1))
+    earlier = stored(store)
+    with pytest.raises(KeyboardInterrupt):
+        run(lm, left=0, replace=True)
+    assert stored(store) == earlier
+    with pytest.raises(KeyboardInterrupt):
+        run(lm, left=3, replace=True)
+    assert stored(store)["a.jsonl"] == expected["a.jsonl"]
+    assert run(lm) == 3
+    assert stored(store) == expected
 
 
 def test_a_job_that_began_at_the_same_time_is_not_stored_over(lm, store):

@@ -155,7 +155,7 @@ def test_equal_programs_run_once_and_reports_keep_the_order(monkeypatch):
     assert [each.message for each in found] == [
         "f = 1 assert f == 1", "f = 2 assert f == 1", "f = 1 assert f == 1", "f = 2 assert f == 2"
     ]  # fmt: skip
-    with pytest.raises(errors.InvalidData, match="for which there are no tests"):
+    with pytest.raises(errors.InvalidPrompt, match="for which there are no tests"):
         judge.reports([draft("f = 1", "c")])
 
 

@@ -58,11 +58,11 @@ def test_most_tokenizers_put_nothing_before_a_text():
     assert codec_of().opening_ids() == []
 
 
-def test_a_conversation_is_rendered_with_and_without_an_open_turn():
+def test_a_conversation_is_rendered_with_an_open_turn_or_its_last_message_continued():
     codec = codec_of(TEMPLATE)
     assert codec.render([{"role": "user", "content": "w1"}]) == "<bos> w51 w1 <eos> w52 "
-    closed = codec.render([{"role": "user", "content": "w1"}], open_turn=False)
-    assert closed == codec.tokenizer.apply_chat_template([{"role": "user", "content": "w1"}], tokenize=False)
+    begun = [{"role": "user", "content": "w1"}, {"role": "assistant", "content": "w2 w3"}]
+    assert codec.render(begun, continue_final_message=True) == "<bos> w51 w1 <eos> w52 w2 w3"
 
 
 def test_a_model_without_a_chat_template_refuses_a_conversation():

@@ -225,8 +225,14 @@ def test_a_reward_of_texts_steers_a_model_of_another_tokenizer(on_llama, foreign
     check_steers(["mood:calm=2"], None, foreign.codec, retokenize=True)
     with pytest.raises(errors.RewardMismatch):
         load_any("mood", foreign)
-    with pytest.raises(errors.InvalidSetting, match="expected a reward with a V-head"):
-        check_steers(["mood:kind=2"], "arm", foreign.codec, retokenize=True)
+    assert load_steers(["mood=2"], "rad", foreign, retokenize=True).terms[0].reward.name == "mood-rad"
+    for refused in (
+        lambda: check_steers(["mood:kind=2"], "arm", foreign.codec, retokenize=True),
+        lambda: load_steers(["mood:kind=2"], "arm", foreign, retokenize=True),
+    ):
+        with pytest.raises(errors.InvalidSetting, match="expected a reward with a V-head"):
+            refused()
+    assert isinstance(load_steers(["mood=2"], "arm", llama, retokenize=True).terms[0].reward, RewardModel)
     with pytest.raises(errors.InvalidSetting, match="expected 1 to 1024"):
         check_candidates(["mood=2"], None, None, foreign.codec, retokenize=True)
 

@@ -157,8 +157,11 @@ def run_with_progress(
     from trimtab.rewind.new_search import room_for_text
     from trimtab.steering.steer import Steer
 
+    ranking_steer, ranking_judge = (by, None) if isinstance(by, Steer) else (None, by)
+
     def check(prompt: "Prompt", ids: "Sequence[int]") -> None:
         room_for_text(lm.engine.codec, prompt, ids, steer, judge)
+        room_for_text(lm.engine.codec, prompt, ids, ranking_steer, ranking_judge)
 
     about = provenance(lm.engine, steer)
     if judge is not None:

@@ -13,6 +13,7 @@ from trimtab.errors import InvalidData, InvalidSetting, TrimtabError, out_of_mem
 
 URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?!/)(.+)", re.DOTALL)
 PATTERN = re.compile(r"[*?\[]")
+THIS_MACHINE = ("file://", "local://")
 
 
 def url_of(path: str | Path) -> str | None:
@@ -26,18 +27,23 @@ def url_of(path: str | Path) -> str | None:
 
 @final
 class ObjectFolder:
-    """A folder of an object store, or the files of a pattern.
+    """A folder of an object store, or the files of a pattern. A file that exists is no pattern.
 
     Args:
         url: as `url_of` returns it.
         option: who named it, for messages, such as "--input".
 
     Raises:
-        InvalidSetting: no store is named so, or the library that speaks to it is not installed.
+        InvalidSetting: no store is named so, the URL is a path of this machine, or the library that speaks to the store
+            is not installed.
     """
 
     def __init__(self, url: str, option: str):
         self.url, self._option = url, option
+        if url.startswith(THIS_MACHINE):
+            raise InvalidSetting(
+                f"got {option} {url!r}, expected an object store; for this machine give the path itself"
+            )
         try:
             from fsspec import url_to_fs
 
@@ -57,10 +63,10 @@ class ObjectFolder:
         """
         with self._faults():
             self._store.invalidate_cache()
-            if PATTERN.search(self.root):
-                found: list[Any] = self._store.glob(self.root)
-            elif self._store.isfile(self.root):
-                found = [self.root]
+            if self._store.isfile(self.root):
+                found: list[Any] = [self.root]
+            elif PATTERN.search(self.root):
+                found = self._store.glob(self.root)
             else:
                 found = self._store.ls(self.root, detail=False) if self._store.isdir(self.root) else []
         return sorted(str(each) for each in found if str(each).endswith(tuple(endings)))
@@ -87,6 +93,16 @@ class ObjectFolder:
         with self._faults():
             self._store.makedirs(self.root, exist_ok=True)
             self._store.put_file(str(file), self.path_of(file.name))
+
+    def remove(self, file: str) -> None:
+        """Remove a file of the store, if it is there.
+
+        Raises:
+            InvalidData: the store does not let it go.
+        """
+        with self._faults():
+            if self._store.exists(file):
+                self._store.rm_file(file)
 
     def path_of(self, name: str) -> str:
         """The path of a file of the folder in the store."""

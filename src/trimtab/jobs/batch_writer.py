@@ -6,6 +6,7 @@ from typing import Any, final
 
 from trimtab.engines.provenance import provenance
 from trimtab.errors import InvalidPrompt
+from trimtab.jobs.batch_faults import write_batch
 from trimtab.jobs.job import Job
 from trimtab.jobs.prompts import NumberedPrompt, as_prompt
 from trimtab.jobs.rows import write_prompts
@@ -47,8 +48,8 @@ class BatchWriter:
             TrimtabError: the model or a reward cannot be loaded, or a text cannot be written.
         """
         prompts, faults = self._usable(work["prompts"])
-        rows = write_prompts(self.lm, prompts, self.steer, self._job) if prompts else []
-        return {"shard": work["shard"], "rows": rows, "faults": faults, "about": self.about}
+        rows, unwritten = write_batch(self._write, prompts) if prompts else ([], {})
+        return {"shard": work["shard"], "rows": rows, "faults": [*faults, *unwritten.items()], "about": self.about}
 
     @cached_property
     def lm(self) -> LanguageModel:
@@ -72,6 +73,9 @@ class BatchWriter:
     def about(self) -> dict[str, Any]:
         """The provenance of all rows."""
         return provenance(self.lm.engine, self.steer)
+
+    def _write(self, prompts: Sequence[NumberedPrompt]) -> list[dict[str, Any]]:
+        return write_prompts(self.lm, prompts, self.steer, self._job)
 
     def _usable(self, given: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[list[NumberedPrompt], list[Any]]:
         """The prompts that leave room for a text, and the faults of the others with their lines."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.errors import InvalidSetting
+from trimtab.jobs.batch_faults import Write, write_batch
 from trimtab.jobs.job import Job, RewindJob
 from trimtab.jobs.prompts import Check, NumberedPrompt, usable_prompts
 from trimtab.jobs.targets import Target
@@ -16,7 +17,7 @@ def run_file(
     lm: LanguageModel,
     source: Path,
     target: Target,
-    write: Callable[[Sequence[NumberedPrompt]], list[dict[str, Any]]],
+    write: Write,
     job: Job | RewindJob,
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -31,7 +32,7 @@ def run_file(
         lm: the language model.
         source: objects with a "prompt" or with "messages": a file, a pipe, or `-`.
         target: receives the rows of `write`, each with the "line" of its prompt and the number of its "sample".
-        write: continues some prompts.
+        write: continues some prompts. A prompt for which it raises InvalidPrompt becomes a fault.
         job: the settings; a file that other settings wrote is refused.
         batch_size: prompts written together.
         progress: called with the prompts done and the prompts in all.
@@ -51,13 +52,16 @@ def run_file(
         finished = target.finished(job.samples, {prompt.line: prompt.given for prompt in prompts})
         waiting = [prompt for prompt in prompts if prompt.line not in finished]
         done = len(prompts) - len(waiting)
+        unwritten: dict[int, str] = {}
         progress(done, len(prompts))
         for batch in _batches(waiting, batch_size):
-            target.append(write(batch))
+            rows, of_batch = write_batch(write, batch)
+            target.append(rows)
+            unwritten |= of_batch
             done += len(batch)
             progress(done, len(prompts))
-        target.check_whole(job.samples, {prompt.line for prompt in prompts})
-    return faults
+        target.check_whole(job.samples, {prompt.line for prompt in prompts} - set(unwritten))
+    return [*faults, *(f"line {line}: {fault}" for line, fault in unwritten.items())]
 
 
 def _batches(prompts: Sequence[NumberedPrompt], size: int) -> Iterator[Sequence[NumberedPrompt]]:

@@ -11,6 +11,7 @@ from trimtab.data.jsonlines import read_lines
 from trimtab.jobs.job import Job
 from trimtab.jobs.prompts import NumberedPrompt, read_prompts
 from trimtab.jobs.shards import Shard
+from trimtab.jobs.target_path import has_content
 from trimtab.jobs.targets import KEPT, FileTarget
 from trimtab.models.codec import TextCodec
 
@@ -88,6 +89,19 @@ class ShardFile:
         for start in range(0, len(waiting), size):
             yield Batch(number, waiting[start : start + size])
 
+    def empty(self, about: Mapping[str, Any]) -> None:
+        """Remove the rows that the file has, so that a run that writes all files again can be resumed.
+
+        Args:
+            about: the provenance of the rows to come.
+
+        Raises:
+            InvalidOutput: another process writes it.
+        """
+        if has_content(self._target.path):
+            with self._target.claimed(self._settings(about)):
+                pass
+
     def take(self, written: Written) -> int:
         """Write the rows of a batch that the file has not yet; returns how many prompts wait no longer.
 
@@ -127,10 +141,13 @@ class ShardFile:
         self._held.close()
 
     def _open(self, about: Mapping[str, Any]) -> None:
-        settings = parse_json(dump_json({"job": self._job.record(), **about}))
-        self._held.enter_context(self._target.claimed(settings))
+        self._held.enter_context(self._target.claimed(self._settings(about)))
         self._waiting = set(self._given) - self._target.finished(self._job.samples, self._given)
         self._is_open = True
+
+    def _settings(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        settings: dict[str, Any] = parse_json(dump_json({"job": self._job.record(), **about}))
+        return settings
 
 
 def in_order(path: Path) -> bool:

@@ -35,7 +35,7 @@ def run_shards(
         write: continues batches; they may come back in any order, and more than once.
         batch_size: prompts written together.
         progress: called with the prompts done and the prompts in all.
-        replace: write all files again.
+        replace: write all files again. They are emptied when the first texts are there.
         finished: called with each shard whose rows have become complete.
 
     Raises:
@@ -58,7 +58,7 @@ def run_shards(
             held.callback(file.close)
             file.sort()
         answers = held.enter_context(closing(write(batches))) if batches else ()
-        for written in _alike(answers):
+        for written in _emptied(_alike(answers), files) if replace else _alike(answers):
             file = files[written.shard]
             done += file.take(written)
             progress(done, total)
@@ -67,6 +67,15 @@ def run_shards(
     if done < total:
         raise InvalidData(f"{total - done} of {total} prompts were not continued; run the same command again")
     return [fault for file in files for fault in file.faults]
+
+
+def _emptied(written: Iterable[Written], files: Sequence[ShardFile]) -> Iterator[Written]:
+    """The same batches. With the first one the files lose the rows of another run, with which none could resume."""
+    for number, batch in enumerate(written):
+        if number == 0:
+            for file in files:
+                file.empty(batch.about)
+        yield batch
 
 
 def _alike(written: Iterable[Written]) -> Iterator[Written]:

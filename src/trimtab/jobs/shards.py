@@ -59,13 +59,16 @@ def started(shards: Sequence[Shard]) -> Path | None:
 
 
 def find_sources(source: Path) -> list[Path]:
-    """The files of prompts of a folder or a pattern, sorted by name.
+    """The files of prompts of a folder or a pattern, sorted by name; or one file, whatever its name.
 
     Raises:
         InvalidData: there are none.
     """
     try:
-        found = list(source.iterdir()) if source.is_dir() else [Path(each) for each in glob.glob(str(source))]
+        if source.is_dir():
+            found = list(source.iterdir())
+        else:
+            found = [source] if is_file(source) else [Path(each) for each in glob.glob(str(source))]
     except OSError as error:
         raise InvalidData(f"cannot read --input {shown_path(source)}: {error.strerror or error}") from error
     files = sorted(each for each in found if each.name.endswith(ENDINGS) and is_file(each))

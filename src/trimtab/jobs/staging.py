@@ -50,7 +50,7 @@ def staged(source: Path, folder: Path, replace: bool = False) -> Iterator[Staged
     """
     shards = _shards_of(source)
     output = _output_of(folder, shards)
-    place = Path(tempfile.mkdtemp(prefix="trimtab-"))
+    place = Path(tempfile.mkdtemp(prefix="trimtab-")).resolve()  # as the targets of shards are
     rows = None if output is None else StoredRows(output, place / "out", replace)
     try:
         here = source if shards is None else _fetched(shards, place / "in")
@@ -123,14 +123,17 @@ class StoredRows:
     def __init__(self, output: ObjectFolder, folder: Path, replace: bool):
         self.output, self.folder, self.replace = output, folder, replace
         self.failed = False
+        self._replaced: set[str] = set()  # files of another run that the store may have
         self._stored: dict[Path, int] = {}
         self._settings: dict[Path, bytes] = {}  # as the store had them
 
     def fetch(self, source: Path) -> None:
         """Copy the rows of each shard of a folder, and their settings, as far as the store has them."""
+        names = {target_name(each) for each in find_sources(source)}
         if self.replace:
+            self._replaced = names
             return
-        for name in {target_name(each) for each in find_sources(source)}:
+        for name in names:
             target = self.folder / name
             if self.output.fetch(self.output.path_of(name), target):
                 self._stored[target] = target.stat().st_mtime_ns
@@ -162,6 +165,7 @@ class StoredRows:
     def _store(self, target: Path) -> None:
         try:
             self._check_ours(target)
+            self._remove_replaced()
             self.output.store(settings_path(target))  # first: rows without settings would be refused
             self.output.store(target)
         except (InvalidData, InvalidOutput) as error:
@@ -169,6 +173,12 @@ class StoredRows:
             raise InvalidOutput(f"{error}; the rows are kept in {str(self.folder)!r}") from error
         self._stored[target] = target.stat().st_mtime_ns
         self._settings[settings_path(target)] = settings_path(target).read_bytes()
+
+    def _remove_replaced(self) -> None:
+        """Remove the rows of another run before the first ones are stored: together they could not be resumed."""
+        for name in sorted(self._replaced):
+            self.output.remove(self.output.path_of(name))
+            self._replaced.remove(name)
 
     def _check_ours(self, target: Path) -> None:
         """Refuse to store over rows that another job has written since this one began."""

@@ -53,7 +53,7 @@ class FileTarget:
     Args:
         path: the file, which may be a symbolic link.
         source: the input, which must be another file.
-        replace: start again: what the file holds is removed when it is claimed, whoever wrote it.
+        replace: start again: what the file holds is removed when it is first claimed, whoever wrote it.
 
     Raises:
         InvalidOutput: the path cannot be written, or is the input.
@@ -83,6 +83,7 @@ class FileTarget:
         try:
             if self.replace:
                 self.path.unlink(missing_ok=True)
+                self.replace = False  # what it holds from now on is ours
             self._check(settings)
             if not has_content(self.path):
                 write_whole(self.settings, dump_json(settings, indent=2) + "\n")

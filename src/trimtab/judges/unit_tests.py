@@ -9,7 +9,7 @@ from trimtab.checking import checked, checked_except, shown
 from trimtab.data.files import shown_path
 from trimtab.data.tables import column_of, read_table, text_of
 from trimtab.engines.base import Engine
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
 from trimtab.judges.draft import Draft
 from trimtab.judges.sandbox import Limits, Report, check_tests, run_tests
 from trimtab.models.codec import Prompt, prompt_text
@@ -79,7 +79,7 @@ class UnitTests:
         """How the program of each draft ended; one that this judge knows does not run again.
 
         Raises:
-            InvalidData: there are no tests for a prompt.
+            InvalidPrompt: there are no tests for a prompt.
         """
         jobs = [(self._program(draft), self.tests_of(draft.prompt, draft.asked)) for draft in drafts]
         known = {job: self._known[job] for job in jobs if job in self._known}
@@ -103,7 +103,7 @@ class UnitTests:
         """Check that there are tests for a prompt, before drafts are written.
 
         Raises:
-            InvalidData: there are none.
+            InvalidPrompt: there are none.
         """
         draft = Draft.of(prompt, (), (), "")
         self.tests_of(draft.prompt, draft.asked)
@@ -112,13 +112,13 @@ class UnitTests:
         """The tests of a prompt; of one with a system message, also those of `asked`, the prompt without it.
 
         Raises:
-            InvalidData: there are none.
+            InvalidPrompt: there are none.
         """
         if isinstance(self._tests, str):
             return self._tests
         found = next((self._tests[text] for text in (prompt, asked) if text in self._tests), None)
         if found is None:
-            raise InvalidData(f"got the prompt {shown(prompt)}, for which there are no tests; add a row for it")
+            raise InvalidPrompt(f"got the prompt {shown(prompt)}, for which there are no tests; add a row for it")
         return found
 
 

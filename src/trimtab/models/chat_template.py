@@ -39,12 +39,12 @@ class ChatTemplate:
     name: str
     options: Mapping[str, TemplateOption]
 
-    def render(self, turns: Sequence[Turn], open_turn: bool) -> str:
+    def render(self, turns: Sequence[Turn], continue_final_message: bool = False) -> str:
         """A conversation in the chat template. A first system message without text leaves the system turn out.
 
         Args:
             turns: the messages.
-            open_turn: open the assistant's turn behind them.
+            continue_final_message: end behind the last message, instead of opening the assistant's turn.
 
         Raises:
             InvalidPrompt: the template refuses the conversation.
@@ -53,11 +53,11 @@ class ChatTemplate:
         if not self.tokenizer.chat_template:
             raise InvalidSetting(f"got a conversation, but {self.name} has no chat template; pass a text instead")
         if turns[0] != {"role": "system", "content": ""}:
-            return self._rendered(turns, open_turn)
-        without = self._rendered(turns[1:], open_turn)
+            return self._rendered(turns, continue_final_message)
+        without = self._rendered(turns[1:], continue_final_message)
         marked = [{"role": "system", "content": SYSTEM_MARK}, *turns[1:]]
         try:
-            before, _, behind = self._rendered(marked, open_turn).partition(SYSTEM_MARK)
+            before, _, behind = self._rendered(marked, continue_final_message).partition(SYSTEM_MARK)
         except InvalidPrompt:  # it knows no system messages
             return without
         if not without.startswith(before) or not without.endswith(behind):
@@ -77,7 +77,7 @@ class ChatTemplate:
         control, contents = self.control, [turn["content"] for turn in turns]
         hidden, marks = control.hide(contents, [turn["role"] == "assistant" for turn in turns])
         safe = [{**turn, "content": content} for turn, content in zip(turns, hidden, strict=True)]
-        rendered = self.render(safe, True)
+        rendered = self.render(safe)
         if any(map(control.begins, hidden)) and control.sequence(rendered) != control.sequence(
             self._with_plain(turns, ROLES)
         ):
@@ -88,11 +88,15 @@ class ChatTemplate:
             self._check_same_controls(ids, safe)
         return ids
 
-    def _rendered(self, turns: Sequence[Turn], open_turn: bool) -> str:
+    def _rendered(self, turns: Sequence[Turn], continue_final_message: bool) -> str:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    list(turns), add_generation_prompt=open_turn, tokenize=False, **self.options
+                    list(turns),
+                    add_generation_prompt=not continue_final_message,
+                    continue_final_message=continue_final_message,
+                    tokenize=False,
+                    **self.options,
                 )
             )
         except Exception as error:  # a template is a program that comes with the model
@@ -106,7 +110,7 @@ class ChatTemplate:
         plain = [
             {**turn, "content": turn["content"] and PLAIN_MARK} if turn["role"] in replaced else turn for turn in turns
         ]
-        return self.render(plain, True)
+        return self.render(plain)
 
     def _check_same_controls(self, ids: Sequence[int], safe: Sequence[Turn]) -> None:
         """Refuse a message that the tokenizer's normalizer turns into a control token."""

@@ -82,7 +82,7 @@ class TextCodec(Protocol):
     def opening_ids(self) -> list[int]:
         """The special tokens that stand before every plain text, such as BOS; empty for most models."""
 
-    def render(self, conversation: Conversation, open_turn: bool = True) -> str:
+    def render(self, conversation: Conversation, continue_final_message: bool = False) -> str:
         """A conversation in the model's chat template.
 
         The text cannot tell control tokens in messages from the template's own. To encode a conversation, use
@@ -91,7 +91,7 @@ class TextCodec(Protocol):
         Args:
             conversation: the messages. A first system message without text leaves the system turn out, where a template
                 would fill in one of its own.
-            open_turn: open the assistant's turn behind them.
+            continue_final_message: end behind the last message, instead of opening the assistant's turn.
 
         Raises:
             InvalidPrompt: not a list of messages.
@@ -186,11 +186,11 @@ class TokenizerCodec:
         """The special tokens that the tokenizer puts before every text."""
         return self._encode("", special_tokens=True)
 
-    def render(self, conversation: Conversation, open_turn: bool = True) -> str:
+    def render(self, conversation: Conversation, continue_final_message: bool = False) -> str:
         """A conversation in the tokenizer's chat template."""
         check_conversation(conversation)
         turns = [dict(message) for message in conversation]
-        return self._template.render(turns, open_turn)
+        return self._template.render(turns, continue_final_message)
 
     def with_template_options(self, chat_template_kwargs: Mapping[str, TemplateOption]) -> "TokenizerCodec":
         """The same codec with further variables of the chat template.

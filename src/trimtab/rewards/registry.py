@@ -138,26 +138,32 @@ def load_alone(name: str | Path, like: "FrozenLM", merge_adapters: bool | None =
 
 
 def load_any(
-    name: str | Path, lm: "FrozenLM | None" = None, merge_adapters: bool | None = None, retokenize: bool = False
+    name: str | Path,
+    lm: "FrozenLM | None" = None,
+    merge_adapters: bool | None = None,
+    retokenize: bool = False,
+    method: str | None = None,
 ) -> "AnyReward":
     """Load a reward, and let it steer a language model of another tokenizer if that is wanted.
 
     Args:
         name, lm, merge_adapters: as in `load_reward`; or the name is `experts:EXPERT,ANTI`, two language models.
         retokenize: if `lm` has another tokenizer than the reward, load the reward on its own base, and let it score the
-            texts of `lm`. NAME then also finds the bundled reward that scores texts, such as NAME-rad.
+            texts of `lm`. NAME without a method then also finds the bundled reward that scores texts, such as NAME-rad.
+        method: as in `load_by_method`.
 
     Raises:
-        InvalidSetting: it has another tokenizer and no V-head.
+        InvalidSetting: it has another tokenizer and no V-head; or as in `load_by_method`.
         RewardNotFound, RewardMismatch, CorruptReward, WrongType: as in `load_reward`.
     """
-    if names_experts(os.fspath(name)):
+    name = name_by_method(os.fspath(name), method)
+    if names_experts(name):
         from trimtab.rewards.load_experts import load_experts
 
-        return load_experts(os.fspath(name), lm)
+        return load_experts(name, lm)
     if lm is None or not check_type("retokenize", retokenize, bool):
         return load_reward(name, lm, merge_adapters)
-    reads_text = name_for(os.fspath(name), None, lm.codec, retokenize, Fingerprints.of(lm))
+    reads_text = name_for(name, method, lm.codec, retokenize, Fingerprints.of(lm))
     if read_card(find_reward(reads_text)).tokenizer_fingerprint == lm.codec.fingerprint:
         return load_reward(name, lm, merge_adapters)
     from trimtab.rewards.retokenized import RetokenizedReward
@@ -388,7 +394,7 @@ def load_steers(
     """
     typed, method = _parse_steers(texts), check_type("method", method, str | None)
     names = {name: name_by_method(name, method) for name in dict.fromkeys(steer.reward for steer in typed)}
-    rewards = {typed: load_any(name, base, retokenize=retokenize) for typed, name in names.items()}
+    rewards = {typed: load_any(name, base, retokenize=retokenize, method=method) for typed, name in names.items()}
     steers = [
         (rewards[t.reward].away if t.beta < 0 else rewards[t.reward].toward)(abs(t.beta), t.attribute) for t in typed
     ]

@@ -88,7 +88,7 @@ class WordCodec:
         """Nothing stands before a text."""
         return []
 
-    def render(self, conversation: Conversation, open_turn: bool = True) -> str:
+    def render(self, conversation: Conversation, continue_final_message: bool = False) -> str:
         """There is no chat template."""
         raise InvalidSetting("got a conversation to render, but words have no chat template")
 
