@@ -120,7 +120,14 @@ def test_a_law_can_fail(reward, monkeypatch):
     state = type(reward.start())
     monkeypatch.setattr(state, "advance", lambda self, tokens, choice=None: None)
     with pytest.raises(AssertionError):
-        testing.assert_cached_equals_recomputed(reward, PROMPT, [5, 44, 29], CANDIDATES)
+        testing.assert_cached_equals_recomputed(reward, PROMPT, [5], CANDIDATES)
+
+
+def test_texts_in_which_no_place_has_a_reward_do_not_satisfy_the_law(llama):
+    reward = tiny_reward(llama, "q", bos_token_id=None)
+    with pytest.raises(AssertionError, match="no place to compare"):
+        testing.assert_candidates_equal_separate(reward, [[10], [11]], CANDIDATES)
+    testing.assert_candidates_equal_separate(reward, [[10], [11, 12]], CANDIDATES)
 
 
 def test_a_rollback_past_the_shortest_prompt_is_refused(reward):

@@ -124,6 +124,12 @@ def test_a_repair_does_not_depend_on_other_prompts(engine, tests):
         assert [draft.text for draft in each.drafts] == [draft.text for draft in alone.drafts]
 
 
+def test_each_repair_has_a_seed_of_its_own_which_is_that_of_every_release(engine):
+    LanguageModel(engine).best_of("go=0\n", 2, by=UnitTests("assert False"), repairs=2, seed=7, **OPTIONS)
+    seeds = [[request.params.seed for request in requests] for requests in engine.seen]
+    assert seeds == [[7], [35502615371903276, 65887048169471746], [30972669745138466, 6561607071479189]]
+
+
 def test_no_repairs_is_best_of_n(engine, tests):
     lm = LanguageModel(engine)
     plain, none = (lm.best_of("go=0\n", 4, by=tests, seed=3, **OPTIONS, **given) for given in ({}, {"repairs": 0}))

@@ -141,6 +141,12 @@ def test_uniform_numbers_are_uniform():
     assert uniform(request, 0, 1) != uniform(replace(request, first_sample=1), 0, 1)
 
 
+def test_uniform_numbers_are_those_of_every_release():
+    request = Request([1, 2], SamplingParams(seed=1))
+    assert uniform(request, 0, 5) == 0.5782610981812926
+    assert uniform(replace(request, first_sample=2), 3, 5) == 0.9451085781009512
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -64,6 +64,12 @@ def test_the_text_is_that_of_a_steering_processor(frozen, reward, options):
     assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("options", [{}, SAMPLED])
+def test_candidates_are_cut_by_top_p_as_by_a_steering_processor(frozen, reward, options):
+    ours, theirs = both(frozen, reward.toward(6.0), {"top_k": 12, "top_p": 0.6}, **options)
+    assert torch.equal(ours, theirs)
+
+
 def test_a_reward_on_the_models_own_state_runs_no_second_trunk(llama):
     own = tiny_reward(llama, "q", "frozen", layers=3, bos_token_id=None)
     ours, theirs = both(llama, own.toward(5.0), **SAMPLED)

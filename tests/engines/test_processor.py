@@ -27,12 +27,22 @@ def generate(lm, processor, tokens=8, **options):
     return written[:, inputs["input_ids"].shape[1] :].tolist()
 
 
-def test_greedy_search_writes_the_text_of_the_torch_engine(frozen, family_lm, reward):
+@pytest.mark.parametrize("settings", [{"top_k": 5}, {"top_k": 12, "top_p": 0.6}])
+def test_greedy_search_writes_the_text_of_the_torch_engine(frozen, family_lm, reward, settings):
     steer = reward.toward(6.0) + reward.away(2.0, "calm")
-    theirs = generate(frozen, trimtab.SteeringProcessor(steer, top_k=5), do_sample=False)
-    ours = family_lm.generate(PROMPTS, steer, top_k=5, temperature=0, max_new_tokens=8)
+    theirs = generate(frozen, trimtab.SteeringProcessor(steer, **settings), do_sample=False)
+    ours = family_lm.generate(PROMPTS, steer, temperature=0, max_new_tokens=8, **settings)
     for found, expected in zip(theirs, ours, strict=True):
         assert found[: len(expected.token_ids)] == expected.token_ids
+
+
+def test_a_batch_may_be_padded_with_another_token(frozen, reward):
+    batch = frozen.batch([frozen.codec.encode_prompt(prompt) for prompt in PROMPTS])
+    scores = torch.randn(len(PROMPTS), frozen.vocabulary_size, generator=torch.Generator().manual_seed(0))
+    other = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5, pad_token_id=63)
+    usual = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5)
+    found = other(batch.ids.masked_fill(~batch.mask, 63), scores)
+    torch.testing.assert_close(found, usual(batch.ids, scores))
 
 
 def test_a_budget_writes_the_text_of_the_torch_engine(frozen, family_lm, reward):

@@ -7,7 +7,7 @@ import pytest
 from drafts import draft_of
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidData
-from trimtab.judges.calibration import calibrate_on_pairs, calibrate_on_texts
+from trimtab.judges.calibration import Calibration, calibrate_on_pairs, calibrate_on_texts
 from trimtab.judges.draft import Draft
 from trimtab.judges.self_judge import SelfJudge
 from trimtab.judges.text_judges import FunctionJudge
@@ -40,6 +40,21 @@ def test_a_wrong_sign_is_not_taken_for_chance():
     assert (found.accuracy, found.near_chance) == (0.0, False)
     assert "it is worse than chance, 0% (0% to " in found.warning
     assert "is its sign wrong?" in found.warning
+
+
+def test_a_judge_that_decides_on_few_texts_is_warned_of():
+    good, bad = (TEXTS[:1] + TEXTS[2:3] * 2) * 20, (TEXTS[4:5] + TEXTS[6:7] * 2) * 20
+    (found,) = calibrate_on_texts(JUDGE, good + bad, [True] * 60 + [False] * 60, None)
+    assert found.warning == "do not search by by hand: it does not decide on 67% of them"
+
+
+@pytest.mark.parametrize(
+    ("ties", "first", "warned"), [(0.2, 0.8, True), (0.2, 0.2, True), (0.1, 0.8, False), (0.2, 0.7, False)]
+)
+def test_a_judge_that_prefers_a_letter_and_ties_is_warned_of(ties, first, warned):
+    found = Calibration("self", 99, 0.9, (0.8, 0.95), 0.9, ties, first)
+    expected = f"do not search by self: it chooses the first option {first:.0%} of the time, in both orders"
+    assert found.warning == (expected if warned else "")
 
 
 def test_many_right_answers_are_better_than_chance():

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from tiny import tiny_lm, tiny_reward
+from tiny import opening_lm, tiny_lm, tiny_reward
 from trimtab import errors
+from trimtab.models.side_network import LAST
 from trimtab.rewards.reward_model import RewardModel
 
 
@@ -23,6 +24,15 @@ def test_the_trunks_weights_are_the_models_own(llama, head):
     ours = trunk.layers[0].self_attn.q_proj.base_layer.weight
     assert ours.data_ptr() == llama.model.model.layers[0].self_attn.q_proj.weight.data_ptr()
     assert trunk.embed_tokens.weight.data_ptr() == llama.model.model.embed_tokens.weight.data_ptr()
+
+
+def test_a_reward_with_a_bos_reads_only_a_model_whose_tokenizer_puts_it_before_a_text(llama):
+    """Elsewhere the model's states are those of a text without BOS."""
+    opening, settings = opening_lm("llama"), {"trunk": "frozen", "layers": 3}
+    assert tiny_reward(llama, "q", **settings).reads(llama.model) is None
+    assert tiny_reward(llama, "q", **settings, bos_token_id=None).reads(llama.model) == LAST
+    assert tiny_reward(opening, "q", **settings).reads(opening.model) == LAST
+    assert tiny_reward(llama, "q", "ladder").reads(llama.model) is None
 
 
 def test_a_reward_of_other_weights_is_refused(saved):

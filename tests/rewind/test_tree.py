@@ -94,6 +94,24 @@ def test_a_node_is_widened_if_all_children_are_bad_and_similar(values, spread, c
     assert (tree.select() == [tree.root]) == wide
 
 
+@pytest.mark.parametrize(
+    ("lengths", "spread", "wide"),
+    [
+        ((1, 1, 1), 0.25, False),  # sample variance 0.0625, threshold 0.03
+        ((4, 4, 4), 0.25, True),  # threshold 0.12
+        ((1, 4, 2), 0.25, True),  # the longest child counts
+        ((4, 4, 4), 0.36, False),  # 0.1296
+    ],
+)
+def test_longer_children_may_differ_more(lengths, spread, wide):
+    tree = Tree()
+    for number, length in enumerate(lengths):
+        child = tree.root.add_child([number] * length, 1.0)
+        tree.backup([tree.root, child], -1.0)
+        child.add_embedding(np.array([1.0, spread * number]))
+    assert tree.should_widen(tree.root) == wide
+
+
 def test_a_child_that_is_an_eos_does_not_prevent_widening():
     tree = tree_with([1.0] * 3)
     *others, eos = tree.root.children

@@ -130,6 +130,22 @@ def test_widening_samples_one_more_branch(codec, search):
     assert [request.params.temperature for request in engine.requests] == [1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "number", "seeds"),
+    [
+        ("children", 0, [0, 54590789128231879, 56131056553930201, 61696828436493497, 10712038986133694]),  # 0: greedy
+        ("another", 5, [46065440282971498]),
+        ("another", 6, [53065515026948750]),
+        ("draft", 0, [32717065336134364]),
+    ],
+)
+def test_each_branch_and_draft_has_a_seed_of_its_own_which_is_that_of_every_release(codec, search, kind, number, seeds):
+    engine = ListedEngine(codec, [[chosen(30 + i, 0.5)] for i in range(5)])
+    wanted = SearchRequest(kind, below(search, (7,)), number)
+    Writer(engine, None, (), SETTINGS).write([(search, wanted)])
+    assert [request.params.seed for request in engine.requests] == seeds
+
+
 def test_first_branches_are_the_most_probable_tokens(codec, search):
     logprobs = torch.tensor([0.1, 0.4, 0.2, 0.15, 0.09, 0.06]).log()
     step = Choice(20, 0, torch.arange(20, 26), logprobs, logprobs, {})

@@ -9,6 +9,9 @@ from tiny import tiny_lm, tiny_reward
 from trimtab.rewards.network import RewardNetwork
 from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.distil import train_from_teacher
+from trimtab.training.draft import train_draft
+from trimtab.training.draft_objective import DraftTask
+from trimtab.training.draft_settings import DraftSettings
 from trimtab.training.fit import RunOptions
 from trimtab.training.labels import train_from_labels
 from trimtab.training.recipe import DistilSettings
@@ -78,3 +81,21 @@ def test_a_student_learns_in_bfloat16(tmp_path):
         lm, teacher, TRAIN, HELD_OUT, quick(bf16=True, epochs=8), DistilSettings("orig"), targets=tmp_path / "targets"
     )
     assert student.card.quality["accuracy:good"] > 0.9
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_a_draft_head_learns_and_is_measured_in_the_format_of_training(bf16, tmp_path, monkeypatch):
+    seen, whole = set(), DraftTask.guesses
+
+    def guesses(self, *arguments):
+        seen.add((self.training, torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")))
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(DraftTask, "guesses", guesses)
+    small = {"tokens": 64, "taps": 2, "width": 16, "heads": 2, "top_k": 6, "new_tokens": 8, "max_tokens": 12}
+    settings = DraftSettings(**small, epochs=1, checkpoints=1, bf16=bf16)
+    prompts = [[4 + number, 5 + number] for number in range(24)]
+    draft = train_draft(tiny_lm("llama"), prompts, (), settings, RunOptions(RunFolder(tmp_path / "run")))
+    expected = torch.bfloat16 if bf16 else False
+    assert seen == {(True, expected), (False, expected)}
+    assert {weight.dtype for weight in draft.head.parameters()} == {torch.float32}

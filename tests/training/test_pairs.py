@@ -1,10 +1,13 @@
 """Rewards from pairs of texts."""
 
 import pytest
+import torch
 
 from good_words import good_pairs, quick
-from tiny import tiny_lm
-from trimtab.training.pairs import train_from_pairs
+from tiny import tiny_lm, tiny_reward
+from trimtab.training.examples import TokenizedPairs
+from trimtab.training.objectives import bradley_terry, prefix_bradley_terry
+from trimtab.training.pairs import Preferences, train_from_pairs
 from trimtab.training.recipe import PairSettings
 
 
@@ -25,3 +28,17 @@ def test_the_clamp_is_the_range_of_the_held_out_rewards():
     spread = reward.card.quality["reward_range"]
     assert reward.card.clamp == (spread["1%"], spread["99%"])
     assert spread["min"] <= spread["1%"] < spread["99%"] <= spread["max"]
+
+
+def test_the_loss_with_prefixes_is_the_mean_of_both_losses():
+    lm = tiny_lm("llama")
+    reward, pairs = tiny_reward(lm, "q", attributes=("kind",)), TokenizedPairs(good_pairs(4), lm, 128).first(4)
+    without, with_prefixes = (Preferences(PairSettings(prefixes), lm.pad_token_id) for prefixes in (False, True))
+    batch = without.collate(pairs)
+    scored = reward.network(batch["ids"], batch["mask"])
+    whole = bradley_terry(scored.values[:4, -1], scored.values[4:, -1])
+    prefixes = prefix_bradley_terry(scored.values[:4], scored.values[4:], scored.known[:4], scored.known[4:])
+    head = reward.network.head
+    torch.testing.assert_close(without.loss(scored, head, batch).mean, whole.total / 4)
+    torch.testing.assert_close(with_prefixes.loss(scored, head, batch).mean, (whole.total + prefixes.total) / 2 / 4)
+    assert abs(whole.total - prefixes.total) > 0.1

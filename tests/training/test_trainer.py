@@ -7,14 +7,16 @@ import torch
 
 from full_disk import files_of_at_most
 from good_words import good_words, quick
-from tiny import tiny_lm
+from tiny import VOCABULARY, tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.data.jsonlines import read_lines
+from trimtab.training.examples import TokenizedTexts
 from trimtab.training.fit import RunOptions
 from trimtab.training.labels import Labels, train_from_labels
-from trimtab.training.objectives import Loss
+from trimtab.training.objectives import Loss, token_mean
+from trimtab.training.recipe import LabelSettings
 from trimtab.training.run_folder import RunFolder
-from trimtab.training.trainer import RewardTrainer
+from trimtab.training.trainer import RewardTrainer, training_arguments
 
 TRAIN, HELD_OUT = good_words(160), good_words(40, seed=1)
 
@@ -25,6 +27,48 @@ def train(run, **changes):
 
 def rows_of(run, name):
     return [line.row for line in read_lines(run.metrics) if name in line.row]
+
+
+def trainer_of(regulariser):
+    lm = tiny_lm("llama")
+    reward, texts = tiny_reward(lm, "q", attributes=("good",)), TokenizedTexts(TRAIN, lm, 128)
+    objective, recipe = Labels(LabelSettings(), lm.pad_token_id), quick(regulariser=regulariser)
+    return RewardTrainer(
+        reward.network, "lora", objective, lambda *_: {}, recipe, texts, texts, VOCABULARY, run_folder=None
+    )
+
+
+def seeded_loss(trainer, batch, training):
+    torch.manual_seed(7)
+    return trainer.compute_loss(trainer.network.train(training), batch)
+
+
+def test_the_regulariser_is_its_weight_times_the_mean_penalty_of_known_tokens():
+    plain, regularised = trainer_of(0.0), trainer_of(2.0)
+    batch = plain.objective.collate(plain.train_dataset.first(8))
+    scored = plain.network(batch["ids"], batch["mask"])
+    assert not scored.known.all(), "expected padding"
+    torch.manual_seed(7)
+    expected = 2 * token_mean(plain.network.head.penalty(scored.before, VOCABULARY), scored.known).mean
+    added, measured = (
+        seeded_loss(regularised, batch, training) - seeded_loss(plain, batch, training) for training in (True, False)
+    )
+    assert expected > 0.1
+    torch.testing.assert_close(added, expected)
+    assert measured == 0
+
+
+@pytest.mark.parametrize(("examples", "warmup_steps"), [(2000, 50), (100, 10)])  # of 400 steps, and of 20
+def test_the_optimizer_has_the_settings_of_the_recipe_and_of_the_papers(examples, warmup_steps):
+    recipe = quick(clip=3.0, warmup_steps=50, bf16=True, batch_size=20, epochs=4, learning_rate=5e-3)
+    found = training_arguments(recipe, None, examples)
+    assert found.lr_scheduler_type == "linear"
+    assert found.learning_rate == 5e-3
+    assert found.warmup_steps == warmup_steps
+    assert found.max_grad_norm == 3.0
+    assert (found.adam_beta1, found.adam_beta2, found.adam_epsilon, found.weight_decay) == (0.9, 0.95, 1e-12, 0.01)
+    assert found.bf16
+    assert not training_arguments(quick(bf16=False), None, examples).bf16
 
 
 def test_metrics_are_recorded_in_training_and_at_every_checkpoint(tmp_path):

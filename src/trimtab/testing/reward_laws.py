@@ -77,12 +77,13 @@ def _read(reward: AnyReward, ids: Ids) -> Ids:
 def assert_cached_equals_recomputed(
     reward: AnyReward, prompt: Ids, continuation: Ids, candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
-    """A state that advanced token by token scores like forward calls over the whole texts."""
+    """A state that advanced token by token scores like forward calls over the whole texts, up to the last token."""
     state = _prefilled(reward, [prompt])
-    for place, token in enumerate(continuation):
+    for place in range(len(continuation) + 1):
         scored = state.rewards(torch.tensor([candidates]))[0]
         assert_close(scored, separate_rewards(reward, [*prompt, *continuation[:place]], candidates), tolerance)
-        state.advance(torch.tensor([token]))
+        if place < len(continuation):
+            state.advance(torch.tensor([continuation[place]]))
 
 
 @on_its_device
@@ -90,12 +91,17 @@ def assert_cached_equals_recomputed(
 def assert_candidates_equal_separate(
     reward: RewardModel, texts: Sequence[Ids], candidates: Ids, tolerance: float = TOLERANCE
 ) -> None:
-    """Scoring candidates at every place of a padded batch equals scoring each with a forward call of its own."""
+    """Scoring candidates at every place of a padded batch equals scoring each with a forward call of its own.
+
+    Without BOS, the first token of a text has no reward: at least one text must have more.
+    """
+    first = 0 if reward.extra_tokens else 1
+    assert any(len(text) > first for text in texts), f"got no place to compare, expected more than {first} tokens"
     batch = PromptBatch.pad(texts, reward.base.pad_token_id, reward.base.device)
     asked = torch.tensor(candidates).expand(*batch.ids.shape, len(candidates))
     scored = score_candidates(reward.network, batch.ids, batch.mask, asked)
     for row, text in enumerate(texts):
-        for place in range(0 if reward.extra_tokens else 1, len(text)):
+        for place in range(first, len(text)):
             expected = separate_rewards(reward, text[:place], candidates)
             assert_close(scored[row, place - len(text)], expected, tolerance)
 

@@ -55,6 +55,11 @@ def test_noise_differs_between_samples_steps_prompts_and_seeds():
     assert len({tuple(noise[0].tolist()) for noise in noises}) == 12
 
 
+def test_keys_are_those_of_every_machine_and_every_release():
+    """The same seed gives the same text: nothing else holds this on other machines."""
+    assert row_keys([request((1, 2), seed=3, n=2)], CPU).tolist() == [6975744628681194269, 503772316400397897]
+
+
 def test_rows_at_different_steps_have_the_noise_of_those_steps():
     keys = row_keys([request([1]), request([2])], CPU)
     ids = torch.arange(50).expand(2, -1)

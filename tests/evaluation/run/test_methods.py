@@ -10,6 +10,7 @@ from trimtab import Segments
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.evaluation.report.collect import read_rows
 from trimtab.evaluation.run.plan import Plan
+from trimtab.evaluation.run.search_settings import SearchSettings
 from trimtab.evaluation.run.sweep import Sweep
 from trimtab.evaluation.run.sweep_settings import Grid
 from trimtab.judges.reward_judge import RewardJudge
@@ -96,11 +97,12 @@ def test_the_tokens_of_a_search_are_counted(searched):
     assert encoded["some--up--rewound-by-tiny-q"] > 5 * encoded["some--up--top-k=0"]
 
 
-def texts_of(lm, tmp_path, grid, sets=SETS):
+def texts_of(lm, tmp_path, grid, sets=SETS, settings=SETTINGS):
     """The texts of each row of a grid, by method and prompt set."""
-    reward = tiny_reward(lm.base, "q")
-    plan = Plan(grid, SETTINGS, {"q": [(reward, None)]}, (reward, None))
-    Sweep("prompts", plan.rows(sets), SETTINGS, tmp_path).run(lm)
+    chosen = (tiny_reward(lm.base, "q"), None)
+    judges = [chosen] if grid.rewind else []
+    plan = Plan(grid, settings, {"q": [chosen]}, chosen, judges, SearchSettings(iterations=8))
+    Sweep("prompts", plan.rows(sets), settings, tmp_path).run(lm)
     rows = read_rows(tmp_path)
     return {
         (row.settings["method"], row.settings["prompts"]): [[text["text"] for text in of] for of in row.texts]
@@ -136,3 +138,21 @@ def test_args_is_the_greedy_text_of_the_unclamped_reward(lm, tmp_path):
     steer = tiny_reward(lm.base, "q").away(1.5, clamp=(-1e6, 1e6))
     best = lm.generate("w7 w8", steer, replace(PARAMS, n=1, top_k=6, temperature=0.0))
     assert found["q greedy", "more"] == [[best.text] * 3]
+
+
+def test_every_method_writes_at_the_temperature_of_the_comparison(lm, tmp_path):
+    grid = Grid(reward=["q"], beta=[5.0], best_of=[3], by="q", block=[2], rewind=["q"])
+    found = texts_of(lm, tmp_path, grid, SETS[:1], replace(SETTINGS, samples=2, temperature=0.5))
+    reward, params = tiny_reward(lm.base, "q"), replace(PARAMS, n=1, top_k=6, temperature=0.5)
+    every, seeds = [prompt for prompt in PROMPTS for _ in range(2)], [0, 1] * 3
+    settings = RewindSettings(max_new_tokens=4, iterations=8, temperature=0.5)
+    steered = lm.generate(PROMPTS, reward.toward(5.0), replace(params, n=2))
+    ranked = lm.best_of(every, 3, reward.toward(1.0), params=[replace(params, seed=seed) for seed in seeds], block=2)
+    rewound = lm.rewind(every, RewardJudge(reward.toward(1)), settings=settings, seed=seeds)
+    expected = {
+        "q": [sample.text for of_prompt in steered for sample in of_prompt.samples],
+        "best of 3 by tiny-q in blocks of 2": [each.text for each in ranked],
+        "rewound by tiny-q": [each.text for each in rewound],
+    }
+    for name, texts in expected.items():
+        assert [text for of_prompt in found[name, "some"] for text in of_prompt] == texts

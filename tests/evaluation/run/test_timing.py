@@ -1,5 +1,6 @@
 """Timing: methods side by side, and rewards whose time is added up."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -82,6 +83,43 @@ def test_searches_run_once_and_are_compared_with_the_median(lm):
     assert runs == ["top-k", "q"] * 3 + ["search"]
     assert seen[-1] == (7, 7)
     assert [times[name]["runs"] for name in ("top-k", "q", "search")] == [2, 2, 1]
+
+
+class ScriptedClock:
+    """A clock that methods move on."""
+
+    seconds, sees_rewards = 0.0, True
+
+    def __init__(self):
+        self.time = 0.0
+
+    def now(self):
+        return self.time
+
+    def method(self, name, tokens, seconds, judged_by=None):
+        """A method that takes these seconds in its turns, half of them in rewards."""
+        counted, turns = counted_method(name, tokens, [], judged_by), iter(seconds)
+
+        def write(lm, prompts):
+            taken = next(turns)
+            self.time, self.seconds = self.time + taken, taken / 2
+            return counted.write(lm, prompts)
+
+        return replace(counted, write=write)
+
+
+def test_times_are_medians_per_token_without_the_first_round(lm):
+    """Three prompts: 12 tokens by top-k, 6 by q, 3 by the search."""
+    clock, by = ScriptedClock(), tiny_reward(lm.base, "q").toward(1)
+    plain = clock.method("top-k", 4, [100.0, 1.0, 2.0, 8.0])
+    steered = clock.method("q", 2, [900.0, 3.0, 2.0, 8.0])
+    search = clock.method("search", 1, [5.0], by)
+    times = time_methods(lm, [plain, steered, search], SETS[0], clock, rounds=3)
+    assert times[plain.time_name] == {"ratio": 1.0, "reward_share": 0.5, "tokens_per_second": 6.0, "runs": 3}
+    # in the rounds that count, q takes 6, 2 and 2 times as long for a token
+    assert times[steered.time_name] == {"ratio": 2.0, "reward_share": 0.5, "tokens_per_second": 2.0, "runs": 3}
+    assert times[search.time_name]["ratio"] == pytest.approx((5 / 3) / (2 / 12))
+    assert times[search.time_name]["tokens_per_second"] == pytest.approx(3 / 5)
 
 
 def test_a_method_that_writes_no_token_has_a_time(lm):
