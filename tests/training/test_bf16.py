@@ -99,3 +99,11 @@ def test_a_draft_head_learns_and_is_measured_in_the_format_of_training(bf16, tmp
     expected = torch.bfloat16 if bf16 else False
     assert seen == {(True, expected), (False, expected)}
     assert {weight.dtype for weight in draft.head.parameters()} == {torch.float32}
+
+
+def test_a_reward_scores_in_float32_behind_training_in_bfloat16(formats):
+    reward = train_from_labels(tiny_lm("llama"), ["good"], TRAIN[:40], HELD_OUT, quick(bf16=True, epochs=1))
+    formats[True].clear()
+    formats[False].clear()
+    reward.score(["w1 w2"])
+    assert formats[True] | formats[False] == {False}

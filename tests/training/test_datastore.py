@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from good_words import good_words, quick
-from tiny import tiny_lm
+from tiny import opening_lm, tiny_lm
 from trimtab import errors, testing
 from trimtab.data.tables import PromptedText
 from trimtab.engines.base import Request
@@ -43,6 +43,15 @@ def last_state_and_p(lm, ids):
     with torch.no_grad():
         found = lm.model(torch.tensor([ids]), output_hidden_states=True)
     return found.hidden_states[-1][0, -1].numpy(), found.logits[0, -1].double().softmax(-1).numpy()
+
+
+def test_a_bos_that_a_text_begins_with_has_no_state_before_it():
+    lm = opening_lm("llama")
+    plain, opened = (
+        build_datastore(lm, "words", [PromptedText(text)], [], SETTINGS) for text in ("w1 w2", "<bos> w1 w2")
+    )
+    assert torch.equal(plain.network.head.tokens, opened.network.head.tokens)
+    assert torch.allclose(plain.network.head.keys, opened.network.head.keys, atol=1e-5)
 
 
 def test_the_reward_is_the_papers_mixture(lm, store):

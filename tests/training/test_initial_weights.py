@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from families import tiny_config, tiny_model
 from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import errors
+from trimtab.models.frozen_lm import FrozenLM
 from trimtab.training.initial_weights import fit_ladder_scale, prepare_for_training, start_from
 
 
@@ -45,12 +47,17 @@ def test_the_reward_of_a_prefix_is_copied_from_head_to_head(llama, tmp_path, sav
     assert torch.equal(there.bias, here.bias)
     adapters = [name for name in target.network.state_dict() if "lora_" in name]
     assert all(torch.equal(source.network.state_dict()[n], target.network.state_dict()[n]) for n in adapters)
-    assert copied == len(adapters) + (2 if saved != fresh else len(source.network.head.state_dict()))
+    of_head = [name for name in source.network.head.state_dict() if name != "embedding_scale"]  # the base's own
+    assert copied == len(adapters) + (2 if saved != fresh else len(of_head))
 
 
-def test_a_reward_of_other_shapes_is_refused(llama, tmp_path):
-    tiny_reward(llama, "v", "frozen").save_pretrained(tmp_path / "reward")
-    target = tiny_reward(llama, "q", "frozen", attributes=("one",))
+@pytest.mark.parametrize(("attributes", "rank"), [(("one",), 4), (("kind", "calm"), 3)])
+def test_a_reward_of_other_shapes_is_refused(llama, tmp_path, attributes, rank):
+    """A bias and a scale have the same shapes in any two rewards of one head."""
+    narrow = FrozenLM(tiny_model(tiny_config("llama", hidden_size=16)), llama.tokenizer, "narrow")
+    source = tiny_reward(narrow, "q", "frozen") if len(attributes) > 1 else tiny_reward(llama, "v", "frozen")
+    source.save_pretrained(tmp_path / "reward")
+    target = tiny_reward(llama, "q", "frozen", attributes=attributes, rank=rank)
     with pytest.raises(errors.InvalidSetting, match="shares a weight's shape"):
         start_from(target.network, "frozen", tmp_path / "reward")
 

@@ -5,6 +5,7 @@ import torch
 
 from good_words import good_pairs, quick
 from tiny import tiny_lm, tiny_reward
+from trimtab.rewards.heads.base import PrefixRewards
 from trimtab.training.examples import TokenizedPairs
 from trimtab.training.objectives import bradley_terry, prefix_bradley_terry
 from trimtab.training.pairs import Preferences, train_from_pairs
@@ -42,3 +43,13 @@ def test_the_loss_with_prefixes_is_the_mean_of_both_losses():
     torch.testing.assert_close(without.loss(scored, head, batch).mean, whole.total / 4)
     torch.testing.assert_close(with_prefixes.loss(scored, head, batch).mean, (whole.total + prefixes.total) / 2 / 4)
     assert abs(whole.total - prefixes.total) > 0.1
+
+
+def test_a_text_of_one_token_without_bos_is_compared_with_nothing():
+    """There is no state before its only token, so what stands there is padding."""
+    lm = tiny_lm("llama")
+    objective, head = Preferences(PairSettings(), lm.pad_token_id), torch.nn.Identity()
+    values, known = torch.randn(4, 3, 1), torch.tensor([[0, 1, 1], [0, 0, 0], [1, 1, 1], [0, 1, 1]], dtype=torch.bool)
+    found = objective.loss(PrefixRewards(values, known, values), head, {})
+    expected = -torch.nn.functional.logsigmoid(values[0, -1] - values[2, -1])
+    torch.testing.assert_close(found.mean, expected[0])

@@ -5,16 +5,18 @@ import math
 import pytest
 import torch
 
+from families import tiny_config, tiny_model
 from good_words import good_pairs, quick
 from tiny import tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.data.tables import TextPair
+from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.network import build_network
 from trimtab.training.examples import TokenizedPairs
 from trimtab.training.new_card import new_card
 from trimtab.training.objectives import policy_preference
 from trimtab.training.pairs import Preferences, train_from_pairs
-from trimtab.training.policy_loss import PolicyLoss, ReferencedPairs
+from trimtab.training.policy_loss import REFERENCE, PolicyLoss, ReferencedPairs
 from trimtab.training.recipe import PairSettings
 
 PAIRS = [TextPair("w1 w2 w3", "w1 w31"), TextPair("w4 w5", "w32 w33 w34 w35")]
@@ -79,7 +81,7 @@ def test_before_training_the_policy_loss_is_log_2_and_is_added_with_its_weight(l
     card = new_card(lm, ["kind"], recipe)
     examples, network = ReferencedPairs(pairs, lm, card, recipe), build_network(lm, card)
     settings = PairSettings(policy_loss=3.0)
-    objective = Preferences(settings, lm.pad_token_id, PolicyLoss(settings, lm.output_embedding))
+    objective = Preferences(settings, lm.pad_token_id, PolicyLoss(settings, lm))
     batch = objective.collate([examples[0], examples[1]])
     scored = network(batch["ids"], batch["mask"])
     plain = Preferences(PairSettings(), lm.pad_token_id).loss(scored, network.head, batch)
@@ -110,3 +112,15 @@ def test_a_trunk_that_is_not_trained_is_refused(lm):
     for changes in ({"policy_loss": -1.0}, {"policy_temperature": 0.0}, {"edits": True, "prefixes": True}):
         with pytest.raises(errors.InvalidSetting):
             PairSettings(**changes)
+
+
+def test_the_logits_of_the_policy_are_scaled_as_those_of_the_base():
+    config = tiny_config("granite", logits_scaling=4.0)
+    lm = FrozenLM(tiny_model(config), tiny_lm("llama").tokenizer, "granite")
+    pairs = TokenizedPairs(good_pairs(4), lm, 16)
+    card = tiny_reward(lm, "q", "frozen", layers=lm.layers, bos_token_id=None).card
+    found = ReferencedPairs(pairs, lm, card, quick(trunk="frozen"))
+    for number in range(len(found)):
+        ids = torch.tensor([found[number]["chosen"]])
+        log_p = lm.model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None]).sum()
+        assert found[number][REFERENCE][0] == pytest.approx(float(log_p), abs=1e-3)

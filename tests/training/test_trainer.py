@@ -188,3 +188,23 @@ def test_a_full_disk_is_named_and_the_run_resumes(tmp_path, size):
     found = train(run, epochs=1).network.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert [row["step"] for row in rows_of(run, "eval_loss")] == [row["step"] for row in rows_of(whole, "eval_loss")]
+
+
+def test_the_regulariser_draws_no_token_that_the_model_does_not_have():
+    lm = tiny_lm("llama")
+    lm.tokenizer.add_tokens([f"more{number}" for number in range(500)])
+    assert len(lm.tokenizer) > lm.vocabulary_size
+    reward = train_from_labels(lm, ["good"], TRAIN[:40], HELD_OUT, quick(epochs=1, regulariser=1.0))
+    assert reward.card.quality["texts"] == len(HELD_OUT)
+
+
+def test_every_process_shuffles_for_the_epoch_that_a_run_is_in(monkeypatch):
+    """Accelerate hands the epoch on to no sampler behind the shards of several processes."""
+    found = []
+    monkeypatch.setattr("trimtab.training.fit.train", lambda trainer, *given: found.append(trainer))
+    train_from_labels(tiny_lm("llama"), ["good"], TRAIN, HELD_OUT, quick(epochs=2))
+    (trainer,) = found
+    sampler = trainer._get_train_sampler()
+    trainer.state.epoch = 1.5
+    trainer.callback_handler.on_epoch_begin(trainer.args, trainer.state, trainer.control)
+    assert sampler.epoch == 1

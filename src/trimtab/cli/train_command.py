@@ -146,7 +146,9 @@ class TrainCommand:
         import torch
 
         from trimtab.models.loading import load_frozen_lm
+        from trimtab.training.distributed import processes
 
+        processes()  # each process loads the model on its own GPU
         if self.is_first:
             self._held.enter_context(self.folder.locked())
         with loading(self.base):

@@ -5,6 +5,7 @@ from typing import Any, final
 
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from trimtab.training.batches import LengthGrouped
 from trimtab.training.run_folder import RunFolder
 
 
@@ -91,3 +92,19 @@ class Patience(EarlyStoppingCallback):
         if self.is_over:
             control.should_training_stop = True
             control.should_evaluate = control.should_save = control.should_log = False
+
+
+@final
+class Epochs(TrainerCallback):
+    """Tells a sampler the epoch. Accelerate tells none that stands behind the shards of several processes.
+
+    Args:
+        sampler: shuffles for its epoch.
+    """
+
+    def __init__(self, sampler: LengthGrouped):
+        self._sampler = sampler
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """An epoch begins, or goes on behind a checkpoint."""
+        self._sampler.set_epoch(int(state.epoch or 0))

@@ -118,7 +118,8 @@ def _examples(base: FrozenLM, texts: Sequence[PromptedText], max_tokens: int) ->
     least = 0 if base.prepends_bos else 1
     found = []
     for prompt, body in zip(prompts, bodies, strict=True):
-        ids, first = [*prompt, *body][:max_tokens], max(len(prompt), least)
+        ids = [*prompt, *body][:max_tokens]
+        first = max(len(prompt), least, int(ids[:1] == [base.bos_token_id]))
         if len(ids) > first:
             found.append({"ids": ids, "from": first, "length": len(ids)})
     return found

@@ -116,8 +116,9 @@ class _Run:
         """Train, or read what a finished run left; measure; make the card."""
         run, progress = self._run, self._options.progress
         run.claim(self._resolved(), self._options.provenance)
+        unfinished = None if run.final.exists() else run
         trainer = DraftTrainer(
-            self._task, self._reads, self._held_out, self._settings, run.checkpoints, Recorder(run, progress)
+            self._task, self._reads, self._held_out, self._settings, run.checkpoints, Recorder(unfinished, progress)
         )
         if run.final.exists():
             progress.already_finished()

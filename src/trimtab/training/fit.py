@@ -166,7 +166,7 @@ def make_trainer(
         recipe=recipe,
         examples=task.examples,
         held_out=task.held_out,
-        vocabulary=len(base.tokenizer),
+        vocabulary=min(len(base.tokenizer), base.vocabulary_size),
         run_folder=run.checkpoints if run else None,
         callbacks=[Recorder(run, progress)],
     )
@@ -223,6 +223,8 @@ def train(trainer: RewardTrainer, run: RunFolder | None, progress: TrainingProgr
     if checkpoint is not None:
         progress.resumed(checkpoint.name)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    for name in ("forward", "_original_forward"):  # accelerate's, which computes in the format of training
+        trainer.network.__dict__.pop(name, None)
 
 
 def keep_final(trainer: RewardTrainer, run: RunFolder) -> None:

@@ -52,13 +52,14 @@ def start_from(network: RewardNetwork, trunk: TrunkTraining, folder: Path) -> in
 
     Raises:
         CorruptReward: the reward cannot be read.
-        InvalidSetting: no tensor agrees.
+        InvalidSetting: no matrix agrees.
     """
     card = read_card(folder)
     saved = _renamed(read_weights(folder / WEIGHTS_FILE, card.weights_sha256), card.head, network)
     own = reward_tensors(network, trunk)
+    own.pop(f"{HEAD_PREFIX}embedding_scale", None)  # of the base's embedding
     copied = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
-    if not copied:
+    if not any(weight.dim() > 1 for weight in copied.values()):
         raise InvalidSetting(
             f"got start={shown_path(folder)}, expected a reward that shares a weight's shape with this one"
         )

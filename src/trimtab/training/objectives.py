@@ -58,9 +58,21 @@ def weighted_cross_entropy(
     return _weighted(functional.binary_cross_entropy_with_logits(answers.float(), expected, reduction="none"), known)
 
 
-def bradley_terry(chosen: Float[Tensor, "rows attributes"], rejected: Float[Tensor, "rows attributes"]) -> Loss:
-    """−log σ(r(chosen) − r(rejected)), summed over attributes and averaged over pairs."""
-    return Loss(-functional.logsigmoid(chosen.float() - rejected.float()).sum(), _rows(chosen))
+def bradley_terry(
+    chosen: Float[Tensor, "rows attributes"],
+    rejected: Float[Tensor, "rows attributes"],
+    known: Bool[Tensor, " rows"] | None = None,
+) -> Loss:
+    """−log σ(r(chosen) − r(rejected)), summed over attributes and averaged over pairs.
+
+    Args:
+        chosen, rejected: the rewards of whole texts.
+        known: False for a pair of which a text has no reward; it counts as none. None if all have.
+    """
+    losses = -functional.logsigmoid(chosen.float() - rejected.float())
+    if known is None:
+        return Loss(losses.sum(), _rows(chosen))
+    return Loss(losses.masked_fill(~known[:, None], 0.0).sum(), known.sum())
 
 
 def sequence_bradley_terry(

@@ -55,7 +55,8 @@ class Preferences:
 
     def _of_rewards(self, scored: PrefixRewards) -> Loss:
         (chosen, rejected), (chosen_known, rejected_known) = scored.values.chunk(2), scored.known.chunk(2)
-        whole = bradley_terry(chosen[:, -1], rejected[:, -1])
+        compared = chosen_known[:, -1] & rejected_known[:, -1]  # not where a text has no state before its only token
+        whole = bradley_terry(chosen[:, -1], rejected[:, -1], compared)
         if not self.prefixes:
             return whole
         of_prefixes = prefix_bradley_terry(chosen, rejected, chosen_known, rejected_known)
@@ -102,7 +103,7 @@ def train_from_pairs(
 def _objective(base: FrozenLM, settings: PairSettings) -> Objective:
     if settings.edits:
         return Edits(base.pad_token_id)
-    policy = PolicyLoss(settings, base.output_embedding) if settings.policy_loss else None
+    policy = PolicyLoss(settings, base) if settings.policy_loss else None
     return Preferences(settings, base.pad_token_id, policy)
 
 

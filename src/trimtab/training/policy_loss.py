@@ -39,15 +39,12 @@ class PolicyLoss:
 
     Args:
         settings: α and τ.
-        embedding: the base's output embedding.
+        base: gives the output embedding, and the scale of its logits.
     """
 
-    def __init__(self, settings: PairSettings, embedding: Float[Tensor, "vocabulary hidden"]):
-        self._alpha, self._temperature, self._head = (
-            settings.policy_loss,
-            settings.policy_temperature,
-            LMHead(embedding),
-        )
+    def __init__(self, settings: PairSettings, base: FrozenLM):
+        self._alpha, self._temperature = settings.policy_loss, settings.policy_temperature
+        self._head = LMHead(base.output_embedding, base.logit_scale)
 
     def added(self, reward: Loss, scored: PrefixRewards, head: RewardHead, batch: Mapping[str, Tensor]) -> Loss:
         """The reward's loss plus α times the policy loss, over the same pairs."""
@@ -79,7 +76,7 @@ class ReferencedPairs(Examples):
     def __init__(self, pairs: TokenizedPairs, base: FrozenLM, card: RewardCard, recipe: Recipe):
         self._pairs = pairs
         numbered = [{**example, "number": number} for number, example in enumerate(pairs.examples)]
-        network, reader = build_network(base, card), LMHead(base.output_embedding)
+        network, reader = build_network(base, card), LMHead(base.output_embedding, base.logit_scale)
         if recipe.start is not None:
             start_from(network, card.trunk, find_reward(recipe.start))
         self._reference = [(0.0, 0.0)] * len(numbered)

@@ -22,7 +22,7 @@ from trimtab.rewards.heads.base import PrefixRewards, RewardHead
 from trimtab.rewards.network import RewardNetwork, reward_tensors
 from trimtab.rewards.weights import first_non_finite, save_sealed
 from trimtab.training.batches import LengthGrouped, Throughput, by_length
-from trimtab.training.callbacks import Patience
+from trimtab.training.callbacks import Epochs, Patience
 from trimtab.training.distributed import evaluating, processes
 from trimtab.training.examples import Examples
 from trimtab.training.kept_states import STATES, with_states
@@ -170,7 +170,9 @@ class RewardTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
         lengths = [self.train_dataset[i]["length"] for i in range(len(self.train_dataset))]
-        return LengthGrouped(lengths, self.recipe.batch_size, self.recipe.seed)
+        sampler = LengthGrouped(lengths, self.recipe.batch_size, self.recipe.seed)
+        self.add_callback(Epochs(sampler))
+        return sampler
 
     def reward_tensors(self) -> dict[str, Tensor]:
         """The current values of the reward's own weights.
@@ -226,7 +228,7 @@ def training_arguments(recipe: Recipe, run_folder: Path | None, examples: int) -
         )
     steps = math.ceil(math.ceil(examples / recipe.batch_size) * recipe.epochs)
     every = max(1, steps // recipe.checkpoints)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(run_folder or gettempdir()),  # the Trainer makes this folder even if it saves nothing
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=share,
@@ -256,3 +258,6 @@ def training_arguments(recipe: Recipe, run_folder: Path | None, examples: int) -
         disable_tqdm=True,
         seed=recipe.seed,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # a process has one GPU; torchrun starts several
+    return arguments

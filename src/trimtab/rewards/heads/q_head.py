@@ -20,7 +20,6 @@ from trimtab.steering.reward import RewardState
 
 UP_INIT_STD = 0.02
 MANY = 4  # from a quarter of the vocabulary on, all tokens are scored: no row of the embedding is copied
-MANY = 4  # at a quarter of the vocabulary, one product of all costs less than the candidates' rows of the embedding
 
 
 @final
