@@ -7,7 +7,8 @@ from transformers import StoppingCriteria
 import trimtab
 from forward_counter import ForwardCounter
 from tiny import tiny_lm, tiny_reward
-from trimtab.errors import InvalidSetting, RewardMismatch
+from trimtab.engines.torch.engine import TorchEngine
+from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.models.kv_cache import KVCache
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
@@ -192,3 +193,21 @@ def test_a_loop_can_be_used_again_and_by_another_model(llama):
     expected = generate(other, logits_processor=[trimtab.SteeringProcessor(reward.toward(5.0), top_k=6)])
     assert torch.equal(found, expected)
     assert torch.equal(generate(llama, custom_generate=loop), first)
+
+
+def test_rewards_that_do_not_tell_their_number_of_tokens_need_the_tokenizer(llama):
+    lm = trimtab.LanguageModel(TorchEngine(llama))
+    steer = trimtab.experts(lm, trimtab.LanguageModel(TorchEngine(tiny_lm("gpt2"))), lm).toward(1.0)
+    with pytest.raises(InvalidSetting, match="expected tokenizer="):
+        trimtab.custom_generate(steer)
+    assert generate(llama, custom_generate=trimtab.custom_generate(steer, tokenizer=llama.tokenizer)).shape[0] == 3
+
+
+def test_what_a_reward_cannot_read_and_a_gate_that_never_opens_are_refused(llama):
+    reward = tiny_reward(llama, "q")
+    long = ["w1 " * (reward.context_length - 5)]
+    loop = trimtab.custom_generate(reward.toward(2.0))
+    with pytest.raises(InvalidPrompt, match="expected fewer than"):
+        llama.model.generate(**inputs_of(llama, long), custom_generate=loop, max_new_tokens=8, do_sample=False)
+    with pytest.raises(InvalidSetting, match="min_entropy"):
+        generate(llama, custom_generate=trimtab.custom_generate(reward.toward(2.0, min_entropy=50)))

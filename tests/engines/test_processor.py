@@ -8,7 +8,7 @@ import trimtab
 from forward_counter import ForwardCounter
 from tiny import FAMILIES, tiny_reward
 from trimtab.engines.torch.guide import Guide
-from trimtab.errors import InvalidSetting, NonFiniteLogits, RewardMismatch
+from trimtab.errors import InvalidPrompt, InvalidSetting, NonFiniteLogits, RewardMismatch
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 from trimtab.testing import WordCodec, WordReward, separate_rewards
@@ -290,3 +290,31 @@ def test_a_state_that_is_taken_back_is_that_of_a_new_processor(frozen, reward):
         ids, scores = torch.tensor([tokens]), torch.randn(1, frozen.vocabulary_size)
         fresh = trimtab.SteeringProcessor(reward.toward(6.0), top_k=5)
         torch.testing.assert_close(used(ids, scores), fresh(ids, scores), atol=1e-4, rtol=1e-4)
+
+
+def test_a_processor_behind_it_may_change_the_scores(llama):
+    steering = trimtab.SteeringProcessor(tiny_reward(llama, "q").toward(2.0), top_k=6)
+
+    def ban(input_ids, scores):
+        scores[:, 5] = -torch.inf
+        return scores
+
+    written = llama.model.generate(**padded(llama), logits_processor=[steering, ban], max_new_tokens=8)
+    assert 5 not in written[:, -8:].flatten().tolist()
+
+
+def test_a_text_longer_than_a_reward_reads_is_refused(llama, head):
+    """BOS stands before what the reward reads, so it reads one token less than the model."""
+    reward = tiny_reward(llama, head)
+    processor = trimtab.SteeringProcessor(reward.toward(2.0), top_k=6)
+    whole = torch.full((1, reward.context_length - 2), 5)
+    assert processor(whole, llama.model(whole).logits[:, -1]).isfinite().any()
+    longer = torch.full((1, reward.context_length - 1), 5)
+    with pytest.raises(InvalidPrompt, match="expected fewer than"):
+        processor(longer, llama.model(longer).logits[:, -1])
+
+
+def test_a_gate_that_never_opens_is_refused(llama):
+    processor = trimtab.SteeringProcessor(tiny_reward(llama, "q").toward(2.0, min_entropy=50), top_k=6)
+    with pytest.raises(InvalidSetting, match="min_entropy"):
+        processor(torch.tensor([[5, 6]]), llama.model(torch.tensor([[5, 6]])).logits[:, -1])

@@ -20,10 +20,9 @@ from transformers.generation import GenerateDecoderOnlyOutput
 
 from trimtab.checking import checked
 from trimtab.engines.generate_arguments import Outputs, check_arguments, split_processors
-from trimtab.engines.processor import check_same_vocabulary
+from trimtab.engines.processor import check_room, check_same_vocabulary, check_tokenizer
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, SamplingParams
 from trimtab.engines.torch.guide import Guide
-from trimtab.models.codec import TokenizerCodec
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.steerable import check_architecture
@@ -74,9 +73,11 @@ def custom_generate(
         streamer: receives the prompt and each token.
 
     Raises:
-        InvalidSetting: a setting out of range; in a call: beams, another cache, or another argument that this loop does
+        InvalidSetting: a setting out of range, or no tokenizer with a reward that does not tell its number of tokens;
+            in a call: beams, another cache, or another argument that this loop does
             not have.
         RewardMismatch: the reward was made for another tokenizer; in a call: for another number of tokens.
+        InvalidPrompt: in a call: the text is longer than a reward can read.
         UnsupportedModel: in a call: the model's KV cache cannot be rewound.
         NonFiniteReward: in a call: a reward is NaN or infinite.
     """
@@ -85,8 +86,7 @@ def custom_generate(
         steer.check_acts()
     for reward in distinct_rewards([steer]):
         reward.check_candidates(params.top_k)
-        if tokenizer is not None:
-            reward.check_serves(TokenizerCodec(tokenizer, "the tokenizer", 1, []).fingerprint)
+        check_tokenizer(reward, tokenizer)
     return SteeredLoop(steer, params, streamer, tokenizer is not None)
 
 
@@ -159,6 +159,7 @@ class SteeredLoop:
         size = rows.known_tokens(scores.shape[1])
         self._params.check_vocabulary(size)
         self._params.check_choice(size)
+        check_room(self._steer, rows.tokens)
         candidates = top_candidates(scores[:, :size], self._params.top_k, self._params.top_p)
         max_kl = self._params.max_kl
         budget = None if max_kl is None else scores.new_full(scores.shape[:1], max_kl)
@@ -199,7 +200,10 @@ class Rows:
         self.guide = Guide([steer] * len(first.ids), model.device, self._host)
         logits = self._host.feed(first.ids, first.mask).logits[:, -1]
         self.logits = logits.to(ids.device, torch.float32)
-        self.known_tokens(self.logits.shape[1])
+        size = self.known_tokens(self.logits.shape[1])
+        if steer is not None:
+            steer.check_acts(size)
+        self.tokens = ids.shape[1]  # of the longest row
         self.guide.prefill(first)
         if samples > 1:
             copies = torch.arange(len(first.ids), device=model.device).repeat_interleave(samples)
@@ -209,6 +213,7 @@ class Rows:
 
     def advance(self, tokens: Int[Tensor, " rows"]) -> None:
         """Append each row's token."""
+        self.tokens += 1
         fed = tokens.to(self._host.model.device)
         self.guide.advance(fed)
         self.logits = self._host.feed(fed[:, None]).logits[:, -1].to(tokens.device, torch.float32)

@@ -10,7 +10,7 @@ from transformers import LogitsProcessor, PreTrainedTokenizerBase
 from trimtab.checking import checked, shown
 from trimtab.engines.sampling_params import DEFAULT_TOP_K, MAX_COUNT, SamplingParams
 from trimtab.engines.torch.guide import Guide
-from trimtab.errors import InvalidSetting, RewardMismatch
+from trimtab.errors import InvalidPrompt, InvalidSetting, RewardMismatch
 from trimtab.models.codec import vocabulary_fingerprint
 from trimtab.models.frozen_lm import PromptBatch
 from trimtab.rewards.reward_model import RewardModel
@@ -84,14 +84,15 @@ class SteeringProcessor(LogitsProcessor):
         self._seen: Tensor | None = None
         self._prompt = 0  # columns that were encoded at once
 
-    @torch.inference_mode()
     def __call__(
         self, input_ids: Int[Tensor, "rows tokens"], scores: Float[Tensor, "rows vocabulary"]
     ) -> Float[Tensor, "rows vocabulary"]:
         """z' for each row: steered on its candidates, −inf elsewhere."""
         tokens = self._check(input_ids, scores)
-        if is_probe(scores):
-            return scores
+        return scores if is_probe(scores) else self._steered(input_ids, scores, tokens).clone()  # others may change it
+
+    @torch.inference_mode()
+    def _steered(self, input_ids: Tensor, scores: Tensor, tokens: int) -> Tensor:
         guide, self._guide = self._follow(input_ids), None  # a call that is interrupted leaves none
         candidates = top_candidates(scores[:, :tokens], self._params.top_k, self._params.top_p)
         max_kl = self._params.max_kl
@@ -112,6 +113,9 @@ class SteeringProcessor(LogitsProcessor):
         tokens = min([scores.shape[1], *(reward.base.vocabulary_size for reward in rewards)])
         self._params.check_vocabulary(tokens)
         self._params.check_choice(tokens)
+        if self._seen is None:
+            self._steer.check_acts(tokens)
+        check_room(self._steer, ids.shape[1])
         return tokens
 
     def _follow(self, ids: Tensor) -> Guide:
@@ -161,6 +165,22 @@ def is_probe(scores: Float[Tensor, "rows vocabulary"]) -> bool:
     They are all 1, but for what other processors changed.
     """
     return bool((scores == PROBE).float().mean() > 0.5)
+
+
+def check_room(steer: Steer, tokens: int) -> None:
+    """Refuse a text that is longer than the rewards can read.
+
+    Args:
+        steer: the rewards.
+        tokens: of the text.
+
+    Raises:
+        InvalidPrompt: a reward has no room for another token.
+    """
+    for reward in distinct_rewards([steer]):
+        room = reward.context_length - reward.extra_tokens
+        if tokens >= room:
+            raise InvalidPrompt(f"got a text of {tokens} tokens, expected fewer than {room} for {reward.name!r}")
 
 
 def check_tokenizer(reward: Reward, tokenizer: PreTrainedTokenizerBase | None) -> None:

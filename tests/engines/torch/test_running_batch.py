@@ -11,12 +11,14 @@ from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import testing
 from trimtab.engines.base import Request, collect
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch import running_batch
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.engines.torch.running_batch import RunningBatch
 from trimtab.engines.torch.sampling import RowSampling
 from trimtab.errors import NonFiniteLogits, NonFiniteReward
 from trimtab.language_model import LanguageModel
 from trimtab.models.prefix_cache import PrefixCache
+from trimtab.rewards.heads.v_head import VState
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
 PREFIXES = [[10, 11, 12, 13, 14, 15, 16], [20], [30, 31, 32], [40, 41]]
@@ -387,3 +389,19 @@ def test_the_decode_step_reads_the_flags_together_with_the_tokens(llama, monkeyp
     monkeypatch.setattr("trimtab.engines.torch.running_batch._chunks", lambda *_: [])
     batch.step(4)
     assert transfers == [(1, 4)]
+
+
+def test_a_row_scores_no_more_candidates_because_another_has_many(llama, monkeypatch):
+    """A V-head runs each candidate, so a row with many beside it would cost it memory and time."""
+    widths = []
+    whole = VState.rewards
+    monkeypatch.setattr(VState, "rewards", lambda self, ids: widths.append(ids.shape[1]) or whole(self, ids))
+    monkeypatch.setattr(running_batch, "WIDTHS", (8, 32))
+    steers = [tiny_reward(llama, "v").toward(2.0), None]
+    params = [SamplingParams(top_k=top_k, max_new_tokens=4, seed=1) for top_k in (5, 40)]
+    lm = LanguageModel(TorchEngine(llama))
+    prompts = ["w1 w2", "w3"]
+    texts = lm.generate(prompts, steers, params)
+    assert set(widths) == {5}
+    alone = [lm.generate(*each) for each in zip(prompts, steers, params, strict=True)]
+    assert [text.token_ids for text in texts] == [text.token_ids for text in alone]

@@ -1,5 +1,6 @@
 """A batch that runs: requests are added, rows are cancelled, and rows end, all between steps."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
@@ -20,6 +21,7 @@ from trimtab.models.prefix_cache import PrefixCache
 from trimtab.models.usage import Usage
 
 Kind = tuple[object, ...]
+WIDTHS = (64, 1024)  # candidates: rows with more do not slow those with fewer
 PROPOSERS: Mapping[str, Proposer] = {"lookup": PromptLookup()}
 
 
@@ -190,7 +192,9 @@ class RunningBatch:
 
 
 def _kind(params: SamplingParams) -> Kind:
-    return params.top_k is None, params.top_k is None and params.top_p is None, params.speculate
+    """Rows of one kind share a loop, in which a reward scores as many candidates as the row with the most has."""
+    whole = params.top_k is None and params.top_p is None
+    return params.top_k is None, whole, bisect_left(WIDTHS, params.top_k or 0), params.speculate
 
 
 def _fault(running: LoopRows, written: Written, place: int) -> TrimtabError | None:
