@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trimtab.cli.console import legible, report_faults
+from trimtab.cli.console import legible, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import TextColumn
 
@@ -36,8 +36,6 @@ def judges(
     Example: trimtab evaluate judges --data rtp.jsonl --text-column continuation --column continuation_toxicity
     --judge profanity --out runs/toxicity
     """
-    from rich.console import Console
-
     from trimtab.cli.sweep_command import load_judges
     from trimtab.data.tables import hash_of_file, read_labelled
     from trimtab.evaluation.agreement_file import check_agreement_folder, save_agreement
@@ -56,7 +54,7 @@ def judges(
     from trimtab.evaluation.score.judge_agreement import measure_judges
 
     found = measure_judges(loaded, table.rows[:limit])
-    Console().print(agreement_table(found))
+    output_console().print(agreement_table(found))
     if out:
         made_by = {**versions(), "data_sha256": hash_of_file(data)}
         source = f"{Path(data).name.partition('.')[0]} ({column})"

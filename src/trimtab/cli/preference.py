@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.console import error_console, legible, loading, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.judges import JudgeChat, Soft, check_judges
 from trimtab.cli.options import DtypeOption, Force
@@ -134,7 +134,6 @@ def print_figures(
     found: "dict[str, dict[str, dict[str, Ratio]]]", counts: dict[str, int], names: Sequence[str]
 ) -> None:
     """Print a table with a row for each figure and a column for each reward and judge."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
@@ -144,7 +143,7 @@ def print_figures(
         for figure in next(iter(columns.values())):
             cells = (f"{of[figure].value:.3f}" for of in columns.values())
             table.add_row(Text(legible(data)), str(counts[data]), Text(legible(figure)), *cells)
-    Console().print(table)
+    output_console().print(table)
 
 
 def entries(found: "dict[str, dict[str, dict[str, Ratio]]]") -> dict[str, Any]:

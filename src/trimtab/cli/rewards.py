@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cli.completion import complete_model
-from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
+from trimtab.cli.console import error_console, legible, loading, output_console, print_json, report_faults
 from trimtab.cli.options import PrintJson, RewardName, TextColumn
 from trimtab.cli.train_options import LabelRange
 from trimtab.data.files import shown_path
@@ -281,22 +281,20 @@ def print_quality(quality: dict[str, object], as_json: bool) -> None:
 
 def print_table(heads: list[str], rows: list[list[str]]) -> None:
     """Print rows under heads on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(*heads, box=None)
     for row in rows:
         table.add_row(*map(_text, row))
-    Console().print(table)
+    output_console().print(table)
 
 
 def print_figures(tables: "Sequence[Figures]") -> None:
     """Print tables of a card. Characters that a terminal acts on are named."""
-    from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = output_console()
     for figures in tables:
         table = Table(*(Column(_text(head)) for head in figures.heads), box=None, show_header=bool(figures.heads))
         for row in figures.rows:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.console import error_console, legible, loading, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import Force, TextColumn
 from trimtab.evaluation.run.sweep_settings import PlotOptions
@@ -50,8 +50,6 @@ def spectrum(
 
     Example: trimtab spectrum sentiment sentiment-rad --data sst2.jsonl
     """
-    from rich.console import Console
-
     if out is not None:
         check_target(out, plots, force)
     texts, codec = check_spectrum(rewards, data, text_column, prefixes, tokens, attribute, seed)
@@ -68,7 +66,7 @@ def spectrum(
         label: measure_spectra(label, reward, rows, columns, attribute, counts_up_to(prefixes))
         for label, reward in loaded.items()
     }
-    console = Console()
+    console = output_console()
     console.print(f"ranks of N prefixes × {len(columns)} tokens; hidden size {lm.output_embedding.shape[1]}")
     console.print(rank_table(found))
     if out is not None:

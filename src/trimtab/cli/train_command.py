@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from trimtab.cli.console import loading, report_faults
+from trimtab.cli.console import error_console, loading, report_faults
 from trimtab.cli.train_checks import check_base, check_folders
 from trimtab.data.visible import count_of, legible
 from trimtab.errors import InvalidData, InvalidSetting
@@ -79,9 +79,7 @@ class TrainCommand:
     @property
     def console(self) -> "Console":
         """The stderr console; silent in all processes but the first."""
-        from rich.console import Console
-
-        return Console(stderr=True, quiet=not self.is_first, highlight=False)
+        return error_console(quiet=not self.is_first)
 
     def check_teacher(self, name: str, card: "RewardCard", settings: "DistilSettings") -> None:
         """Check that the base has the teacher's tokenizer, or the teacher a V-head; and as many tokens as candidates.
