@@ -87,12 +87,13 @@ def check_spectrum(
     from trimtab.data.tables import read_labelled
     from trimtab.errors import InvalidSetting, RewardMismatch
     from trimtab.evaluation.checks import check_at_least, check_different
-    from trimtab.evaluation.score.judge_specs import check_reward
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.registry import find_reward
 
     check_at_least(1, prefixes=prefixes)
     check_at_least(0, tokens=tokens, seed=seed)
     check_different("reward", rewards)
-    cards = {name: check_reward(name) for name in rewards}
+    cards = {name: read_card(find_reward(name)) for name in rewards}
     for name, card in cards.items():
         card.attribute_index(attribute)
         if card.base_fingerprint != cards[rewards[0]].base_fingerprint:

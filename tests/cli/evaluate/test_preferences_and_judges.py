@@ -1,5 +1,6 @@
 """`trimtab evaluate preference` and `judges`."""
 
+import contextlib
 import json
 import shutil
 
@@ -19,7 +20,7 @@ def test_judges_are_measured_on_labels_and_shown_in_a_report(place, copied):
 
 
 def test_preferences_compare_rewards(place, tmp_path):
-    rewards = ["--reward", place / "q", "--reward", f"{place / 'v'}:calm"]
+    rewards = ["--reward", place / "q", "--reward", f"{place / 'both'}:calm"]
     printed = run("preference", "--data", place / "pairs.jsonl", *rewards, "--down", "--out", tmp_path / "found.json")
     assert "1 row skipped" in printed
     written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
@@ -87,13 +88,14 @@ def test_preference_replaces_no_file_and_no_input(place, tmp_path, without_weigh
         (["--template", "{x}{answer}"], "template"),
         (["--limit", "0"], "got --limit 0"),
         (["--reward", "nowhere/at-all"], "nowhere"),
+        (["--reward", "both"], "which has several rewards, expected both:kind or both:calm"),
         (["--judge", "profanity=-1", "--judge-soft"], "--judge-soft with --judge"),
         (["--judge-chat"], "--judge-chat with no --judge"),
     ],
 )
 def test_bad_values_of_preference_are_refused_before_weights_load(place, without_weights, words, match):
-    with pytest.raises(TrimtabError, match=match):
-        run("preference", "--data", place / "pairs.jsonl", "--reward", place / "q", *words)
+    with contextlib.chdir(place), pytest.raises(TrimtabError, match=match):
+        run("preference", "--data", "pairs.jsonl", "--reward", "q", *words)
 
 
 def test_bad_values_of_judges_are_refused(place, tmp_path):

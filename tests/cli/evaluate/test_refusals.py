@@ -47,6 +47,7 @@ def test_two_rewards_of_one_name_are_refused(place, tmp_path):
         sentiment(place, tmp_path / "run", "--reward", place / "q", "--reward", tmp_path / "q", "--beta", "2")
 
 
+SEVERAL = "got 'both', which has several rewards, expected both:kind or both:calm"
 BAD = [
     (["--rounds", "-1"], "--rounds -1"),
     (["--limit", "0"], "--limit 0"),
@@ -65,6 +66,11 @@ BAD = [
     (["--judge", "./nowhere"], "no such folder"),
     (["--judge", "reward:nowhere/at-all"], "nowhere/at-all"),
     (["--profile", "toxicity:nothing"], "nothing"),
+    (["--profile", "both"], SEVERAL),
+    (["--judge", "reward:both"], SEVERAL),
+    (["--reward", "q+both", "--beta", "1"], SEVERAL),
+    (["--by", "both", "--best-of", "2"], SEVERAL),
+    (["--rewind", "both"], SEVERAL),
     (["--reward", "q+", "--beta", "1"], "joined by"),
 ]
 
