@@ -1,7 +1,6 @@
 """`trimtab adapt`: a reward for any language model, from a bundled reward or from any classifier."""
 
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -18,7 +17,6 @@ from trimtab.cli.train_options import Run, SaveDtype
 from trimtab.data.files import shown_path
 from trimtab.data.visible import count_of
 from trimtab.errors import InvalidData, InvalidSetting
-from trimtab.steering.notation import usual_beta
 from trimtab.training.adapt_settings import FEWEST_TEXTS, AdaptSettings
 
 if TYPE_CHECKING:
@@ -265,7 +263,7 @@ def save(student: "RewardModel", out: Path, dtype: str) -> None:
 
 
 def show_use(student: "RewardModel", out: Path, model: str) -> None:
-    """Print the command that steers by the reward: away from an attribute whose name says that low is good."""
-    beta = usual_beta(student.attributes[0])
-    words = ["trimtab", "generate", "I think that", "--model", model, "--steer", f"{out}={beta}"]
-    typer.echo(legible(shlex.join(words), keep=""))
+    """Print the command that steers by the reward."""
+    from trimtab.cli.reward_offers import steering_command
+
+    typer.echo(steering_command(student.card, str(out), model))
