@@ -174,6 +174,8 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("train datastore; expected q or v", ["labels", "--head", "lm"]),
         ("expected a column and a bound", ["expert", "--column", "good"]),
         ("expected a column and a bound", ["expert", "--at-least", "0.5"]),
+        ("got --label-range, expected --column with it", ["expert", "--label-range", "1", "5"]),
+        ("got --label-range 5 1", ["expert", "--label-range", "5", "1"]),
         ("expected 0 to 1, in this order", ["expert", "--column", "good", "--at-least", "0.5", "--at-most", "0.2"]),
         ("got --policy-loss 1 with trunk='frozen'", ["pairs", "--trunk", "frozen", "--policy-loss", "1"]),
         ("got --label-range 5 1", ["labels", "--label-range", "5", "1"]),
@@ -237,6 +239,15 @@ def test_labels_on_a_scale_are_refused_or_mapped(trimtab, place, stars):
     card = read_card(out)
     assert card.provenance["label_range"] == [1, 5]
     assert card.provenance["share_high"] == {"label": pytest.approx(0.6, abs=0.05)}
+
+
+def test_a_language_model_is_trained_on_texts_of_many_stars(trimtab, place, stars):
+    data = ["--data", stars, "--column", "stars", "--at-least", 0.75, "--base", place / "lm"]
+    words, out = ["train", "expert", *data, *QUICK, "--epochs", 1], stars.with_name("many-stars-lm")
+    assert "--label-range 1 5" in trimtab(*words, "--out", out, check=False).stderr
+    trimtab(*words, "--label-range", 1, 5, "--out", out)
+    assert read_card(out).provenance["label_range"] == [1, 5]
+    assert read_card(out).provenance["texts"] == 23  # 24 of 60 have four stars or five, and one is held out
 
 
 def test_figures_that_say_little_are_printed_with_a_warning(trimtab, place, tmp_path):
