@@ -79,6 +79,8 @@ def preference(
     rewards, judges = reward or [], JudgeModel(judge or [], model, dtype, judge_chat, judge_soft)
     if not rewards and not judges.judges:
         raise InvalidSetting("got neither --reward nor --judge, expected what is to be measured")
+    if down and not rewards:
+        raise InvalidSetting("got --down, expected --reward with it: the sign of a judge tells what is good")
     check_judges(judges.judges, judge_chat, judge_soft)
     check_different("reward or judge", [*rewards, *judges.judges])
     check_different("data set", [name_of(source) for source in data])

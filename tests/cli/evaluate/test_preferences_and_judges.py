@@ -75,6 +75,7 @@ def test_preference_needs_something_to_measure(place, without_weights):
     for more, match in (
         ([], "neither --reward nor --judge"),
         (["--judge", "vader"], "got the judge"),
+        (["--judge", "vader=+1", "--down"], "got --down, expected --reward with it"),
         (["--judge", "vader=+1", "--judge", "vader=+1"], "twice|different"),
         (["--judge", "self:nowhere"], "nowhere"),
         (["--judge", "vader=+1", "--model", "nowhere"], "nowhere"),

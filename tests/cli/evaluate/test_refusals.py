@@ -60,6 +60,8 @@ BAD = [
     (["--iterations", "0"], "--iterations 0"),
     (["--top-k", "65"], "--top-k 65, expected at most the vocabulary size, 64"),
     (["--rewind", "q", "--search-top-k", "65"], "--search-top-k 65, expected at most the vocabulary size, 64"),
+    (["--fresh-iterations", "3"], "got --fresh-iterations, expected --rewind with it"),
+    (["--rewind", "q", "--search-max-kl", "1"], "got --search-max-kl, expected --rewind-beta with it"),
     (["--judge", "lm"], "no classifier, but a language model"),
     (["--judge", "vader"], "'vader' twice"),
     (["--judge", "onnx:/nowhere"], "one .onnx file"),
