@@ -62,6 +62,15 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def data_set(place, monkeypatch):
+    """Return the name of a data set on the Hub with labelled texts, all in its split "validation"."""
+    rows = [json.loads(line) for line in (place / "dev.jsonl").read_text(encoding="utf-8").split("\n")]
+    splits = {"validation": rows}
+    monkeypatch.setattr("trimtab.data.records.load_dataset", lambda source, split: splits[split])
+    return "org/words"
+
+
 @pytest.fixture(scope="session")
 def chat_model(place):
     """Return the folder of the same language model with a chat template."""

@@ -64,3 +64,9 @@ def test_a_file_of_another_origin_is_kept_without_force(trimtab, words, tmp_path
     trimtab(*words, *few, "--force")
     trimtab(*words, *few)  # the record of an earlier run is ours
     assert (tmp_path / "spectrum.png").stat().st_size > 1000
+
+
+def test_the_texts_may_be_those_of_a_split(trimtab, place, teacher, data_set):
+    words = ["spectrum", teacher, "--data", data_set, "--text-column", "sentence", "--prefixes", 8, "--tokens", 4]
+    assert "a split 'train'" in trimtab(*words, check=False).stderr
+    assert "ranks of N prefixes × 4 tokens" in trimtab(*words, "--split", "validation").stdout

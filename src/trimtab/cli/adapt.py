@@ -12,7 +12,7 @@ import typer
 from trimtab.cli.completion import complete_model, complete_reward
 from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import TextColumn
+from trimtab.cli.options import Split, TextColumn
 from trimtab.cli.train_options import Run, SaveDtype
 from trimtab.data.files import shown_path
 from trimtab.data.visible import count_of
@@ -62,6 +62,7 @@ def adapt(
         ),
     ] = None,
     text_column: TextColumn = "text",
+    split: Split = "train",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the reward. Default: rewards/NAME-MODEL, of both names.")
     ] = None,
@@ -94,7 +95,7 @@ def adapt(
     folder = RunFolder(run)
     folder.check()
     texts, facts = (
-        (None, {"data": "texts of the model's own"}) if data is None else read_texts(data, text_column, settings)
+        (None, {"data": "texts of the model's own"}) if data is None else read_texts(data, text_column, split, settings)
     )
     teachers = [load_classifier(spec) for spec in classifiers]  # before the model, which may be a GGUF file to convert
     codec = load_codec(model)
@@ -168,7 +169,9 @@ def check_teacher(reward: str, codec: "TokenizerCodec", chat: bool = False) -> s
     return name
 
 
-def read_texts(data: str, text_column: str, settings: AdaptSettings) -> "tuple[list[str], dict[str, object]]":
+def read_texts(
+    data: str, text_column: str, split: str, settings: AdaptSettings
+) -> "tuple[list[str], dict[str, object]]":
     """Return the texts of --data, drawn at random, and facts about them for the card; bad rows are reported.
 
     Raises:
@@ -179,7 +182,7 @@ def read_texts(data: str, text_column: str, settings: AdaptSettings) -> "tuple[l
     from trimtab.data.tables import read_labelled, select_rows
     from trimtab.training.facts import without_folders
 
-    table = read_labelled(data, [], text_column)
+    table = read_labelled(data, [], text_column, split)
     report_faults(data, table.faults)
     different = list(dict.fromkeys(row.text for row in select_rows(table.rows, None, settings.seed)))
     if len(different) < FEWEST_TEXTS:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trimtab.cli.console import error_console, legible, loading, report_faults
-from trimtab.cli.options import RewardName, TextColumn
+from trimtab.cli.options import RewardName, Split, TextColumn
 from trimtab.cli.rewards import LabelColumns, MaxTokens, check_attributes, check_columns, check_numbers, print_quality
 from trimtab.cli.train_options import LabelRange
 from trimtab.data.files import shown_path
@@ -33,6 +33,7 @@ def calibrate(
     ] = None,
     label_range: LabelRange = None,
     text_column: TextColumn = "text",
+    split: Split = "train",
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of rows of each source, from the first. Default: all.")
     ] = None,
@@ -60,7 +61,7 @@ def calibrate(
     check_target(out)
     attributes = check_attributes(read_card(find_reward(name)), attribute)
     columns = check_columns(attributes, column)
-    tables = {each: read_labelled(each, columns, text_column, label_range=label_range) for each in data}
+    tables = {each: read_labelled(each, columns, text_column, split, label_range) for each in data}
     for each, table in tables.items():
         report_faults(each, table.faults)
         if (usable := len(table.rows[:limit])) < 2:

@@ -7,7 +7,7 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import DtypeOption, Force, Model, SteerOption, load_language_model
+from trimtab.cli.options import DtypeOption, Force, Model, Split, SteerOption, load_language_model
 from trimtab.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def choices(
     top_k: Annotated[
         int, typer.Option(help="Candidates per token of a steered answer; 0 for the whole vocabulary.")
     ] = 0,
-    split: Annotated[str, typer.Option(help="Split of data sets on the Hub.")] = "train",
+    split: Split = "train",
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of questions, from the first. Default: all.")
     ] = None,

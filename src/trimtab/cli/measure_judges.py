@@ -7,7 +7,7 @@ import typer
 
 from trimtab.cli.console import legible, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import TextColumn
+from trimtab.cli.options import Split, TextColumn
 from trimtab.cli.train_options import LabelRange
 
 
@@ -27,7 +27,7 @@ def judges(
     text_column: TextColumn = "text",
     column: Annotated[str, typer.Option(help="Column of the score.")] = "label",
     label_range: LabelRange = None,
-    split: Annotated[str, typer.Option(help="Split of data sets on the Hub.")] = "train",
+    split: Split = "train",
     limit: Annotated[int | None, typer.Option(help="Maximum number of texts, from the first. Default: all.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of a comparison whose report shows the figures. Default: print only.")

@@ -9,7 +9,7 @@ import typer
 from trimtab.cli.console import error_console, legible, loading, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.judges import JudgeChat, Soft, check_judges
-from trimtab.cli.options import DtypeOption, Force
+from trimtab.cli.options import DtypeOption, Force, Split
 from trimtab.cli.preference_scorers import JudgeModel, Scorer, reward_scorer
 from trimtab.errors import InvalidSetting
 
@@ -56,7 +56,7 @@ def preference(
     ] = TEMPLATE,
     chosen_column: Annotated[str, typer.Option(help="Column of the better answer.")] = "chosen",
     rejected_column: Annotated[str, typer.Option(help="Column of the worse answer.")] = "rejected",
-    split: Annotated[str, typer.Option(help="Split of data sets on the Hub.")] = "train",
+    split: Split = "train",
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of comparisons per data set, from the first. Default: all.")
     ] = None,

@@ -7,7 +7,7 @@ import typer
 
 from trimtab.cli.console import error_console, legible, loading, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import Force, TextColumn
+from trimtab.cli.options import Force, Split, TextColumn
 from trimtab.evaluation.run.sweep_settings import PlotOptions
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def spectrum(
         ),
     ],
     text_column: TextColumn = "text",
+    split: Split = "train",
     prefixes: Annotated[int, typer.Option(help="Number of prefixes: the rows of the matrix.")] = 512,
     tokens: Annotated[
         int, typer.Option(help="Number of tokens, drawn from the vocabulary: the columns of the matrix; 0 for all.")
@@ -52,7 +53,7 @@ def spectrum(
     """
     if out is not None:
         check_target(out, plots, force)
-    texts, codec = check_spectrum(rewards, data, text_column, prefixes, tokens, attribute, seed)
+    texts, codec = check_spectrum(rewards, data, text_column, split, prefixes, tokens, attribute, seed)
 
     from trimtab.rewards.spectrum import draw_cells
     from trimtab.training.examples import encode_all
@@ -77,7 +78,14 @@ def spectrum(
 
 
 def check_spectrum(
-    rewards: list[str], data: str, text_column: str, prefixes: int, tokens: int, attribute: str | None, seed: int
+    rewards: list[str],
+    data: str,
+    text_column: str,
+    split: str,
+    prefixes: int,
+    tokens: int,
+    attribute: str | None,
+    seed: int,
 ) -> "tuple[list[str], TokenizerCodec]":
     """Check numbers, rewards and data without weights; returns the texts and the base's tokenizer.
 
@@ -98,7 +106,7 @@ def check_spectrum(
         card.attribute_index(attribute)
         if card.base_fingerprint != cards[rewards[0]].base_fingerprint:
             raise RewardMismatch(f"got {rewards[0]!r} and {name!r} of different bases, expected rewards of one base")
-    table = read_labelled(data, [], text_column)
+    table = read_labelled(data, [], text_column, split)
     report_faults(data, table.faults)
     texts = [row.text for row in table.rows]
     if prefixes > len(texts):
