@@ -43,8 +43,9 @@ def calibrate(
     """Calibrate a reward: of texts that it calls 0.5, half shall have the label.
 
     A scale and a shift are fitted to half of every source and written into the card of a copy. `trimtab score` and
-    reward judges use them. An earlier calibration is replaced. If scale and shift do not lower the Brier score of the
-    other halves, the attribute gets none, and the card says so. The weights stay, and so does every steered text.
+    judges written reward:NAME use them; searches and rankings do not. An earlier calibration is replaced. If scale and
+    shift do not lower the Brier score of the other halves, the attribute gets none, and the card says so. The weights
+    stay, and so does every steered text.
 
     Example: trimtab rewards calibrate toxicity --data jigsaw.jsonl --data tweets.jsonl --column label --out calm
     """
