@@ -96,6 +96,18 @@ def test_a_datastore_is_built_and_mixed_in(trimtab, place):
     assert trimtab(*words).stdout
 
 
+def test_the_card_of_a_datastore_says_that_it_was_measured_on_its_own_texts(trimtab, place):
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--base", place / "lm", "--max-tokens", 6]
+    held_out = ["--held-out", place / "train.csv", "--held-out-limit", 20]
+    done = trimtab("train", "datastore", *data, *held_out, "--keys", 50, "--out", place / "own-texts")
+    provenance = read_card(place / "own-texts").provenance
+    for message in ("held-out is the training data", "20 of 20 held-out rows have texts that are trained on, too"):
+        assert message in provenance["warning"]
+        assert message in " ".join(done.stderr.split())
+    assert provenance["held_out_sha256"] == provenance["data_sha256"]
+    assert provenance["held_out"] == "train.csv"
+
+
 def test_other_objectives_of_pairs_and_of_teachers(trimtab, place, teacher):
     """HaF-RM's policy loss, RLMEC's token rewards of an edit, and ABC's credits."""
     pairs = ["train", "pairs", "--data", place / "pairs.jsonl", "--base", place / "lm", *QUICK, "--epochs", 1]

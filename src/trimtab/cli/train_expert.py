@@ -63,10 +63,10 @@ def expert(
                 table.rows = select_labelled(table.rows, at_least, at_most)
             return table
 
-        table = within(command.report_faults(read(source.data, split=source.split), source.data))
+        table = within(command.rows.report_faults(read(source.data, split=source.split), source.data))
         held_out = within(read(source.held_out, split=source.held_out_split)) if source.held_out else None
-        rows, held_out_rows = command.split_rows(select_rows(table.rows, source.limit, recipe.seed), held_out)
-        command.note(column=column, label_range=label_range, at_least=at_least, at_most=at_most)
+        rows, held_out_rows = command.rows.split(select_rows(table.rows, source.limit, recipe.seed), held_out)
+        command.rows.note(column=column, label_range=label_range, at_least=at_least, at_most=at_most)
         lm = command.load_model()
         from trimtab.training.expert import train_expert
 
