@@ -97,6 +97,14 @@ def test_what_cannot_be_adapted_is_refused_before_the_weights_load(
     assert not (tmp_path / "o.run").exists()
 
 
+@pytest.mark.parametrize("option", ["--text-column", "--split"])
+def test_what_says_where_texts_are_needs_data(trimtab, place, tmp_path, option):
+    words = ["adapt", "--classifier", "profanity", "--model", place / "lm", *QUICK, "--out", tmp_path / "mine"]
+    done = trimtab(*words, option, "sentence", check=False)
+    assert done.status == 1
+    assert f"got {option}, expected --data with it" in done.stderr
+
+
 def test_a_text_that_is_trained_on_is_never_held_out(trimtab, asked, tmp_path):
     texts = ["w1 w2", "w2 w3", "w3 w4", "w4 w5 w6", "w5 w6"]
     (tmp_path / "twice.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts * 4), encoding="utf-8")

@@ -40,6 +40,8 @@ def test_ranks_are_printed_and_written(trimtab, place, words):
         (["--seed", -1], "--seed -1"),
         (["--attribute", "nothing"], "nothing"),
         (["--format", "gif"], "png, svg, pdf"),
+        (["--format", "svg"], "got --format, expected --out with it"),
+        (["--title", "Ranks"], "got --title, expected --out with it"),
         (["--out", "/dev/full"], "expected a folder"),
         (["--data", "/nowhere.csv"], "no such file"),
     ],

@@ -189,6 +189,7 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("got --label-range, expected --column with it", ["expert", "--label-range", "1", "5"]),
         ("got --label-range 5 1", ["expert", "--label-range", "5", "1"]),
         ("expected 0 to 1, in this order", ["expert", "--column", "good", "--at-least", "0.5", "--at-most", "0.2"]),
+        ("got --policy-temperature 0.5, expected", ["pairs", "--policy-temperature", "0.5"]),
         ("got --policy-loss 1 with trunk='frozen'", ["pairs", "--trunk", "frozen", "--policy-loss", "1"]),
         ("got --label-range 5 1", ["labels", "--label-range", "5", "1"]),
         ("got reward 'none'", ["labels", "--start", "none"]),

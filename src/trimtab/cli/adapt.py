@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from trimtab.training.run_folder import RunFolder
     from trimtab.training.text_teacher import ClassifierTeacher
 
+TEXT, TRAIN = "text", "train"  # the column and the split where --data is read
+
 
 @expands
 def adapt(
@@ -61,8 +63,8 @@ def adapt(
             "set on the Hub. Default: the model writes texts itself."
         ),
     ] = None,
-    text_column: TextColumn = "text",
-    split: Split = "train",
+    text_column: TextColumn = TEXT,
+    split: Split = TRAIN,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the reward. Default: rewards/NAME-MODEL, of both names.")
     ] = None,
@@ -88,6 +90,9 @@ def adapt(
     if (reward is None) == (not classifiers):
         given = "neither REWARD nor" if reward is None else "both REWARD and"
         raise InvalidSetting(f"got {given} --classifier, expected one of them, as in: trimtab adapt toxicity --model …")
+    if data is None and (text_column, split) != (TEXT, TRAIN):
+        given = "--text-column" if text_column != TEXT else "--split"
+        raise InvalidSetting(f"got {given}, expected --data with it")
     out = check_named(out) or default_folder(reward or classifiers[0], model)
     run = run or out.with_name(out.name + ".run")
     check_target(out)

@@ -51,8 +51,7 @@ def spectrum(
 
     Example: trimtab spectrum sentiment sentiment-rad --data sst2.jsonl
     """
-    if out is not None:
-        check_target(out, plots, force)
+    check_target(out, plots, force)
     texts, codec = check_spectrum(rewards, data, text_column, split, prefixes, tokens, attribute, seed)
 
     from trimtab.rewards.spectrum import draw_cells
@@ -118,18 +117,23 @@ def check_spectrum(
     return texts, load_codec(base_of(rewards[0]))
 
 
-def check_target(out: Path, plots: PlotOptions, force: bool) -> None:
-    """Check that the record and the plot can be written, and replace nothing of another origin.
+def check_target(out: Path | None, plots: PlotOptions, force: bool) -> None:
+    """Check that the record and the plot can be written, and replace nothing of another origin; None is no folder.
 
     Raises:
         InvalidOutput: they cannot.
+        InvalidSetting: there is no folder, and a format or a title.
     """
     from trimtab.data.outputs import check_folder
-    from trimtab.errors import InvalidData
+    from trimtab.errors import InvalidData, InvalidSetting
     from trimtab.evaluation.checks import check_files
     from trimtab.evaluation.report.figure import check_matplotlib
     from trimtab.evaluation.report.spectra import SPECTRUM_FILE, read_spectrum
 
+    if out is None:
+        if plots != PlotOptions():
+            raise InvalidSetting(f"got {'--format' if plots.format else '--title'}, expected --out with it")
+        return
     check_matplotlib()
     check_folder(out, "--out")
     try:
