@@ -59,8 +59,9 @@ def spectrum(
 
     room = codec.context_length - 2  # for BOS, and a candidate
     ids = [of_text[:room] for of_text in encode_all(codec, texts) if of_text]
-    rows, columns = draw_cells(ids, len(codec.tokenizer), prefixes, tokens or None, seed)
     lm = load_base(rewards[0], codec)
+    known = min(len(codec.tokenizer), lm.vocabulary_size)  # either may have more
+    rows, columns = draw_cells(ids, known, prefixes, tokens or None, seed)
     loaded = load_rewards(rewards, lm)
     found = {
         label: measure_spectra(label, reward, rows, columns, attribute, counts_up_to(prefixes))
@@ -114,7 +115,10 @@ def check_spectrum(
     from trimtab.models.loading import load_codec
     from trimtab.rewards.registry import base_of
 
-    return texts, load_codec(base_of(rewards[0]))
+    codec = load_codec(base_of(rewards[0]))
+    if tokens > (size := len(codec.tokenizer)):
+        raise InvalidSetting(f"got {tokens} tokens, expected at most the vocabulary's {size}")
+    return texts, codec
 
 
 def check_target(out: Path | None, plots: PlotOptions, force: bool) -> None:
