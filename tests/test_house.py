@@ -118,6 +118,12 @@ def test_json_is_written_and_read_in_one_place():
     assert users == {"data/json_text.py", "judges/sandboxed_program.py"}
 
 
+def test_consoles_are_made_in_one_place():
+    """So that none changes what it prints: no emoji for :key:, no highlighting."""
+    users = [path.name for path in SOURCE.rglob("*.py") if re.search(r"\bConsole\(", path.read_text(encoding="utf-8"))]
+    assert users == ["console.py"]
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_exported_names_are_sorted(package):
     """Constants first, then classes, then functions, as ruff sorts them."""

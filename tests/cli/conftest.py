@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from good_words import good_pairs, good_words
 from tiny import save_lm, tiny_lm
+from tiny_chat import TEMPLATE
 from trimtab.cli.app import app, main
 
 QUICK = ["--batch-size", "20", "--warmup-steps", "5", "--learning-rate", "1e-2", "--rank", "8", "--lora-rank", "4"]
@@ -57,6 +59,23 @@ def place(tmp_path_factory):
     (folder / "dev.jsonl").write_text("\n".join(held_out), encoding="utf-8")
     pairs = [json.dumps({"chosen": pair.chosen, "rejected": pair.rejected}) for pair in good_pairs(100)]
     (folder / "pairs.jsonl").write_text("\n".join(pairs), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def data_set(place, monkeypatch):
+    """Return the name of a data set on the Hub with labelled texts, all in its split "validation"."""
+    rows = [json.loads(line) for line in (place / "dev.jsonl").read_text(encoding="utf-8").split("\n")]
+    splits = {"validation": rows}
+    monkeypatch.setattr("trimtab.data.records.load_dataset", lambda source, split: splits[split])
+    return "org/words"
+
+
+@pytest.fixture(scope="session")
+def chat_model(place):
+    """Return the folder of the same language model with a chat template."""
+    folder = shutil.copytree(place / "lm", place / "chat")
+    (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     return folder
 
 

@@ -78,11 +78,13 @@ def test_distil_takes_a_teacher_of_another_tokenizer(trimtab, place, teacher, tm
         (["toxicity", "--tokens", "64"], "got --tokens 64, expected fewer than the model's 64"),
         (["toxicity", "--texts", "1"], "got --texts 1, expected at least 20"),
         (["toxicity", "--data", "no.jsonl"], "no.jsonl"),
+        (["toxicity", "--data", "org/words"], "a data set with a split 'train'"),
+        (["toxicity", "--data", "org/words", "--split", "validation", "--tokens", "64"], "got --tokens 64"),
         (["toxicity", "--model", "no-such-model"], "cannot load a language model from 'no-such-model'"),
     ],
 )
 def test_what_cannot_be_adapted_is_refused_before_the_weights_load(
-    trimtab, asked, teacher, place, tmp_path, monkeypatch, words, message
+    trimtab, asked, teacher, data_set, tmp_path, monkeypatch, words, message
 ):
     names = {"id2label": {"0": "neutral", "1": "toxic"}, "label2id": {"neutral": 0, "toxic": 1}, "model_type": "bert"}
     (tmp_path / "classifier").mkdir()
@@ -93,6 +95,14 @@ def test_what_cannot_be_adapted_is_refused_before_the_weights_load(
     assert done.status == 1
     assert message in done.stderr
     assert not (tmp_path / "o.run").exists()
+
+
+@pytest.mark.parametrize("option", ["--text-column", "--split"])
+def test_what_says_where_texts_are_needs_data(trimtab, place, tmp_path, option):
+    words = ["adapt", "--classifier", "profanity", "--model", place / "lm", *QUICK, "--out", tmp_path / "mine"]
+    done = trimtab(*words, option, "sentence", check=False)
+    assert done.status == 1
+    assert f"got {option}, expected --data with it" in done.stderr
 
 
 def test_a_text_that_is_trained_on_is_never_held_out(trimtab, asked, tmp_path):

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from trimtab.cli.console import colour, error_console, loading, print_json, report_faults
+from trimtab.cli.console import colour, error_console, loading, output_console, print_json, print_text, report_faults
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,19 @@ def test_colours_go_from_red_over_yellow_to_green(reward, expected):
 def test_the_error_console_writes_to_stderr_without_highlighting(capsys):
     error_console().print("3 rows skipped")
     assert capsys.readouterr() == ("", "3 rows skipped\n")
+
+
+def test_a_name_between_colons_is_no_emoji(capsys):
+    error_console().print("reward:key:")
+    output_console().print("reward:100:")
+    assert capsys.readouterr() == ("reward:100:\n", "reward:key:\n")
+
+
+def test_a_text_is_printed_as_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "10")
+    print_text(output_console(), "a\tb [red]c[/]\n:key: " + "long " * 9, "dim", end="")
+    print_text(output_console(), "\x1b\u202e")
+    assert capsys.readouterr().out == "a\tb [red]c[/]\n:key: " + "long " * 9 + "<U+001B><U+202E>\n"
 
 
 def test_the_first_faults_of_a_table_are_named_legibly(capsys):

@@ -54,6 +54,33 @@ def test_text_in_a_pipe_is_not_wrapped(generate, monkeypatch):
     assert generate("w1 w2", "--max-new-tokens", 30).stdout == row["prompt"] + row["text"] + "\n"
 
 
+@pytest.mark.parametrize("prompt", ["w1 :key: [b] w2", "w1\tw2", "w1 w2\n:100:\tw3"])
+@pytest.mark.parametrize("shown", ["text", "rewards", "stream"])
+def test_stdout_is_the_text_with_its_tabs_and_colons(generate, teacher, prompt, shown):
+    words = [prompt, "--steer", f"{teacher}=+5"]
+    (row,) = json_lines(generate(*words, "--json").stdout)
+    done = generate(*words, *{"text": [], "rewards": ["--show-rewards"], "stream": ["--stream"]}[shown])
+    assert done.stdout.startswith(prompt + row["text"] + "\n")
+
+
+@pytest.mark.parametrize("more", [[], ["--show-rewards"], ["--stream"]])
+def test_the_text_of_a_conversation_stands_on_a_line_of_its_own(generate, chat_model, teacher, more):
+    words = ["w1 w2", "--model", chat_model, "--chat", "--steer", f"{teacher}=+5"]
+    (row,) = json_lines(generate(*words, "--json").stdout)
+    assert generate(*words, *more).stdout.startswith(f"w1 w2\n{row['text']}\n")
+
+
+def test_show_rewards_ends_the_text_before_its_stop_string(generate, teacher):
+    words = ["w1 w2", "--steer", f"{teacher}=+5"]
+    (whole,) = json_lines(generate(*words, "--json").stdout)
+    stop = ["--stop", whole["text"].split()[2][:2]]
+    (cut,) = json_lines(generate(*words, *stop, "--json").stdout)
+    assert "".join(cut["tokens"]) != cut["text"]
+    shown = generate(*words, *stop, "--show-rewards").stdout.split("\n")
+    assert shown[0] == "w1 w2" + cut["text"]
+    assert len(shown) == 1 + 1 + len(cut["tokens"]) + 2  # the text, the heads, the tokens, the mean, and the line's end
+
+
 def test_a_text_ends_before_any_of_its_stop_strings(generate):
     (whole,) = json_lines(generate("w1 w2", "--json").stdout)
     second, third = whole["text"].split()[1:3]

@@ -1,12 +1,15 @@
 """`trimtab rewards list`: what each reward serves, and what serves a model."""
 
+import shlex
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from byte_lm import byte_lm
 from tiny import tiny_lm, tiny_reward
+from trimtab.cli.adapt import show_use
 from trimtab.rewards import registry
 from trimtab.rewards.card import CARD_FILE, read_card
 from trimtab.rewards.reward_model import RewardModel
@@ -88,7 +91,18 @@ def test_rewards_that_were_adapted_are_ready_and_other_folders_are_passed_over(t
     (world / "rewards" / "notes").mkdir()
     (world / "rewards" / "notes.txt").write_text("mine", encoding="utf-8")
     found = sections(trimtab("rewards", "list", "--model", "other").stdout)
-    assert found["ready"] == ["trimtab generate 'I think that' --model other --steer rewards/kind=+30"]
+    assert found["ready"] == ["trimtab generate 'I think that' --model other --steer rewards/kind:kind=+30"]
+
+
+def test_every_offer_is_a_steer_that_generate_takes(trimtab):
+    for line in trimtab("rewards", "list", "--model", "smollm2").stdout.splitlines():
+        if "--steer" in (words := shlex.split(line)):
+            registry.check_steers([words[words.index("--steer") + 1]])
+
+
+def test_the_command_behind_an_adapted_reward_names_one_of_its_attributes(llama, capsys):
+    show_use(tiny_reward(llama, "q", attributes=("toxic", "calm")), Path("rewards/mine"), "lm")
+    assert capsys.readouterr().out == "trimtab generate 'I think that' --model lm --steer rewards/mine:toxic=-30\n"
 
 
 def test_a_model_that_does_not_exist_is_refused(trimtab, world):

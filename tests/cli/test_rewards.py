@@ -72,6 +72,16 @@ def test_a_reward_is_measured_on_any_labelled_table(trimtab, data, teacher):
     assert measured["top1_flip"] == pytest.approx(trained["top1_flip"], abs=0.05)
 
 
+def test_a_reward_is_measured_and_calibrated_on_a_split_of_a_data_set(trimtab, place, data_set, teacher):
+    words = [teacher, "--data", data_set, "--column", "good", "--text-column", "sentence"]
+    assert "a split 'train'" in trimtab("rewards", "measure", *words, check=False).stderr
+    measured = json.loads(trimtab("rewards", "measure", *words, "--split", "validation", "--json").stdout)
+    assert (measured["texts"], measured["measured_with"]["split"]) == (80, "validation")
+    trimtab("rewards", "calibrate", *words, "--split", "validation", "--out", place / "on-a-split")
+    (source,) = read_card(place / "on-a-split").provenance["calibration"]["good"]["sources"]
+    assert source["data"] == "words"
+
+
 def test_a_measure_of_few_texts_is_printed_with_a_warning(trimtab, data, teacher):
     done = trimtab("rewards", "measure", teacher, *data, "--limit", 9)
     assert re.search(r"^ *auc:good +[01]", done.stdout, re.MULTILINE)

@@ -53,6 +53,18 @@ def test_tree_page_and_costs_show_the_same_search(rewind, tmp_path):
     assert shown.stdout.rstrip().endswith(row["text"])
 
 
+@pytest.mark.parametrize("prompt", ["w1 :key: w2", "w1\tw2"])
+def test_the_prompt_is_printed_with_its_tabs_and_colons(rewind, prompt):
+    (row,) = json_lines(rewind(prompt, "--json").stdout)
+    assert rewind(prompt).stdout == prompt + row["text"] + "\n"
+
+
+def test_the_text_of_a_conversation_stands_on_a_line_of_its_own(rewind, chat_model):
+    words = ["w1 w2", "--model", chat_model, "--chat"]
+    (row,) = json_lines(rewind(*words, "--json").stdout)
+    assert rewind(*words).stdout == f"w1 w2\n{row['text']}\n"
+
+
 def test_unit_tests_judge_whole_drafts(trimtab, place, tmp_path):
     """Words are names that no program defines, so every draft ends in an error, and none is taken."""
     (tmp_path / "tests.py").write_text("assert w1 == 1")

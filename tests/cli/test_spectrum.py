@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tiny import save_lm, tiny_lm, tiny_reward, tiny_tokenizer
+from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.card import read_card
 
 
@@ -40,6 +42,8 @@ def test_ranks_are_printed_and_written(trimtab, place, words):
         (["--seed", -1], "--seed -1"),
         (["--attribute", "nothing"], "nothing"),
         (["--format", "gif"], "png, svg, pdf"),
+        (["--format", "svg"], "got --format, expected --out with it"),
+        (["--title", "Ranks"], "got --title, expected --out with it"),
         (["--out", "/dev/full"], "expected a folder"),
         (["--data", "/nowhere.csv"], "no such file"),
     ],
@@ -64,3 +68,23 @@ def test_a_file_of_another_origin_is_kept_without_force(trimtab, words, tmp_path
     trimtab(*words, *few, "--force")
     trimtab(*words, *few)  # the record of an earlier run is ours
     assert (tmp_path / "spectrum.png").stat().st_size > 1000
+
+
+def test_the_texts_may_be_those_of_a_split(trimtab, place, teacher, data_set):
+    words = ["spectrum", teacher, "--data", data_set, "--text-column", "sentence", "--prefixes", 8, "--tokens", 4]
+    assert "a split 'train'" in trimtab(*words, check=False).stderr
+    assert "ranks of N prefixes × 4 tokens" in trimtab(*words, "--split", "validation").stdout
+
+
+def test_only_tokens_that_the_base_has_are_drawn(trimtab, place, tmp_path):
+    """A tokenizer may have more, as Gemma 3's has."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["more", "most"])
+    lm = FrozenLM(tiny_lm("llama").model, tokenizer, str(tmp_path / "lm"))
+    save_lm(lm, tmp_path / "lm")
+    tiny_reward(lm, "q").save_pretrained(tmp_path / "q")
+    tiny_reward(lm, "v").save_pretrained(tmp_path / "v")
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--prefixes", 4]
+    words = ["spectrum", tmp_path / "q", tmp_path / "v", *data]
+    assert "ranks of N prefixes × 64 tokens" in trimtab(*words, "--tokens", 0).stdout
+    assert "the vocabulary's 64" in trimtab(*words, "--tokens", 65, check=False).stderr

@@ -96,6 +96,18 @@ def test_a_datastore_is_built_and_mixed_in(trimtab, place):
     assert trimtab(*words).stdout
 
 
+def test_the_card_of_a_datastore_says_that_it_was_measured_on_its_own_texts(trimtab, place):
+    data = ["--data", place / "train.csv", "--text-column", "sentence", "--base", place / "lm", "--max-tokens", 6]
+    held_out = ["--held-out", place / "train.csv", "--held-out-limit", 20]
+    done = trimtab("train", "datastore", *data, *held_out, "--keys", 50, "--out", place / "own-texts")
+    provenance = read_card(place / "own-texts").provenance
+    for message in ("held-out is the training data", "20 of 20 held-out rows have texts that are trained on, too"):
+        assert message in provenance["warning"]
+        assert message in " ".join(done.stderr.split())
+    assert provenance["held_out_sha256"] == provenance["data_sha256"]
+    assert provenance["held_out"] == "train.csv"
+
+
 def test_other_objectives_of_pairs_and_of_teachers(trimtab, place, teacher):
     """HaF-RM's policy loss, RLMEC's token rewards of an edit, and ABC's credits."""
     pairs = ["train", "pairs", "--data", place / "pairs.jsonl", "--base", place / "lm", *QUICK, "--epochs", 1]
@@ -174,7 +186,10 @@ def test_a_reward_is_distilled_from_another_reward(trimtab, place, teacher):
         ("train datastore; expected q or v", ["labels", "--head", "lm"]),
         ("expected a column and a bound", ["expert", "--column", "good"]),
         ("expected a column and a bound", ["expert", "--at-least", "0.5"]),
+        ("got --label-range, expected --column with it", ["expert", "--label-range", "1", "5"]),
+        ("got --label-range 5 1", ["expert", "--label-range", "5", "1"]),
         ("expected 0 to 1, in this order", ["expert", "--column", "good", "--at-least", "0.5", "--at-most", "0.2"]),
+        ("got --policy-temperature 0.5, expected", ["pairs", "--policy-temperature", "0.5"]),
         ("got --policy-loss 1 with trunk='frozen'", ["pairs", "--trunk", "frozen", "--policy-loss", "1"]),
         ("got --label-range 5 1", ["labels", "--label-range", "5", "1"]),
         ("got reward 'none'", ["labels", "--start", "none"]),
@@ -237,6 +252,15 @@ def test_labels_on_a_scale_are_refused_or_mapped(trimtab, place, stars):
     card = read_card(out)
     assert card.provenance["label_range"] == [1, 5]
     assert card.provenance["share_high"] == {"label": pytest.approx(0.6, abs=0.05)}
+
+
+def test_a_language_model_is_trained_on_texts_of_many_stars(trimtab, place, stars):
+    data = ["--data", stars, "--column", "stars", "--at-least", 0.75, "--base", place / "lm"]
+    words, out = ["train", "expert", *data, *QUICK, "--epochs", 1], stars.with_name("many-stars-lm")
+    assert "--label-range 1 5" in trimtab(*words, "--out", out, check=False).stderr
+    trimtab(*words, "--label-range", 1, 5, "--out", out)
+    assert read_card(out).provenance["label_range"] == [1, 5]
+    assert read_card(out).provenance["texts"] == 23  # 24 of 60 have four stars or five, and one is held out
 
 
 def test_figures_that_say_little_are_printed_with_a_warning(trimtab, place, tmp_path):

@@ -50,6 +50,7 @@ def test_a_trained_head_drafts_on_the_command_line(trimtab, place, head, data):
         (["train", "draft", "--out", "x", "--width", 10, "--heads", 3], "multiple of"),
         (["train", "draft", "--out", "x", "--max-tokens", 16, "--data", "nothing.jsonl"], "there is no such file"),
         (["train", "draft", "--out", "x", "--run", "x/run"], "outside"),
+        (["train", "draft", "--out", "x", "--max-tokens", 16, "--data", "d", "--texts", 9], "--texts 9 with --data"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_the_weights_load(trimtab, place, words, message, monkeypatch, tmp_path):

@@ -25,7 +25,7 @@ def reward(llama, monkeypatch):
     return model
 
 
-@pytest.mark.parametrize(("spec", "column"), [("reward:mine", 0), ("reward:mine:calm", 1)])
+@pytest.mark.parametrize(("spec", "column"), [("reward:mine:kind", 0), ("reward:mine:calm", 1)])
 def test_a_reward_judges_texts_on_its_own_base(reward, spec, column):
     judge = load_judge(spec)
     assert judge.name == spec
@@ -36,6 +36,11 @@ def test_a_reward_judges_texts_on_its_own_base(reward, spec, column):
 def test_an_unknown_attribute_is_refused(reward):
     with pytest.raises(UnknownAttribute):
         load_judge("reward:mine:loud")
+
+
+def test_one_of_several_rewards_is_named(reward):
+    with pytest.raises(InvalidSetting, match="got 'mine', which has several rewards, expected mine:kind or mine:calm"):
+        load_judge("reward:mine")
 
 
 @pytest.mark.parametrize(

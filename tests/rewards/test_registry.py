@@ -239,7 +239,7 @@ def test_a_reward_of_texts_steers_a_model_of_another_tokenizer(on_llama, foreign
 
 def test_a_mismatch_names_both_ways_with_their_commands(on_llama, bundled, llama, foreign, tmp_path):
     both = "trimtab adapt mood --model bytes-llama; or use it at once, slowly: trimtab generate 'I think that' --model "
-    both += "bytes-llama --steer mood=+30 --retokenize"
+    both += "bytes-llama --steer mood:kind=+30 --retokenize"
     for refused in (
         lambda: load_reward("mood", foreign),
         lambda: check_reward("mood", foreign.codec),

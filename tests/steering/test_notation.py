@@ -1,7 +1,7 @@
 import pytest
 
 from trimtab.errors import InvalidSetting
-from trimtab.steering.notation import SteerText, parse_reward, parse_steer
+from trimtab.steering.notation import SteerText, parse_reward, parse_steer, usual_steer
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,15 @@ def test_a_text_of_another_form_is_refused_with_an_example(text):
 )
 def test_a_reward_is_read_from_its_text(text, expected):
     assert parse_reward(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("attributes", "strength", "expected"),
+    [
+        (("kind",), 30, "mine=+30"),
+        (("insult", "kind"), 30, "mine:insult=-30"),
+        (("kind", "insult"), 1, "mine:kind=+1"),
+    ],
+)
+def test_a_usual_steer_goes_away_from_what_is_bad_and_names_one_of_several_attributes(attributes, strength, expected):
+    assert usual_steer("mine", attributes, strength) == expected

@@ -95,7 +95,7 @@ def test_it_trains_the_adapters_and_keeps_the_cost_of_the_reward(lm):
         train_from_pairs(lm, "kind", rows, held_out, quick(epochs=2), settings)
         for settings in (
             PairSettings(),
-            PairSettings(policy_loss=0.0, policy_temperature=0.3),
+            PairSettings(policy_loss=0.0),
             PairSettings(policy_loss=1.0),
         )
     )

@@ -30,6 +30,19 @@ def test_unknown_losses_and_targets_are_refused():
     assert LabelSettings().loss == "squared"
 
 
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: PairSettings(policy_temperature=0.3), "got policy_temperature=0.3, expected policy_loss with it"),
+        (lambda: DistilSettings("orig", positions=3), "positions=3 with target='orig', expected target='candidates'"),
+        (lambda: DistilSettings("delta", credit_share=0.5), "got credit_share=0.5, expected credit with it"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(build, message):
+    with pytest.raises(errors.InvalidSetting, match=re.escape(message)):
+        build()
+
+
 def test_a_rank_above_the_bases_hidden_size_is_refused(llama):
     with pytest.raises(errors.InvalidSetting, match="got rank=33, expected at most the hidden size, 32"):
         train_from_labels(llama, ["good"], good_words(20), good_words(4), quick(rank=33))

@@ -1,7 +1,6 @@
 """`trimtab adapt`: a reward for any language model, from a bundled reward or from any classifier."""
 
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -13,12 +12,11 @@ import typer
 from trimtab.cli.completion import complete_model, complete_reward
 from trimtab.cli.console import error_console, legible, loading, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import TextColumn
+from trimtab.cli.options import Split, TextColumn
 from trimtab.cli.train_options import Run, SaveDtype
 from trimtab.data.files import shown_path
 from trimtab.data.visible import count_of
 from trimtab.errors import InvalidData, InvalidSetting
-from trimtab.steering.notation import usual_beta
 from trimtab.training.adapt_settings import FEWEST_TEXTS, AdaptSettings
 
 if TYPE_CHECKING:
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from trimtab.training.fit import RunOptions
     from trimtab.training.run_folder import RunFolder
     from trimtab.training.text_teacher import ClassifierTeacher
+
+TEXT, TRAIN = "text", "train"  # the column and the split where --data is read
 
 
 @expands
@@ -63,7 +63,8 @@ def adapt(
             "set on the Hub. Default: the model writes texts itself."
         ),
     ] = None,
-    text_column: TextColumn = "text",
+    text_column: TextColumn = TEXT,
+    split: Split = TRAIN,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the reward. Default: rewards/NAME-MODEL, of both names.")
     ] = None,
@@ -89,6 +90,9 @@ def adapt(
     if (reward is None) == (not classifiers):
         given = "neither REWARD nor" if reward is None else "both REWARD and"
         raise InvalidSetting(f"got {given} --classifier, expected one of them, as in: trimtab adapt toxicity --model …")
+    if data is None and (text_column, split) != (TEXT, TRAIN):
+        given = "--text-column" if text_column != TEXT else "--split"
+        raise InvalidSetting(f"got {given}, expected --data with it")
     out = check_named(out) or default_folder(reward or classifiers[0], model)
     run = run or out.with_name(out.name + ".run")
     check_target(out)
@@ -96,7 +100,7 @@ def adapt(
     folder = RunFolder(run)
     folder.check()
     texts, facts = (
-        (None, {"data": "texts of the model's own"}) if data is None else read_texts(data, text_column, settings)
+        (None, {"data": "texts of the model's own"}) if data is None else read_texts(data, text_column, split, settings)
     )
     teachers = [load_classifier(spec) for spec in classifiers]  # before the model, which may be a GGUF file to convert
     codec = load_codec(model)
@@ -170,7 +174,9 @@ def check_teacher(reward: str, codec: "TokenizerCodec", chat: bool = False) -> s
     return name
 
 
-def read_texts(data: str, text_column: str, settings: AdaptSettings) -> "tuple[list[str], dict[str, object]]":
+def read_texts(
+    data: str, text_column: str, split: str, settings: AdaptSettings
+) -> "tuple[list[str], dict[str, object]]":
     """Return the texts of --data, drawn at random, and facts about them for the card; bad rows are reported.
 
     Raises:
@@ -181,7 +187,7 @@ def read_texts(data: str, text_column: str, settings: AdaptSettings) -> "tuple[l
     from trimtab.data.tables import read_labelled, select_rows
     from trimtab.training.facts import without_folders
 
-    table = read_labelled(data, [], text_column)
+    table = read_labelled(data, [], text_column, split)
     report_faults(data, table.faults)
     different = list(dict.fromkeys(row.text for row in select_rows(table.rows, None, settings.seed)))
     if len(different) < FEWEST_TEXTS:
@@ -265,7 +271,7 @@ def save(student: "RewardModel", out: Path, dtype: str) -> None:
 
 
 def show_use(student: "RewardModel", out: Path, model: str) -> None:
-    """Print the command that steers by the reward: away from an attribute whose name says that low is good."""
-    beta = usual_beta(student.attributes[0])
-    words = ["trimtab", "generate", "I think that", "--model", model, "--steer", f"{out}={beta}"]
-    typer.echo(legible(shlex.join(words), keep=""))
+    """Print the command that steers by the reward."""
+    from trimtab.cli.reward_offers import steering_command
+
+    typer.echo(steering_command(student.card, str(out), model))

@@ -9,7 +9,7 @@ import typer
 
 from trimtab.benchmark.bench_settings import BenchSettings
 from trimtab.cli.bench_serve import serve
-from trimtab.cli.console import error_console, legible, loading
+from trimtab.cli.console import error_console, legible, loading, output_console
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.help import DefaultCommandGroup
 from trimtab.cli.options import DtypeOption, Force, Model
@@ -151,11 +151,9 @@ def progress() -> "Iterator[Progress]":
 
 def show(record: dict[str, Any]) -> None:
     """Print the tables, the goals and the machine."""
-    from rich.console import Console
-
     from trimtab.benchmark.tables import left_out, machine_lines, table_title
 
-    console = Console(highlight=False)
+    console = output_console()
     for table in record["tables"]:
         console.print()
         console.print(table_title(table), style="bold", markup=False)

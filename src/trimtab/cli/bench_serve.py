@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, loading
+from trimtab.cli.console import error_console, loading, output_console
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import DtypeOption, Force, Model, load_language_model
 from trimtab.cli.serve import check_extra, check_rewards
@@ -55,7 +55,6 @@ def serve(
 
 def show(record: dict[str, Any]) -> None:
     """Print the figures, and the verdict."""
-    from rich.console import Console
     from rich.table import Table
 
     from trimtab.server.load import LEAST_SHARE
@@ -70,7 +69,7 @@ def show(record: dict[str, Any]) -> None:
         shown.add_row(name, f"{spread['median'] * 1000:.0f} ms, 95th percentile {spread['p95'] * 1000:.0f} ms")
     met = record["throughput"]["wall"]["median"] >= LEAST_SHARE
     shown.add_row(f"goal: at least {LEAST_SHARE}× in wall-clock time", "met" if met else "missed")
-    console = Console(highlight=False)
+    console = output_console()
     about = record["about"]
     console.print(shown)
     console.print(

@@ -8,7 +8,7 @@ import typer
 from trimtab.checking import shown
 from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
 from trimtab.cli.judges import Alone, JudgeChat, JudgeOption, check_judges, load_search_judge
-from trimtab.cli.options import DtypeOption, Model, PrintJson, Retokenize, TextColumn, load_language_model
+from trimtab.cli.options import DtypeOption, Model, PrintJson, Retokenize, Split, TextColumn, load_language_model
 from trimtab.errors import InvalidPrompt, InvalidSetting
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def calibrate(
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of rows, from the first; at least 1. Default: all.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
+    split: Split = "train",
     judge_chat: JudgeChat = False,
     judge_alone: Alone = False,
     retokenize: Retokenize = False,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trimtab.cli.console import error_console, legible, loading, report_faults
-from trimtab.cli.options import RewardName, TextColumn
+from trimtab.cli.options import RewardName, Split, TextColumn
 from trimtab.cli.rewards import LabelColumns, MaxTokens, check_attributes, check_columns, check_numbers, print_quality
 from trimtab.cli.train_options import LabelRange
 from trimtab.data.files import shown_path
@@ -33,6 +33,7 @@ def calibrate(
     ] = None,
     label_range: LabelRange = None,
     text_column: TextColumn = "text",
+    split: Split = "train",
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of rows of each source, from the first. Default: all.")
     ] = None,
@@ -42,8 +43,9 @@ def calibrate(
     """Calibrate a reward: of texts that it calls 0.5, half shall have the label.
 
     A scale and a shift are fitted to half of every source and written into the card of a copy. `trimtab score` and
-    reward judges use them. An earlier calibration is replaced. If scale and shift do not lower the Brier score of the
-    other halves, the attribute gets none, and the card says so. The weights stay, and so does every steered text.
+    judges written reward:NAME use them; searches and rankings do not. An earlier calibration is replaced. If scale and
+    shift do not lower the Brier score of the other halves, the attribute gets none, and the card says so. The weights
+    stay, and so does every steered text.
 
     Example: trimtab rewards calibrate toxicity --data jigsaw.jsonl --data tweets.jsonl --column label --out calm
     """
@@ -60,7 +62,7 @@ def calibrate(
     check_target(out)
     attributes = check_attributes(read_card(find_reward(name)), attribute)
     columns = check_columns(attributes, column)
-    tables = {each: read_labelled(each, columns, text_column, label_range=label_range) for each in data}
+    tables = {each: read_labelled(each, columns, text_column, split, label_range) for each in data}
     for each, table in tables.items():
         report_faults(each, table.faults)
         if (usable := len(table.rows[:limit])) < 2:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.console import error_console, legible, loading, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import DtypeOption, Force, Model, SteerOption, load_language_model
+from trimtab.cli.options import DtypeOption, Force, Model, Split, SteerOption, load_language_model
 from trimtab.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def choices(
     top_k: Annotated[
         int, typer.Option(help="Candidates per token of a steered answer; 0 for the whole vocabulary.")
     ] = 0,
-    split: Annotated[str, typer.Option(help="Split of data sets on the Hub.")] = "train",
+    split: Split = "train",
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of questions, from the first. Default: all.")
     ] = None,
@@ -114,7 +114,6 @@ def measure_all(
 
 def print_figures(found: "dict[str, dict[str, Ratio]]", count: int) -> None:
     """Print a table with a row for each steer."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -123,7 +122,7 @@ def print_figures(found: "dict[str, dict[str, Ratio]]", count: int) -> None:
         low, high = of["accuracy"].interval()
         shown = f"{of['accuracy'].value:.3f}", f"{low:.3f} to {high:.3f}", f"{of['chance'].value:.3f}"
         table.add_row(Text(legible(name)), str(count), *shown)
-    Console().print(table)
+    output_console().print(table)
 
 
 def entries(found: "dict[str, dict[str, Ratio]]") -> dict[str, Any]:

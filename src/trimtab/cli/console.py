@@ -1,4 +1,4 @@
-"""The stderr console, JSON, faults and a spinner for terminals, and the colour of a number. Rich is imported late."""
+"""The consoles, texts, JSON, faults and a spinner for terminals, and the colour of a number. Rich is imported late."""
 
 import gc
 import sys
@@ -14,16 +14,55 @@ from trimtab.data.visible import count_of, legible, legible_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["colour", "error_console", "first_faults", "legible", "loading", "print_json", "report_faults"]
+    from trimtab.jobs import NumberedPrompt
+
+__all__ = [
+    "colour",
+    "error_console",
+    "first_faults",
+    "legible",
+    "loading",
+    "output_console",
+    "print_json",
+    "print_prompt",
+    "print_text",
+    "report_faults",
+    "shown_prompt",
+]
 
 SHOWN_FAULTS = 5
 
 
-def error_console() -> "Console":
-    """Return the stderr console: progress, warnings and measurements. Results go to stdout."""
+def output_console() -> "Console":
+    """Return the stdout console, for results."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(highlight=False, emoji=False)
+
+
+def error_console(quiet: bool = False) -> "Console":
+    """Return the stderr console, for progress, warnings and measurements; with `quiet`, it prints nothing."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=quiet, highlight=False, emoji=False)
+
+
+def print_text(console: "Console", text: str, style: str = "", end: str = "\n") -> None:
+    """Print a text as it is, tabs and long lines included. Characters that a terminal acts on are named."""
+    from rich.segment import Segment, Segments
+
+    console.print(Segments([Segment(legible(text), console.get_style(style)), Segment(end)]), soft_wrap=True)
+
+
+def print_prompt(console: "Console", prompt: "NumberedPrompt") -> None:
+    """Print a prompt, dimmed."""
+    print_text(console, shown_prompt(prompt), "dim", end="")
+
+
+def shown_prompt(prompt: "NumberedPrompt") -> str:
+    """Return a prompt as it stands before its text; the text of a conversation stands on a line of its own."""
+    end = "" if isinstance(prompt.prompt, str) else "\n"
+    return f"{prompt.given['prompt']}{end}"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import typer
 from trimtab.cli import choices, measure_judges, preference
 from trimtab.cli.console import legible
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import Force
+from trimtab.cli.options import Force, Split
 from trimtab.cli.ray_options import ONE_FOR_EACH_MACHINE, RAY, RayOfSweep
 from trimtab.cli.sweep_command import Asked, run_sweep, write_report
 from trimtab.cluster.ray_actors import RayActors
@@ -28,7 +28,6 @@ Out = Annotated[Path, typer.Option(help="Folder of the comparison: one file of t
 Column = Annotated[
     str, typer.Option(help='Column of the prompt; prompt.text is the field "text" of the column "prompt".')
 ]
-Split = Annotated[str, typer.Option(help="Split of data sets on the Hub.")]
 Rounds = Annotated[
     int,
     typer.Option(

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trimtab.best_of_settings import BestOfSettings
-from trimtab.cli.console import legible, loading, print_json
+from trimtab.cli.console import (
+    legible,
+    loading,
+    output_console,
+    print_json,
+    print_prompt,
+    print_text,
+    shown_prompt,
+)
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.generate_checks import Shown, check_outputs, check_places, check_writers
 from trimtab.cli.options import (
@@ -176,12 +184,10 @@ def write_rows(
 
 def print_stream(lm: "LanguageModel", prompts: list[str], steer: "Steer | None", job: "Job") -> None:
     """Print one continuation while it is written."""
-    from rich.console import Console
-
     from trimtab.jobs import number_prompts
 
     (numbered,) = number_prompts(prompts, job.chat, job.system)
-    console = Console(highlight=False)
+    console = output_console()
     print_prompt(console, numbered)
     for token in lm.stream(numbered.prompt, steer, job.sampling):
         console.file.write(legible(token.text))
@@ -193,11 +199,9 @@ def print_generations(
     lm: "LanguageModel", prompts: list[str], steer: "Steer | None", by: "Steer | Judge | None", job: "Job", shown: Shown
 ) -> None:
     """Continue prompts as one batch and print them."""
-    from rich.console import Console
-
     from trimtab.jobs import number_prompts
 
-    console = Console(highlight=False)
+    console = output_console()
     numbered = number_prompts(prompts, job.chat, job.system)
     for prompt, samples in zip(numbered, written_samples(lm, numbered, steer, by, job), strict=True):
         for sample, row in samples:
@@ -235,19 +239,12 @@ def print_sample(
 ) -> None:
     """Print a prompt and its continuation, with the details that were asked for."""
     if shown.rewards and steer is not None:
-        from trimtab.cli.reward_text import print_rewards
+        from trimtab.cli.reward_text import print_rewards, token_texts
 
-        tokens = list(sample.trace)
-        rewards = {name: [token.rewards[name] for token in tokens] for name in sample.mean_rewards}
-        print_rewards(console, prompt.given["prompt"], [token.text for token in tokens], rewards, steer)
+        rewards = {name: [token.rewards[name] for token in sample.trace] for name in sample.mean_rewards}
+        print_rewards(console, shown_prompt(prompt), token_texts(sample), rewards, steer)
     else:
         print_prompt(console, prompt)
-        console.print(legible(sample.text), markup=False, soft_wrap=True)
+        print_text(console, sample.text)
     if shown.trace:
-        console.print(legible(str(sample.trace)), markup=False, soft_wrap=True)
-
-
-def print_prompt(console: "Console", prompt: "NumberedPrompt") -> None:
-    """Print a prompt, dimmed; a conversation's text stands on a line of its own."""
-    end = "" if isinstance(prompt.prompt, str) else "\n"
-    console.print(legible(prompt.given["prompt"]), style="dim", end=end, markup=False, soft_wrap=True)
+        print_text(console, str(sample.trace))

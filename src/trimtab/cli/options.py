@@ -90,6 +90,7 @@ RewardName = Annotated[
 ]
 RewardFolder = Annotated[Path, typer.Option(help="Folder for the reward: new, empty, or one that holds a reward.")]
 TextColumn = Annotated[str, typer.Option(help="Column with the text.")]
+Split = Annotated[str, typer.Option(help="Split of data sets on the Hub.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing output files.")]
 PrintJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.console import error_console, legible, loading, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.judges import JudgeChat, Soft, check_judges
-from trimtab.cli.options import DtypeOption, Force
+from trimtab.cli.options import DtypeOption, Force, Split
 from trimtab.cli.preference_scorers import JudgeModel, Scorer, reward_scorer
 from trimtab.errors import InvalidSetting
 
@@ -56,7 +56,7 @@ def preference(
     ] = TEMPLATE,
     chosen_column: Annotated[str, typer.Option(help="Column of the better answer.")] = "chosen",
     rejected_column: Annotated[str, typer.Option(help="Column of the worse answer.")] = "rejected",
-    split: Annotated[str, typer.Option(help="Split of data sets on the Hub.")] = "train",
+    split: Split = "train",
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of comparisons per data set, from the first. Default: all.")
     ] = None,
@@ -79,6 +79,8 @@ def preference(
     rewards, judges = reward or [], JudgeModel(judge or [], model, dtype, judge_chat, judge_soft)
     if not rewards and not judges.judges:
         raise InvalidSetting("got neither --reward nor --judge, expected what is to be measured")
+    if down and not rewards:
+        raise InvalidSetting("got --down, expected --reward with it: the sign of a judge tells what is good")
     check_judges(judges.judges, judge_chat, judge_soft)
     check_different("reward or judge", [*rewards, *judges.judges])
     check_different("data set", [name_of(source) for source in data])
@@ -134,7 +136,6 @@ def print_figures(
     found: "dict[str, dict[str, dict[str, Ratio]]]", counts: dict[str, int], names: Sequence[str]
 ) -> None:
     """Print a table with a row for each figure and a column for each reward and judge."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
@@ -144,7 +145,7 @@ def print_figures(
         for figure in next(iter(columns.values())):
             cells = (f"{of[figure].value:.3f}" for of in columns.values())
             table.add_row(Text(legible(data)), str(counts[data]), Text(legible(figure)), *cells)
-    Console().print(table)
+    output_console().print(table)
 
 
 def entries(found: "dict[str, dict[str, dict[str, Ratio]]]") -> dict[str, Any]:

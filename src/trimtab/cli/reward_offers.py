@@ -12,7 +12,7 @@ from trimtab.rewards.card import RewardCard, read_card
 from trimtab.rewards.heads import HEADS, head_kind
 from trimtab.rewards.registry import find_reward, rewards_for, teaching_reward
 from trimtab.rewards.variants import OWN_LAYERS, Fingerprints
-from trimtab.steering.notation import usual_beta
+from trimtab.steering.notation import USUAL_STRENGTH, usual_steer
 
 if TYPE_CHECKING:
     from trimtab.models.codec import TokenizerCodec
@@ -77,10 +77,8 @@ def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:
 
 def steering_command(card: RewardCard, reward: str, model: str, *more: str) -> str:
     """The command that steers a model by a reward: away from an attribute whose name says that low is good."""
-    beta = usual_beta(card.attributes[0])
-    if not head_kind(card.head).scores_prefixes:  # log-probabilities, whose usual strength is 1
-        beta = f"{beta[0]}1"
-    steer = f"{reward}={beta}"
+    scores = head_kind(card.head).scores_prefixes  # or it has log-probabilities, whose usual strength is 1
+    steer = usual_steer(reward, card.attributes, USUAL_STRENGTH if scores else 1)
     return pasted("trimtab", "generate", "I think that", "--model", model, "--steer", steer, *more)
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from trimtab.cli.console import colour
+from trimtab.cli.console import colour, print_text
 from trimtab.data.visible import legible
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from trimtab.generation import Generation
     from trimtab.steering.steer import Steer, Term
 
 RAMP = 11  # colours of the legend, from red to green
@@ -56,8 +57,17 @@ def print_rewards(console: "Console", prompt: str, tokens: Sequence[str], reward
         console.print(coloured_text(prompt, tokens, shares))
         console.print(legend(terms))
         return
-    console.print(legible(prompt + "".join(tokens)), markup=False, highlight=False, soft_wrap=True)
-    console.print(table(tokens, rewards, terms, shares), markup=False, highlight=False, soft_wrap=True)
+    print_text(console, prompt + "".join(tokens))
+    print_text(console, table(tokens, rewards, terms, shares))
+
+
+def token_texts(sample: "Generation") -> list[str]:
+    """Return the texts of a sample's tokens, without the stop string that may have ended it."""
+    texts, left = [], len(sample.text)
+    for token in sample.trace:
+        texts.append(token.text[:left])
+        left -= len(texts[-1])
+    return texts
 
 
 def steered_rewards(rewards: Rewards, steer: "Steer") -> list[SteeredReward]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cli.completion import complete_model
-from trimtab.cli.console import error_console, legible, loading, print_json, report_faults
-from trimtab.cli.options import PrintJson, RewardName, TextColumn
+from trimtab.cli.console import error_console, legible, loading, output_console, print_json, report_faults
+from trimtab.cli.options import PrintJson, RewardName, Split, TextColumn
 from trimtab.cli.train_options import LabelRange
 from trimtab.data.files import shown_path
 from trimtab.errors import InvalidOutput, InvalidSetting
@@ -128,6 +128,7 @@ def measure(
     ] = None,
     label_range: LabelRange = None,
     text_column: TextColumn = "text",
+    split: Split = "train",
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows, from the first. Default: all.")] = None,
     max_tokens: MaxTokens = Recipe.max_tokens,
     beta: Annotated[
@@ -143,6 +144,7 @@ def measure(
     Example: trimtab rewards measure sentiment --data sst2_dev.jsonl --column label
     """
     check_numbers(limit, max_tokens, beta)
+    from trimtab.data.jsonlines import is_file
     from trimtab.data.label_values import check_label_range
     from trimtab.data.tables import read_labelled
     from trimtab.rewards.card import read_card
@@ -155,7 +157,7 @@ def measure(
     columns = check_columns(attributes, column)
     if write:
         check_writable(name, folder)
-    table = read_labelled(data, columns, text_column, label_range=label_range)
+    table = read_labelled(data, columns, text_column, split, label_range)
     report_faults(data, table.faults)
     with loading(f"the reward {name}"):
         from dataclasses import replace
@@ -174,7 +176,9 @@ def measure(
     places = tuple(map(card.attributes.index, attributes))
     ask = text_measure(reward.base, attributes, texts, beta, card.clamp, not card.baseline, places)
     with evaluating(reward.network, bf16=False):
-        asked = {"beta": beta, "max_tokens": max_tokens, "limit": limit}
+        asked: dict[str, object] = {"beta": beta, "max_tokens": max_tokens, "limit": limit}
+        if not is_file(Path(data)):
+            asked["split"] = split
         facts = {"measured on": Path(data).name, "measured_sha256": table.sha256, "measured_with": asked}
         quality = {**facts, **ask(reward.network)}
     if table.sha256 == card.provenance.get("data_sha256"):
@@ -281,22 +285,20 @@ def print_quality(quality: dict[str, object], as_json: bool) -> None:
 
 def print_table(heads: list[str], rows: list[list[str]]) -> None:
     """Print rows under heads on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(*heads, box=None)
     for row in rows:
         table.add_row(*map(_text, row))
-    Console().print(table)
+    output_console().print(table)
 
 
 def print_figures(tables: "Sequence[Figures]") -> None:
     """Print tables of a card. Characters that a terminal acts on are named."""
-    from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = output_console()
     for figures in tables:
         table = Table(*(Column(_text(head)) for head in figures.heads), box=None, show_header=bool(figures.heads))
         for row in figures.rows:

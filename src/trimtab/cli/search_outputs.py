@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli.console import error_console, legible, print_json
+from trimtab.cli.console import error_console, output_console, print_json, print_prompt, print_text
 from trimtab.cli.options import Force, PrintJson
 from trimtab.data.outputs import check_output
 from trimtab.errors import InvalidSetting
@@ -49,12 +49,10 @@ def show(
     results: Sequence["SearchResult"], prompts: Sequence["NumberedPrompt"], job: "RewindJob", outputs: Outputs
 ) -> None:
     """Print results."""
-    from rich.console import Console
-
     from trimtab.cli.search_tree import tree_of
     from trimtab.jobs.rows import made_by
 
-    console = Console(highlight=False)
+    console = output_console()
     for numbered, result in zip(prompts, results, strict=True):
         if outputs.as_json:
             row = {**result.as_dict(), **numbered.given, "provenance": made_by(result.provenance, job)}
@@ -62,10 +60,8 @@ def show(
         elif outputs.show_tree:
             console.print(tree_of(result))
         if not outputs.as_json:
-            console.print(
-                legible(cast(str, numbered.given["prompt"])), style="dim", end="", markup=False, soft_wrap=True
-            )
-            console.print(legible(result.text), markup=False, soft_wrap=True)
+            print_prompt(console, numbered)
+            print_text(console, result.text)
         if result.finish_reason in ("budget", "interrupted"):
             error_console().print(f"ended by: {result.finish_reason}, with the best draft so far")
     if outputs.stats:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.console import error_console, legible, loading, output_console, report_faults
 from trimtab.cli.dataclass_options import expands
-from trimtab.cli.options import Force, TextColumn
+from trimtab.cli.options import Force, Split, TextColumn
 from trimtab.evaluation.run.sweep_settings import PlotOptions
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def spectrum(
         ),
     ],
     text_column: TextColumn = "text",
+    split: Split = "train",
     prefixes: Annotated[int, typer.Option(help="Number of prefixes: the rows of the matrix.")] = 512,
     tokens: Annotated[
         int, typer.Option(help="Number of tokens, drawn from the vocabulary: the columns of the matrix; 0 for all.")
@@ -50,25 +51,23 @@ def spectrum(
 
     Example: trimtab spectrum sentiment sentiment-rad --data sst2.jsonl
     """
-    from rich.console import Console
-
-    if out is not None:
-        check_target(out, plots, force)
-    texts, codec = check_spectrum(rewards, data, text_column, prefixes, tokens, attribute, seed)
+    check_target(out, plots, force)
+    texts, codec = check_spectrum(rewards, data, text_column, split, prefixes, tokens, attribute, seed)
 
     from trimtab.rewards.spectrum import draw_cells
     from trimtab.training.examples import encode_all
 
     room = codec.context_length - 2  # for BOS, and a candidate
     ids = [of_text[:room] for of_text in encode_all(codec, texts) if of_text]
-    rows, columns = draw_cells(ids, len(codec.tokenizer), prefixes, tokens or None, seed)
     lm = load_base(rewards[0], codec)
+    known = min(len(codec.tokenizer), lm.vocabulary_size)  # either may have more
+    rows, columns = draw_cells(ids, known, prefixes, tokens or None, seed)
     loaded = load_rewards(rewards, lm)
     found = {
         label: measure_spectra(label, reward, rows, columns, attribute, counts_up_to(prefixes))
         for label, reward in loaded.items()
     }
-    console = Console()
+    console = output_console()
     console.print(f"ranks of N prefixes × {len(columns)} tokens; hidden size {lm.output_embedding.shape[1]}")
     console.print(rank_table(found))
     if out is not None:
@@ -79,7 +78,14 @@ def spectrum(
 
 
 def check_spectrum(
-    rewards: list[str], data: str, text_column: str, prefixes: int, tokens: int, attribute: str | None, seed: int
+    rewards: list[str],
+    data: str,
+    text_column: str,
+    split: str,
+    prefixes: int,
+    tokens: int,
+    attribute: str | None,
+    seed: int,
 ) -> "tuple[list[str], TokenizerCodec]":
     """Check numbers, rewards and data without weights; returns the texts and the base's tokenizer.
 
@@ -89,17 +95,18 @@ def check_spectrum(
     from trimtab.data.tables import read_labelled
     from trimtab.errors import InvalidSetting, RewardMismatch
     from trimtab.evaluation.checks import check_at_least, check_different
-    from trimtab.evaluation.score.judge_specs import check_reward
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.registry import find_reward
 
     check_at_least(1, prefixes=prefixes)
     check_at_least(0, tokens=tokens, seed=seed)
     check_different("reward", rewards)
-    cards = {name: check_reward(name) for name in rewards}
+    cards = {name: read_card(find_reward(name)) for name in rewards}
     for name, card in cards.items():
         card.attribute_index(attribute)
         if card.base_fingerprint != cards[rewards[0]].base_fingerprint:
             raise RewardMismatch(f"got {rewards[0]!r} and {name!r} of different bases, expected rewards of one base")
-    table = read_labelled(data, [], text_column)
+    table = read_labelled(data, [], text_column, split)
     report_faults(data, table.faults)
     texts = [row.text for row in table.rows]
     if prefixes > len(texts):
@@ -108,21 +115,29 @@ def check_spectrum(
     from trimtab.models.loading import load_codec
     from trimtab.rewards.registry import base_of
 
-    return texts, load_codec(base_of(rewards[0]))
+    codec = load_codec(base_of(rewards[0]))
+    if tokens > (size := len(codec.tokenizer)):
+        raise InvalidSetting(f"got {tokens} tokens, expected at most the vocabulary's {size}")
+    return texts, codec
 
 
-def check_target(out: Path, plots: PlotOptions, force: bool) -> None:
-    """Check that the record and the plot can be written, and replace nothing of another origin.
+def check_target(out: Path | None, plots: PlotOptions, force: bool) -> None:
+    """Check that the record and the plot can be written, and replace nothing of another origin; None is no folder.
 
     Raises:
         InvalidOutput: they cannot.
+        InvalidSetting: there is no folder, and a format or a title.
     """
     from trimtab.data.outputs import check_folder
-    from trimtab.errors import InvalidData
+    from trimtab.errors import InvalidData, InvalidSetting
     from trimtab.evaluation.checks import check_files
     from trimtab.evaluation.report.figure import check_matplotlib
     from trimtab.evaluation.report.spectra import SPECTRUM_FILE, read_spectrum
 
+    if out is None:
+        if plots != PlotOptions():
+            raise InvalidSetting(f"got {'--format' if plots.format else '--title'}, expected --out with it")
+        return
     check_matplotlib()
     check_folder(out, "--out")
     try:

@@ -96,6 +96,7 @@ def check_sweep(asked: Asked) -> "list[PromptSet]":
     from trimtab.evaluation.tasks import find_task
 
     check_at_least(0, rounds=asked.rounds)
+    asked.search.check_read(bool(asked.grid.rewind), bool(asked.grid.rewind_beta))
     check_cluster(asked.ray, asked.actors)
     check_engine(asked.settings.engine)
     check_matplotlib()

@@ -81,11 +81,11 @@ def labels(
     check_label_range(label_range)
     with TrainCommand(out, run, source, recipe, base) as command:
         read = partial(read_labelled, columns=columns, text_column=text_column, label_range=label_range)
-        table = command.report_faults(read(source.data, split=source.split), source.data)
+        table = command.rows.report_faults(read(source.data, split=source.split), source.data)
         held_out = read(source.held_out, split=source.held_out_split) if source.held_out else None
         select = select_balanced if balance else select_rows
-        rows, held_out_rows = command.split_rows(select(table.rows, source.limit, recipe.seed), held_out)
-        command.note(label_range=label_range)
+        rows, held_out_rows = command.rows.split(select(table.rows, source.limit, recipe.seed), held_out)
+        command.rows.note(label_range=label_range)
         lm = command.load_model()
         from trimtab.training.labels import train_from_labels
 
@@ -121,9 +121,9 @@ def pairs(
     check_learns_pairs(recipe, settings)
     with TrainCommand(out, run, source, recipe, base) as command:
         read = partial(read_pairs, chosen_column=chosen_column, rejected_column=rejected_column)
-        table = command.report_faults(read(source.data, split=source.split), source.data)
+        table = command.rows.report_faults(read(source.data, split=source.split), source.data)
         held_out = read(source.held_out, split=source.held_out_split) if source.held_out else None
-        rows, held_out_rows = command.split_rows(select_rows(table.rows, source.limit, recipe.seed), held_out)
+        rows, held_out_rows = command.rows.split(select_rows(table.rows, source.limit, recipe.seed), held_out)
         lm = command.load_model()
         from trimtab.training.pairs import train_from_pairs
 
@@ -163,9 +163,9 @@ def genarm(
     check_trains_lm(recipe)
     with TrainCommand(out, run, source, recipe, base) as command:
         read = partial(read_pairs, chosen_column=chosen_column, rejected_column=rejected_column)
-        table = command.report_faults(read(source.data, split=source.split), source.data)
+        table = command.rows.report_faults(read(source.data, split=source.split), source.data)
         held_out = read(source.held_out, split=source.held_out_split) if source.held_out else None
-        rows, held_out_rows = command.split_rows(select_rows(table.rows, source.limit, recipe.seed), held_out)
+        rows, held_out_rows = command.rows.split(select_rows(table.rows, source.limit, recipe.seed), held_out)
         lm = command.load_model()
         from trimtab.training.genarm import train_genarm
 
@@ -238,11 +238,11 @@ def distil(
             command.check_teacher(name, card, settings)
         read = partial(read_labelled, text_column=text_column, label_range=label_range)
         columns = (column or []) if balance or not source.held_out else []
-        table = command.report_faults(read(source.data, columns, split=source.split), source.data)
+        table = command.rows.report_faults(read(source.data, columns, split=source.split), source.data)
         held_out = read(source.held_out, column or [], split=source.held_out_split) if source.held_out else None
         select = select_balanced if balance else select_rows
-        rows, held_out_rows = command.split_rows(select(table.rows, source.limit, recipe.seed), held_out)
-        command.note(label_range=label_range)
+        rows, held_out_rows = command.rows.split(select(table.rows, source.limit, recipe.seed), held_out)
+        command.rows.note(label_range=label_range)
         lm = command.load_model()
         from trimtab.training.distil import train_from_teacher
         from trimtab.training.text_teacher import load_teacher

@@ -1,28 +1,25 @@
-"""Steps that the commands of `trimtab train` share: check the settings, report the data, load the model, save."""
+"""Steps that the commands of `trimtab train` share: check the settings, load the model, save."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
-from trimtab.cli.console import loading, report_faults
+from trimtab.cli.console import error_console, loading
 from trimtab.cli.train_checks import check_base, check_folders
-from trimtab.data.visible import count_of, legible
-from trimtab.errors import InvalidData, InvalidSetting
+from trimtab.cli.train_rows import TrainRows
+from trimtab.data.visible import legible
+from trimtab.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trimtab.data.tables import Row, Table
     from trimtab.models.frozen_lm import FrozenLM
     from trimtab.rewards.card import RewardCard
     from trimtab.rewards.reward_model import RewardModel
     from trimtab.training.fit import RunOptions
     from trimtab.training.recipe import DistilSettings, Recipe, Source
-
-HELD_OUT_SHARE = 20  # one row in 20
 
 
 @final
@@ -36,6 +33,9 @@ class TrainCommand:
         recipe: training settings.
         base: name of the language model.
         targets: folder for a teacher's rewards; None for one inside the run folder.
+
+    Attributes:
+        rows: divides the rows, and collects facts for the card.
 
     Raises:
         InvalidSetting: the folders are inside each other, or the recipe does not fit the base.
@@ -61,8 +61,8 @@ class TrainCommand:
         self.is_first = os.environ.get("RANK", "0") == "0"
         if self.is_first:  # the others would be in its way
             self.folder.check()
-        self.source, self.recipe, self.base = source, recipe, base
-        self.facts: dict[str, Any] = {}
+        self.recipe, self.base = recipe, base
+        self.rows = TrainRows(source, self.console)
         self._held = ExitStack()
         if recipe.start is not None:
             read_card(find_reward(recipe.start))
@@ -79,9 +79,7 @@ class TrainCommand:
     @property
     def console(self) -> "Console":
         """The stderr console; silent in all processes but the first."""
-        from rich.console import Console
-
-        return Console(stderr=True, quiet=not self.is_first, highlight=False)
+        return error_console(quiet=not self.is_first)
 
     def check_teacher(self, name: str, card: "RewardCard", settings: "DistilSettings") -> None:
         """Check that the base has the teacher's tokenizer, or the teacher a V-head; and as many tokens as candidates.
@@ -99,47 +97,6 @@ class TrainCommand:
         if settings.candidates > len(self.codec.tokenizer):
             raise InvalidSetting(f"got candidates={settings.candidates}, expected at most {len(self.codec.tokenizer)}")
         check_reward(name)
-
-    def note(self, **facts: object) -> None:
-        """Note facts for the card; None is no fact."""
-        self.facts |= {name: fact for name, fact in facts.items() if fact is not None}
-
-    def report_faults(self, table: "Table[Row]", name: str, role: str = "data") -> "Table[Row]":
-        """Print which rows of a table are skipped, note its hash, and return it."""
-        from trimtab.training.facts import without_folders
-
-        self.facts[f"{role}_sha256"] = table.sha256
-        if table.faults:
-            report_faults(name, table.faults)
-            self.facts[f"skipped in {without_folders(name)}"] = len(table.faults)
-        return table
-
-    def split_rows(self, rows: "Sequence[Row]", held: "Table[Row] | None") -> "tuple[Sequence[Row], Sequence[Row]]":
-        """Return the rows to train on and the held-out rows: those of --held-out, or one row in 20."""
-        if held is not None:
-            table = self.report_faults(held, str(self.source.held_out), "held_out")
-            if self.facts["held_out_sha256"] == self.facts["data_sha256"]:
-                self._warn("--held-out is the training data: its figures say nothing about other texts")
-            return rows, self._warn_of_shared(rows, table.rows[: self.source.held_out_limit])
-        if len(rows) < 2:
-            raise InvalidData("got 1 row, expected at least 2, because one is held out")
-        share = max(1, len(rows) // HELD_OUT_SHARE)
-        return rows[share:], self._warn_of_shared(rows[share:], rows[:share])
-
-    def _warn_of_shared(self, rows: "Sequence[Row]", held: "Sequence[Row]") -> "Sequence[Row]":
-        """Return the held-out rows, and warn if some of their texts are trained on."""
-        from trimtab.data.tables import texts_of
-
-        known = {texts_of(row) for row in rows}
-        if shared := sum(texts_of(row) in known for row in held):
-            self._warn(f"{shared} of {count_of(len(held), 'held-out row')} have texts that are trained on, too")
-        return held
-
-    def _warn(self, message: str) -> None:
-        from rich.text import Text
-
-        self.facts["warning"] = "; ".join([*filter(None, [self.facts.get("warning")]), message])
-        self.console.print(Text(legible(f"warning: {message}", keep=""), "yellow"))
 
     def load_model(self) -> "FrozenLM":
         """Hold the run folder, and load the language model in the number format of training."""
@@ -160,22 +117,18 @@ class TrainCommand:
         from trimtab.training.summary import summarize
 
         summary = summarize(texts, lm, self.recipe.max_tokens, labels)
-        self.facts |= {name: fact for name, fact in summary.facts.items() if name != "warning"}
+        self.rows.note(**{name: fact for name, fact in summary.facts.items() if name != "warning"})
         self.console.print(summary.table)
         if warning := summary.facts.get("warning"):
-            self._warn(warning)
+            self.rows.warn(warning)
 
     def make_run_options(self) -> "RunOptions":
         """Return the folder, the progress bars and the provenance of the run."""
         from trimtab.cli.progress import Bars
-        from trimtab.training.facts import command_line, without_folders
         from trimtab.training.fit import RunOptions
 
-        held = without_folders(self.source.held_out) if self.source.held_out else "5 % of the data"
-        command = command_line(["trimtab", *sys.argv[1:]])
-        provenance = {"data": without_folders(self.source.data), "held_out": held, "command": command, **self.facts}
         bars = self._held.enter_context(closing(Bars(self.console)))
-        return RunOptions(self.folder, bars, self.out.name, provenance)
+        return RunOptions(self.folder, bars, self.out.name, self.rows.provenance())
 
     def save_reward(self, reward: "RewardModel", dtype: str) -> None:
         """Save the reward and print its quality, in the first process only."""

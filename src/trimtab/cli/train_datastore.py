@@ -1,20 +1,18 @@
 """`trimtab train datastore`: store hidden states with the tokens that followed, to mix into the base."""
 
-import sys
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.console import error_console, legible, loading
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import RewardFolder, TextColumn
 from trimtab.cli.train_checks import check_attributes
 from trimtab.cli.train_options import Base, SaveDtype
-from trimtab.errors import InvalidData
+from trimtab.cli.train_rows import TrainRows
 from trimtab.training.datastore_settings import DatastoreSettings, check_context
 from trimtab.training.recipe import Source
-
-HELD_OUT_SHARE = 20  # one row in 20
 
 
 @expands
@@ -44,34 +42,24 @@ def datastore(
     from trimtab.data.tables import read_prompted, select_rows
     from trimtab.models.loading import load_codec, load_frozen_lm
     from trimtab.rewards.target import check_target
-    from trimtab.training.facts import command_line, without_folders
 
     check_target(out)
     check_attributes([attribute])
     check_context(load_codec(base).context_length, settings)
-    table = read_prompted(source.data, text_column, prompt_column, split=source.split)
-    report_faults(source.data, table.faults)
-    rows = select_rows(table.rows, source.limit, settings.seed)
-    if source.held_out is not None:
-        held = read_prompted(source.held_out, text_column, prompt_column, split=source.held_out_split)
-        report_faults(source.held_out, held.faults)
-        held_out = held.rows[: source.held_out_limit]
-    elif len(rows) < 2:
-        raise InvalidData("got 1 row, expected at least 2, because one is held out")
-    else:
-        share = max(1, len(rows) // HELD_OUT_SHARE)
-        rows, held_out = rows[share:], rows[:share]
+    console = error_console()
+    divided = TrainRows(source, console)
+    read = partial(read_prompted, text_column=text_column, prompt_column=prompt_column)
+    table = divided.report_faults(read(source.data, split=source.split), source.data)
+    held = read(source.held_out, split=source.held_out_split) if source.held_out else None
+    rows, held_out = divided.split(select_rows(table.rows, source.limit, settings.seed), held)
     with loading(base):
         lm = load_frozen_lm(base)
     import torch
 
     from trimtab.training.datastore import build_datastore
 
-    command = command_line(["trimtab", *sys.argv[1:]])
-    provenance = {"data": without_folders(source.data), "data_sha256": table.sha256, "command": command}
-    reward = build_datastore(lm, attribute, rows, held_out, settings, out.name, provenance)
+    reward = build_datastore(lm, attribute, rows, held_out, settings, out.name, divided.provenance())
     reward.save_pretrained(out, getattr(torch, save_dtype))
-    console = error_console()
     console.print(legible(f"saved {out}: {reward.card.keys} keys", keep=""), markup=False)
     for name, value in reward.card.quality.items():
         console.print(f"  {name} {value:.4f}" if isinstance(value, float) else f"  {name} {value}", markup=False)

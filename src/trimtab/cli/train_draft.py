@@ -80,11 +80,14 @@ def read(data: Path | None, codec: "TokenizerCodec", settings: DraftSettings) ->
 
     Raises:
         InvalidData: the file has no usable row.
+        InvalidSetting: a number of texts is given, too, which only openings have.
     """
     from trimtab.training.draft_texts import opening_prompts, read_draft_data
 
     if data is None:
         return opening_prompts(codec, settings.texts)
+    if settings.texts != DraftSettings.texts:
+        raise InvalidSetting(f"got --texts {settings.texts} with --data, expected one of them")
     found = read_draft_data(data, codec)
     report_faults(str(data), found.faults)
     return found

@@ -9,7 +9,7 @@ from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import RewardFolder, TextColumn
 from trimtab.cli.train_checks import check_attributes
 from trimtab.cli.train_command import TrainCommand
-from trimtab.cli.train_options import Base, Run, SaveDtype
+from trimtab.cli.train_options import Base, LabelRange, Run, SaveDtype
 from trimtab.errors import InvalidSetting
 from trimtab.training.recipe import LM_RECIPE, Recipe, Source
 
@@ -29,6 +29,7 @@ def expert(
     column: Annotated[
         str | None, typer.Option(help="Column with a label in [0, 1], for --at-least and --at-most. Default: all rows.")
     ] = None,
+    label_range: LabelRange = None,
     at_least: Annotated[float | None, typer.Option(help="Use the texts with a label of at least this.")] = None,
     at_most: Annotated[float | None, typer.Option(help="Use the texts with a label of at most this.")] = None,
     save_dtype: SaveDtype = "bfloat16",
@@ -43,24 +44,29 @@ def expert(
 
     Example: trimtab train expert --data kind_letters.csv --text-column letter --epochs 3 --out rewards/kind-lm
     """
+    from trimtab.data.label_values import check_label_range
     from trimtab.data.tables import read_labelled, select_labelled, select_rows
     from trimtab.training.recipe import check_trains_lm
 
     check_attributes([attribute])
     check_trains_lm(recipe)
+    check_label_range(label_range)
+    if label_range is not None and column is None:
+        raise InvalidSetting("got --label-range, expected --column with it")
     check_bounds(column, at_least, at_most)
     with TrainCommand(out, run, source, recipe, base) as command:
-        read = partial(read_labelled, columns=[] if column is None else [column], text_column=text_column)
+        columns = [] if column is None else [column]
+        read = partial(read_labelled, columns=columns, text_column=text_column, label_range=label_range)
 
         def within(table: "Table[LabelledText]") -> "Table[LabelledText]":
             if column is not None:
                 table.rows = select_labelled(table.rows, at_least, at_most)
             return table
 
-        table = within(command.report_faults(read(source.data, split=source.split), source.data))
+        table = within(command.rows.report_faults(read(source.data, split=source.split), source.data))
         held_out = within(read(source.held_out, split=source.held_out_split)) if source.held_out else None
-        rows, held_out_rows = command.split_rows(select_rows(table.rows, source.limit, recipe.seed), held_out)
-        command.note(column=column, at_least=at_least, at_most=at_most)
+        rows, held_out_rows = command.rows.split(select_rows(table.rows, source.limit, recipe.seed), held_out)
+        command.rows.note(column=column, label_range=label_range, at_least=at_least, at_most=at_most)
         lm = command.load_model()
         from trimtab.training.expert import train_expert
 

@@ -61,7 +61,8 @@ def load_judge(spec: str, labels: Sequence[str] = ()) -> TextJudge:
         labels: the labels to look for in a classifier if the spec names none, in lower case.
 
     Raises:
-        InvalidSetting: a library that it needs is not installed, there is no such model, or it has no such label.
+        InvalidSetting: a library that it needs is not installed, there is no such model, it has no such label, or a
+            reward has several attributes and none is named.
         RewardNotFound, CorruptReward, UnknownAttribute: of a reward.
     """
     kind, _, rest = spec.partition(":")
@@ -93,7 +94,7 @@ def check_bounded(judge: TextJudge) -> TextJudge:
 def _reward(name: str, attribute: str | None) -> TextJudge:
     """The reward of texts as a share, calibrated if its card can, by a reward on its own base."""
     model = load_reward(name)
-    column = model.card.attribute_index(attribute)
+    column = model.card.chosen_index(name, attribute)
 
     def classify(texts: Sequence[str]) -> list[float]:
         return model.shares(texts)[:, column].tolist()

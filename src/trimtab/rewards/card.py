@@ -130,6 +130,23 @@ class RewardCard:
             raise UnknownAttribute(f"got attribute {shown(attribute)}, expected one of: {known}")
         return self.attributes.index(attribute)
 
+    def chosen_index(self, name: str, attribute: str | None, strength: str = "") -> int:
+        """The column of the attribute that a user named; of a reward with one attribute, they need not name it.
+
+        Args:
+            name: the reward's name, for the message.
+            attribute: the attribute; None if they named none.
+            strength: what they wrote behind it, such as =+20, for the message.
+
+        Raises:
+            UnknownAttribute: the reward has no attribute of that name.
+            InvalidSetting: they named none, and the reward has several.
+        """
+        if attribute is None and len(self.attributes) > 1:
+            known = " or ".join(f"{name}:{each}{strength}" for each in self.attributes)
+            raise InvalidSetting(f"got {shown(name)}, which has several rewards, expected {known}")
+        return self.attribute_index(attribute)
+
     @property
     def missing_hashes(self) -> tuple[str, ...]:
         """The hashes that are not recorded, by the names of their fields."""

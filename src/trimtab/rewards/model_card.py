@@ -8,7 +8,7 @@ from trimtab.rewards.base_path import shown_base
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads import head_class, head_kind
 from trimtab.rewards.registry import bundled_rewards
-from trimtab.steering.notation import usual_beta
+from trimtab.steering.notation import low_is_good
 
 METADATA = "---\nlibrary_name: trimtab\ntags: [trimtab, reward-model, decoding]\n---"
 LIMITS = """\
@@ -86,9 +86,9 @@ def _snippet(card: RewardCard, place: str) -> str:
 
 def _steer(card: RewardCard, place: str) -> str:
     """A steer by a reward, at a usual strength; of log-probabilities that is 1."""
-    low_is_good = usual_beta(card.attributes[0]).startswith("-")
-    beta = (30 if low_is_good else 20) if head_kind(card.head).scores_prefixes else 1
-    return f'trimtab.reward("{place}", lm).{"away" if low_is_good else "toward"}(beta={beta})'
+    away = low_is_good(card.attributes[0])
+    beta = (30 if away else 20) if head_kind(card.head).scores_prefixes else 1
+    return f'trimtab.reward("{place}", lm).{"away" if away else "toward"}(beta={beta})'
 
 
 def _description(card: RewardCard) -> dict[str, object]:

@@ -6,7 +6,7 @@ from trimtab.data.visible import legible
 from trimtab.rewards.card import RewardCard
 from trimtab.rewards.heads import head_kind
 from trimtab.rewards.registry import teaching_reward
-from trimtab.steering.notation import usual_beta
+from trimtab.steering.notation import usual_steer
 
 RETOKENIZE = (
     "Let rewards of another tokenizer score: texts are decoded and encoded again at every token. Slow: 2 to 3 times "
@@ -29,7 +29,7 @@ def advice(name: str, card: RewardCard, model: str) -> str:
         adapt = _pasted("trimtab", "adapt", "toxicity", "--model", model)
         return f"make one for that model: {train}, or {adapt} (toxicity, sentiment, or another with a V-head)"
     adapt = _pasted("trimtab", "adapt", name, "--model", model)
-    steer = f"{name}={usual_beta(card.attributes[0])}"
+    steer = usual_steer(name, card.attributes)
     at_once = _pasted("trimtab", "generate", "I think that", "--model", model, "--steer", steer, "--retokenize")
     return f"make one for that model, which takes minutes: {adapt}; or use it at once, slowly: {at_once}"
 

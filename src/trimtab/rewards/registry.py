@@ -317,11 +317,8 @@ def check_steers(
         find = partial(name_for, retokenize=True) if retokenize else _variant_by_method
         names.append(find(typed.reward, method, codec))
         card = read_card(find_reward(names[-1]))
-        attribute = card.attributes[card.attribute_index(typed.attribute)]
+        attribute = card.attributes[card.chosen_index(typed.reward, typed.attribute, f"={typed.beta:+g}")]
         sums.setdefault((card.weights_sha256 or names[-1], attribute), []).append(typed.beta)
-        if typed.attribute is None and len(card.attributes) > 1:
-            known = " or ".join(f"{typed.reward}:{each}={typed.beta:+g}" for each in card.attributes)
-            raise InvalidSetting(f"got a steer by {shown(typed.reward)}, which has several rewards, expected {known}")
     if any(any(of_one) and not sum(of_one) for of_one in sums.values()):
         raise InvalidSetting(f"got the steers {' and '.join(map(shown, texts))}, which cancel each other")
     for name in dict.fromkeys(names) if codec is not None else ():

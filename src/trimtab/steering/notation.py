@@ -5,6 +5,7 @@ Language models that steer are `experts:EXPERT,ANTI=ALPHA`, see `trimtab.rewards
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trimtab.checking import checked, shown
@@ -12,6 +13,7 @@ from trimtab.errors import InvalidSetting
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 MAX_BETA = 1e6  # beyond it the base's logits vanish in float32 rounding
+USUAL_STRENGTH = 30
 EXPERTS = "experts:"  # opens the name of language models that steer
 LOW_IS_GOOD = ("toxic", "hate", "offens", "profan", "insult", "obscen", "threat", "negative", "spam")  # in names
 
@@ -48,9 +50,21 @@ def parse_steer(text: str) -> SteerText:
     return SteerText(*parse_reward(name), strength)
 
 
-def usual_beta(attribute: str) -> str:
-    """A usual strength as text, for commands that are shown; below 0 if the attribute's name says that low is good."""
-    return "-30" if any(word in attribute.lower() for word in LOW_IS_GOOD) else "+30"
+def low_is_good(attribute: str) -> bool:
+    """Whether the name of an attribute says that low is good."""
+    return any(word in attribute.lower() for word in LOW_IS_GOOD)
+
+
+def usual_steer(reward: str, attributes: Sequence[str], strength: int = USUAL_STRENGTH) -> str:
+    """A steer by the first attribute of a reward, for commands that are shown; one of several attributes is named.
+
+    Args:
+        reward: what loads the reward.
+        attributes: all of its attributes.
+        strength: the absolute value of β; the name of the attribute tells the sign.
+    """
+    name = f"{reward}:{attributes[0]}" if len(attributes) > 1 else reward
+    return f"{name}={'-' if low_is_good(attributes[0]) else '+'}{strength}"
 
 
 @checked

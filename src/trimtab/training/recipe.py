@@ -141,6 +141,8 @@ class PairSettings:
         if not 0 < self.policy_temperature <= LARGEST:
             given = shown(self.policy_temperature)
             raise InvalidSetting(f"got policy_temperature={given}, expected more than 0, at most {LARGEST:.0e}")
+        if not self.policy_loss and self.policy_temperature != PairSettings.policy_temperature:
+            raise InvalidSetting(f"got policy_temperature={self.policy_temperature:g}, expected policy_loss with it")
         if self.edits and (self.prefixes or self.policy_loss):
             raise InvalidSetting("got edits with prefixes or policy_loss, expected one objective")
 
@@ -205,6 +207,12 @@ class DistilSettings:
             raise InvalidSetting(f"got credit={self.credit!r} with target={self.target!r}, expected target='delta'")
         if not 0 <= self.credit_share <= 1:
             raise InvalidSetting(f"got credit_share={shown(self.credit_share)}, expected 0 to 1")
+        if self.credit is None and self.credit_share != DistilSettings.credit_share:
+            raise InvalidSetting(f"got credit_share={self.credit_share:g}, expected credit with it")
+        if self.positions is not None and self.target != "candidates":
+            raise InvalidSetting(
+                f"got positions={self.positions} with target={self.target!r}, expected target='candidates'"
+            )
 
     @property
     def described(self) -> str:

@@ -12,15 +12,16 @@ from tiny_chat import TEMPLATE
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a model, the same with a chat template, two rewards, prompts, preferences and labelled texts."""
+    """A folder with a model, the same with a chat template, three rewards, prompts, preferences and labelled texts."""
     folder = tmp_path_factory.mktemp("place")
     lm = tiny_lm("llama", seed=3)
     save_lm(lm, folder / "lm")
     shutil.copytree(folder / "lm", folder / "chat")
     (folder / "chat" / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    card = {"base": str(folder / "lm"), "base_fingerprint": lm.base_fingerprint}
     for head in ("q", "v"):
-        card = {"base": str(folder / "lm"), "base_fingerprint": lm.base_fingerprint}
-        tiny_reward(lm, head, **card).save_pretrained(folder / head)
+        tiny_reward(lm, head, **card, attributes=("kind",)).save_pretrained(folder / head)
+    tiny_reward(lm, "q", **card, attributes=("kind", "calm")).save_pretrained(folder / "both")
     prompts = [{"prompt": "w1 w2"}, {"prompt": ""}, {"prompt": "w3"}, {"text": "none"}, {"prompt": "w4 w5 w6"}]
     pairs = [{"chosen": "w1 w2", "rejected": "w3"}, {"chosen": "w4", "rejected": "w5 w6"}, {"chosen": 3}]
     labelled = [{"text": "What a lovely day", "label": 1}, {"text": "Awful, horrible", "label": 0}]
@@ -33,8 +34,8 @@ def place(tmp_path_factory):
 def finished(place, tmp_path_factory):
     """The folder of a comparison with all kinds of methods, and what the command printed."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    grid = ["--reward", place / "q", "--reward", f"{place / 'q'}:calm+{place / 'v'}", "--beta", "2", "--best-of", "2"]
-    return out, sentiment(place, out, *grid, "--rounds", "1")
+    rewards = ["--reward", place / "q", "--reward", f"{place / 'both'}:calm+{place / 'v'}"]
+    return out, sentiment(place, out, *rewards, "--beta", "2", "--best-of", "2", "--rounds", "1")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`trimtab evaluate preference` and `judges`."""
 
+import contextlib
 import json
 import shutil
 
@@ -18,8 +19,20 @@ def test_judges_are_measured_on_labels_and_shown_in_a_report(place, copied):
     assert "| vader | labelled (label) |" in (copied / "report.md").read_text(encoding="utf-8")
 
 
+def test_judges_are_measured_on_labels_of_another_scale(place, tmp_path):
+    texts = ["What a lovely day", "Awful, horrible", "A wonderful film", "I hate it"]
+    rows = [{"text": text, "label": stars} for text, stars in zip(texts, (5, 1, 4, 2), strict=True)]
+    (tmp_path / "stars.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    words = ["judges", "--data", tmp_path / "stars.jsonl", "--judge", "vader", "--task", "sentiment"]
+    with pytest.raises(InvalidData, match="give their scale: --label-range 1 5"):
+        run(*words)
+    run(*words, "--label-range", 1, 5, "--out", tmp_path)
+    (of_vader,) = json.loads((tmp_path / "judges.json").read_text(encoding="utf-8"))["stars (label)"].values()
+    assert (of_vader["accuracy"], of_vader["made_by"]["label_range"]) == (1.0, [1, 5])
+
+
 def test_preferences_compare_rewards(place, tmp_path):
-    rewards = ["--reward", place / "q", "--reward", f"{place / 'v'}:calm"]
+    rewards = ["--reward", place / "q", "--reward", f"{place / 'both'}:calm"]
     printed = run("preference", "--data", place / "pairs.jsonl", *rewards, "--down", "--out", tmp_path / "found.json")
     assert "1 row skipped" in printed
     written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
@@ -62,6 +75,7 @@ def test_preference_needs_something_to_measure(place, without_weights):
     for more, match in (
         ([], "neither --reward nor --judge"),
         (["--judge", "vader"], "got the judge"),
+        (["--judge", "vader=+1", "--down"], "got --down, expected --reward with it"),
         (["--judge", "vader=+1", "--judge", "vader=+1"], "twice|different"),
         (["--judge", "self:nowhere"], "nowhere"),
         (["--judge", "vader=+1", "--model", "nowhere"], "nowhere"),
@@ -87,19 +101,21 @@ def test_preference_replaces_no_file_and_no_input(place, tmp_path, without_weigh
         (["--template", "{x}{answer}"], "template"),
         (["--limit", "0"], "got --limit 0"),
         (["--reward", "nowhere/at-all"], "nowhere"),
+        (["--reward", "both"], "which has several rewards, expected both:kind or both:calm"),
         (["--judge", "profanity=-1", "--judge-soft"], "--judge-soft with --judge"),
         (["--judge-chat"], "--judge-chat with no --judge"),
     ],
 )
 def test_bad_values_of_preference_are_refused_before_weights_load(place, without_weights, words, match):
-    with pytest.raises(TrimtabError, match=match):
-        run("preference", "--data", place / "pairs.jsonl", "--reward", place / "q", *words)
+    with contextlib.chdir(place), pytest.raises(TrimtabError, match=match):
+        run("preference", "--data", "pairs.jsonl", "--reward", "q", *words)
 
 
 def test_bad_values_of_judges_are_refused(place, tmp_path):
     words = ["judges", "--data", place / "labelled.jsonl", "--judge"]
     for more, match in (
         (["vader", "--limit", "0"], "got --limit 0"),
+        (["vader", "--label-range", "2", "1"], "got --label-range 2 1"),
         (["vadr"], "mean 'vader'"),
         (["vader", "--task", "x"], "task"),
     ):

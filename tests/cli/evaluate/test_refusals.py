@@ -47,6 +47,7 @@ def test_two_rewards_of_one_name_are_refused(place, tmp_path):
         sentiment(place, tmp_path / "run", "--reward", place / "q", "--reward", tmp_path / "q", "--beta", "2")
 
 
+SEVERAL = "got 'both', which has several rewards, expected both:kind or both:calm"
 BAD = [
     (["--rounds", "-1"], "--rounds -1"),
     (["--limit", "0"], "--limit 0"),
@@ -59,12 +60,19 @@ BAD = [
     (["--iterations", "0"], "--iterations 0"),
     (["--top-k", "65"], "--top-k 65, expected at most the vocabulary size, 64"),
     (["--rewind", "q", "--search-top-k", "65"], "--search-top-k 65, expected at most the vocabulary size, 64"),
+    (["--fresh-iterations", "3"], "got --fresh-iterations, expected --rewind with it"),
+    (["--rewind", "q", "--search-max-kl", "1"], "got --search-max-kl, expected --rewind-beta with it"),
     (["--judge", "lm"], "no classifier, but a language model"),
     (["--judge", "vader"], "'vader' twice"),
     (["--judge", "onnx:/nowhere"], "one .onnx file"),
     (["--judge", "./nowhere"], "no such folder"),
     (["--judge", "reward:nowhere/at-all"], "nowhere/at-all"),
     (["--profile", "toxicity:nothing"], "nothing"),
+    (["--profile", "both"], SEVERAL),
+    (["--judge", "reward:both"], SEVERAL),
+    (["--reward", "q+both", "--beta", "1"], SEVERAL),
+    (["--by", "both", "--best-of", "2"], SEVERAL),
+    (["--rewind", "both"], SEVERAL),
     (["--reward", "q+", "--beta", "1"], "joined by"),
 ]
 

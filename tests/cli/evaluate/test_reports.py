@@ -18,10 +18,10 @@ def test_one_command_writes_a_row_for_each_method(finished):
     out, printed = finished
     assert "2 rows skipped: line 2" in printed
     assert "5 rows, judged by vader, profanity" in printed
-    methods = ("unsteered", "top-k=0", "q=2", "q-calm+v=2", "best-of-2-by-q")
+    methods = ("unsteered", "top-k=0", "q=2", "both-calm+v=2", "best-of-2-by-q")
     assert {path.stem for path in out.glob("*.jsonl")} == {f"some--up--{method}" for method in methods}
     rows = report_of(out)["rows"]
-    assert [row["method"] for row in rows] == ["unsteered", "top-k", "q", "q:calm+v", "best of 2 by q"]
+    assert [row["method"] for row in rows] == ["unsteered", "top-k", "both:calm+v", "q", "best of 2 by q"]
     assert all(row["time"]["ratio"] > 0 for row in rows)
 
 
@@ -79,7 +79,7 @@ def test_two_judges_of_one_name_are_refused(copied, place, tmp_path):
 
 
 def test_a_report_measures_perplexity_and_profiles(copied, place):
-    run("report", copied, "--profile", f"{place / 'v'}:calm", "--perplexity", place / "lm")
+    run("report", copied, "--profile", f"{place / 'both'}:calm", "--perplexity", place / "lm")
     assert all(len(row["profile"]) == 10 and "perplexity:lm" in row["figures"] for row in report_of(copied)["rows"])
 
 

@@ -39,3 +39,15 @@ def test_values_out_of_range_are_refused_by_their_option():
         SearchSettings(search_max_kl=-1.0)
     with pytest.raises(WrongType, match="children"):
         SearchSettings(children="many")
+
+
+def test_settings_that_no_search_reads_are_refused():
+    SearchSettings().check_read(searched=False, steered=False)
+    SearchSettings(iterations=7).check_read(searched=True, steered=False)
+    SearchSettings(search_max_kl=0.5).check_read(searched=True, steered=True)
+    for name, value in (("iterations", 7), ("whole_drafts", True), ("search_max_kl", 0.5)):
+        option = f"--{name.replace('_', '-')}"
+        with pytest.raises(InvalidSetting, match=f"got {option}, expected --rewind with it"):
+            SearchSettings(**{name: value}).check_read(searched=False, steered=False)
+    with pytest.raises(InvalidSetting, match="got --search-max-kl, expected --rewind-beta with it"):
+        SearchSettings(search_max_kl=0.5).check_read(searched=True, steered=False)

@@ -16,6 +16,8 @@ from trimtab.evaluation.run.sweep_settings import Grid, PlotOptions, ScoringOpti
         ({"max_kl": [1.0]}, "--max-kl without --reward"),
         ({"reward": ["q"], "beta": [1.0], "best_of": [1]}, "best_of=1, expected at least 2"),
         ({"best_of": [4]}, "--best-of without --by"),
+        ({"by": "q"}, "got --by, expected --best-of with it"),
+        ({"rewind_alone": True}, "got --rewind-alone, expected --rewind with it"),
         ({"rewind_beta": [2.0]}, "--rewind-beta, expected --rewind"),
         ({"reward": ["q"], "beta": [1.0], "rewind": ["q"], "rewind_beta": [0.0]}, r"beta=0\.0"),
     ],

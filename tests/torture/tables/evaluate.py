@@ -39,7 +39,10 @@ GRID: list[Case] = [
     refused(*EVALUATE, "--beta", "5"),
     *refused_values(STEERED, "--beta", ("0", "-1", *NO_NUMBER, *NOT_FINITE)),
     *refused_values((*STEERED, "--beta", "5"), "--best-of", ("0", "1", "-1", "abc", "1.5")),
-    *refused_values((*STEERED, "--beta", "5"), "--by", ("nowhere", "rewards/q:nobody", "")),
+    *refused_values((*STEERED, "--beta", "5", "--best-of", "2"), "--by", ("nowhere", "rewards/q:nobody", "")),
+    refused(*STEERED, "--beta", "5", "--by", "rewards/q"),
+    refused(*EVALUATE, "--rewind-alone"),
+    refused(*EVALUATE, "--iterations", "3"),
     *refused_values(
         (*EVALUATE, "--beta", "5"),
         "--reward",

@@ -51,6 +51,22 @@ class SearchSettings:
         with _own_names():
             self.settings()
 
+    def check_read(self, searched: bool, steered: bool) -> None:
+        """Refuse settings that nothing would read.
+
+        Args:
+            searched: whether a row is written by a search.
+            steered: whether a search is steered.
+
+        Raises:
+            InvalidSetting: naming the option, and the one that it lacks.
+        """
+        changed = [name for name, value in asdict(self).items() if value != getattr(PAPER_SEARCH, name)]
+        if changed and not searched:
+            raise InvalidSetting(f"got --{changed[0].replace('_', '-')}, expected --rewind with it")
+        if self.search_max_kl is not None and not steered:
+            raise InvalidSetting("got --search-max-kl, expected --rewind-beta with it")
+
     def check_vocabulary(self, size: int) -> None:
         """Refuse more candidates than there are tokens.
 

@@ -68,6 +68,8 @@ class Grid:
     ] = None
 
     def __post_init__(self) -> None:
+        if self.rewind_alone and not self.rewind:
+            raise InvalidSetting("got --rewind-alone, expected --rewind with it")
         if self.rewind_beta and not (self.rewind and self.reward):
             raise InvalidSetting("got --rewind-beta, expected --rewind, and --reward to steer by, with it")
         if self.reward and not (self.beta or self.args):
@@ -91,6 +93,8 @@ class Grid:
             raise InvalidSetting(f"got best_of={wrong_n[0]}, expected at least 2")
         if self.best_of and not (self.by or self.reward):
             raise InvalidSetting("got --best-of without --by, expected the reward that ranks the drafts")
+        if self.by and not self.best_of:
+            raise InvalidSetting("got --by, expected --best-of with it")
         for name in ("block", "halve_every", "accept_at"):
             given = getattr(self, name) or []
             if given and not self.best_of:

@@ -55,12 +55,13 @@ def check_reward(spec: str, codec: "TextCodec | None" = None, retokenize: bool =
 
     Raises:
         RewardNotFound, CorruptReward, UnknownAttribute: of the reward.
+        InvalidSetting: it has several attributes, and none is named.
         RewardMismatch: it was made for another tokenizer.
     """
     name, attribute = parse_reward(spec)
     known = codec is not None
     card = registry.check_reward(name, codec, retokenize) if known else read_card(registry.find_reward(name))
-    card.attribute_index(attribute)
+    card.chosen_index(name, attribute)
     return card
 
 
