@@ -82,6 +82,8 @@ def test_a_stream_of_drafts_tells_its_progress_and_then_the_best(http):
         ({"rewind": {}, "repetition_penalty": 1.5}, "repetition_penalty"),
         ({"rewind": {}, "top_p": 0.5}, "top_p"),
         ({"best_of": 2, "best_of_reward": {}}, "best_of_reward"),
+        ({"best_of": 2, "best_of_reward": {"mood": {"beta": 1, "min_entropy": 0.5}}}, "best_of_reward"),
+        ({"rewind": {"judge_rewards": {"mood": {"beta": 1, "min_entropy": 0.5}}}}, "rewind.judge_rewards"),
         ({"best_of": 2, "best_of_reward": "mood", "temperature": 0}, "temperature"),
         ({"rewind": {"depth": 3}}, "rewind.depth"),
         ({"rewind": {"iterations": 10**9}}, "rewind.iterations"),

@@ -107,3 +107,24 @@ def test_ranked_drafts_are_echoed_too(http):
     found = complete(http, best_of=4, n=2, best_of_reward="mood")["choices"]
     assert [choice["text"].startswith(PROMPT) for choice in found] == [True, True]
     assert all("score" in choice["trimtab"] for choice in found)
+
+
+@pytest.mark.parametrize("read", [{"logprobs": 1}, {"trimtab": {"trace": True}}], ids=str)
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [({"repetition_penalty": 1.5}, "repetition_penalty"), ({"top_p": 0.5, "steer": {"mood": -6}}, "top_p")],
+    ids=str,
+)
+def test_a_prompt_is_not_read_where_its_figures_would_lack_a_setting(http, read, fields, param):
+    done = http.post("/v1/completions", json={"prompt": PROMPT, "max_tokens": 4, "echo": True, **read, **fields})
+    assert done.status_code == 400, done.text
+    assert done.json()["error"]["param"] == param
+    complete(http, **fields)  # nothing is read
+    complete(http, **read, **fields, echo=False)
+    complete(http, **read, **{**fields, param: 1})
+
+
+def test_the_top_p_of_an_unsteered_text_changes_its_trace_and_not_its_log_probabilities(http):
+    complete(http, logprobs=1, top_p=0.5)
+    traced = {"prompt": PROMPT, "echo": True, "top_p": 0.5, "trimtab": {"trace": True}}
+    assert http.post("/v1/completions", json=traced).status_code == 400

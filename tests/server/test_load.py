@@ -1,6 +1,7 @@
 """`trimtab bench serve`: requests at once against the library, on a tiny model."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -38,6 +39,12 @@ def test_a_failed_request_is_told():
     clients = load.Clients(load.Asked("http://127.0.0.1:1", "w1", 2, 5, {}))  # nobody listens there
     with pytest.raises(RuntimeError, match="request of the benchmark failed"):
         clients.ask(lambda: load._timed(times, "server"))
+
+
+@pytest.mark.parametrize(("rows", "queue"), [(3, 128), (512, 512)])
+def test_all_requests_of_a_round_may_wait_at_once(rows, queue):
+    found = load.limits_of(replace(FEW, rows=rows))
+    assert (found.max_rows, found.max_queue) == (rows, queue)
 
 
 @pytest.mark.parametrize("misfit", [{"rows": 1}, {"tokens": 1}, {"repeats": 0}, {"beta": 1e9}])

@@ -11,10 +11,6 @@ from trimtab.errors import TrimtabError
 class Batch(Protocol):
     """Requests that are written together. One thread uses it."""
 
-    @property
-    def active(self) -> bool:
-        """Whether any row is unfinished."""
-
     def add(self, requests: Sequence[Request]) -> list[int]:
         """Add the rows of new requests; returns the requests' numbers."""
 
@@ -34,11 +30,6 @@ class EngineBatch:
 
     def __init__(self, engine: StartsBatches):
         self._engine, self._batch = engine, engine.start_batch()
-
-    @property
-    def active(self) -> bool:
-        """Whether any row is unfinished."""
-        return self._batch.active
 
     def add(self, requests: Sequence[Request]) -> list[int]:
         """Encode the prompts of new requests together and add their rows."""
@@ -65,11 +56,6 @@ class StreamedBatch:
         self._engine = engine
         self._streams: dict[int, Iterator[list[Chunk]]] = {}
         self._added = 0
-
-    @property
-    def active(self) -> bool:
-        """Whether any row is unfinished."""
-        return bool(self._streams)
 
     def add(self, requests: Sequence[Request]) -> list[int]:
         """Start a stream for each request."""

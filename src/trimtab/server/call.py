@@ -25,6 +25,7 @@ from trimtab.server.server_settings import ServerSettings
 from trimtab.steering.steer import Steer
 
 UNREAD_BY_SEARCHES = ("top_p", "repetition_penalty")
+UNREAD_IN_PROMPTS = ("repetition_penalty", "top_p")  # the second changes no log-probability of an unsteered text
 OURS = "trimtab"  # the field of what OpenAI does not have
 MAX_TRACED = 2_000_000  # candidates in the trace of a response; each takes about a kilobyte
 SEED_BITS = 53  # a number that JavaScript reads exactly
@@ -153,13 +154,17 @@ class Intake:
         self._check_rows(len(prompts), params, ranking)
         trace = body.trimtab is not None and body.trimtab.trace
         echo = isinstance(body, CompletionRequest) and bool(body.echo)
+        reads_prompts = echo and (logprobs is not None or trace)
+        if reads_prompts:
+            unread = UNREAD_IN_PROMPTS if trace or steer is not None else UNREAD_IN_PROMPTS[:1]
+            check_without(body, unread, "echo and logprobs or a trace", "prompts are read without it")
         try:
             requests = self._requests(prompts, params, steer, body.seed)
             if ranking is not None:
                 requests = tuple(within_context(self.engine, ranking, request) for request in requests)
             if trace:
                 check_trace(requests, body.n or 1, echo, self.engine.vocabulary_size)
-            if echo and (logprobs is not None or trace):
+            if reads_prompts:
                 require(self.engine, ["read"], "echo with logprobs or a trace")
         except TrimtabError as error:
             raise as_api_error(error, PROMPT_FIELDS[kind]) from error
@@ -237,9 +242,7 @@ class Intake:
             raise APIError(
                 400, "got rewind, expected with it one prompt of text, n of 1 and no best_of_reward", "rewind"
             )
-        if unread := [name for name in UNREAD_BY_SEARCHES if getattr(body, name) not in (None, 1)]:
-            message = f"got {unread[0]} with rewind, expected it without: no search has it"
-            raise APIError(400, message, unread[0], "invalid_value")
+        check_without(body, UNREAD_BY_SEARCHES, "rewind", "no search has it")
         if body.rewind.judge_rewards and "judge" in body.rewind.model_fields_set:
             raise APIError(400, "got judge and judge_rewards, expected one of them", "rewind.judge", "invalid_value")
         if body.rewind.judge_rewards is None:
@@ -247,14 +250,17 @@ class Intake:
         return self._some(body.rewind.judge_rewards, "rewind.judge_rewards")
 
     def _some(self, terms: Mapping[str, SteerTerm], field: str) -> Steer:
-        """The steer of a field that stands there to name rewards.
+        """The steer of a field that stands there to name rewards that score whole texts.
 
         Raises:
-            APIError: 400, it names none, or as in `RewardShelf.steer`.
+            APIError: 400, it names none, or has a `min_entropy`, which is of tokens; or as in `RewardShelf.steer`.
         """
         steer = self.shelf.steer(terms, field)
         if steer is None:
             raise APIError(400, f"got an empty {field}, expected rewards, or no such field", field, "invalid_value")
+        if any(term.min_entropy for term in terms.values()):
+            message = f"got min_entropy in {field}, expected it in steer only: whole texts are scored"
+            raise APIError(400, message, field, "invalid_value")
         return steer
 
     def _steer(self, body: SamplingFields) -> Steer | None:
@@ -277,6 +283,17 @@ def sampling_of(body: SamplingFields, limit: int) -> SamplingParams:
         repetition_penalty=body.repetition_penalty,
         speculate=body.speculate,
     )
+
+
+def check_without(body: SamplingFields, fields: Sequence[str], beside: str, reason: str) -> None:
+    """Refuse fields that have no effect beside another one. 1 and null are their defaults.
+
+    Raises:
+        APIError: 400.
+    """
+    if given := [name for name in fields if getattr(body, name) not in (None, 1)]:
+        message = f"got {given[0]} with {beside}, expected it without: {reason}"
+        raise APIError(400, message, given[0], "invalid_value")
 
 
 def check_speculate(body: SamplingFields, settings: ServerSettings) -> None:

@@ -55,8 +55,7 @@ def measure_server(
     params = [SamplingParams(seed=seed, max_new_tokens=settings.tokens) for seed in range(settings.rows)]
     times: Times = {"library": [], "library_cpu": [], "server": [], "server_cpu": []}
     answers: list[tuple[Answer, int]] = []  # with the number of tokens
-    limits = ServerSettings(max_rows=settings.rows, max_tokens=10**6, prefix_cache=0)
-    with running(create_app(lm, "model", rewards, limits)) as url:
+    with running(create_app(lm, "model", rewards, limits_of(settings))) as url:
         asked = Asked(url, PROMPT, settings.rows, settings.tokens, beta)
         for number in range(1 + settings.repeats):  # the first round warms up
             with _timed(times, "library"):
@@ -76,6 +75,12 @@ def measure_server(
         "first_token": _spread([answer.first for answer, _ in answers]),
         "per_token": _spread([(answer.whole - answer.first) / (count - 1) for answer, count in answers if count > 1]),
     }
+
+
+def limits_of(settings: LoadSettings) -> ServerSettings:
+    """The limits of a server that may get all requests of a round before it takes one."""
+    waiting = max(settings.rows, ServerSettings.max_queue)
+    return ServerSettings(max_rows=settings.rows, max_queue=waiting, max_tokens=10**6, prefix_cache=0)
 
 
 @contextmanager

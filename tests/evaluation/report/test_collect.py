@@ -94,3 +94,14 @@ def test_rows_of_a_method_are_in_the_order_of_its_numbers(copied):
     methods = [(row.settings["method"], row.settings["beta"]) for row in read_rows(copied)]
     ranks = [each for each in methods if each[0].startswith("rank")]
     assert ranks == [("rank-4", 2.0), ("rank-4", 5.0), ("rank-16", 2.0), ("rank-16", 5.0)]
+
+
+@pytest.mark.parametrize("keep_order", [True, False])
+def test_the_profile_that_was_asked_for_last_is_shown(copied, keep_order):
+    def asked(name, value):
+        readers = {f"profile:{name}": lambda texts: [[value] * 10 for _ in texts]}
+        report = measure(copied, [LENGTH], readers, keep_order=keep_order)
+        return report.profiled, report.rows[0].profile
+
+    assert asked("old", 0.25) == ("old", [0.25] * 10)
+    assert asked("new", 0.75) == ("new", [0.75] * 10)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tiny import tiny_reward
+from tiny import tiny_ladder, tiny_reward
 from tiny_sweep import GRID, LENGTH, SETS, SETTINGS
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.errors import InvalidSetting
@@ -142,6 +142,19 @@ def test_without_the_rewards_of_the_engine_their_share_is_unknown(lm, times, cop
     write = dict(time_columns())["reward share"]
     assert write({"time": shown["top-k"]}).text == "–"
     assert write({"time": shown["v"]}).text.endswith("%")
+
+
+def test_work_that_runs_inside_the_model_has_no_share(lm):
+    """A ladder's layers do, and an own state has the model read the texts that it ranks or judges."""
+    own = tiny_reward(lm.base, "q", trunk="frozen", layers=3, bos_token_id=None).toward(1)
+    ladder, lora = tiny_ladder(lm.base).toward(1), tiny_reward(lm.base, "q").toward(1)
+    plain = counted_method("top-k", 4, [])
+    steered = [replace(plain, name=name, steered_by=by) for name, by in [("own", own), ("ladder", own + ladder)]]
+    ranked = [replace(plain, name=f"by {name}", ranked_by=by) for name, by in [("own", own), ("lora", lora)]]
+    judged = [replace(plain, name=f"judged by {name}", judged_by=by) for name, by in [("own", own), ("lora", lora)]]
+    times = time_methods(lm, [plain, *steered, *ranked, *judged], SETS[0], Clock(None), rounds=1)
+    unknown = {name for name, time in times.items() if time["reward_share"] is None}
+    assert unknown == {"ladder", "by own", "judged by own"}
 
 
 def test_rounds_below_one_are_refused(lm):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from trimtab.evaluation.prompt_form import PromptForm
 from trimtab.evaluation.report.record_file import Record, by_set
-from trimtab.evaluation.report.tables import WAYS, human, task_of
+from trimtab.evaluation.report.tables import WAYS, human
 from trimtab.evaluation.score.metrics import BOOTSTRAPS, LEVEL
 
 
@@ -83,8 +83,3 @@ def caption(record: Record, what: str, judge: str = "", timed: bool = False) -> 
     bars = f" Bars: {intervals()}." if judge else ""
     on = f" Timed on: {machines(record)}." if timed and machines(record) else ""
     return f"{what} Model: {model(record)}. Prompts: {data(record)}. {setting(record)}.{judged}{bars}{on}"
-
-
-def control(record: Record) -> str:
-    """The name of the figure that steering is meant to move."""
-    return task_of(record).title

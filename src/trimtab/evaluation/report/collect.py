@@ -195,7 +195,7 @@ def measure(
     given |= {name: {"identity": dict(of)} for name, of in (identities or {}).items()}
     others = saved.readers()
     about = _in_order(given, others) if keep_order else given | {n: of for n, of in others.items() if n not in given}
-    names = list(dict.fromkeys([*about, *reads]))
+    names = list(dict.fromkeys([*(readers or {}), *about, *reads]))  # the first profile is the one that is shown
     found: Found = {}
     for number, (row, name) in enumerate((row, name) for row in rows for name in names):
         found[row.name, name] = _readings(row, name, saved, reads.get(name), about.get(name))

@@ -37,7 +37,7 @@ NOTES = """\
   thresholds.
 * encoded: tokens that went through all models, padding included, for each token of the texts.
 * time: per token, over that of top-k, measured in turns on the same machine; of a search, measured once. reward share:
-  the rewards' share of it."""
+  the rewards' share of it; – where it cannot be told from the model's forward."""
 
 
 def write_markdown(record: Record, folder: Path, pictures: Sequence[Picture] = (), title: str = "") -> None:

@@ -75,17 +75,17 @@ class Method:
 
 def unsteered(settings: SweepSettings) -> Method:
     """Plain sampling from the whole vocabulary."""
-    return _sampling("unsteered", None, settings, _params(settings, top_k=None))
+    return _sampling("unsteered", None, settings, params_of(settings, top_k=None))
 
 
 def truncated(settings: SweepSettings) -> Method:
     """β = 0: plain sampling from the same top k as the steered rows. Truncation alone lowers perplexity."""
-    return _sampling("top-k", 0.0, settings, _params(settings))
+    return _sampling("top-k", 0.0, settings, params_of(settings))
 
 
 def greedy(settings: SweepSettings) -> Method:
     """The most likely token at each step, the same in all samples: shows how a judge scores bland text."""
-    return _sampling(GREEDY, None, settings, _params(settings, top_k=DEFAULT_TOP_K, temperature=0.0))
+    return _sampling(GREEDY, None, settings, params_of(settings, top_k=DEFAULT_TOP_K, temperature=0.0))
 
 
 def guided(
@@ -98,11 +98,11 @@ def guided(
     max_kl: float | None = None,
 ) -> Method:
     """Steering by rewards; several rewards share β equally. With a budget `max_kl`, its name says so."""
-    parts = [_steer(reward, attribute, beta / len(rewards), direction) for reward, attribute in rewards]
+    parts = [steer_of(reward, attribute, beta / len(rewards), direction) for reward, attribute in rewards]
     about = about_rewards(rewards)
     if max_kl is not None:
         name, about = f"{name} max_kl {max_kl:g}", about | {"max_kl": max_kl}
-    return _sampling(name, beta, s, _params(s, max_kl=max_kl), timing(reduce(add, parts)), about)
+    return _sampling(name, beta, s, params_of(s, max_kl=max_kl), timing(reduce(add, parts)), about)
 
 
 def greedily_guided(
@@ -114,9 +114,9 @@ def greedily_guided(
     timing: Timing = untimed,
 ) -> Method:
     """ARGS (2402.01694): the argmax of log p + w · r over the top k, without a clamp; the same in all samples."""
-    parts = [_steer(reward, attribute, weight / len(rewards), direction) for reward, attribute in rewards]
+    parts = [steer_of(reward, attribute, weight / len(rewards), direction) for reward, attribute in rewards]
     terms = [replace(term, clamp=UNCLAMPED) for part in parts for term in part.terms]
-    params = _params(s, temperature=0.0)
+    params = params_of(s, temperature=0.0)
     return _sampling(f"{name} {GREEDY}", weight, s, params, timing(Steer(tuple(terms))), about_rewards(rewards))
 
 
@@ -131,8 +131,8 @@ def best_of(
 ) -> Method:
     """Best-of-n: for every sample, n drafts of top-k sampling, of which the reward chooses one."""
     check_scores_whole_texts(reward)
-    by = timing(_steer(reward, attribute, 1.0, direction))
-    params = _params(s, drafts=n)
+    by = timing(steer_of(reward, attribute, 1.0, direction))
+    params = params_of(s, drafts=n)
     draw = _sampled(None, params)
 
     def write(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[list[Generation]]:
@@ -171,8 +171,8 @@ def rewind(
         timing: times the rewards that judge and steer.
     """
     settings = search.settings(s.max_new_tokens, s.temperature)
-    by = timing(_steer(*judge, 1.0, direction))
-    parts = [_steer(*each, beta / len(steered_by), direction) for each in steered_by] if beta else []
+    by = timing(steer_of(*judge, 1.0, direction))
+    parts = [steer_of(*each, beta / len(steered_by), direction) for each in steered_by] if beta else []
     steer = timing(reduce(add, parts)) if parts else None
 
     def write(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[list[Generation]]:
@@ -185,6 +185,23 @@ def rewind(
     chosen = {name: value for name, value in asdict(settings).items() if value is not None}
     about = {**about_rewards([judge, *(steered_by if beta else [])]), "search": {**chosen, "alone": alone}}
     return Method(f"rewound by {name_of(judge)}", beta, write, about, steered_by=steer, judged_by=by)
+
+
+def params_of(s: SweepSettings, drafts: int = 1, **changes: Any) -> SamplingParams:
+    """How all methods sample: `drafts` texts for every sample, from the top k unless `changes` say otherwise."""
+    shared = SamplingParams(
+        n=s.samples * drafts,
+        max_new_tokens=s.max_new_tokens,
+        seed=s.seed,
+        top_k=s.top_k,
+        temperature=s.temperature,
+    )
+    return replace(shared, **changes)
+
+
+def steer_of(reward: AnyReward, attribute: str | None, beta: float, direction: Direction) -> Steer:
+    """Steering by one attribute of a reward, in a direction."""
+    return (reward.toward if direction == "up" else reward.away)(beta, attribute)
 
 
 def name_of(chosen: Chosen) -> str:
@@ -217,19 +234,3 @@ def _sampled(steer: Steer | None, params: SamplingParams) -> Write:
         return [list(of_prompt.samples) for of_prompt in lm.generate(prompts, steer, params)]
 
     return write
-
-
-def _params(s: SweepSettings, drafts: int = 1, **changes: Any) -> SamplingParams:
-    """How all methods sample: `drafts` texts for every sample, from the top k unless `changes` say otherwise."""
-    shared = SamplingParams(
-        n=s.samples * drafts,
-        max_new_tokens=s.max_new_tokens,
-        seed=s.seed,
-        top_k=s.top_k,
-        temperature=s.temperature,
-    )
-    return replace(shared, **changes)
-
-
-def _steer(reward: AnyReward, attribute: str | None, beta: float, direction: Direction) -> Steer:
-    return (reward.toward if direction == "up" else reward.away)(beta, attribute)

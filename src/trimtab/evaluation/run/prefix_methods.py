@@ -1,19 +1,26 @@
 """Methods of a comparison that rank unfinished texts: blockwise best-of, speculative rejection, CARDS."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
 from trimtab.best_of_settings import Segments
-from trimtab.engines.sampling_params import SamplingParams
-from trimtab.evaluation.run.methods import Chosen, Method, about_rewards, name_of
+from trimtab.evaluation.run.methods import (
+    Chosen,
+    Method,
+    Timing,
+    about_rewards,
+    name_of,
+    params_of,
+    steer_of,
+    untimed,
+)
 from trimtab.evaluation.run.prompt_sets import Direction
 from trimtab.evaluation.run.sweep_settings import Grid, SweepSettings
 from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
 from trimtab.models.codec import Prompt
 from trimtab.rewards.any_reward import check_scores_whole_texts
-from trimtab.steering.steer import Steer
 
 
 @final
@@ -62,7 +69,7 @@ def best_of_prefixes(
     by: Chosen,
     direction: Direction,
     s: SweepSettings,
-    timing: Callable[[Steer], Steer] = lambda steer: steer,
+    timing: Timing = untimed,
 ) -> Method:
     """Best-of-n that ranks unfinished texts. Each sample has a seed of its own.
 
@@ -76,8 +83,8 @@ def best_of_prefixes(
     """
     reward, attribute = by
     check_scores_whole_texts(reward)
-    steer = timing((reward.toward if direction == "up" else reward.away)(1.0, attribute))
-    params = SamplingParams(max_new_tokens=s.max_new_tokens, seed=s.seed, top_k=s.top_k, temperature=s.temperature)
+    steer = timing(steer_of(reward, attribute, 1.0, direction))
+    params = params_of(s, n=1)
 
     def write(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[list[Generation]]:
         every = [prompt for prompt in prompts for _ in range(s.samples)]

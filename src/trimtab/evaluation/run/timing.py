@@ -14,7 +14,9 @@ from trimtab.evaluation.prompt_form import PLAIN, PromptForm
 from trimtab.evaluation.run.methods import Method
 from trimtab.evaluation.run.prompt_sets import PromptSet
 from trimtab.language_model import LanguageModel
+from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
+from trimtab.models.side_network import Reader
 from trimtab.steering.reward import Reward, RewardState
 from trimtab.steering.steer import Steer
 
@@ -120,7 +122,7 @@ def time_methods(
 
     Returns:
         For each method by the name of its time: `ratio`, its time per token over that of `top-k` in the same round;
-        `reward_share`, the share of its time that the rewards took, None if the clock does not see them;
+        `reward_share`, the share of its time that the rewards took, None if the clock does not see all of it;
         `tokens_per_second` of the texts; `runs`, the number of runs that count. Medians over the runs. A search has one
         run, and is compared with the median of `top-k`.
 
@@ -141,7 +143,23 @@ def time_methods(
         progress(turn, len(turns))
     counted = {name: runs if len(runs) == 1 else runs[1:] for name, runs in found.items()}
     plain = counted[methods[0].time_name]
-    return {name: _figures(runs, plain, clock.sees_rewards) for name, runs in counted.items()}
+    seen = {one.time_name: clock.sees_rewards and _work_in_states(one, lm.engine.base) for one in methods}
+    return {name: _figures(runs, plain, seen[name]) for name, runs in counted.items()}
+
+
+def _work_in_states(method: Method, base: FrozenLM | None) -> bool:
+    """Whether all work of a method's rewards is in the calls of their states.
+
+    The layers of a ladder run inside the model's forward. Where a reward on the model's own state ranks or judges, the
+    model reads the texts for it.
+    """
+
+    def readers(steer: Steer | None) -> list[Reader | None]:
+        return [term.reward.reads(base.model) for term in steer.terms] if steer and base else []
+
+    ladders = [each for each in readers(method.steered_by) if not isinstance(each, int | None)]
+    read_again = [each for each in readers(method.ranked_by) + readers(method.judged_by) if each is not None]
+    return not (ladders or read_again)
 
 
 class Run(NamedTuple):

@@ -30,6 +30,7 @@ export class Writing {
       this.#cut(0);
       this.request = request;
       this.forks = [];
+      this.view.changed(); // shows the new prompt
       for (const fork of forks) {
         await this.#segment(fork.steer, fork.at + 1, signal);
         this.#force(fork.at, fork.token, fork.steer);
@@ -41,7 +42,8 @@ export class Writing {
   // Keep the text before a token, put a candidate in the token's place, and write on.
   async fork(at, token, steer) {
     await this.#exclusively(async (signal) => {
-      this.#force(at, token, this.steer);
+      const before = this.forks.find((fork) => fork.at >= at)?.steer ?? this.steer;
+      this.#force(at, token, before);
       await this.#segment(steer, this.request.limit, signal);
     });
   }
