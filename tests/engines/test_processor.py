@@ -318,3 +318,15 @@ def test_a_gate_that_never_opens_is_refused(llama):
     processor = trimtab.SteeringProcessor(tiny_reward(llama, "q").toward(2.0, min_entropy=50), top_k=6)
     with pytest.raises(InvalidSetting, match="min_entropy"):
         processor(torch.tensor([[5, 6]]), llama.model(torch.tensor([[5, 6]])).logits[:, -1])
+
+
+def test_padding_does_not_count_as_text(llama):
+    reward = tiny_reward(llama, "q")
+    ids = torch.full((1, reward.context_length), llama.pad_token_id)
+    ids[0, -3:] = torch.tensor([5, 6, 7])
+    mask = (ids != llama.pad_token_id).long()
+    settings = {"attention_mask": mask, "max_new_tokens": 2, "do_sample": False, "pad_token_id": llama.pad_token_id}
+    loop = trimtab.custom_generate(reward.toward(2.0), top_k=6)
+    processor = trimtab.SteeringProcessor(reward.toward(2.0), top_k=6)
+    written = llama.model.generate(ids, logits_processor=[processor], **settings)
+    assert torch.equal(llama.model.generate(ids, custom_generate=loop, **settings), written)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from byte_lm import byte_lm
+from tiny_spaces import space_dropping_tokenizer
 from trimtab import errors
 from trimtab.engines.torch.engine import TorchEngine
 from trimtab.judges.base import description_of, threshold_of
@@ -13,6 +14,7 @@ from trimtab.judges.notation import judge_from_text, parse_judge
 from trimtab.judges.step_scores import AGGREGATES, step_ends
 from trimtab.judges.steps import StepJudge, token_ends
 from trimtab.judges.text_judges import FunctionJudge, TextJudge
+from trimtab.models.codec import TokenizerCodec
 from trimtab.rewind.rewind_settings import RewindSettings
 from trimtab.testing.scripted_engine import WordCodec
 
@@ -134,3 +136,10 @@ def test_steps_have_their_tokens_where_a_stop_string_begins_inside_a_token():
     codec = WordCodec(["go.", "on.x", "end"])
     draft = Draft("go.", (1,), (1, 1), " go. go. on")
     assert token_ends(draft, codec) == [4, 8]
+
+
+def test_steps_of_a_given_text_have_their_tokens_where_its_first_space_is_dropped():
+    codec = TokenizerCodec(space_dropping_tokenizer(), "tiny", 64, {1})
+    ids = tuple(codec.encode_text("the cat sat"))
+    assert token_ends(Draft("", (), ids, "the cat sat"), codec) == [3, 7, 11]
+    assert token_ends(Draft("", (), ids, " the cat sat"), codec) == [4, 8, 12]

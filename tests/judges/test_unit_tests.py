@@ -288,3 +288,18 @@ def test_best_of_ranks_by_tests(coder):
     assert list(ranked.scores) == sorted(ranked.scores, reverse=True)
     assert {round(score, 2) for score in ranked.scores} <= {0.0, 0.2, 0.35, 1.0}
     assert len(set(ranked.scores)) > 1
+
+
+def test_the_space_before_an_answer_is_no_indent():
+    answer = Draft.of([{"role": "user", "content": "Write f"}], (), (), " def f():\n    return 1 / 0\n")
+    judge = UnitTests("f()")
+    (report,) = judge.reports([answer])
+    assert report.outcome is Outcome.RUNTIME_ERROR
+    assert judge.place_of(answer, report) == answer.text.index("    return")
+    assert UnitTests("assert f").score([answer], None) == [1.0]
+
+
+@pytest.mark.parametrize("prompt", [["Hi"], [{"role": "user"}], []])
+def test_what_is_no_prompt_is_our_error(prompt):
+    with pytest.raises(errors.InvalidPrompt):
+        UnitTests("assert True").check_prompt(prompt)

@@ -191,6 +191,17 @@ def test_a_system_turn_that_a_template_writes_around_the_message_is_left_out():
     assert codec.render([{"role": "system", "content": ""}, user("Hi")]) == expected
 
 
+def test_a_system_message_without_a_turn_of_its_own_leaves_the_others_whole():
+    """DeepSeek writes it between BOS and the user's turn."""
+    template = (
+        "{% if messages[0].role == 'system' %}{% set system = messages[0].content %}{% set turns = messages[1:] %}"
+        "{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}{{ bos_token + system }}"
+        "{% for turn in turns %}{{ '<|im_start|>' + turn.content }}{% endfor %}"
+    )
+    codec = codec_of(template)
+    assert codec.render([{"role": "system", "content": ""}, user("Hi")]) == "<|begin_of_text|><|im_start|>Hi"
+
+
 def test_a_system_message_replaces_the_template_s_own(codec):
     turns = codec.render([{"role": "system", "content": "Be brief."}, user("Hi")])
     assert "Be brief." in turns

@@ -124,3 +124,11 @@ def test_the_logits_of_the_policy_are_scaled_as_those_of_the_base():
         ids = torch.tensor([found[number]["chosen"]])
         log_p = lm.model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None]).sum()
         assert found[number][REFERENCE][0] == pytest.approx(float(log_p), abs=1e-3)
+
+
+def test_a_pair_with_a_text_of_one_token_without_bos_is_left_out():
+    values, reference = torch.randn(4, 3, 1), torch.zeros(4)
+    known = torch.tensor([[0, 1, 1], [0, 0, 0], [1, 1, 1], [0, 1, 1]], dtype=torch.bool)
+    found = policy_preference(values, known, reference, 0.1)
+    margin = values[0, 1:, 0].sum() - values[2, :, 0].sum()
+    torch.testing.assert_close(found.mean, -torch.nn.functional.logsigmoid(0.1 * margin))

@@ -67,7 +67,7 @@ def custom_generate(
     Args:
         steer: how to steer; None for plain decoding.
         tokenizer: that of the model; a reward of another tokenizer is refused. Default: only the number of tokens is
-            compared.
+            compared, and a reward that does not tell it, such as experts, is refused.
         top_k, top_p: the candidates, chosen before steering. The arguments of that name of `generate` apply after it.
         max_kl: a budget for steering, in nats per token, as in `SamplingParams`.
         streamer: receives the prompt and each token.
@@ -203,7 +203,7 @@ class Rows:
         size = self.known_tokens(self.logits.shape[1])
         if steer is not None:
             steer.check_acts(size)
-        self.tokens = ids.shape[1]  # of the longest row
+        self.tokens = int(mask.sum(1).max())  # of the longest row
         self.guide.prefill(first)
         if samples > 1:
             copies = torch.arange(len(first.ids), device=model.device).repeat_interleave(samples)

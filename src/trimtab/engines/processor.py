@@ -115,7 +115,8 @@ class SteeringProcessor(LogitsProcessor):
         self._params.check_choice(tokens)
         if self._seen is None:
             self._steer.check_acts(tokens)
-        check_room(self._steer, ids.shape[1])
+        if ids.shape[1] >= room_of(self._steer):  # padding included
+            check_room(self._steer, int(self._prompt_mask(ids).sum(1).max()))
         return tokens
 
     def _follow(self, ids: Tensor) -> Guide:
@@ -167,20 +168,19 @@ def is_probe(scores: Float[Tensor, "rows vocabulary"]) -> bool:
     return bool((scores == PROBE).float().mean() > 0.5)
 
 
-def check_room(steer: Steer, tokens: int) -> None:
-    """Refuse a text that is longer than the rewards can read.
+def room_of(steer: Steer) -> int:
+    """The most tokens that all rewards of a steer can read."""
+    return min(reward.context_length - reward.extra_tokens for reward in distinct_rewards([steer]))
 
-    Args:
-        steer: the rewards.
-        tokens: of the text.
+
+def check_room(steer: Steer, tokens: int) -> None:
+    """Refuse a text of so many tokens that a reward has no room for another one.
 
     Raises:
-        InvalidPrompt: a reward has no room for another token.
+        InvalidPrompt: it has none.
     """
-    for reward in distinct_rewards([steer]):
-        room = reward.context_length - reward.extra_tokens
-        if tokens >= room:
-            raise InvalidPrompt(f"got a text of {tokens} tokens, expected fewer than {room} for {reward.name!r}")
+    if tokens >= (room := room_of(steer)):
+        raise InvalidPrompt(f"got a text of {tokens} tokens, expected fewer than {room}, which its rewards can read")
 
 
 def check_tokenizer(reward: Reward, tokenizer: PreTrainedTokenizerBase | None) -> None:

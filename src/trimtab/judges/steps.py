@@ -83,9 +83,11 @@ class StepJudge:
 def token_ends(draft: Draft, codec: TextCodec) -> list[int]:
     """The place in the draft's text where each of its tokens ends.
 
-    A text may go on behind its tokens: a stop string may begin inside a token.
+    A text may go on behind its tokens: a stop string may begin inside a token. A text that was not written behind its
+    prompt begins without the space that its first token may have.
     """
-    detokenizer, last = Detokenizer(codec), len(draft.token_ids) - 1
+    opens = not draft.text.startswith(codec.decode_behind(draft.token_ids[:1])[:1])
+    detokenizer, last = Detokenizer(codec, opens), len(draft.token_ids) - 1
     ends = list(accumulate(len(detokenizer.push(token, place == last)) for place, token in enumerate(draft.token_ids)))
     return ends
 

@@ -12,7 +12,7 @@ from trimtab.engines.base import Engine
 from trimtab.errors import InvalidData, InvalidPrompt, InvalidSetting
 from trimtab.judges.draft import Draft
 from trimtab.judges.sandbox import Limits, Report, check_tests, run_tests
-from trimtab.models.codec import Prompt, prompt_text
+from trimtab.models.codec import Prompt, check_conversation, prompt_text
 from trimtab.models.text_fingerprint import text_fingerprint
 
 BLOCK = re.compile(
@@ -103,8 +103,10 @@ class UnitTests:
         """Check that there are tests for a prompt, before drafts are written.
 
         Raises:
-            InvalidPrompt: there are none.
+            InvalidPrompt: there are none, or it is no prompt.
         """
+        if not isinstance(prompt, str):
+            check_conversation(prompt)
         draft = Draft.of(prompt, (), (), "")
         self.tests_of(draft.prompt, draft.asked)
 
@@ -128,18 +130,23 @@ def program_of(draft: Draft) -> str:
     A block counts if its fence names no language, or one that starts with "py".
     """
     block = _block(draft.text)
-    return block["program"] if block else _before(draft) + draft.text
+    return block["program"] if block else _before(draft) + draft.text[_indent(draft) :]
 
 
 def program_start(draft: Draft) -> int:
     """Where the program of `program_of` begins, in characters of the continuation; below 0 if in the prompt."""
     block = _block(draft.text)
-    return block.start("program") if block else -len(_before(draft))
+    return block.start("program") if block else _indent(draft) - len(_before(draft))
 
 
 def _before(draft: Draft) -> str:
     """The part of a program without a fence that is in the prompt: none if the draft is an answer."""
     return "" if draft.answers else draft.prompt
+
+
+def _indent(draft: Draft) -> int:
+    """The space that the first token of an answer may begin with is no indent."""
+    return int(draft.answers and draft.text.startswith(" "))
 
 
 def _block(text: str) -> re.Match[str] | None:

@@ -62,9 +62,10 @@ class ChatTemplate:
             return without
         if not without.startswith(before) or not without.endswith(behind):
             return without
-        filled_in, (closing, *_) = len(without) - len(before) - len(behind), (*self.control.sequence(behind), None)
-        around = filled_in == 0 and closing is not None and behind.startswith(closing)  # the turn has other text
-        return _without_system_turn(before, behind, self.control, self.name) if filled_in > 0 or around else without
+        is_filled_in = len(without) > len(before) + len(behind)
+        if is_filled_in or (without == before + behind and _has_other_text(before, behind, self.control)):
+            return _without_system_turn(before, behind, self.control, self.name)
+        return without
 
     def encode(self, turns: Sequence[Turn]) -> list[int]:
         """Token ids of a conversation with the assistant's turn open. Control tokens in the messages are text.
@@ -154,6 +155,14 @@ def rendered_plainly(tokenizer: PreTrainedTokenizerBase) -> str:
         return str(tokenizer.apply_chat_template(turns, add_generation_prompt=False, tokenize=False))
     except Exception:  # a template is a program that comes with the model
         return ""
+
+
+def _has_other_text(before: str, behind: str, control: ControlTokens) -> bool:
+    """Whether the turn of a system message, which stood between `before` and `behind`, has text of the template's."""
+    words, closing = before, control.sequence(behind)
+    for token in control.sequence(before):
+        words = words.replace(token, "")
+    return bool(words.strip() and closing and behind.startswith(closing[0]))
 
 
 def _without_system_turn(before: str, behind: str, control: ControlTokens, name: str) -> str:

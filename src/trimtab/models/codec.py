@@ -176,7 +176,8 @@ class TokenizerCodec:
 
     def decode_behind(self, ids: Sequence[int]) -> str:
         """The text that token ids add to a text before them."""
-        return self.decode([*self._anchor, *ids])[len(self.decode(self._anchor)) :]
+        anchor, length = self._anchor
+        return self.decode([*anchor, *ids])[length:]
 
     def token_text(self, token_id: int) -> str:
         """One token as text, special tokens shown."""
@@ -209,9 +210,10 @@ class TokenizerCodec:
         self.chat_template_fingerprint = text_fingerprint(str(self.tokenizer.chat_template or "") + settings)
 
     @cached_property
-    def _anchor(self) -> list[int]:
-        """A token that other tokens may follow."""
-        return self.encode_literal("a")[-1:]
+    def _anchor(self) -> tuple[list[int], int]:
+        """A token that other tokens may follow, and the length of its text."""
+        anchor = self.encode_literal("a")[-1:]
+        return anchor, len(self.decode(anchor))
 
     @property
     def _template(self) -> ChatTemplate:

@@ -120,8 +120,9 @@ class FrozenLM:
     def logit_scale(self) -> float:
         """What the model multiplies the product of state and output embedding by; 1 for most models."""
         config = self.model.config.get_text_config()
-        divided = getattr(config, "logits_scaling", None) or 1.0  # Granite
-        return float(getattr(config, "logit_scale", None) or 1.0) / float(divided)  # Cohere
+        scaling = float(getattr(config, "logits_scaling", None) or 1.0)  # Granite divides by it
+        scaling = scaling if config.model_type.startswith("hyperclovax") else 1.0 / scaling
+        return scaling * float(getattr(config, "logit_scale", None) or 1.0)  # Cohere
 
     @property
     def vocabulary_size(self) -> int:

@@ -9,6 +9,7 @@ from trimtab.engines.base import Engine
 from trimtab.engines.sampling_params import MAX_SEED
 from trimtab.errors import InvalidPrompt, InvalidSetting, WrongType
 from trimtab.judges.base import Judge, JudgesWholeTexts, ReadsTokens
+from trimtab.judges.unit_tests import UnitTests
 from trimtab.models.codec import Prompt, TextCodec, prompt_text
 from trimtab.rewind.rewind_settings import Budget, RewindSettings
 from trimtab.rewind.search import Search
@@ -102,9 +103,11 @@ def room_for_text(
         judge: None for no judge.
 
     Raises:
-        InvalidPrompt: the prompt fills a context.
+        InvalidPrompt: the prompt fills a context, or a judge has no tests for it.
         RewardMismatch: the judge reads the tokens of another tokenizer.
     """
+    if isinstance(judge, UnitTests):
+        judge.check_prompt(prompt)
     text, rooms = prompt_text(prompt), [codec.context_length - len(ids)]
     rooms += [each.context_length - each.extra_tokens - len(ids) for each in distinct_rewards([steer])]
     if judge is not None and isinstance(judge, ReadsTokens):

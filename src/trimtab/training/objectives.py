@@ -104,7 +104,9 @@ def policy_preference(
         temperature: τ.
     """
     gained = log_probs.float()[..., 0].masked_fill(~known, 0).sum(1) - reference
-    return bradley_terry(*(temperature * gained[:, None]).chunk(2))
+    chosen, rejected = (temperature * gained[:, None]).chunk(2)
+    chosen_known, rejected_known = known[:, -1].chunk(2)  # False for a text of one token without BOS
+    return bradley_terry(chosen, rejected, chosen_known & rejected_known)
 
 
 def language_modelling(log_probs: Float[Tensor, "texts tokens 1"], known: Bool[Tensor, "texts tokens"]) -> Loss:

@@ -58,8 +58,8 @@ class RunningBatch:
     A row's text does not depend on the others, nor on when it joined: in float32, up to ties that rounding breaks; with
     `batch_invariant`, in every dtype, to the bit.
 
-    Rows with a top_k, with only a top_p, and with neither run in separate loops: a row over the whole vocabulary would
-    make all others score it too. So do rows that are drafted, for each proposer.
+    Rows with a top_k (up to 64, up to 1,024, and more), with only a top_p, and with neither run in separate loops: a
+    row over the whole vocabulary would make all others score it too. So do rows that are drafted, for each proposer.
 
     Args:
         lm: the language model; its lock is held during each step.
