@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile
-TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines tests/training
+TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines/torch tests/training
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity tone
 
 .PHONY: demo test model test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean

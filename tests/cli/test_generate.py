@@ -136,12 +136,11 @@ def test_an_output_that_cannot_be_written_is_named(generate, tmp_path):
 
 @pytest.mark.slow
 def test_a_system_message_changes_the_answer_of_a_chat(trimtab):
-    words = ["generate", "Who are you?", *OPTIONS, "--json"]
-    plain, chat, pirate = (
-        json_lines(trimtab(*words, *more).stdout)[0]["text"]
-        for more in ([], ["--chat"], ["--chat", "--system", "You are a pirate."])
+    words = ["generate", "Who are you?", *OPTIONS, "--json", "--chat"]
+    chat, pirate = (
+        json_lines(trimtab(*words, *more).stdout)[0]["text"] for more in ([], ["--system", "You are a pirate."])
     )
-    assert len({plain, chat, pirate}) == 3
+    assert chat != pirate
 
 
 @pytest.mark.slow
