@@ -7,19 +7,25 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile
-TENSOR_TESTS := tests/models tests/rewards tests/steering tests/engines/torch tests/training
+SHAPE_TESTS := tests/rewards tests/steering
+TENSOR_TESTS := tests/models tests/engines tests/training
+LONG_TESTS := tests/docs/test_snippets.py tests/docs/test_notebooks.py tests/docs/test_package.py tests/benchmark
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity tone
 
-.PHONY: demo test model test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
+.PHONY: demo test test-long model test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
 
 demo: $(READY)  ## print steered text beside unsteered text
 	$(BIN)/python examples/demo.py
 
-# Shapes and types are also checked at run time where tensors are. Elsewhere that check would double the time.
+# Shapes and types are also checked at run time where rewards are. Elsewhere that takes half as long again: make test-long.
 test: $(READY)  ## style, types, docs and tests: what CI runs
 	$(MAKE) -j 2 check docs model
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(SHAPE_TESTS)
+	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(patsubst %,--ignore=%,$(SHAPE_TESTS) $(LONG_TESTS))
+
+test-long: $(READY)  ## what test leaves out: the documentation's commands, the wheel, bench, and shapes wherever tensors are
+	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(LONG_TESTS)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(TENSOR_TESTS)
-	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(TENSOR_TESTS:%=--ignore=%)
 
 test-clients: $(READY)  ## install the larger clients of the server and Schemathesis, and run them against it
 	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[clients]'
