@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # CodeRL's tests as a judge, on HumanEval: results/humaneval.json. LIMIT problems, with the examples in their docstrings as tests; the benchmark's own
-# tests count. An interrupted run resumes. With Qwen2.5-Coder-1.5B-Instruct in float32, an hour or two on two CPU cores.
+# tests count. An interrupted run resumes. With Qwen2.5-Coder-1.5B-Instruct in float32, all but repairs and rewind took an hour and a half on one
+# busy core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of humaneval.jsonl.gz"}
 model=${2:?"expected MODEL, a Qwen2.5-Coder-1.5B-Instruct: a folder, a .gguf file or a Hub id"}
