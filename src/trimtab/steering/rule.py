@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trimtab.steering.kl_budget import budget_scale
+from trimtab.steering.largest import largest
 from trimtab.steering.steer import Term
 
 NO_TERM = (0, 0.0, 1.0, 0.0, -torch.inf, torch.inf, 0.0)  # β = 0: adds nothing
@@ -88,7 +89,7 @@ def top_candidates(
     if top_k is None and top_p is None:
         ids = torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
         return Candidates(ids, logits, whole=True)
-    kept, ids = logits.topk(top_k or logits.shape[1], dim=-1)
+    kept, ids = largest(logits, top_k or logits.shape[1])
     if row_top_k is not None:
         beyond = torch.arange(kept.shape[1], device=kept.device) >= row_top_k[:, None]
         kept = kept.masked_fill(beyond, -torch.inf)

@@ -3,6 +3,7 @@ import torch
 
 from trimtab.engines.base import Request
 from trimtab.engines.sampling_params import SamplingParams
+from trimtab.engines.torch import sampling
 from trimtab.engines.torch.sampling import RowSampling, gumbel_noise, row_keys
 
 CPU = torch.device("cpu")
@@ -14,9 +15,9 @@ def request(prefix, seed=0, **params):
 
 def at_step(requests, step):
     """Return the sampling of rows that have chosen this many tokens."""
-    sampling = RowSampling.of(requests, CPU)
-    sampling.steps = torch.full_like(sampling.steps, step)
-    return sampling
+    rows = RowSampling.of(requests, CPU)
+    rows.steps = torch.full_like(rows.steps, step)
+    return rows
 
 
 def noise_of(keys, step, ids):
@@ -46,6 +47,15 @@ def test_noise_depends_on_the_token_and_not_on_its_column():
     keys = row_keys([request([1, 2], seed=3)], CPU)
     noise = noise_of(keys, 0, torch.tensor([[5, 6, 7]]))
     assert torch.equal(noise_of(keys, 0, torch.tensor([[7, 5, 6]])), noise[:, [2, 0, 1]])
+
+
+@pytest.mark.parametrize("near", [1, 7, 300, 1 << 16])
+def test_noise_of_many_tokens_is_computed_in_parts(near, monkeypatch):
+    keys, ids = row_keys([request([row]) for row in range(3)], CPU), torch.arange(1000).expand(3, -1)
+    monkeypatch.setattr(sampling, "NEAR", near)
+    noise = noise_of(keys, 4, ids)
+    assert torch.equal(noise[:, 500:510], noise_of(keys, 4, ids[:, 500:510]))
+    assert torch.equal(noise[1, 999:], noise_of(keys[1:2], 4, torch.tensor([[999]]))[0])
 
 
 def test_noise_differs_between_samples_steps_prompts_and_seeds():

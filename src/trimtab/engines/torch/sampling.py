@@ -16,6 +16,7 @@ from trimtab.steering.rule import Candidates, top_candidates
 
 MANTISSA_BITS = 53
 NO_TOP_P = 2.0  # no cumulative probability reaches it
+NEAR = 1 << 16  # numbers that a CPU's cache keeps near: many operations over a whole vocabulary would fetch them again
 
 
 @final
@@ -82,14 +83,12 @@ class RowSampling:
             logits: the model's.
             prefixes: gives prompts and new tokens, left-padded, with their mask; called if a row is constrained.
         """
-        sizes = {each.no_repeat_ngram_size for each in self.params} - {None}
-        penalized = any(each.repetition_penalty is not None for each in self.params)
-        if not (sizes or penalized):
+        if not self.constrains:
             return logits
         ids, mask = prefixes()
-        if penalized:
+        if any(each.repetition_penalty is not None for each in self.params):
             logits = penalize_repetition(logits, ids, mask, self.penalty)
-        for size in filter(None, sizes):
+        for size in {each.no_repeat_ngram_size or 0 for each in self.params} - {0}:
             logits = ban_repeated_ngrams(logits, ids, mask, size, self.ngram == size)
         return logits
 
@@ -105,23 +104,39 @@ class RowSampling:
 
         A sample of softmax(z' / temperature) by the Gumbel-max trick; the best candidate where the row is greedy.
         """
-        if all(each.temperature == 0 for each in self.params):
-            columns = steered.argmax(-1)
-        else:
-            noise = gumbel_noise(self.keys, self.steps, ids).masked_fill(self.greedy[:, None], 0)
-            columns = (tempered(steered, self.temperature[:, None]) + noise).argmax(-1)
+        columns = self.with_noise(steered, ids).argmax(-1)
         self.steps = self.steps + 1
         return columns
 
-    def in_places(self, places: int) -> "RowSampling":
-        """Each row once for each of its next tokens, one after another, each at its own step."""
+    def with_noise(self, steered: Float[Tensor, "rows k"], ids: Int[Tensor, "rows k"]) -> Float[Tensor, "rows k"]:
+        """What the choice is the best of: z' / temperature and the noise of the next step; z' where a row is greedy."""
+        if all(each.temperature == 0 for each in self.params):
+            return steered
+        noise = gumbel_noise(self.keys, self.steps, ids).masked_fill(self.greedy[:, None], 0)
+        return tempered(steered, self.temperature[:, None]) + noise
+
+    @property
+    def constrains(self) -> bool:
+        """Whether a row is constrained against repetition."""
+        return any(each.repetition_penalty is not None or each.no_repeat_ngram_size for each in self.params)
+
+    def in_places(self, places: int, depths: Int[Tensor, "rows places"] | None = None) -> "RowSampling":
+        """Each row once for each of several next tokens, one after another, each at its own step.
+
+        Args:
+            places: how many tokens.
+            depths: how many tokens are before each; default: each follows the one before it.
+        """
         if places == 1:
             return self
-        repeated = self.select([row for row in range(len(self.params)) for _ in range(places)])
         later = torch.arange(places, device=self.steps.device).repeat(len(self.params))
-        return replace(repeated, steps=repeated.steps + later)
+        return self.repeated(places).later(later if depths is None else depths.flatten())
 
-    def later(self, steps: Int[Tensor, " rows"]) -> "RowSampling":
+    def repeated(self, times: int) -> "RowSampling":
+        """Each row as many times, one after another."""
+        return self.select([row for row in range(len(self.params)) for _ in range(times)])
+
+    def later(self, steps: int | Int[Tensor, " rows"]) -> "RowSampling":
         """The rows when each has chosen some more tokens."""
         return replace(self, steps=self.steps + steps)
 
@@ -159,6 +174,9 @@ def gumbel_noise(
     keys: Int[Tensor, " rows"], steps: Int[Tensor, " rows"], ids: Int[Tensor, "rows k"]
 ) -> Float[Tensor, "rows k"]:
     """Standard Gumbel noise, in float64, for each (row key, step, token id)."""
+    columns = max(1, NEAR // len(keys)) if ids.is_cpu else ids.shape[1]
+    if ids.shape[1] > columns:
+        return torch.cat([gumbel_noise(keys, steps, some) for some in ids.split(columns, dim=1)], dim=1)
     bits = _scramble(_scramble(keys + (steps + 1) * _signed(0x9E3779B97F4A7C15))[:, None] + ids)
     uniform = (_shift_right(bits, 64 - MANTISSA_BITS).double() + 0.5) * 2.0**-MANTISSA_BITS
     return -(-uniform.log()).log()
