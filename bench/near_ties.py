@@ -20,6 +20,7 @@ import trimtab
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import check_output, write_whole
 from trimtab.engines.base import DecodeUsage, Request
+from trimtab.engines.draft import Draft
 from trimtab.engines.proposer import ProposerState, SteerDraft
 from trimtab.engines.provenance import provenance
 from trimtab.engines.torch.engine import TorchEngine
@@ -50,9 +51,9 @@ class KnownRows:
     def __init__(self, rows: list[list[int]]):
         self.rows = rows
 
-    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
+    def propose(self, most: Sequence[int], steer: SteerDraft, branches: bool) -> list[Draft]:
         """The next tokens of each text."""
-        return [rest[:length] for rest, length in zip(self.rows, most, strict=True)]
+        return [Draft.chain(rest[:length]) for rest, length in zip(self.rows, most, strict=True)]
 
     def append(self, tokens: Sequence[Sequence[int]]) -> None:
         """Go on behind what was written."""

@@ -7,6 +7,9 @@ is the CPU time of a token over that of the same texts written token by token, a
 so; CPU time, because other work on the machine does not change it much. Each pair of runs is made back to back, and
 texts are compared: "differ" counts those that are not the same, which near ties in bfloat16 explain, and "compared"
 their tokens up to the first that is not.
+
+How many tokens are drafted depends on what a check costs on the machine. With --check-cost it does not: then acceptance
+and tokens per call are the same everywhere.
 """
 
 import gzip
@@ -23,9 +26,11 @@ from rich.table import Table
 import trimtab
 from trimtab.data.json_text import dump_json, parse_json
 from trimtab.data.outputs import check_output, write_whole
+from trimtab.engines import draft_length
 from trimtab.engines.base import DecodeUsage
 from trimtab.engines.provenance import provenance
 from trimtab.engines.torch.engine import TorchEngine
+from trimtab.engines.torch.loop import DecodeLoop
 from trimtab.engines.torch.speculation import agreement
 from trimtab.generation import Generation
 from trimtab.language_model import LanguageModel
@@ -119,8 +124,21 @@ def main(
         list[str] | None, typer.Option(help="draft or lookup. Repeat for several; default: what suits the texts.")
     ] = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="At temperature 0.")] = False,
+    check_cost: Annotated[
+        str | None,
+        typer.Option(
+            help="Draft as where a check costs this: CALL,TOKEN, in steps, for the call and for each token in it. "
+            "Default: the estimate for this machine."
+        ),
+    ] = None,
+    chains: Annotated[bool, typer.Option("--chains", help="Draft no trees.")] = False,
 ) -> None:
     """Write the same texts token by token and with drafts."""
+    if check_cost is not None:
+        call, token = map(float, check_cost.split(","))
+        draft_length._measured_cost = lambda model: draft_length.CheckCost(call, token)
+    if chains:
+        DecodeLoop.checks_branches = False  # type: ignore[assignment]
     target, console = check_output(out, "--out", replace=True), Console(width=140)
     lm = trimtab.load(model, dtype=dtype, draft=draft)  # type: ignore[arg-type]
     lm.generate("Warm up", max_new_tokens=4, seed=0)
@@ -142,7 +160,8 @@ def main(
                     ]
                     table.add_row(name, str(size), steering, by, *shown, f"{row['differ']} of {row['texts']}")
                     console.print(found[-1])
-    about = provenance(lm.engine, tokens=tokens, greedy=greedy, threads=torch.get_num_threads())
+    settings: dict[str, Any] = {"tokens": tokens, "greedy": greedy, "check_cost": check_cost, "chains": chains}
+    about = provenance(lm.engine, **settings, threads=torch.get_num_threads())
     write_whole(target, dump_json({**about, "rows": found}, indent=2) + "\n")
     console.print(table)
 

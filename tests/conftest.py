@@ -96,5 +96,6 @@ def fake_hub(online):
 @pytest.fixture
 def eager(monkeypatch):
     """Check every draft, however often drafts were wrong, and whatever they cost."""
-    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_length", lambda rates, longest, cost: max(longest))
+    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_length", lambda rates, longest, *_: max(longest))
+    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_size", lambda worths, cost, deep, most: most)
     monkeypatch.setattr("trimtab.engines.draft_length.Balance.affords", lambda self, lost: True)

@@ -11,6 +11,7 @@ from known_rewards import TokenTable
 from tiny import tiny_ladder, tiny_lm, tiny_reward
 from trimtab import testing
 from trimtab.engines.base import DecodeUsage, Request
+from trimtab.engines.draft import Draft
 from trimtab.engines.sampling_params import SamplingParams
 from trimtab.engines.torch.draft_head import HeadProposer
 from trimtab.engines.torch.draft_lm import LMProposer
@@ -256,7 +257,8 @@ def test_a_smaller_context_ends_the_drafts_of_another_model(qwen2, eager):
 def test_rows_join_and_leave_when_the_context_of_another_model_is_full(drafted, monkeypatch):
     """Texts become too long for it while drafts are made, or while none pay and it has not read what was written."""
     length = max if drafted else (lambda longest: 0)
-    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_length", lambda rates, longest, cost: length(longest))
+    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_length", lambda rates, longest, *_: length(longest))
+    monkeypatch.setattr("trimtab.engines.torch.speculation.draft_size", lambda worths, cost, deep, most: most)
     monkeypatch.setattr("trimtab.engines.draft_length.Balance.affords", lambda self, lost: True)
     base, small = tiny_lm("gpt2"), tiny_lm("gpt2", seed=5)
     small.model.config.n_positions = 12
@@ -318,9 +320,38 @@ def test_the_law_fails_if_rejected_tokens_stay(qwen2, eager, monkeypatch):
 
 
 def test_the_law_fails_if_a_wrong_token_is_accepted(qwen2, eager, monkeypatch):
-    monkeypatch.setattr("trimtab.engines.torch.written.agreement", lambda draft, chosen: len(draft))
+    monkeypatch.setattr(Draft, "right", lambda self, chosen: range(len(self.tokens)))
     with pytest.raises(AssertionError):
         assert_law(qwen2, requests_of([None]), WRONG["mixed"])
+
+
+def test_the_law_fails_if_the_right_branch_is_not_moved(qwen2, eager, monkeypatch):
+    monkeypatch.setattr(KVCache, "arrange", lambda self, order, new: None)
+    with pytest.raises(AssertionError):
+        assert_law(qwen2, requests_of([None], [{"max_new_tokens": 30}]), WRONG["mixed"])
+
+
+@pytest.mark.parametrize("kind", ["plain", "own state", "ladder", "own trunk"])
+def test_drafts_branch_where_the_model_alone_reads_them(qwen2, kind, eager):
+    requests = requests_of(steers_of(qwen2, kind))
+    drafts = KnownDrafts(TorchEngine(qwen2), requests, WRONG["mixed"])
+    testing.assert_speculation_changes_nothing(TorchEngine(qwen2, proposers={"known": drafts}), requests, "known")
+    assert (drafts.trees > 0) == (kind != "own trunk")
+
+
+@pytest.mark.parametrize("setting", [{"repetition_penalty": 1.5}, {"no_repeat_ngram_size": 2}])
+def test_constrained_rows_have_chains(qwen2, setting, eager):
+    requests = requests_of([None], [setting])
+    drafts = KnownDrafts(TorchEngine(qwen2), requests, WRONG["mixed"])
+    testing.assert_speculation_changes_nothing(TorchEngine(qwen2, proposers={"known": drafts}), requests, "known")
+    assert not drafts.trees
+
+
+@pytest.mark.parametrize("kind", ["plain", "ladder"])
+def test_trees_change_no_text_of_any_row(frozen, kind, eager):
+    requests = requests_of(steers_of(frozen, kind), [{}, {"n": 3}, {"temperature": 0}])
+    usage = assert_law(frozen, requests, WRONG["mixed"], steps_before=1)
+    assert 0 < usage.accepted < usage.drafted
 
 
 @torch.inference_mode()

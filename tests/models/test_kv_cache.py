@@ -6,6 +6,7 @@ import torch
 from tiny import tiny_ladder, tiny_lm
 from trimtab.errors import InvalidSetting
 from trimtab.models import columns
+from trimtab.models.branches import Branches
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.masks import wants_mask
 from trimtab.models.prefix_cache import PrefixCache
@@ -212,6 +213,52 @@ def test_rows_that_keep_different_numbers_of_tokens_have_the_states_of_each_text
         ids, mask = cache.prefixes
         assert [row[of_row].tolist() for row, of_row in zip(ids, mask, strict=True)] == texts
         assert bool((mask.int().diff(dim=1) >= 0).all())  # left-padded
+
+
+TREES = torch.tensor([[-1, 0, 0, 1, 0, 4, 1], [-1, 0, 1, 0, 3, -1, -1], [-1, 0, 1, 2, 3, 4, 5]])  # what each follows
+PATHS = [[0, 4, 5], [0, 3, 4], [0]]
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_each_token_of_a_tree_has_the_states_of_its_path_alone(frozen, holes):
+    """Then one path of each row is kept, and goes on as any text does."""
+    depths = (2, LAST)
+    texts = [LONG, [50, 51], [12, 13, 14, 15]]
+    cache, _ = fed(frozen, texts, depths)
+    if holes:
+        texts, _ = drafted(cache, texts, 0)
+    ids = torch.arange(21).reshape(3, 7) + 20
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[1, 5:] = False
+    logits = cache.feed(ids, mask, 7, Branches.behind(TREES)).logits
+    for row, text in enumerate(texts):
+        for place in mask[row].nonzero().flatten().tolist():
+            path = [place]
+            while TREES[row, path[0]] >= 0:
+                path.insert(0, int(TREES[row, path[0]]))
+            whole = frozen.model(torch.tensor([[*text, *ids[row, path].tolist()]]), use_cache=False).logits[0, -1]
+            torch.testing.assert_close(logits[row, place], whole, atol=1e-4, rtol=1e-4)
+    cache.arrange(torch.tensor([[*path, *path[-1:] * (3 - len(path))] for path in PATHS]), 7)
+    cache.retract([7 - len(path) for path in PATHS])
+    texts = [[*text, *ids[row, path].tolist()] for row, (text, path) in enumerate(zip(texts, PATHS, strict=True))]
+    kept = torch.stack([logits[row, path[-1]] for row, path in enumerate(PATHS)])
+    assert_rows(frozen, cache, texts, kept, depths)
+    for round_ in range(2):
+        texts, logits = feed_one(cache, texts, [30 + round_, 31, 32])
+        assert_rows(frozen, cache, texts, logits, depths)
+
+
+def test_a_ladder_reads_each_path_of_a_tree(frozen):
+    ladder = tiny_ladder(frozen).network.ladder
+    texts, after = [LONG, [50, 51]], torch.tensor([[-1, 0, 0, 2], [-1, 0, 1, 0]])
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+    cache, _ = fed(frozen, texts, (ladder,))
+    cache.feed(ids, logits=4, branches=Branches.behind(after))
+    cache.arrange(torch.tensor([[0, 2, 3], [0, 3, 3]]), 4)
+    cache.retract([1, 2])
+    alone = [fed(frozen, [text], (ladder,))[0] for text in ([*LONG, 5, 7, 8], [50, 51, 9, 12])]
+    expected = torch.cat([each.hidden(ladder) for each in alone])
+    torch.testing.assert_close(cache.hidden(ladder), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_rows_with_holes_can_be_selected_joined_rolled_back_and_proposed(frozen):

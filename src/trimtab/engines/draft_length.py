@@ -6,10 +6,10 @@ from typing import NamedTuple, final
 import torch
 from transformers import PreTrainedModel
 
+from trimtab.engines.draft import EXPECTED, Draft
 from trimtab.models.quick_linear import is_packed
 
 MOST_DRAFTED = 16  # tokens
-EXPECTED = 0.5  # the share that is right, before any was tried; it counts as one token
 MEMORY = 0.97  # of what was seen, from one call to the next
 ALLOWED = 0.7  # plain steps that drafts may lose before they have saved any
 SHARE = 0.03  # of all steps that they may lose besides
@@ -23,7 +23,7 @@ class CheckCost(NamedTuple):
     Attributes:
         call: a call of several tokens, of one row or of several: other matrix products than one token's, and masks.
         token: each token in a call.
-        draft: each token that is drafted, for all rows together.
+        draft: each time that tokens are drafted, for all rows together.
         uneven: what a check of several rows costs besides. Each keeps another number of tokens: the others stay,
             masked, until there are many.
     """
@@ -33,15 +33,22 @@ class CheckCost(NamedTuple):
     draft: float = 0.0
     uneven: float = 0.15
 
-    def of(self, rows: int, drafted: int) -> float:
-        """The cost of a call that checks this many drafted tokens of each row; with 0, of a plain step."""
+    def of(self, rows: int, drafted: float, deep: int | None = None) -> float:
+        """The cost of a call that checks this many drafted tokens of each row; with 0, of a plain step.
+
+        Args:
+            rows: the rows.
+            drafted: of each row, on average.
+            deep: how many follow one another, which is how often was drafted; default: all.
+        """
         tokens = rows * (drafted + 1)
         moving = self.uneven * (rows > 1 and drafted > 0)
-        return 1 + self.call * (tokens > 1) + self.token * tokens + self.draft * drafted + moving
+        drafting = self.draft * (drafted if deep is None else deep)
+        return 1 + self.call * (tokens > 1) + self.token * tokens + drafting + moving
 
-    def lost(self, rows: int, drafted: int) -> float:
+    def lost(self, rows: int, drafted: int, deep: int | None = None) -> float:
         """What a check in which no token is right costs more than a plain step, in plain steps."""
-        return self.of(rows, drafted) / self.of(rows, 0) - 1
+        return self.of(rows, drafted, deep) / self.of(rows, 0) - 1
 
 
 # Of SmolLM2 on two cores; in comments, what 5, 9 and 17 tokens of one row take, in calls of one token.
@@ -67,6 +74,11 @@ class Balance:
         """Whether a check may be tried that loses this many steps if it fails."""
         return lost <= self._steps
 
+    def most(self, cost: CheckCost, rows: int, deep: int) -> int:
+        """The most drafted tokens of each row that may be tried, of which `deep` follow one another."""
+        counts = range(MOST_DRAFTED, 0, -1)
+        return next((count for count in counts if self.affords(cost.lost(rows, count, deep))), 0)
+
     def see(self, written: float, cost: float) -> None:
         """Count one call.
 
@@ -77,45 +89,105 @@ class Balance:
         self._steps = min(self._steps + written - cost + SHARE, MOST_SAVED)
 
 
+class Seen(NamedTuple):
+    """What became of drafts.
+
+    Attributes:
+        right: places for which a token was right.
+        tried: those, and places at which none was.
+        promised: the chances of all tokens for them.
+        checked: tokens that were checked.
+        places: for which they were meant.
+    """
+
+    right: float = 0.0
+    tried: float = 0.0
+    promised: float = 0.0
+    checked: float = 0.0
+    places: float = 0.0
+
+
 @final
 class Acceptance:
-    """The share of a row's drafted tokens that were right, of late."""
+    """How many of a row's drafted tokens were right, of late."""
 
     def __init__(self) -> None:
-        self._right = self._tried = 0.0  # of drafted tokens; older ones count less
+        self._seen = Seen()
 
     @property
     def rate(self) -> float:
-        """The probability that the next drafted token is right if those before it are."""
-        return (EXPECTED + self._right) / (1 + self._tried)
+        """The probability that the next token is among those drafted for its place, if the one before it was."""
+        return (EXPECTED + self._seen.right) / (1 + self._seen.tried)
 
-    def see(self, drafted: int, accepted: int) -> None:
-        """Count one call: a wrong token counts once, those behind it were not tried."""
-        tried = min(accepted + 1, drafted)
-        self._right = MEMORY * self._right + accepted
-        self._tried = MEMORY * self._tried + tried
+    @property
+    def trust(self) -> float:
+        """What to multiply the chances of drafted tokens by."""
+        return (1 + self._seen.right) / (1 + self._seen.promised)
+
+    @property
+    def breadth(self) -> float:
+        """How many tokens are checked for a place."""
+        return (1 + self._seen.checked) / (1 + self._seen.places)
+
+    def see(self, draft: Draft, right: Sequence[int], missed: bool = False) -> None:
+        """Count one call. What was seen earlier counts less.
+
+        Args:
+            draft: what was checked.
+            right: the places of its tokens that were right.
+            missed: whether an empty draft counts as one that was wrong: it cost something, and nothing was worth it.
+        """
+        tried = draft.tried(right)
+        new = Seen(
+            len(right),
+            len({draft.after[place] for place in tried}) or float(missed),
+            sum(draft.chances[place] for place in tried),
+            len(draft.tokens),
+            max(draft.depths, default=-1) + 1,
+        )
+        self._seen = Seen(*(MEMORY * before + now for before, now in zip(self._seen, new, strict=True)))
 
 
-def draft_length(rates: Sequence[float], longest: Sequence[int], cost: CheckCost) -> int:
-    """The length of drafts, in tokens, that writes most per unit of time; 0 where none pays.
+def draft_length(rates: Sequence[float], longest: Sequence[int], cost: CheckCost, breadth: float = 1.0) -> int:
+    """How many tokens should follow one another in drafts, to write most per unit of time; 0 where none pays.
 
     A draft of γ tokens that are each right with probability p yields 1 + p + … + p^γ tokens (2211.17192, equation 1).
-    The call reads γ + 1 tokens of every row, because the rows of a batch have one length.
+    The call reads γ + 1 tokens of every row, because the rows of a batch have one length; of trees, `breadth` times γ.
 
     Args:
         rates: of each row, p.
         longest: of each row, the longest draft that it may have.
         cost: of a check.
+        breadth: how many tokens are checked for a place.
     """
     rows = len(rates)
     best, length = (BATCH_GAIN if rows > 1 else 1) * rows / cost.of(rows, 0), 0
     written = float(rows)
     for tokens in range(1, min(max(longest), MOST_DRAFTED) + 1):
         written += sum(rate**tokens for rate, most in zip(rates, longest, strict=True) if most >= tokens)
-        speed = written / cost.of(rows, tokens)
+        speed = written / cost.of(rows, tokens * breadth, tokens)
         if speed > best:
             best, length = speed, tokens
     return length
+
+
+def draft_size(worths: Sequence[Sequence[float]], cost: CheckCost, deep: int, most: int) -> int:
+    """How many drafted tokens of each row to check, to write most per unit of time; 0 where none pays.
+
+    Args:
+        worths: of the tokens of each row, the probability that the text gets them, the best first.
+        cost: of a check.
+        deep: how many of them follow one another. They are drafted already.
+        most: no more.
+    """
+    rows = len(worths)
+    best, size, written = (BATCH_GAIN if rows > 1 else 1) * rows / cost.of(rows, 0, deep), 0, float(rows)
+    for tokens in range(1, min(max(map(len, worths)), most) + 1):
+        written += sum(worth[tokens - 1] for worth in worths if len(worth) >= tokens)
+        speed = written / cost.of(rows, tokens, deep)
+        if speed > best:
+            best, size = speed, tokens
+    return size
 
 
 def check_cost(model: PreTrainedModel, draft: float = 0.0) -> CheckCost:

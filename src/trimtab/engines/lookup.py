@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 from trimtab.engines.base import Request
+from trimtab.engines.draft import Draft
 from trimtab.engines.proposer import ProposerState, SteerDraft
 from trimtab.models.kv_cache import KVCache
 
@@ -36,9 +37,9 @@ class LookupState:
     def __init__(self, rows: list["NgramIndex"]):
         self._rows = rows
 
-    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
+    def propose(self, most: Sequence[int], steer: SteerDraft, branches: bool) -> list[Draft]:
         """Draft each row from its own tokens."""
-        return [row.continuation(length) for row, length in zip(self._rows, most, strict=True)]
+        return [Draft.chain(row.continuation(length)) for row, length in zip(self._rows, most, strict=True)]
 
     def append(self, tokens: Sequence[Sequence[int]]) -> None:
         """Append tokens to each row."""

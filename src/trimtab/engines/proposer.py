@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from trimtab.engines.base import Request
+from trimtab.engines.draft import Draft
 from trimtab.models.kv_cache import KVCache
 from trimtab.models.side_network import Reader
 from trimtab.steering.rule import Candidates
@@ -17,16 +18,17 @@ SteerDraft = Callable[[Candidates], Tensor]  # of candidates, [rows, k], about t
 class ProposerState(Protocol):
     """The per-batch half of a proposer: the rows of one decode loop."""
 
-    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
+    def propose(self, most: Sequence[int], steer: SteerDraft, branches: bool) -> list[Draft]:
         """Draft the next tokens of each row. A draft may be wrong, short or empty: it changes no text.
 
         Args:
-            most: the longest draft of each row, in tokens.
+            most: the longest draft of each row, in tokens that follow one another.
             steer: adds the rewards that are cheap to a draft's candidates; they answer as behind the last token that
-                the language model has read.
+                the language model has read. A row may have the candidates of several tokens.
+            branches: whether a draft may have several tokens of which one may come next.
 
         Returns:
-            Token ids of the language model that is steered.
+            Of the language model that is steered.
         """
 
     def append(self, tokens: Sequence[Sequence[int]]) -> None:

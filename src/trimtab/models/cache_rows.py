@@ -33,6 +33,20 @@ def stack_rows(first: Tensor, second: Tensor, slots: int, axis: int = 1) -> Tens
     return torch.cat(list(padded))
 
 
+def put_first(values: Tensor, order: Int[Tensor, "rows kept"], axis: int) -> None:
+    """Overwrite the first columns of each row by some of its columns, in place.
+
+    Args:
+        values: [rows, …], with the columns along `axis`.
+        order: the columns that come first.
+        axis: of the columns.
+    """
+    rows, kept = order.shape
+    index = order.view(rows, *[1] * (axis - 1), kept, *[1] * (values.dim() - axis - 1))
+    index = index.expand(*values.shape[:axis], kept, *values.shape[axis + 1 :])
+    values.narrow(axis, 0, kept).copy_(values.gather(axis, index))
+
+
 def shift_right(values: Tensor, shifts: Int[Tensor, " rows"], axis: int) -> Tensor:
     """Move the columns of each row to the right; the last ones drop out, and the first ones are there twice.
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from trimtab.models.cache_rows import stack_rows
+from trimtab.models.cache_rows import put_first, stack_rows
 from trimtab.models.masks import causal_columns
 
 LEAST_HOLES = 16  # columns that rows may lose before they are moved together
@@ -97,6 +97,12 @@ class Columns:
         """Add columns. They may be padded on the right; `drop` must follow then."""
         self.ids, self.mask = torch.cat([self.ids, ids], dim=1), torch.cat([self.mask, mask], dim=1)
         self._new, self.ragged, self.most_behind = ids.shape[1], False, 0
+
+    def arrange(self, order: Int[Tensor, "rows kept"], new: int) -> None:
+        """Put some of the last `new` columns before the others of them."""
+        self.ids, self.mask = self.ids.clone(), self.mask.clone()
+        for each in (self.ids, self.mask):
+            put_first(each[:, -new:], order, axis=1)
 
     def crop(self, count: int) -> None:
         """Take back the last columns."""

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from trimtab.errors import InvalidSetting
-from trimtab.models.cache_rows import blank_cache, join_caches
+from trimtab.models.branches import Branches
+from trimtab.models.cache_rows import blank_cache, join_caches, put_first
 from trimtab.models.columns import Columns
 from trimtab.models.forward_call import Called, ForwardCall
 from trimtab.models.growing_cache import GrowingCache
@@ -113,6 +114,11 @@ class KVCache:
         held = self._columns
         return history.at(held.behind_last, held.most_behind) if held.ragged else history.last()
 
+    @property
+    def records(self) -> bool:
+        """Whether forward calls are recorded and replayed, as on a GPU."""
+        return self._recordings.records
+
     def recent(self, reader: Reader, tokens: int) -> Float[Tensor, "rows tokens hidden"]:
         """What one of `readers` has of the columns that were fed last."""
         return self._history[reader].recent(tokens)
@@ -125,7 +131,11 @@ class KVCache:
         return layer.keys, layer.values
 
     def feed(
-        self, ids: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"] | None = None, logits: int = 1
+        self,
+        ids: Int[Tensor, "rows new"],
+        mask: Bool[Tensor, "rows new"] | None = None,
+        logits: int = 1,
+        branches: Branches | None = None,
     ) -> Called:
         """Append tokens to every prefix, in one forward call.
 
@@ -134,20 +144,26 @@ class KVCache:
                 `retract` must take the padding back before anything else is fed.
             mask: False where `ids` is padding; default: nowhere.
             logits: return logits of this many last tokens, if the model has a head.
+            branches: which new token each follows, in a later feed; default: the one before it. Then `arrange` and
+                `retract` must leave one path of each row before anything else is fed or asked.
 
         Returns:
             What the model returned; what its readers made of the new tokens is kept too.
         """
         self._drop_proposed()
         new = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
-        call, called = ForwardCall(self.model, self.readers, logits), None
+        call = ForwardCall(self.model, self.readers, logits)
+        called: Called | None = None
         if self._held is None:
             recalled = self._recall(ids, new, logits)
             self._held = Columns(ids, new, mask is not None and not bool(mask.all()))
             ids = ids[:, recalled:]
         else:
             self._held.append(ids, new)
-            called = self._recordings.call(call, self._caches, ids, self._held.mask)
+            if branches is None:
+                called = self._recordings.call(call, self._caches, ids, self._held.mask)
+            else:
+                called = self._call_tree(call, ids, branches)
         if called is None:
             positions, visible = self._held.positions[:, -ids.shape[1] :], self._visible(ids.shape[1])
             called = call(self._caches, ids, positions, self._attention_mask(positions), visible)
@@ -272,6 +288,20 @@ class KVCache:
         if tokens and self._held is not None:
             self._crop(tokens)
 
+    def arrange(self, order: Int[Tensor, "rows kept"], new: int) -> None:
+        """Put some of the columns that were fed last before the others of them.
+
+        Args:
+            order: their places among the columns that were fed last, for each row. The others mean nothing any more.
+            new: how many columns were fed last.
+        """
+        self._drop_proposed()
+        for room in (room for cache in self._caches for room in cache.rooms):
+            put_first(room.states[:, :, -new:], order, axis=2)
+        for history in self._history.values():
+            put_first(history.recent(new), order, axis=1)
+        self._columns.arrange(order, new)
+
     def retract(self, tokens: Sequence[int]) -> None:
         """Take back the last columns of each prefix, of each its own number. What other rows keep is a hole there.
 
@@ -351,6 +381,12 @@ class KVCache:
         if columns.holed or (new == 1 < self.slots and wants_mask(self.model)):
             return attention_masks(self.model, columns.seen_by(new), columns.positions, positions)
         return None
+
+    def _call_tree(self, call: ForwardCall, ids: Int[Tensor, "rows new"], branches: Branches) -> Called:
+        """A forward call over the last tokens of every row, of which each sees only its path."""
+        visible, column_positions, positions = branches.behind_columns(self.mask[:, : -ids.shape[1]])
+        masks = attention_masks(self.model, visible, column_positions, positions)
+        return call(self._caches, ids, positions, masks, visible)
 
     def _visible(self, new: int) -> Bool[Tensor, "rows new slots"] | None:
         """The columns that each of the last tokens sees; None for all up to its own."""

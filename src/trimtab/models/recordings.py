@@ -129,6 +129,11 @@ class Recordings:
             self._shelf = self._shelves.setdefault(model, Shelf())
             finalize(self, _put_back, self._held, self._shelf).atexit = False
 
+    @property
+    def records(self) -> bool:
+        """Whether calls may be recorded."""
+        return self._record is not None
+
     def call(
         self,
         call: ForwardCall,

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 import trimtab
 from draft_heads import tiny_draft
 from tiny import SPECIAL, WORDS, save_lm, tiny_lm, tiny_reward
-from trimtab.engines.torch.draft_head import HeadProposer
+from trimtab.engines.torch.draft_head import LAYERS, HeadProposer
 from trimtab.engines.torch.draft_lm import LMProposer
 from trimtab.engines.torch.drafting import draft_proposers
 from trimtab.engines.torch.engine import TorchEngine
@@ -42,7 +42,8 @@ def test_a_folder_of_a_head_drafts_by_it(llama, tmp_path):
     assert isinstance(found, HeadProposer)
     assert found.reads(llama.model) is found.draft.head
     weights = [*draft.head.parameters(), *draft.head.buffers()]
-    assert found.cost == pytest.approx(sum(w.numel() for w in weights) / llama.model.num_parameters())
+    share = sum(w.numel() for w in weights) / llama.model.num_parameters()
+    assert found.cost == pytest.approx(share + LAYERS / llama.layers)
 
 
 @pytest.mark.parametrize("card", [None, "{", "{}"])

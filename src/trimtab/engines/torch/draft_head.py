@@ -1,24 +1,21 @@
 """Drafts by a draft head, with the noise of the loop that checks them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from torch.nn import functional
-from transformers import DynamicCache
 
 from trimtab.drafts.draft_model import DraftModel
 from trimtab.drafts.head import DraftHead
 from trimtab.engines.base import Request
+from trimtab.engines.draft import Draft
 from trimtab.engines.proposer import ProposerState, SteerDraft
+from trimtab.engines.torch.draft_tree import CHAIN, Growth, TreeShape
 from trimtab.engines.torch.sampling import RowSampling
-from trimtab.engines.torch.speculation import chosen
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
-from trimtab.steering.rule import Candidates
+
+LAYERS = 1  # of the model: a guess has about as many operations
 
 
 @final
@@ -26,7 +23,7 @@ class HeadProposer:
     """Drafts by a head that reads the language model's hidden states.
 
     Attributes:
-        cost: of a drafted token: the head's weights over the model's.
+        cost: of a guess, in forward calls of the model: its share of the weights, and of the operations.
 
     Args:
         draft: the head.
@@ -36,7 +33,7 @@ class HeadProposer:
     def __init__(self, draft: DraftModel, base: FrozenLM):
         self.draft = draft
         weights = [*draft.head.parameters(), *draft.head.buffers()]
-        self.cost = sum(each.numel() for each in weights) / base.model.num_parameters()
+        self.cost = sum(each.numel() for each in weights) / base.model.num_parameters() + LAYERS / base.layers
 
     def reads(self, model: object) -> DraftHead:
         """The head."""
@@ -61,22 +58,19 @@ class HeadState:
         self._head, self._sampling, self._host = head, sampling, host
         self._last = torch.zeros_like(sampling.keys)
 
-    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
-        """Draft by the head's own best guesses, steered, with the noise of each row."""
-        if max(most) <= 0:
-            return [[] for _ in most]
-        sampling, cache = replace(self._sampling), DynamicCache()
-        cache.update(*self._host.keys_values(self._head), 0)
-        state, token, drafted = self._host.hidden(self._head)[:, None], self._last, []
-        visible = self._host.mask[:, None, None]
-        for _ in range(max(most)):
-            visible = functional.pad(visible, (0, 1), value=True)
-            guess = self._head.guess(state, token[:, None], visible, cache)
-            token = self._chosen(self._head.logits(guess)[:, 0], sampling, steer)
-            state = self._head.onward(guess)
-            drafted.append(token)
-        rows = torch.stack(drafted, dim=1).tolist()
-        return [row[:length] for row, length in zip(rows, most, strict=True)]
+    def propose(self, most: Sequence[int], steer: SteerDraft, branches: bool) -> list[Draft]:
+        """Draft by the head's own best guesses, steered, with the noise of each row.
+
+        With branches, the tokens that come next most probably are drafted, and of those the best are gone on from.
+        """
+        deep, rows = max(most), len(most)
+        if deep <= 0:
+            return [Draft() for _ in most]
+        shape = TreeShape.of(rows) if branches else CHAIN
+        growth = Growth(self._head, self._host, self._sampling, self._last)
+        for _ in range(deep):
+            growth.grow(shape, steer)
+        return growth.drafts(most)
 
     def append(self, tokens: Sequence[Sequence[int]]) -> None:
         """Remember the last token of each row."""
@@ -94,11 +88,3 @@ class HeadState:
         assert isinstance(other, HeadState)
         self._sampling = self._sampling.join(other._sampling)
         self._last = torch.cat([self._last, other._last])
-
-    def _chosen(
-        self, logits: Float[Tensor, "rows frequent"], sampling: RowSampling, steer: SteerDraft
-    ) -> Int[Tensor, " rows"]:
-        """The choice of each row, which counts as one more step of `sampling`."""
-        frequent = sampling.candidates(logits.float())
-        candidates = Candidates(self._head.tokens[frequent.ids], frequent.logits, whole=False)
-        return chosen(candidates, sampling, steer)

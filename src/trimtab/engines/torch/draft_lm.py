@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trimtab.engines.base import Request
+from trimtab.engines.draft import Draft
 from trimtab.engines.proposer import ProposerState, SteerDraft
 from trimtab.engines.torch.sampling import RowSampling
 from trimtab.engines.torch.speculation import agreement, chosen
@@ -73,13 +74,13 @@ class LMState:
             with lm.lock:
                 self._encode(requests)
 
-    def propose(self, most: Sequence[int], steer: SteerDraft) -> list[list[int]]:
+    def propose(self, most: Sequence[int], steer: SteerDraft, branches: bool) -> list[Draft]:
         """Draft by the smaller model, steered, with the noise of each row."""
         length = min(max(most), self._room)
         if self._room <= 0:
             self._stop()
         if length <= 0 or self._over:
-            return [[] for _ in most]
+            return [Draft() for _ in most]
         sampling, drafted = replace(self._sampling), list[Tensor]()
         with self._lm.lock:
             logits = self._read_pending()
@@ -89,7 +90,7 @@ class LMState:
             drafted.append(chosen(sampling.candidates(logits), sampling, steer))
         rows = torch.stack(drafted, dim=1).tolist()
         self._fed = [row[:-1] for row in rows]
-        return [row[:room] for row, room in zip(rows, most, strict=True)]
+        return [Draft.chain(row[:room]) for row, room in zip(rows, most, strict=True)]
 
     def append(self, tokens: Sequence[Sequence[int]]) -> None:
         """Take back the drafts that were wrong; what was written instead is read with the next draft."""

@@ -225,6 +225,11 @@ class Guide:
         """Whether every reward can score several tokens of every row at once."""
         return all(isinstance(group.state, ScoresDrafts) for group in self._groups)
 
+    @property
+    def reads_host_only(self) -> bool:
+        """Whether every reward reads the language model's own cache."""
+        return all(group.hosted for group in self._groups)
+
     def extend(self, tokens: Int[Tensor, "rows new"], mask: Bool[Tensor, "rows new"]) -> None:
         """Append several tokens to each row; only if `scores_drafts`. False in `mask` is padding on the right."""
         for group in self._groups:

@@ -8,9 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trimtab.engines.base import Request
+from trimtab.engines.draft import TEXT, Draft
 from trimtab.engines.torch.guide import Guide, RewardTable
 from trimtab.engines.torch.sampling import RowSampling
 from trimtab.errors import TrimtabError
+from trimtab.models.branches import Branches
 from trimtab.models.cache_rows import shift_right
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
@@ -116,39 +118,50 @@ class DecodeLoop:
         """Whether `check` may be called now: a token has been chosen, and every reward can score drafts."""
         return self._chosen is not None and self._guide.scores_drafts
 
-    def check(self, drafts: Sequence[Sequence[int]]) -> Step:
+    @property
+    def checks_branches(self) -> bool:
+        """Whether `check` takes trees: no reward or constraint reads the drafts besides, and no call is recorded."""
+        return self._guide.reads_host_only and not self._sampling.constrains and not self.host.records
+
+    def check(self, drafts: Sequence[Draft]) -> Step:
         """Choose a token behind each row's last one and behind every token of its draft, in one forward.
 
         `accept` must follow.
 
         Args:
-            drafts: the tokens that each row may write next; of any length, but one is not empty.
+            drafts: the tokens that each row may write next; of any size, but one is not empty.
 
         Returns:
-            A step with places = 1 + the longest draft for each row, one row after another. What it chose behind a wrong
-            token means nothing.
+            A step with places = 1 + the size of the largest draft for each row, one row after another. What it chose
+            behind a wrong token means nothing.
         """
         assert self._chosen is not None
-        ids, mask = self._behind_last(drafts)
-        places = ids.shape[1]
+        ids, mask = self._behind_last([draft.tokens for draft in drafts])
+        places, branches = ids.shape[1], self._branches(drafts)
         self._guide.extend(ids, mask)
-        logits = self.host.feed(ids, mask, places).logits.float().flatten(0, 1)
-        step = self._choose(logits, self._sampling.in_places(places), places)
+        logits = self.host.feed(ids, mask, places, branches).logits.float().flatten(0, 1)
+        sampling = self._sampling.in_places(places, None if branches is None else branches.depths)
+        step = self._choose(logits, sampling, places)
         self._checked = step.tokens.unflatten(0, (-1, places))
         return step
 
-    def accept(self, kept: Sequence[int]) -> None:
-        """Continue behind the first tokens of each draft, with the token that `check` chose there.
+    def accept(self, right: Sequence[Sequence[int]]) -> None:
+        """Continue behind the right tokens of each draft, with the token that `check` chose there.
 
         Args:
-            kept: how many tokens of each row's draft to keep.
+            right: their places in each row's draft, ascending.
         """
-        tokens, taken_back = self._checked, [self._checked.shape[1] - 1 - count for count in kept]
+        tokens, paths = self._checked, [[0, *(place + 1 for place in path)] for path in right]
+        if any(path[-1] >= len(path) for path in paths):
+            longest = max(map(len, paths))
+            order = [[*path, *path[-1:] * (longest - len(path))] for path in paths]
+            self.host.arrange(torch.tensor(order, device=tokens.device), tokens.shape[1])
+        taken_back = [tokens.shape[1] - len(path) for path in paths]
         self.host.retract(taken_back)
         self._guide.retract(taken_back)
-        last = torch.tensor(kept, device=tokens.device)
+        last, counts = torch.tensor([[path[-1], len(path)] for path in paths], device=tokens.device).unbind(1)
         self._chosen = tokens.gather(1, last[:, None]).squeeze(1), None
-        self._sampling = self._sampling.later(last + 1)
+        self._sampling = self._sampling.later(counts)
 
     def steer_draft(self, candidates: Candidates) -> Float[Tensor, "rows k"]:
         """About the logits by which the loop would choose among candidates of a token that is drafted."""
@@ -194,6 +207,15 @@ class DecodeLoop:
         lengths = torch.tensor([len(draft) for draft in drafts], device=device)
         ids = torch.cat([self._chosen[0][:, None], drafted], dim=1)
         return ids, torch.arange(width + 1, device=device) <= lengths[:, None]
+
+    def _branches(self, drafts: Sequence[Draft]) -> Branches | None:
+        """Which token each of a row's last one and its draft follows; None if each follows the one before it."""
+        if not any(draft.branches for draft in drafts):
+            return None
+        width = 1 + max(len(draft.tokens) for draft in drafts)
+        after = [[TEXT, *(place + 1 for place in draft.after)] for draft in drafts]
+        padded = [[*row, *[TEXT] * (width - len(row))] for row in after]
+        return Branches.behind(torch.tensor(padded, device=self._logits.device))
 
     def _advance(self) -> None:
         """Feed the tokens that the last step chose, if they have not been fed."""

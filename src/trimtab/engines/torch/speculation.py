@@ -7,7 +7,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from trimtab.engines.base import Request
-from trimtab.engines.draft_length import Acceptance, Balance, check_cost, draft_length
+from trimtab.engines.draft import Draft
+from trimtab.engines.draft_length import MOST_DRAFTED, Acceptance, Balance, check_cost, draft_length, draft_size
 from trimtab.engines.proposer import Proposer, SteerDraft
 from trimtab.engines.torch.sampling import RowSampling
 from trimtab.models.kv_cache import KVCache
@@ -27,36 +28,44 @@ class Speculation:
     def __init__(self, proposer: Proposer, requests: Sequence[Request], host: KVCache):
         self._state, self._cost = proposer.start(requests, host), check_cost(host.model, proposer.cost)
         self._seen = [Acceptance() for request in requests for _ in range(request.params.n)]
-        self._balance = Balance()
+        self._balance, self._deep = Balance(), 0
 
-    def propose(self, rooms: Sequence[int], steer: SteerDraft) -> list[list[int]]:
+    def propose(self, rooms: Sequence[int], steer: SteerDraft, branches: bool) -> list[Draft]:
         """A draft for each row; empty where none pays.
 
         Args:
             rooms: how many tokens each row may still write.
-            steer: steers the candidates of a drafted token.
+            steer: steers the candidates of drafted tokens.
+            branches: whether several tokens of a draft may be meant for one place.
         """
-        rates, longest = [seen.rate for seen in self._seen], [room - 1 for room in rooms]
-        length = draft_length(rates, longest, self._cost)
-        if length == 0 or not self._balance.affords(self._cost.lost(len(rooms), length)):
-            return [[] for _ in rooms]
-        drafts = self._state.propose([max(0, min(length, most)) for most in longest], steer)
-        length = draft_length(rates, [len(draft) for draft in drafts], self._cost)
-        return [draft[:length] for draft in drafts]
+        rows, longest = len(rooms), [max(room - 1, 0) for room in rooms]
+        breadth = sum(seen.breadth for seen in self._seen) / rows
+        self._deep = draft_length([seen.rate for seen in self._seen], longest, self._cost, breadth)
+        if self._deep == 0 or not self._balance.affords(self._cost.lost(rows, self._deep)):
+            self._deep = 0
+            return [Draft() for _ in rooms]
+        drafts = self._state.propose([min(self._deep, most) for most in longest], steer, branches)
+        trusts = [seen.trust for seen in self._seen]
+        best = [draft.best(MOST_DRAFTED, trust) for draft, trust in zip(drafts, trusts, strict=True)]
+        worths = [draft.worths(trust) for draft, trust in zip(best, trusts, strict=True)]
+        most = self._balance.most(self._cost, rows, self._deep)
+        size = draft_size(worths, self._cost, self._deep, most)
+        return [draft.part(range(min(size, len(draft.tokens)))) for draft in best]
 
-    def append(self, drafts: Sequence[Sequence[int]], kept: Sequence[int], written: Sequence[Sequence[int]]) -> None:
+    def append(self, drafts: Sequence[Draft], right: Sequence[Sequence[int]], written: Sequence[Sequence[int]]) -> None:
         """Tell what became of the drafts.
 
         Args:
             drafts: of each row.
-            kept: how many tokens of each draft were right.
+            right: the places of each draft's tokens that were right.
             written: the tokens that each row has got.
         """
-        rows, longest = len(drafts), max(map(len, drafts))
+        rows, largest = len(drafts), max(len(draft.tokens) for draft in drafts)
         each = sum(map(len, written)) / rows
-        self._balance.see(each, self._cost.of(rows, longest) / self._cost.of(rows, 0))
-        for seen, draft, right in zip(self._seen, drafts, kept, strict=True):
-            seen.see(len(draft), right)
+        self._balance.see(each, self._cost.of(rows, largest, self._deep) / self._cost.of(rows, 0))
+        missed = self._deep > 0 and self._cost.draft > 0
+        for seen, draft, path in zip(self._seen, drafts, right, strict=True):
+            seen.see(draft, path, missed)
         self._state.append(written)
 
     def select(self, rows: Sequence[int]) -> None:

@@ -6,8 +6,9 @@ from typing import final
 import torch
 
 from trimtab.engines.base import Choice, DecodeUsage
+from trimtab.engines.draft import Draft
 from trimtab.engines.torch.loop import NOT_FINITE, DecodeLoop, Step
-from trimtab.engines.torch.speculation import Speculation, agreement
+from trimtab.engines.torch.speculation import Speculation
 from trimtab.engines.torch.trace import trace_step
 
 Choices = list[tuple[Choice, ...]]
@@ -56,32 +57,33 @@ class CheckedDrafts:
 
     Attributes:
         tokens: as in `PlainSteps`.
-        kept: how many tokens of each draft were right.
+        right: the places of each draft's tokens that were right.
 
     Args:
         loop: checks them.
         drafts: of each row; not all are empty.
     """
 
-    def __init__(self, loop: DecodeLoop, drafts: Sequence[Sequence[int]]):
+    def __init__(self, loop: DecodeLoop, drafts: Sequence[Draft]):
         self._step = loop.check(drafts)
-        self._places = 1 + max(map(len, drafts))
+        self._places = 1 + max(len(draft.tokens) for draft in drafts)
         chosen = self._step.sound_tokens.view(-1, self._places).tolist()
-        self.kept = [agreement(draft, tokens) for draft, tokens in zip(drafts, chosen, strict=True)]
-        self._drafted = [len(draft) for draft in drafts]
-        loop.accept(self.kept)
-        self._whole = [tokens[: kept + 1] for tokens, kept in zip(chosen, self.kept, strict=True)]
+        self.right = [draft.right(tokens) for draft, tokens in zip(drafts, chosen, strict=True)]
+        self._drafted = [len(draft.tokens) for draft in drafts]
+        loop.accept(self.right)
+        self._paths = [[0, *(place + 1 for place in path)] for path in self.right]
+        self._whole = [[tokens[place] for place in path] for tokens, path in zip(chosen, self._paths, strict=True)]
         self.tokens = [_sound(new) for new in self._whole]
 
     def fault_step(self, row: int) -> Step | None:
         """As in `PlainSteps`: the place behind the row's last sound token, as a step of all rows."""
-        count = len(self.tokens[row])
-        return self._step.select(slice(count, None, self._places)) if count < len(self._whole[row]) else None
+        count, path = len(self.tokens[row]), self._paths[row]
+        return self._step.select(slice(path[count], None, self._places)) if count < len(path) else None
 
     def choices(self, counts: Sequence[int], widths: Sequence[int | None]) -> Choices:
         """As in `PlainSteps`; of the accepted tokens alone."""
         rows = [row for row, count in enumerate(counts) for _ in range(count)]
-        places = [row * self._places + place for row, count in enumerate(counts) for place in range(count)]
+        places = [row * self._places + place for row, count in enumerate(counts) for place in self._paths[row][:count]]
         if not rows:
             return [()] * len(counts)
         index = torch.tensor(places, device=self._step.tokens.device)
@@ -90,7 +92,7 @@ class CheckedDrafts:
 
     def usage(self, row: int, count: int) -> DecodeUsage:
         """What the first tokens of a row cost: one forward call for all."""
-        return DecodeUsage(1, self._drafted[row], min(self.kept[row], count), count)
+        return DecodeUsage(1, self._drafted[row], min(len(self.right[row]), count), count)
 
 
 Written = PlainSteps | CheckedDrafts
@@ -107,10 +109,12 @@ def write(loop: DecodeLoop, speculation: Speculation | None, rooms: Sequence[int
     """
     if speculation is None:
         return PlainSteps(loop, min(tokens, *rooms))
-    drafts = speculation.propose(rooms, loop.steer_draft) if loop.checks_drafts else [[] for _ in rooms]
-    checked = CheckedDrafts(loop, drafts) if any(drafts) else None
+    drafts = [Draft() for _ in rooms]
+    if loop.checks_drafts:
+        drafts = speculation.propose(rooms, loop.steer_draft, loop.checks_branches)
+    checked = CheckedDrafts(loop, drafts) if any(draft.tokens for draft in drafts) else None
     written: Written = checked or PlainSteps(loop, 1)
-    speculation.append(drafts, checked.kept if checked else [0] * len(rooms), written.tokens)
+    speculation.append(drafts, checked.right if checked else [()] * len(rooms), written.tokens)
     return written
 
 
