@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # CodeRL's tests as a judge, on HumanEval: results/humaneval.json. LIMIT problems, with the examples in their docstrings as tests; the benchmark's own
-# tests count. An interrupted run resumes. With Qwen2.5-Coder-1.5B-Instruct in float32, all but repairs and rewind took an hour and a half on one
+# tests count. An interrupted run resumes. With Qwen2.5-Coder-1.5B-Instruct in float32, all took two and a half hours on one
 # busy core.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of humaneval.jsonl.gz"}
