@@ -50,12 +50,13 @@ class KnownDraftsState:
     def tree(self, chain):
         """The chain, with other tokens beside each of its own, which go on too."""
         random, tokens, after, last = self.drafts.random, [], [], TEXT
-        for token in chain.tokens:
+        for number, token in enumerate(chain.tokens):
             others = [other for other in random.sample(range(VOCABULARY), 2) if other != token][: random.randint(0, 2)]
             siblings = random.sample([token, *others], 1 + len(others))
-            places = {sibling: len(tokens) + number for number, sibling in enumerate(siblings)}
-            tokens += siblings + [token] * len(others)
-            after += [last] * len(siblings) + [places[other] for other in others]
+            places = {sibling: len(tokens) + place for place, sibling in enumerate(siblings)}
+            going_on = others if number + 1 < len(chain.tokens) else []
+            tokens += siblings + [token] * len(going_on)
+            after += [last] * len(siblings) + [places[other] for other in going_on]
             last = places[token]
         draft = Draft(tokens, after, [0.5] * len(tokens))
         self.drafts.trees += draft.branches

@@ -1,7 +1,7 @@
 """Drafts are trees: which of their tokens are best, and which are right."""
 
 import random
-from math import isclose, prod
+from math import isclose, nan, prod
 
 import pytest
 
@@ -72,6 +72,20 @@ def test_a_token_without_a_chance_is_left_out():
 )
 def test_the_right_tokens_are_those_that_the_text_goes_on_with(chosen, right):
     assert TREE.right(chosen) == right
+
+
+def test_a_loop_that_takes_no_trees_gets_the_likeliest_path():
+    chain = TREE.within(9, branches=False)
+    assert (list(chain.tokens), list(chain.after), list(chain.chances)) == ([7, 9, 6], [TEXT, 0, 1], [0.5, 0.6, 0.0])
+    assert list(TREE.within(1, branches=False).tokens) == [7]
+    assert list(TREE.within(2, branches=True).tokens) == [7, 8, 9, 7]
+    assert TREE.within(9, branches=True) == TREE
+    assert not TREE.within(0, branches=True).tokens
+
+
+def test_a_chance_that_is_not_a_number_is_none():
+    draft = Draft([1, 2, 3], [TEXT, TEXT, 0], [nan, 0.2, 0.9])
+    assert list(draft.best(3).tokens) == [2]
 
 
 def test_what_follows_a_right_token_was_tried():

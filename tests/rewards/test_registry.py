@@ -252,7 +252,9 @@ def test_a_mismatch_names_both_ways_with_their_commands(on_llama, bundled, llama
     with pytest.raises(errors.RewardMismatch, match=f"adapt '{mine}' --model.* --steer '{mine}=-30' --retokenize"):
         load_reward(mine, foreign)
     tiny_reward(llama, "q").save_pretrained(tmp_path / "tokens")
-    with pytest.raises(errors.RewardMismatch, match="trimtab train labels --base bytes-llama, or trimtab adapt") as one:
+    with pytest.raises(
+        errors.RewardMismatch, match="rewards list --model bytes-llama; or make one for it: trimtab adapt toxicity"
+    ) as one:
         load_reward(tmp_path / "tokens", foreign)
     assert "retokenize" not in str(one.value)
 

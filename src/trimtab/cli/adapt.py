@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trimtab.training.text_teacher import ClassifierTeacher
 
 TEXT, TRAIN = "text", "train"  # the column and the split where --data is read
+LITTLE = 0.2  # rank correlation
 
 
 @expands
@@ -196,6 +197,8 @@ def read_texts(
         )
     if twice := len(table.rows) - len(different):
         error_console().print(Text(f"{count_of(twice, 'text')} of --data left out: they occur earlier in it"))
+    if len(different) < settings.texts:
+        error_console().print(Text(f"--data has {count_of(len(different), 'text')} of --texts {settings.texts}"))
     return different[: settings.texts], {"data": without_folders(data), "data_sha256": table.sha256}
 
 
@@ -263,15 +266,22 @@ def save(student: "RewardModel", out: Path, dtype: str) -> None:
     with saving(out, "the reward"):
         student.save_pretrained(out, getattr(torch, dtype))
     console = error_console()
-    for figure, value in student.card.quality.items():
-        if figure.startswith("agreement"):
-            console.print(Text(f"  {legible(figure, keep='')} {value:.3f}"))
+    quality = student.card.quality
+    agreements = [(name, value) for name, value in quality.items() if name.startswith("agreement")]
+    for figure, value in agreements:
+        console.print(Text(f"  {legible(figure, keep='')} {value:.3f}"))
+    if any(isinstance(value, float) and value < LITTLE for _, value in agreements):
+        console.print(Text("warning: the reward has learned little of its teacher; give it more --texts", "yellow"))
     if warning := student.card.quality.get("warning"):
         console.print(Text(legible(f"warning: {warning}", keep=""), "yellow"), soft_wrap=True)
 
 
 def show_use(student: "RewardModel", out: Path, model: str) -> None:
-    """Print the command that steers by the reward."""
+    """Print the command that steers by the reward, and what its sign means."""
+    from rich.text import Text
+
     from trimtab.cli.reward_offers import steering_command
 
+    first = legible(student.card.attributes[0], keep="")
+    error_console().print(Text(f"A strength above 0 steers towards {first}, below 0 away from it:"), soft_wrap=True)
     typer.echo(steering_command(student.card, str(out), model))

@@ -47,8 +47,25 @@ class Draft(NamedTuple):
         """
         found: list[float] = []
         for parent, chance in zip(self.after, self.chances, strict=True):
-            found.append(min(1.0, trust * chance) * (1.0 if parent == TEXT else found[parent]))
+            found.append(min(trust * chance, 1.0) * (1.0 if parent == TEXT else found[parent]))  # NaN stays NaN
         return found
+
+    def within(self, most: int, branches: bool) -> "Draft":
+        """What a loop can check of it.
+
+        Args:
+            most: how many tokens may follow one another.
+            branches: whether it may be a tree; otherwise the likeliest path is left.
+        """
+        if self.branches and not branches:
+            return self.part(self._likeliest_path()).within(most, branches)
+        return self.part([place for place, depth in enumerate(self.depths) if depth < most])
+
+    def _likeliest_path(self) -> list[int]:
+        path = [TEXT]
+        while behind := [place for place, parent in enumerate(self.after) if parent == path[-1]]:
+            path.append(max(behind, key=lambda place: self.chances[place]))
+        return path[1:]
 
     def best(self, count: int, trust: float = 1.0) -> "Draft":
         """As many tokens, those that are right most probably, without those at chance 0."""

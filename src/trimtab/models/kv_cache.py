@@ -299,7 +299,7 @@ class KVCache:
         for room in (room for cache in self._caches for room in cache.rooms):
             put_first(room.states[:, :, -new:], order, axis=2)
         for history in self._history.values():
-            put_first(history.recent(new), order, axis=1)
+            history.arrange(order, new)
         self._columns.arrange(order, new)
 
     def retract(self, tokens: Sequence[int]) -> None:

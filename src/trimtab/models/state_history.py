@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trimtab.models.cache_rows import put_first
+
 
 @final
 class StateHistory:
@@ -37,6 +39,13 @@ class StateHistory:
         if self._pieces[-1].shape[1] < tokens:
             self.whole()
         return self._pieces[-1][:, -tokens:]
+
+    def arrange(self, order: Int[Tensor, "rows kept"], new: int) -> None:
+        """Put the states of some of the last `new` tokens before the others of them."""
+        states = self.recent(new).clone()
+        put_first(states, order, axis=1)
+        self.rollback(new)
+        self.append(states)
 
     def rollback(self, tokens: int) -> None:
         """Drop the states of the last tokens."""

@@ -15,23 +15,23 @@ RETOKENIZE = (
 
 
 def advice(name: str, card: RewardCard, model: str) -> str:
-    """The two ways to steer a language model by a reward of another tokenizer, with their commands.
+    """How to steer a language model whose tokenizer is not the reward's, with the commands.
 
-    A reward that scores tokens, and has no bundled twin that scores texts, has one: train another.
+    A reward that scores tokens, and has no bundled twin that scores texts, cannot be used at once.
 
     Args:
         name: what loads the reward.
         card: its card.
         model: what loads the language model.
     """
+    ready = f"what is ready for that model: {_pasted('trimtab', 'rewards', 'list', '--model', model)}"
     if teaching_reward(name) == name and not head_kind(card.head).scores_texts:
-        train = _pasted("trimtab", "train", "labels", "--base", model)
         adapt = _pasted("trimtab", "adapt", "toxicity", "--model", model)
-        return f"make one for that model: {train}, or {adapt} (toxicity, sentiment, or another with a V-head)"
+        return f"{ready}; or make one for it: {adapt} (toxicity, sentiment, or another with a V-head)"
     adapt = _pasted("trimtab", "adapt", name, "--model", model)
     steer = usual_steer(name, card.attributes)
     at_once = _pasted("trimtab", "generate", "I think that", "--model", model, "--steer", steer, "--retokenize")
-    return f"make one for that model, which takes minutes: {adapt}; or use it at once, slowly: {at_once}"
+    return f"{ready}; or make one for it, in minutes: {adapt}; or use it at once, slowly: {at_once}"
 
 
 def _pasted(*words: str) -> str:

@@ -76,5 +76,18 @@ def test_drafts_that_fail_cost_one_part_in_twenty(draft, cost, rows):
     assert spent_on(draft, cost, rows) <= 1.05
 
 
+def test_a_step_that_checks_no_drafts_costs_none(cost):
+    """A row without a state that scores drafts has joined: nothing is proposed, and what was seen stays."""
+    requests = [Request((1,), SamplingParams(seed=0))]
+    drafting = Speculation(Wrong(TREE), requests, KVCache(tiny_lm("llama").model))
+    drafts = drafting.propose([CALLS], lambda candidates: candidates.logits, branches=True)
+    drafting.append(drafts, [()], [[0]])
+    balance, rate = drafting._balance._steps, drafting._seen[0].rate
+    for _ in range(20):
+        drafting.append([Draft()], [()], [[0]])
+    assert drafting._balance._steps > balance
+    assert drafting._seen[0].rate >= rate
+
+
 def test_drafts_that_are_right_save_time(cost):
     assert spent_on(Draft.chain(range(12)), cost, 1, range(12)) < 0.6

@@ -61,12 +61,14 @@ class HeadState:
     def propose(self, most: Sequence[int], steer: SteerDraft, branches: bool) -> list[Draft]:
         """Draft by the head's own best guesses, steered, with the noise of each row.
 
-        With branches, the tokens that come next most probably are drafted, and of those the best are gone on from.
+        With branches, the tokens that come next most probably are drafted, and of those the best are gone on from. Rows
+        without a top_k get chains: the noise of their many candidates would cost more than trees save.
         """
         deep, rows = max(most), len(most)
         if deep <= 0:
             return [Draft() for _ in most]
-        shape = TreeShape.of(rows) if branches else CHAIN
+        few = all(each.top_k is not None for each in self._sampling.params)
+        shape = TreeShape.of(rows) if branches and few else CHAIN
         growth = Growth(self._head, self._host, self._sampling, self._last)
         for _ in range(deep):
             growth.grow(shape, steer)

@@ -176,7 +176,8 @@ class Guide:
             slow = isinstance(group.state, SkipsDrafts) and group.state.skips_drafts
             if group.hosted and not slow:
                 open_gates = logits.new_full(logits.shape[:1], torch.inf)
-                logits = logits + guidance(group.state.rewards(candidates.ids), group.terms, open_gates)
+                rewards = group.state.rewards(candidates.ids).masked_fill(group.unused[:, None, None], 0.0)
+                logits = logits + guidance(rewards, group.terms, open_gates)
         return logits
 
     def _check(self, candidates: Candidates, table: RewardTable) -> None:

@@ -174,7 +174,7 @@ def gumbel_noise(
     keys: Int[Tensor, " rows"], steps: Int[Tensor, " rows"], ids: Int[Tensor, "rows k"]
 ) -> Float[Tensor, "rows k"]:
     """Standard Gumbel noise, in float64, for each (row key, step, token id)."""
-    columns = max(1, NEAR // len(keys)) if ids.is_cpu else ids.shape[1]
+    columns = max(1, NEAR // max(1, len(keys))) if ids.is_cpu else ids.shape[1]
     if ids.shape[1] > columns:
         return torch.cat([gumbel_noise(keys, steps, some) for some in ids.split(columns, dim=1)], dim=1)
     bits = _scramble(_scramble(keys + (steps + 1) * _signed(0x9E3779B97F4A7C15))[:, None] + ids)

@@ -28,7 +28,8 @@ class Speculation:
     def __init__(self, proposer: Proposer, requests: Sequence[Request], host: KVCache):
         self._state, self._cost = proposer.start(requests, host), check_cost(host.model, proposer.cost)
         self._seen = [Acceptance() for request in requests for _ in range(request.params.n)]
-        self._balance, self._deep = Balance(), 0
+        self._balance = Balance()
+        self._deep = 0  # how many tokens of the drafts that are being checked follow one another
 
     def propose(self, rooms: Sequence[int], steer: SteerDraft, branches: bool) -> list[Draft]:
         """A draft for each row; empty where none pays.
@@ -44,7 +45,10 @@ class Speculation:
         if self._deep == 0 or not self._balance.affords(self._cost.lost(rows, self._deep)):
             self._deep = 0
             return [Draft() for _ in rooms]
-        drafts = self._state.propose([min(self._deep, most) for most in longest], steer, branches)
+        rooms = [min(self._deep, most) for most in longest]
+        proposed = self._state.propose(rooms, steer, branches)
+        drafts = [draft.within(most, branches) for draft, most in zip(proposed, rooms, strict=True)]
+        self._deep = max(max(draft.depths, default=-1) + 1 for draft in drafts)
         trusts = [seen.trust for seen in self._seen]
         best = [draft.best(MOST_DRAFTED, trust) for draft, trust in zip(drafts, trusts, strict=True)]
         worths = [draft.worths(trust) for draft, trust in zip(best, trusts, strict=True)]
@@ -67,6 +71,7 @@ class Speculation:
         for seen, draft, path in zip(self._seen, drafts, right, strict=True):
             seen.see(draft, path, missed)
         self._state.append(written)
+        self._deep = 0
 
     def select(self, rows: Sequence[int]) -> None:
         """Continue with these rows only."""
