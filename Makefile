@@ -9,7 +9,8 @@ VLLM_READY := $(VLLM)/.ready
 WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile
 SHAPE_TESTS := tests/rewards tests/steering
 TENSOR_TESTS := tests/models tests/engines tests/training
-LONG_TESTS := tests/docs/test_snippets.py tests/docs/test_notebooks.py tests/docs/test_package.py tests/benchmark
+LONG_TESTS := tests/docs/test_snippets.py tests/docs/test_notebooks.py tests/docs/test_package.py tests/benchmark tests/torture
+SEVERAL_PROCESSES := tests/training/test_distributed.py
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity tone
 
 .PHONY: demo test test-long model test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
@@ -21,9 +22,9 @@ demo: $(READY)  ## print steered text beside unsteered text
 test: $(READY)  ## style, types, docs and tests: what CI runs
 	$(MAKE) -j 2 check docs model
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(SHAPE_TESTS)
-	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(patsubst %,--ignore=%,$(SHAPE_TESTS) $(LONG_TESTS))
+	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(patsubst %,--ignore=%,$(SHAPE_TESTS) $(LONG_TESTS) $(SEVERAL_PROCESSES))
 
-test-long: $(READY)  ## what test leaves out: the documentation's commands, the wheel, bench, and shapes wherever tensors are
+test-long: $(READY)  ## what test leaves out: the documentation's commands, the wheel, bench, kills, several processes, and shapes
 	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(LONG_TESTS)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(TENSOR_TESTS)
 
@@ -62,7 +63,7 @@ picture: $(READY)  ## draw docs/images/steering.svg
 page-pictures: $(READY)  ## take docs/images/page.png and search.png; make test-browser installs the browser
 	$(BIN)/python examples/page_pictures.py docs/images
 
-torture: $(READY)  ## malformed commands and calls, kills, full disks: five to ten minutes; make test runs a quick part
+torture: $(READY)  ## malformed commands and calls, kills, full disks: five to ten minutes; make test-long runs a quick part
 	PYTHONPATH=tests HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m torture.run
 
 coverage: $(READY)  ## run all tests and print line coverage
