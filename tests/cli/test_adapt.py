@@ -43,6 +43,23 @@ def test_a_classifier_becomes_a_reward_and_the_command_that_uses_it_is_printed(t
     assert "this run is finished" in again.stderr
 
 
+def test_what_the_sign_means_is_said_and_so_are_missing_texts(trimtab, asked, tmp_path):
+    done = trimtab("adapt", "--classifier", "profanity", *asked, "--texts", 4000, "--out", tmp_path / "mine")
+    assert "A strength above 0 steers towards profanity, below 0 away from it:" in done.stderr
+    assert "of --texts 4000" in done.stderr
+
+
+def interrupt(*given, **named):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_says_how_to_go_on(trimtab, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr("trimtab.cli.adapt.train", interrupt)
+    done = trimtab("adapt", "--classifier", "profanity", *asked, "--out", tmp_path / "mine", check=False)
+    assert done.status == 130
+    assert done.stderr.endswith("Give the same command again to go on.\ntrimtab: interrupted\n")
+
+
 def test_a_reward_of_another_tokenizer_is_adapted(trimtab, teacher, asked, tmp_path):
     trimtab("adapt", teacher, *asked, "--out", tmp_path / "mine")
     card = read_card(tmp_path / "mine")

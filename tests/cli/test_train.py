@@ -61,6 +61,16 @@ def test_the_command_in_the_card_names_files_without_their_folders(trimtab, plac
     assert str(place) not in (place / "named" / "config.json").read_text(encoding="utf-8")
 
 
+def test_ctrl_c_says_how_to_go_on(train_labels, tmp_path, monkeypatch):
+    def interrupt(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trimtab.training.labels.train_from_labels", interrupt)
+    done = train_labels("--out", tmp_path / "mine")
+    assert done.exit_code == 130
+    assert "Give the same command again to go on." in done.stderr
+
+
 def test_the_same_command_again_resumes_and_another_one_is_refused(teacher, train_labels):
     assert train_labels("--head", "v", "--epochs", 4, "--out", teacher).exit_code == 0
     with pytest.raises(errors.InvalidData, match=r"recipe\.epochs: 4\.0 there, 5\.0 here"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cli.completion import complete_model, complete_reward
-from trimtab.cli.console import error_console, legible, loading, report_faults
+from trimtab.cli.console import error_console, legible, loading, report_faults, resumable
 from trimtab.cli.dataclass_options import expands
 from trimtab.cli.options import Split, TextColumn
 from trimtab.cli.train_options import Run, SaveDtype
@@ -109,7 +109,7 @@ def adapt(
     if teachers:
         check_teachers([TaughtText(each.attributes, each.clamp, None) for each in teachers])
     name = None if reward is None else check_teacher(reward, codec, settings.chat)
-    with folder.locked(), closing(progress_bars()) as bars:
+    with resumable(), folder.locked(), closing(progress_bars()) as bars:
         lm = load_model(model, codec, settings)
         student = train(lm, name, teachers, texts, settings, make_options(folder, out.name, facts, bars))
     save(student, out, save_dtype)

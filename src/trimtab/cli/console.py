@@ -76,6 +76,16 @@ def loading(what: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say how a run goes on, if it is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        error_console().print("Give the same command again to go on.")
+        raise
+
+
 def spinner(text: str) -> AbstractContextManager[object]:
     """Return a spinner on stderr; nothing to see where stderr is no terminal."""
     console = error_console() if sys.stderr.isatty() else None

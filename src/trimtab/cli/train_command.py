@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
-from trimtab.cli.console import error_console, loading
+from trimtab.cli.console import error_console, loading, resumable
 from trimtab.cli.train_checks import check_base, check_folders
 from trimtab.cli.train_rows import TrainRows
 from trimtab.data.visible import legible
@@ -73,8 +73,8 @@ class TrainCommand:
     def __enter__(self) -> "TrainCommand":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._held.close()
+    def __exit__(self, *error: Any) -> None:
+        self._held.__exit__(*error)
 
     @property
     def console(self) -> "Console":
@@ -107,6 +107,7 @@ class TrainCommand:
 
         processes()  # each process loads the model on its own GPU
         if self.is_first:
+            self._held.enter_context(resumable())
             self._held.enter_context(self.folder.locked())
         with loading(self.base):
             dtype = torch.bfloat16 if self.recipe.bf16 else torch.float32
