@@ -15,7 +15,7 @@ from trimtab.engines.torch.sampling import RowSampling
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.models.kv_cache import KVCache
 
-LAYERS = 1  # of the model: a guess has about as many operations
+LAYERS = 1  # of the model: an estimate of the operations of a guess, which was not timed
 
 
 @final
@@ -62,7 +62,7 @@ class HeadState:
         """Draft by the head's own best guesses, steered, with the noise of each row.
 
         With branches, the tokens that come next most probably are drafted, and of those the best are gone on from. Rows
-        without a top_k get chains: the noise of their many candidates would cost more than trees save.
+        without a top_k get chains: every branch would need noise for all tokens that the head knows.
         """
         deep, rows = max(most), len(most)
         if deep <= 0:

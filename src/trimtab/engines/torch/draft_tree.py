@@ -15,7 +15,7 @@ from trimtab.engines.torch.sampling import RowSampling
 from trimtab.models.kv_cache import KVCache
 from trimtab.steering.rule import Candidates
 
-KNOWN = 0.8  # how often a head has the right token among its candidates; measured on SmolLM2
+KNOWN = 0.8  # about how often a head has the right token among its candidates; fitted on SmolLM2
 WIDE = 4  # tokens of one row that are gone on from at a place; of several rows, as many for all
 
 
