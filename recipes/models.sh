@@ -17,8 +17,8 @@ sentiment() {  # NAME MODEL REWARD OPTIONS
     trimtab evaluate sentiment --model "$2" --up "$data/owt_neutral.jsonl.gz" "${common[@]}" --reward "$3" --judge judges/imdb \
         --judge vader --out "$runs/$1-sentiment" "${@:4}"
 }
-both() {  # NAME MODEL REWARDS, the names before "toxicity" and "sentiment": every β
-    toxicity "$1" "$2" "$3toxicity" --beta 10 --beta 30 --beta 60
+both() {  # NAME MODEL REWARDS, the names before "toxicity" and "sentiment", OPTIONS of toxicity: every β
+    toxicity "$1" "$2" "$3toxicity" --beta 10 --beta 30 --beta 60 "${@:4}"
     sentiment "$1" "$2" "$3sentiment" --beta 10 --beta 20 --beta 40
 }
 chat() {  # NAME MODEL REWARDS: one β, each prompt as a user message
@@ -28,7 +28,7 @@ chat() {  # NAME MODEL REWARDS: one β, each prompt as a user message
 
 both smollm2 smollm2 ""
 chat smollm2 smollm2 ""
-both gemma "$gemma" rewards/gemma-
-both gemma-own "$gemma" rewards/gemma-own-  # with LoRA layers of their own
+both gemma "$gemma" rewards/gemma- --beta 90
+both gemma-own "$gemma" rewards/gemma-own- --beta 90  # with LoRA layers of their own
 both qwen "$qwen" rewards/qwen-
 chat qwen "$qwen" rewards/qwen-

@@ -142,6 +142,17 @@ def test_a_weak_strength_may_lower_the_perplexity():
     assert found[1][0] == pytest.approx(0.05)  # the greater strength has 12.5 again
 
 
+@pytest.mark.parametrize(("dear", "reached"), [(5, True), (1, False)])
+def test_a_level_that_few_draws_do_not_reach_has_a_figure(dear, reached):
+    """A draw without a dear prompt does not reach 1.25 times: one draw in 1,000 of 5 such prompts, a third of 1."""
+    ones = np.ones(10)
+    start = Ratio(10 * ones, ones), Ratio(0 * ones, ones)
+    steered = Ratio(np.where(np.arange(10) < dear, 40.0, 10.0), ones), Ratio(ones, ones)
+    level = at_equal_perplexity(start, {"steered": [steered]})["steered"][1]
+    assert (level is not None) == reached
+    assert level is None or 0 < level[1] < level[0] < level[2] <= 1
+
+
 def test_levels_that_a_curve_does_not_reach_have_no_figure(frontier):
     _, found = frontier
     assert [at is None for at in found["far"]] == [False, False, False, True]

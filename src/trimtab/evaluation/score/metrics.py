@@ -152,7 +152,8 @@ def at_equal_perplexity(start: Point, curves: Mapping[str, Sequence[Point]]) -> 
 
     A curve runs from `start` through a method's points in their order, which is that of β. Where it has a level more
     than once, the last place counts: the greatest β. It is drawn again for every bootstrap draw of prompts, the same
-    draws for all. A level that one of the draws does not reach has no figure.
+    draws for all. A draw that does not reach a level lies outside its interval, on both sides. A level has no figure if
+    the data, or more than one draw in forty, do not reach it.
 
     Args:
         start: top-k sampling: β = 0 of every curve.
@@ -179,7 +180,21 @@ def _interpolated(
 
 def _levels(found: Float[np.ndarray, "draws levels"]) -> list[Level]:
     """Value and interval at each level; the first draw is the data themselves."""
-    return [None if np.isnan(column).any() else (float(column[0]), *interval_of(column[1:])) for column in found.T]
+    return [_level(column) for column in found.T]
+
+
+def _level(found: Float[np.ndarray, " draws"]) -> Level:
+    """None unless the data reach the level, and enough draws that the others could be anywhere."""
+    if np.isnan(found[0]):
+        return None
+    anywhere = np.isnan(found[1:])
+    tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+    with np.errstate(invalid="ignore"):  # between −∞ and a number
+        low, high = (
+            np.quantile(np.where(anywhere, worst, found[1:]), tail)
+            for worst, tail in zip((-np.inf, np.inf), tails, strict=True)
+        )
+    return (float(found[0]), float(low), float(high)) if np.isfinite([low, high]).all() else None
 
 
 def _sums(texts: Texts, of: Callable[[Mapping[str, Any]], float]) -> Float[np.ndarray, " prompts"]:
