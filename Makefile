@@ -10,7 +10,7 @@ WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile
 SHAPE_TESTS := tests/rewards tests/steering
 TENSOR_TESTS := tests/models tests/engines tests/training
 LONG_TESTS := tests/docs/test_snippets.py tests/docs/test_notebooks.py tests/docs/test_package.py tests/benchmark tests/torture
-SEVERAL_PROCESSES := tests/training/test_distributed.py
+WITHOUT = $(patsubst %,--ignore=%,$(1))
 RECIPES := sentiment-rad sentiment-labels sentiment-lora sentiment-own sentiment toxicity-rad toxicity-labels toxicity-lora toxicity-own toxicity tone
 
 .PHONY: demo test test-long model test-clients test-ray test-vllm vllm-env test-browser check docs picture page-pictures torture coverage package bench rewards format clean
@@ -22,10 +22,11 @@ demo: $(READY)  ## print steered text beside unsteered text
 test: $(READY)  ## style, types, docs and tests: what CI runs
 	$(MAKE) -j 2 check docs model
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(SHAPE_TESTS)
-	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(patsubst %,--ignore=%,$(SHAPE_TESTS) $(LONG_TESTS) $(SEVERAL_PROCESSES))
+	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) -m "not long" $(call WITHOUT,$(SHAPE_TESTS) $(LONG_TESTS))
 
-test-long: $(READY)  ## what test leaves out: the documentation's commands, the wheel, bench, kills, several processes, and shapes
+test-long: $(READY)  ## what test leaves out: the documentation's commands, the wheel, bench, kills, tests of over 5 s, and shapes
 	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(LONG_TESTS)
+	TRIMTAB_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) -m long $(call WITHOUT,$(SHAPE_TESTS) $(LONG_TESTS) $(TENSOR_TESTS))
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS) $(TENSOR_TESTS)
 
 test-clients: $(READY)  ## install the larger clients of the server and Schemathesis, and run them against it

@@ -193,6 +193,7 @@ print(*wrong, sep="\\n")
 """
 
 
+@pytest.mark.long
 def test_arguments_of_the_wrong_kind_are_refused_with_the_kind_that_is_expected():
     """In a process of its own, where no run-time type checker answers first."""
     command = [sys.executable, "-c", WRONG_CALLS]

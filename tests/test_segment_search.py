@@ -70,6 +70,7 @@ def by_hand(lm, reward, segments, attempts):
     return text, number
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("softness", [0.0, 3.0])
 @pytest.mark.parametrize(("goal", "refuses"), [(-100.0, False), (5.0, True), (100.0, True)])
 def test_segments_are_accepted_or_written_again_as_by_hand(lm, reward, entropies, softness, goal, refuses):

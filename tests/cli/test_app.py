@@ -152,6 +152,7 @@ def test_a_closed_pipe_is_no_fault():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_terminal_without_unicode_shows_escapes(place):
     words = [sys.executable, "-m", "trimtab", "generate", "w1 é", "--model", place / "lm", "--max-new-tokens", "2"]
     done = subprocess.run(

@@ -54,6 +54,7 @@ def test_pairs_of_conversations_are_judged_by_their_last_answer(calibrate, tmp_p
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_self_judge_is_measured_by_its_answers_and_by_its_probabilities(trimtab, tmp_path):
     rows = [{"text": "What a lovely day.", "label": 1}, {"text": "You stupid idiot, go to hell.", "label": 0}]

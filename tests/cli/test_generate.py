@@ -134,6 +134,7 @@ def test_an_output_that_cannot_be_written_is_named(generate, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_system_message_changes_the_answer_of_a_chat(trimtab):
     words = ["generate", "Who are you?", *OPTIONS, "--json", "--chat"]
@@ -144,7 +145,10 @@ def test_a_system_message_changes_the_answer_of_a_chat(trimtab):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "name"), [("arm", "sentiment:positive"), ("rad", "sentiment-rad:positive")])
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("arm", "sentiment:positive"), pytest.param("rad", "sentiment-rad:positive", marks=pytest.mark.long)],
+)
 def test_the_bundled_rewards_steer_by_either_method(trimtab, method, name):
     words = ["generate", "The food was", *OPTIONS, "--steer", "sentiment=+20", "--method", method, "--json"]
     (row,) = json_lines(trimtab(*words).stdout)

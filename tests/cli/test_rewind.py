@@ -90,6 +90,7 @@ def test_a_steer_changes_the_search(rewind, teacher):
     assert rewind("w1 w2").stdout != rewind("w1 w2", "--steer", f"{teacher}=-60").stdout
 
 
+@pytest.mark.long
 def test_an_interrupted_file_resumes_with_the_same_rows(rewind, tmp_path):
     source, target = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
     lines = [json.dumps({"prompt": text}) for text in ("w1", "w2 w3", "w4")]
@@ -136,6 +137,7 @@ def test_an_output_file_excludes_other_outputs(rewind, tmp_path):
         assert not (tmp_path / "out.jsonl").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_search_with_the_best_draft(place, teacher):
     """The command runs on a terminal and is interrupted once it shows progress."""
     terminal, child_end = pty.openpty()
@@ -162,6 +164,7 @@ def test_ctrl_c_ends_a_search_with_the_best_draft(place, teacher):
     assert len(printed.strip()) > len("w1 w2")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_model_itself_or_a_classifier_may_judge(trimtab):
     (row,) = json_lines(trimtab("rewind", "The film was", *QUICK, "--judge", "self:sentiment", "--json").stdout)

@@ -90,6 +90,7 @@ def test_json_says_what_made_a_score(score, teacher):
     assert {"trimtab", "torch", "transformers", "dtype", "device"} <= record.keys()
 
 
+@pytest.mark.long
 def test_texts_come_from_standard_input(score, teacher, place, tmp_path):
     words = [sys.executable, "-m", "trimtab", "score", "--reward", teacher, "--input", "-", "--json"]
     done = subprocess.run(words, input='{"text": "w1"}\n{"text": "w2"}\n', capture_output=True, text=True, check=True)

@@ -138,6 +138,7 @@ def test_idle_connections_are_kept_longer_than_clients_keep_them():
     assert web_server(None).config.timeout_keep_alive > 2 * httpx.Limits().keepalive_expiry
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_serves_again_after_a_kill_and_ends_by_ctrl_c(place):
     """kill −9 while a text is being written: the same command serves at the same port, and writes the same text."""

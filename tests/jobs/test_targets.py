@@ -151,6 +151,7 @@ with FileTarget(Path(sys.argv[1])).claimed({"job": {"kind": "generate", "model":
 """
 
 
+@pytest.mark.long
 def test_a_second_process_on_one_file_is_refused(tmp_path):
     target = tmp_path / "out.jsonl"
     command = [sys.executable, "-c", HOLD, str(target)]

@@ -93,6 +93,7 @@ def test_progress_is_reported_by_texts():
     assert seen == [(8, 16), (16, 16)]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_self_judge_answers_once_for_hard_and_soft_scores(smollm2):
     engine = TorchEngine(smollm2.base, PrefixCache())

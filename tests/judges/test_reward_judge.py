@@ -151,6 +151,7 @@ def test_a_search_ends_where_the_context_of_its_reward_ends(lm, llama, head):
     assert lm.rewind(f"{LONG} w1 w2 w3 w4 w5", lambda prompt, text: 0.5, settings=QUICK, seed=0).token_ids
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_by_a_shipped_reward_lowers_it(smollm2):
     reward = trimtab.reward("toxicity", smollm2)

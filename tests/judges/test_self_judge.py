@@ -141,6 +141,7 @@ def test_smollm2_has_a_letter_with_and_without_a_space(smollm2):
     assert sorted(smollm2.tokenizer.convert_ids_to_tokens(list(tokens))) == ["A", "ĠA"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "chat"), [("harmlessness", False), ("sentiment", True)])
 def test_the_scores_equal_two_whole_forwards(smollm2, name, chat):
@@ -181,6 +182,7 @@ def letter_probabilities(lm, question, prompt, text, swapped, chat):
     return {option: float(probabilities[tokens].sum()) for option, tokens in zip(offered, letters, strict=True)}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_examples_are_encoded_once(smollm2):
     engine = TorchEngine(smollm2.base, PrefixCache())

@@ -34,6 +34,7 @@ def test_a_search_alone_equals_a_search_beside_others(family_lm, similarity):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["lookup", "draft"])
 def test_a_search_that_drafts_is_the_same_search(llama, lm, kind, eager):
     drafting = LanguageModel(TorchEngine(llama, proposers={"draft": HeadProposer(tiny_draft(llama), llama)}))
@@ -47,6 +48,7 @@ def test_a_search_that_drafts_is_the_same_search(llama, lm, kind, eager):
         ]
 
 
+@pytest.mark.long
 def test_a_search_that_widens_and_shares_scores_equals_one_beside_others(lm):
     """Every score is below a half, and all branches count as similar."""
     settings = replace(SMALL, iterations=24, variance=100.0, similarity_threshold=-1.0)
@@ -58,6 +60,7 @@ def test_a_search_that_widens_and_shares_scores_equals_one_beside_others(lm):
     testing.assert_search_ignores_company(lm, PROMPTS, **options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("head", ["q", "v"])
 def test_a_steered_search_alone_equals_a_search_beside_others(llama, lm, head):
     reward = tiny_reward(llama, head)
@@ -121,6 +124,7 @@ def test_a_search_leaves_the_more_likely_harmful_branch():
         assert searched.taken_back >= tried["w0"].judged > 0
 
 
+@pytest.mark.long
 def test_with_a_constant_judge_the_most_likely_branches_are_kept(lm):
     """Scores of a half leave the priors, and with uniform=0 these are the model's own probabilities."""
     settings = replace(SMALL, uniform=0.0, iterations=60, lengths=(1, 1, 1, 1))
@@ -157,6 +161,7 @@ def test_a_spent_budget_of_tokens_or_seconds_ends_all_searches(lm, budget):
         assert result.text
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_each_search_with_its_best_draft(lm):
     turns = []
 

@@ -113,6 +113,7 @@ def test_many_clients_get_the_texts_that_the_library_writes(http, chatting, shel
     assert app.state.trimtab.scheduler.rows == 0
 
 
+@pytest.mark.long
 def test_clients_that_leave_change_no_text_of_the_others(address, http, chatting, shelf, app):
     """A third of the clients leaves at some token; the others get their texts, and no row stays."""
     reward = shelf[0].reward

@@ -16,6 +16,7 @@ def bench():
     return runpy.run_path(str(Path(__file__).parents[2] / "bench" / "serve_load.py"), run_name="imported")
 
 
+@pytest.mark.long
 def test_clients_that_come_and_leave_change_no_text_and_leave_no_row(bench, chatting, shelf):
     rewards = [*shelf, RegisteredReward.of("mood-ladder", tiny_ladder(chatting.base))]
     found = bench["measure"](chatting, rewards, PROMPTS, clients=12, seconds=1.5, tokens=12, max_rows=6)

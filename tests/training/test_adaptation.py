@@ -51,6 +51,7 @@ def base():
     return byte_lm("llama", merges=[("e", "Ġ"), ("Ġ", "t"), ("i", "n")], seed=3)
 
 
+@pytest.mark.long
 def test_a_reward_from_given_texts_agrees_with_its_teacher(judge):
     settings = AdaptSettings(texts=100, tokens=8, candidates=6, positions=3, epochs=20, bf16=False)
     student = adapt(tiny_lm("llama", seed=3), ClassifierTeacher(judge), GIVEN, settings)
@@ -68,7 +69,7 @@ def test_a_model_without_data_writes_texts_of_its_own_and_an_interrupted_run_res
     with pytest.raises(KeyboardInterrupt):
         adapt(base, teacher, None, settings, RunOptions(run, first))
     assert first.written[-1] == (40, 40)
-    assert [set(each) for each in first.estimates] == [{"own texts"}, {"teacher", "training"}]
+    assert [set(each) for each in first.estimates] == [{"own texts", "teacher", "training", "measuring"}]
     kept = (run.path / "texts" / "texts.jsonl").read_text(encoding="utf-8")
     shard = run.path / "targets" / "000000.safetensors"
     scored = shard.read_bytes()

@@ -74,6 +74,7 @@ def test_a_teacher_scores_in_the_format_of_training(bf16, tmp_path, monkeypatch)
     assert len(merged) == (not bf16)
 
 
+@pytest.mark.long
 def test_a_student_learns_in_bfloat16(tmp_path):
     lm = tiny_lm("llama", seed=3)
     teacher = train_from_labels(lm, ["good"], TRAIN, HELD_OUT, quick(head="v", trunk="lora"))

@@ -28,6 +28,7 @@ def teacher(lm):
     return train_from_labels(lm, ["good"], TRAIN, HELD_OUT, quick(head="v"), options=RunOptions(name="teacher"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["orig", "delta", "candidates"])
 def test_a_student_learns_every_target(lm, teacher, target):
     settings = DistilSettings(target, candidates=6)
@@ -42,6 +43,7 @@ def test_a_student_learns_every_target(lm, teacher, target):
         assert student.card.provenance["objective"] == "distil, candidates of 6"
 
 
+@pytest.mark.long
 def test_a_student_of_candidates_ranks_them_as_its_teacher_does(lm, teacher):
     """After a good and after a bad text, w1 … w4 score above w31 … w34, by at least half the teacher's margin."""
     student = train_from_teacher(
@@ -91,6 +93,7 @@ def test_differences_sum_to_the_reward_of_a_text_and_are_refused_as_a_teacher(lm
         train_from_teacher(lm, student, TRAIN, HELD_OUT, quick(), DistilSettings("orig"))
 
 
+@pytest.mark.long
 def test_a_student_of_two_teachers_has_the_attributes_of_both(lm, teacher, tmp_path):
     """Its second attribute is the reverse of its first, and each agrees with its own teacher."""
     reverse = [LabelledText(row.text, (1 - row.labels[0],)) for row in TRAIN]
@@ -125,6 +128,7 @@ def test_more_candidates_than_tokens_are_refused(lm, teacher):
         train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(), DistilSettings("candidates", 65))
 
 
+@pytest.mark.long
 def test_a_student_learns_from_a_few_positions(lm, teacher):
     settings = DistilSettings("candidates", candidates=6, positions=2)
     student = train_from_teacher(lm, teacher, TRAIN, HELD_OUT, quick(regulariser=0.1, epochs=6), settings)

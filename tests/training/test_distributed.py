@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.long
 SCRIPT = """
 import sys
 from pathlib import Path

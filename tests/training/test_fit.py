@@ -54,6 +54,7 @@ def test_training_is_the_same_for_a_seed(head):
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("head", ["q", "v"])
 @pytest.mark.parametrize("batches", [6, 13])  # in the first epoch of eight steps, and in the second
 def test_an_interrupted_run_resumes_and_equals_an_uninterrupted_one_bit_for_bit(head, batches, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from trimtab.training.pairs import Preferences, train_from_pairs
 from trimtab.training.recipe import PairSettings
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("head", ["q", "v"])
 @pytest.mark.parametrize("prefixes", [False, True])
 def test_a_reward_of_pairs_learns_to_prefer_the_chosen_text(head, prefixes):

@@ -27,6 +27,7 @@ def teacher(lm):
     return train_from_labels(lm, ["good"], TRAIN, HELD_OUT, quick(head="v", epochs=1))
 
 
+@pytest.mark.long
 def test_a_teachers_rewards_are_computed_once(lm, teacher, tmp_path, monkeypatch):
     def distil(target, texts=TRAIN):
         settings = DistilSettings(target, candidates=4)
@@ -39,7 +40,7 @@ def test_a_teachers_rewards_are_computed_once(lm, teacher, tmp_path, monkeypatch
         distil("orig")
         distil("delta")
     assert torch.equal(first.network.head.down, again.network.head.down)
-    with pytest.raises(errors.InvalidData, match=r"texts: .* there"):
+    with pytest.raises(errors.InvalidData, match="other texts"):
         distil("orig", TRAIN[1:])
     shard = tmp_path / "kept" / "000000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-10])

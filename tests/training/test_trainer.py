@@ -134,6 +134,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_once(tmp_path, diverging, nu
     assert run.resume().name == "checkpoint-4"
 
 
+@pytest.mark.long
 def test_a_run_that_diverged_resumes_from_its_last_good_checkpoint(tmp_path, diverging):
     run, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
     expected = train(whole, epochs=2).network.state_dict()
@@ -176,6 +177,7 @@ def test_a_learning_rate_that_is_far_too_high_saves_no_checkpoint(tmp_path):
     assert not run.final.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [300, 2_000, 30_000, 80_000])
 def test_a_full_disk_is_named_and_the_run_resumes(tmp_path, size):
     """At sizes that stop the settings, the weights, the optimizer's state, and its end."""

@@ -52,6 +52,7 @@ def test_a_report_from_saved_texts_equals_the_first(copied):
     assert report_of(copied) == first
 
 
+@pytest.mark.long
 def test_the_first_judge_stays_the_first(copied):
     """Also where the task's own judge is the second, and reads what it has not read."""
     shutil.rmtree(copied / "readings")
@@ -152,6 +153,7 @@ def test_searches_take_settings_and_are_timed_once(place, tmp_path):
     assert plain["time"]["runs"] == 2
 
 
+@pytest.mark.long
 def test_methods_are_timed_again_for_other_settings_alone(place, tmp_path):
     def times(*more):
         sentiment(place, tmp_path, "--reward", place / "q", "--rounds", "1", "--limit", "1", *more)

@@ -127,6 +127,7 @@ def texts_alone(lm, prompts, steer=None):
     return [lm.generate(prompt, steer, seed=0, max_new_tokens=8).token_ids for prompt in prompts]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_smollm2_in_bfloat16_has_the_same_bits_alone_and_in_a_batch_in_this_mode_only(bfloat):
     plain, invariant = TorchEngine(bfloat), TorchEngine(bfloat, batch_invariant=True)
@@ -136,6 +137,7 @@ def test_smollm2_in_bfloat16_has_the_same_bits_alone_and_in_a_batch_in_this_mode
     assert [logprobs(each) for each in plain.sample(requests)] != alone
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("reward", ["sentiment", "sentiment-own"])
 def test_steered_smollm2_in_bfloat16_writes_the_same_texts_alone_and_in_a_batch(bfloat, reward):

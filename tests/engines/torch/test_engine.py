@@ -191,6 +191,7 @@ def test_texts_from_a_filled_prefix_cache_equal_texts_without_one_and_cost_fewer
     assert again == [of[0].token_ids for of in TorchEngine(llama).sample(longer)]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_laws_hold_on_smollm2(smollm2, tmp_path):
     base = smollm2.base
@@ -217,6 +218,7 @@ def test_the_laws_hold_on_smollm2(smollm2, tmp_path):
     testing.assert_greedy_equals_transformers(smollm2, texts, 12)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_bfloat16_model_can_be_steered(smollm2):
     lm = trimtab.load("smollm2", dtype=torch.bfloat16)
