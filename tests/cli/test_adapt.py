@@ -7,6 +7,7 @@ import pytest
 from byte_lm import byte_lm
 from tiny import save_lm, tiny_reward
 from trimtab.cli.adapt import default_folder
+from trimtab.judges.text_judges import TextJudge
 from trimtab.rewards.card import read_card
 
 QUICK = ["--texts", 40, "--tokens", 8, "--candidates", 4, "--positions", 1, "--epochs", 1, "--no-bf16"]
@@ -47,6 +48,42 @@ def test_what_the_sign_means_is_said_and_so_are_missing_texts(trimtab, asked, tm
     done = trimtab("adapt", "--classifier", "profanity", *asked, "--texts", 4000, "--out", tmp_path / "mine")
     assert "A strength above 0 steers towards profanity, below 0 away from it:" in done.stderr
     assert "of --texts 4000" in done.stderr
+
+
+def test_the_label_that_teaches_is_said(trimtab, asked, tmp_path, monkeypatch):
+    judge = TextJudge("counts", lambda texts: [len(text) % 2 for text in texts], about={"label": "odd"})
+    monkeypatch.setattr("trimtab.judges.load.load_judge", lambda spec, words: judge)
+    done = trimtab("adapt", "--classifier", "org/counts", *asked, "--out", tmp_path / "mine")
+    assert "org/counts teaches its label odd" in done.stderr
+
+
+def test_a_run_that_goes_on_says_how_far_it_was_and_refuses_other_texts_at_once(trimtab, asked, tmp_path, monkeypatch):
+    words = ["adapt", "--classifier", "profanity", *asked, "--out", tmp_path / "mine"]
+    with monkeypatch.context() as before:
+        before.setattr("trimtab.training.distil.fit", interrupt)
+        assert trimtab(*words, check=False).status == 130
+    done = trimtab(*words, "--texts", 50, check=False)
+    assert "holds a run of other settings (texts: 40 there, 50 here)" in done.stderr
+    assert "resuming: teacher, 36 of 36 are kept" in trimtab(*words).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["no-such-reward"], "got reward 'no-such-reward'"),
+        (["--classifier", "profanity", "--model", "no.gguf"], "there is no such file"),
+        (["--classifier", "profanity", "--model", "half"], "it holds no tokenizer"),
+    ],
+)
+def test_a_name_that_is_wrong_is_told_before_anything_loads(trimtab, asked, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
+    for slow in ("cli.adapt.load_classifier", "models.loading._load_tokenizer", "cli.adapt.read_texts"):
+        monkeypatch.setattr(f"trimtab.{slow}", lambda *given, slow=slow: pytest.fail(slow))
+    done = trimtab("adapt", *asked, "--out", tmp_path / "o", *words, check=False)
+    assert done.status == 1
+    assert message in done.stderr
 
 
 def interrupt(*given, **named):

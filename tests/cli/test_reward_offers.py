@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import BertConfig
 
 from byte_lm import byte_lm
 from tiny import tiny_lm, tiny_reward
@@ -46,8 +47,8 @@ def sections(printed):
 def test_the_list_says_what_each_reward_serves(trimtab, world):
     done = trimtab("rewards", "list")
     rows = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
-    assert "its base, cheaply" in rows["toxicity"]
-    assert "any model of its tokenizer" in rows["toxicity-rad"]
+    assert rows["toxicity"].split()[3] == "base"
+    assert rows["toxicity-rad"].split()[3] == "tokenizer"
     assert "trimtab rewards list --model MODEL" in " ".join(done.stderr.split())
 
 
@@ -103,6 +104,27 @@ def test_every_offer_is_a_steer_that_generate_takes(trimtab):
 def test_the_command_behind_an_adapted_reward_names_one_of_its_attributes(llama, capsys):
     show_use(tiny_reward(llama, "q", attributes=("toxic", "calm")), Path("rewards/mine"), "lm")
     assert capsys.readouterr().out == "trimtab generate 'I think that' --model lm --steer rewards/mine:toxic=-30\n"
+
+
+def test_the_rewards_among_which_weights_choose_are_listed_by_their_whole_names(trimtab, world):
+    shutil.copytree("bundled/toxicity-lora", "bundled/toxicity@lm")
+    found = sections(trimtab("rewards", "list", "--model", "org/lm").stdout)["ready"]
+    assert found.count("trimtab generate 'I think that' --model org/lm --steer toxicity@lm=-30") == 1
+    assert found.count("trimtab generate 'I think that' --model org/lm --steer toxicity=-30") == 1
+
+
+def test_no_name_of_a_bundled_reward_is_broken_in_a_narrow_terminal(trimtab, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = {line.split()[0] for line in trimtab("rewards", "list").stdout.splitlines()[1:]}
+    assert listed == set(registry.bundled_rewards())
+
+
+def test_a_model_that_cannot_write_is_offered_nothing(trimtab, world):
+    shutil.copytree("other", "encoder")
+    BertConfig(vocab_size=64).save_pretrained("encoder")
+    done = trimtab("rewards", "list", "--model", "encoder", check=False)
+    assert (done.status, done.stdout) == (1, "")
+    assert "an encoder, which cannot write" in done.stderr
 
 
 def test_a_model_that_does_not_exist_is_refused(trimtab, world):

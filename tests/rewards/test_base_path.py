@@ -7,7 +7,7 @@ import pytest
 from tiny import save_lm, tiny_lm, tiny_reward
 from trimtab import errors
 from trimtab.models.loading import load_frozen_lm
-from trimtab.rewards.base_path import earlier_place, find_base, last_name, published_base, recorded_base, shown_base
+from trimtab.rewards.base_path import earlier_place, find_base, published_base, recorded_base, shown_base
 from trimtab.rewards.card import read_card
 from trimtab.rewards.registry import load_reward
 
@@ -44,7 +44,6 @@ def test_people_read_a_placeholder_for_a_local_base():
     for name in ("../lm", "../../models/lm", "/home/alice/lm", "lm (weights ab12)"):
         assert shown_base(name) == "path/to/lm"
     assert shown_base("org/model") == "org/model"
-    assert [last_name(name) for name in ("../lm", "lm.gguf (weights ab12)", "org/lm")] == ["lm", "lm", "org/lm"]
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def adapt(
     Example: trimtab adapt --classifier ORG/MODEL:toxic --model Qwen/Qwen3-0.6B
     """
     from trimtab.cli.train_checks import check_folders
-    from trimtab.models.loading import load_codec
+    from trimtab.models.loading import check_exists, check_steerable, load_codec
     from trimtab.rewards.target import check_target
     from trimtab.training.recipe import TaughtText, check_teachers
     from trimtab.training.run_folder import TARGETS, RunFolder
@@ -100,18 +100,22 @@ def adapt(
     check_folders(out, run, run / TARGETS)
     folder = RunFolder(run)
     folder.check()
+    check_exists(model)
+    teacher = None if reward is None else check_card(reward)
     texts, facts = (
         (None, {"data": "texts of the model's own"}) if data is None else read_texts(data, text_column, split, settings)
     )
     teachers = [load_classifier(spec) for spec in classifiers]  # before the model, which may be a GGUF file to convert
     codec = load_codec(model)
+    check_steerable(model)
     check_fits(settings, codec)
     if teachers:
         check_teachers([TaughtText(each.attributes, each.clamp, None) for each in teachers])
-    name = None if reward is None else check_teacher(reward, codec, settings.chat)
+    if teacher:
+        check_teacher(teacher, codec, settings.chat)
     with resumable(), folder.locked(), closing(progress_bars()) as bars:
         lm = load_model(model, codec, settings)
-        student = train(lm, name, teachers, texts, settings, make_options(folder, out.name, facts, bars))
+        student = train(lm, teacher, teachers, texts, settings, make_options(folder, out.name, facts, bars))
     save(student, out, save_dtype)
     show_use(student, out, model)
 
@@ -151,18 +155,31 @@ def check_fits(settings: AdaptSettings, codec: "TokenizerCodec") -> None:
         raise InvalidSetting(f"got tokens={settings.tokens}, expected fewer than the model's {codec.context_length}")
 
 
-def check_teacher(reward: str, codec: "TokenizerCodec", chat: bool = False) -> str:
+def check_card(reward: str) -> str:
     """Return the name of the reward that teaches; of a bundled reward it is the one with a V-head.
 
     Raises:
-        RewardNotFound, CorruptReward: there is no such reward, or its files are damaged.
+        RewardNotFound, CorruptReward: there is no such reward, or its card is damaged.
+    """
+    from trimtab.rewards.card import read_card
+    from trimtab.rewards.registry import find_reward, teaching_reward
+
+    name = teaching_reward(reward)
+    read_card(find_reward(name))
+    return name
+
+
+def check_teacher(name: str, codec: "TokenizerCodec", chat: bool = False) -> None:
+    """Check that a reward can teach a model.
+
+    Raises:
+        CorruptReward: its weights are damaged.
         InvalidSetting: it has no V-head, and the model has another tokenizer; or it has the model's, and shall teach
             answers in a chat.
         RewardMismatch: its card does not say where its base is.
     """
-    from trimtab.rewards.registry import base_of, check_reward, teaching_reward
+    from trimtab.rewards.registry import base_of, check_reward
 
-    name = teaching_reward(reward)
     card = check_reward(name)
     if card.tokenizer_fingerprint != codec.fingerprint:
         card.check_scores_texts(name)
@@ -172,7 +189,6 @@ def check_teacher(reward: str, codec: "TokenizerCodec", chat: bool = False) -> s
             f"got --chat with {shown_path(name)}, a reward of the model's own tokenizer, which would also read the "
             "messages; expected a reward of another tokenizer, or --classifier"
         )
-    return name
 
 
 def read_texts(
@@ -208,12 +224,17 @@ def load_classifier(spec: str) -> "ClassifierTeacher":
     Raises:
         InvalidSetting: there is no such classifier, it has no such label, or a library is not installed.
     """
+    from rich.text import Text
+
     with loading(spec):
         from trimtab.judges.load import load_judge
         from trimtab.judges.notation import TOXIC
         from trimtab.training.text_teacher import ClassifierTeacher
 
-        return ClassifierTeacher(load_judge(spec, TOXIC))
+        judge = load_judge(spec, TOXIC)
+    if label := judge.about.get("label"):
+        error_console().print(Text(legible(f"{spec} teaches its label {label}", keep="")), soft_wrap=True)
+    return ClassifierTeacher(judge)
 
 
 def load_model(model: str, codec: "TokenizerCodec", settings: AdaptSettings) -> "FrozenLM":

@@ -42,7 +42,7 @@ class Bars(TrainingProgress):
 
     def writing(self, done: int, total: int) -> None:
         """Move the bar of the language model's own texts."""
-        self._move("own texts", done, total)
+        self._go_on("own texts", done, total)
 
     def estimated(self, estimate: Mapping[str, float]) -> None:
         """Print how long the run will take, and each of its stages."""
@@ -51,7 +51,7 @@ class Bars(TrainingProgress):
 
     def teaching(self, done: int, total: int) -> None:
         """Move the bar of the teacher's texts."""
-        self._move("teacher", done, total)
+        self._go_on("teacher", done, total)
 
     def keeping(self, done: int, total: int) -> None:
         """Move the bar of the texts whose hidden states are kept."""
@@ -91,6 +91,12 @@ class Bars(TrainingProgress):
         """Stop drawing: a run may end, or fail, before its bars are full."""
         if self.progress.live.is_started:
             self.progress.stop()
+
+    def _go_on(self, name: str, done: int, total: int) -> None:
+        """Move a bar; where it does not begin at 0, say that an earlier run came so far."""
+        if done and name not in self.tasks:
+            self.progress.console.print(f"resuming: {name}, {done} of {total} are kept", highlight=False)
+        self._move(name, done, total)
 
     def _move(self, name: str, done: int, total: int) -> None:
         if name not in self.tasks:

@@ -1,6 +1,7 @@
 """What `trimtab rewards list` says: what each reward serves, and what serves a model. Only cards are read."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,8 +11,8 @@ from trimtab.errors import TrimtabError
 from trimtab.rewards.base_path import earlier_place, find_base, is_located, may_load, shown_base
 from trimtab.rewards.card import RewardCard, read_card
 from trimtab.rewards.heads import HEADS, head_kind
-from trimtab.rewards.registry import find_reward, rewards_for, teaching_reward
-from trimtab.rewards.variants import OWN_LAYERS, Fingerprints
+from trimtab.rewards.registry import bundled_rewards, find_reward, rewards_for, teaching_reward
+from trimtab.rewards.variants import OWN_LAYERS, Fingerprints, name_without_base
 from trimtab.steering.notation import USUAL_STRENGTH, usual_steer
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 FOLDER = Path("rewards")  # where `trimtab adapt` writes, below the working folder
 READY, BESIDE, ADAPT, AT_ONCE = "ready", "ready, runs {base} beside it", "to adapt, in minutes", "at once, slowly"
 NOTE = (
-    "A reward with layers of its own serves every model of its base's tokenizer. One that reads its base's states "
-    "costs little on that base; beside another model of the tokenizer it runs the base, too. For your model: trimtab "
-    "rewards list --model MODEL"
+    "The base is the model behind the @, or smollm2. A reward that serves its tokenizer has layers of its own, for "
+    "every model of that tokenizer. One that serves its base reads the base's states and costs little there; beside "
+    "another model of the tokenizer it runs the base, too. For your model: trimtab rewards list --model MODEL"
 )
 
 
@@ -41,8 +42,8 @@ class Offer(NamedTuple):
 
 
 def served_by(card: RewardCard) -> str:
-    """What a reward serves, in a few words."""
-    return "any model of its tokenizer" if card.trunk in OWN_LAYERS else "its base, cheaply"
+    """What a reward serves: its tokenizer, so every model that has it, or its base."""
+    return "tokenizer" if card.trunk in OWN_LAYERS else "base"
 
 
 def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:
@@ -53,7 +54,7 @@ def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:
         codec: its tokenizer.
     """
     prints = Fingerprints(codec.fingerprint)
-    bundled = rewards_for(prints)
+    bundled = {**rewards_for(prints), **_chosen_among(prints)}
     cards = {**bundled, **dict(_near())}
     bases = {
         name: find_base(card.base, find_reward(name, prints) if name in bundled else Path(name))
@@ -106,6 +107,13 @@ def _teaches(name: str, card: RewardCard) -> bool:
     """Whether a reward, or its bundled twin, scores texts; the twin itself is left out."""
     suffix = HEADS["v"].bundled_suffix
     return teaching_reward(name) != name or (head_kind(card.head).scores_texts and not name.endswith(suffix))
+
+
+def _chosen_among(model: Fingerprints) -> dict[str, RewardCard]:
+    """The bundled rewards among which a model's weights choose, by their whole names: several bases, one tokenizer."""
+    fitting = {name: card for name, card in bundled_rewards().items() if card.tokenizer_fingerprint == model.tokenizer}
+    shared = Counter(map(name_without_base, fitting))
+    return {name: card for name, card in fitting.items() if shared[name_without_base(name)] > 1}
 
 
 def _near() -> Iterator[tuple[str, RewardCard]]:

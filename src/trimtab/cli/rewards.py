@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trimtab.rewards.model_card import Figures
 
 
-LISTED = ("accuracy", "auc", "spearman")  # figures on held-out labels
+LISTED = ("accuracy", "auc")  # figures on held-out labels
 TRAINED_ON = "measured on the training data: the figures say nothing about other texts"
 LabelColumns = Annotated[
     list[str] | None,
@@ -58,7 +58,6 @@ def list_rewards(
         print_offers(model)
         return
     from trimtab.cli.reward_offers import NOTE, served_by
-    from trimtab.rewards.base_path import last_name
     from trimtab.rewards.heads import head_kind
     from trimtab.rewards.registry import bundled_rewards
 
@@ -67,8 +66,8 @@ def list_rewards(
         method = head_kind(card.head).method.upper()
         for attribute in card.attributes:
             figures = [_shown_figure(card.quality.get(f"{figure}:{attribute}")) for figure in LISTED]
-            rows.append([name, method, attribute, last_name(card.base), served_by(card), *figures])
-    print_table(["name", "method", "attribute", "base", "serves", *LISTED], rows)
+            rows.append([name, method, attribute, served_by(card), *figures])
+    print_table(["name", "method", "attribute", "serves its", *LISTED], rows)
     error_console().print(NOTE, markup=False, highlight=False)
 
 
@@ -80,9 +79,11 @@ def print_offers(model: str) -> None:
     """Print what steers a model, from its tokenizer and the rewards' cards."""
     with loading(model):
         from trimtab.cli.reward_offers import offers_for
-        from trimtab.models.loading import load_codec
+        from trimtab.models.loading import check_steerable, load_codec
 
-        offers = offers_for(model, load_codec(model))
+        codec = load_codec(model)
+        check_steerable(model)
+        offers = offers_for(model, codec)
     for state in dict.fromkeys(offer.state for offer in offers):
         typer.echo(f"{state}:")
         for offer in offers:

@@ -34,6 +34,7 @@ SHOWN = 120  # characters of a name in a message
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 SAFE_WEIGHTS = "*.safetensors"
 PICKLED_WEIGHTS = "pytorch_model*.bin"
+TOKENIZERS = ("tokenizer*", "vocab*", "tekken.json", "*.model")  # a folder has one of them
 PLAIN_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
@@ -102,16 +103,38 @@ def check_model(name: str) -> Path:
     Raises:
         ModelNotFound, UnsupportedModel: as `load_frozen_lm`.
     """
-    from trimtab.models.steerable import check_config
     from trimtab.models.weight_files import check_weight_files
 
-    with quiet_transformers(), faults_of(name):
-        config = _load_config(find_model(name, weights=False))
-    check_config(config)
+    check_steerable(name)
     folder = find_model(name, weights=True)
     with faults_of(name):
         check_weight_files(folder)
     return folder
+
+
+def check_exists(name: str) -> None:
+    """Check that a model's file, or its tokenizer, is there; a file is not read, a Hub repository may be asked.
+
+    Raises:
+        ModelNotFound: it is not.
+    """
+    if name.endswith(".gguf"):
+        _existing_file(name)
+    elif name != EMBEDDED:
+        find_model(name, weights=False)
+
+
+def check_steerable(name: str) -> None:
+    """Check by its config alone that a language model can be steered.
+
+    Raises:
+        ModelNotFound, UnsupportedModel: as `load_frozen_lm`.
+    """
+    from trimtab.models.steerable import check_config
+
+    with quiet_transformers(), faults_of(name):
+        config = _load_config(find_model(name, weights=False))
+    check_config(config)
 
 
 def find_model(name: str, weights: bool) -> Path:
@@ -216,6 +239,8 @@ def _downloaded(hub_id: str, name: str, weights: bool) -> Path:
 def _check_folder(folder: Path, name: str, weights: bool) -> None:
     if not (folder / "config.json").is_file():
         raise ModelNotFound(_not_found(name, "it holds no config.json"))
+    if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
+        raise ModelNotFound(_not_found(name, "it holds no tokenizer: tokenizer.json"))
     if weights and not any(any(folder.glob(pattern)) for pattern in (SAFE_WEIGHTS, PICKLED_WEIGHTS)):
         raise ModelNotFound(_not_found(name, f"it holds no weights: {SAFE_WEIGHTS}"))
 

@@ -98,11 +98,6 @@ def shown_base(name: str) -> str:
     return PLACEHOLDER + PurePath(name).name if _is_path(name) else name
 
 
-def last_name(name: str) -> str:
-    """Return the base of a card as a table shows it: a local one without its folders, its suffix and its hash."""
-    return shown_base(name).removeprefix(PLACEHOLDER).removesuffix(".gguf")
-
-
 def is_hub_base(name: str) -> bool:
     """Whether the base of a card can be a Hub id: it is no path, no file, and no last name with a hash."""
     return bool(name) and not (ELSEWHERE.fullmatch(name) or _is_path(name) or name.endswith(".gguf"))

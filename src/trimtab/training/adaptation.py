@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trimtab.checking import checked
 from trimtab.data.tables import LabelledText
@@ -17,13 +17,16 @@ from trimtab.training.distil import check_reads_texts, check_student, train_from
 from trimtab.training.estimate import estimate_seconds
 from trimtab.training.examples import TokenizedTexts, context_of, takes_base
 from trimtab.training.fit import RunOptions
-from trimtab.training.own_texts import BATCH, openings, write_own_texts
+from trimtab.training.kept_folder import claim
+from trimtab.training.own_texts import openings, write_own_texts
 from trimtab.training.recipe import Recipe, check_teachers
-from trimtab.training.run_folder import OWN_TEXTS, TARGETS, RunFolder
+from trimtab.training.run_folder import ADAPT_FILE, OWN_TEXTS, TARGETS, RunFolder
 from trimtab.training.teacher_facts import shape_of
 from trimtab.training.text_teacher import AnyTeacher, as_teacher, load_teacher
 
 HELD_OUT_SHARE = 10  # one text in ten
+CHARACTERS = 8  # in a token, or fewer
+OF_TEXTS = ("texts", "tokens", "chat", "seed", "candidates", "positions")  # settings of the texts and of their scores
 
 
 @takes_base
@@ -71,6 +74,7 @@ def adapt(
         check_reads_texts(several)
         context_of(base, openings()[0])
     with options.run.locked() if options.run else contextlib.nullcontext():
+        _claim(options.run, settings)
         estimate = _Estimate(base, several, recipe, settings, options.progress)
         own = texts is None
         if texts is None:
@@ -80,7 +84,7 @@ def adapt(
         rows = rows[: settings.texts]
         if len(rows) < FEWEST_TEXTS:
             raise InvalidData(f"got {count_of(len(rows), 'different text')}, expected at least {FEWEST_TEXTS}")
-        if options.run is None or not (options.run.checkpoints.exists() or options.run.final.exists()):
+        if not (own and estimate.told) and not _was_training(options.run):
             estimate.show(rows)
         targets = options.run.path / TARGETS if options.run else None
         return train_from_teacher(base, several, *in_parts(rows, own), recipe, settings.distillation, options, targets)
@@ -118,8 +122,28 @@ def _own_texts(
     return write_own_texts(base, settings.texts, settings.tokens, settings.seed, folder, progress)
 
 
+def _claim(run: RunFolder | None, settings: AdaptSettings) -> None:
+    """Refuse, before texts are written, the folder of a run with other texts or another number of scores.
+
+    Raises:
+        InvalidData: it is one.
+    """
+    if run is not None:
+        about = {name: getattr(settings, name) for name in OF_TEXTS}
+        claim(run.path / ADAPT_FILE, about, "a run", ours=lambda path: True)
+
+
+def _was_training(run: RunFolder | None) -> bool:
+    """Whether an earlier process of the run came as far as the training."""
+    return run is not None and (run.checkpoints.exists() or run.final.exists())
+
+
 class _Estimate:
-    """Tells a listener how long a run will take: the model's own texts by the time of the first, the rest by a few."""
+    """Tells a listener how long a run will take, by the time of the first own texts and of a few texts of the rest.
+
+    Attributes:
+        told: whether it did.
+    """
 
     def __init__(
         self,
@@ -131,18 +155,30 @@ class _Estimate:
     ):
         self._base, self._teachers, self._recipe, self._settings = base, teachers, recipe, settings
         self._progress, self._start, self._first = progress, 0.0, 0
+        self.told = False
 
     def writing(self, done: int, total: int) -> None:
-        """Report texts, and behind the first batch the seconds of all of them."""
+        """Report texts, and behind the first batch the seconds of the whole run; the openings stand for its texts."""
         if not self._start:
             self._start, self._first = time.perf_counter(), done
-        elif done - self._first == min(BATCH, total - self._first):
+        elif not self.told:
             each = (time.perf_counter() - self._start) / (done - self._first)
-            self._progress.estimated({"own texts": each * (total - self._first)})
+            self._tell(_long_texts(self._settings), total, {"own texts": each * (total - self._first)})
         self._progress.writing(done, total)
 
     def show(self, rows: Sequence[LabelledText]) -> None:
-        """Report the seconds of the teachers and of the training."""
+        """Report the seconds of the teachers, of the training and of the measuring."""
+        self._tell(rows, len(rows), {})
+
+    def _tell(self, rows: Sequence[LabelledText], count: int, before: Mapping[str, float]) -> None:
         ids = [each["input_ids"] for each in TokenizedTexts(rows, self._base, self._settings.tokens).examples]
-        found = estimate_seconds(self._base, self._teachers, ids, self._recipe, self._settings.distillation)
-        self._progress.estimated(found)
+        held_out, learn = max(1, count // HELD_OUT_SHARE), self._settings.distillation
+        found = estimate_seconds(self._base, self._teachers, ids, self._recipe, learn, count, held_out)
+        self._progress.estimated({**before, **found})
+        self.told = True
+
+
+def _long_texts(settings: AdaptSettings) -> list[LabelledText]:
+    """Texts of as many tokens as are allowed, made of the openings."""
+    long = [" ".join([opening] * settings.tokens)[: settings.tokens * CHARACTERS] for opening in openings()]
+    return answering(long) if settings.chat else list(map(LabelledText, long))

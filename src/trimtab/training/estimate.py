@@ -11,12 +11,15 @@ import torch
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.network import build_network
 from trimtab.training.initial_weights import prepare_for_training
+from trimtab.training.measure import PROBED_TEXTS
 from trimtab.training.new_card import new_card
 from trimtab.training.recipe import DistilSettings, Recipe
 from trimtab.training.teacher import teacher_rewards
 from trimtab.training.text_teacher import AnyTeacher
+from trimtab.training.trainer import QUICK_HELD_OUT
 
 MEASURED = 8  # texts
+HELD_OUT_READS = 3  # of every held-out text, for the loss, the agreement and the rewards of prefixes
 
 
 def estimate_seconds(
@@ -25,26 +28,41 @@ def estimate_seconds(
     texts: Sequence[Sequence[int]],
     recipe: Recipe,
     settings: DistilSettings,
+    count: int,
+    held_out: int,
 ) -> dict[str, float]:
-    """The seconds that the teachers and the training will take, by the time of 8 texts.
+    """The seconds that the teachers, the training and the measuring will take, by the time of 8 texts.
 
     Args:
         base, teachers, recipe, settings: of the run; its trunk is a ladder.
-        texts: all texts of the run, as token ids.
+        texts: texts like those of the run, as token ids.
+        count: how many texts the run has.
+        held_out: how many of them it measures on.
 
     Returns:
-        The seconds of "teacher" and "training".
+        The seconds of "teacher", "training" and "measuring".
     """
     some = texts[:: max(1, len(texts) // MEASURED)][:MEASURED]
-    share = len(texts) / len(some)
+    share = count / len(some)
 
     def teach(number: int) -> None:
         for teacher in teachers:
             _teach(base, teacher, some[:number], recipe, settings)
 
     teach(1)  # what happens once, such as merging adapters
-    training = _training_seconds(base, [name for each in teachers for name in each.attributes], some, recipe)
-    return {"teacher": _seconds(lambda: teach(len(some))) * share, "training": training * share}
+    teacher = _seconds(lambda: teach(len(some)))
+    read, step = _text_seconds(base, [name for each in teachers for name in each.attributes], some, recipe)
+    return {
+        "teacher": teacher * share,
+        "training": (read * (1 if recipe.keep_states else recipe.epochs) + step * recipe.epochs) * (count - held_out),
+        "measuring": read * _reads(held_out, recipe.checkpoints),
+    }
+
+
+def _reads(held_out: int, checkpoints: int) -> int:
+    """How many times a held-out text is read: at each checkpoint the first of them, at the end all."""
+    quick = HELD_OUT_READS * min(held_out, QUICK_HELD_OUT) + min(held_out, PROBED_TEXTS)
+    return checkpoints * quick + HELD_OUT_READS * held_out
 
 
 def _teach(
@@ -55,10 +73,10 @@ def _teach(
         teacher_rewards(teacher, base, texts, k, Path(folder), recipe.bf16, positions=positions)
 
 
-def _training_seconds(
+def _text_seconds(
     base: FrozenLM, attributes: Sequence[str], texts: Sequence[Sequence[int]], recipe: Recipe
-) -> float:
-    """The time of the base's forwards of some texts, and of the ladder's steps on its states, over all epochs."""
+) -> tuple[float, float]:
+    """The time of the base's forward of a text, and of the ladder's step on its states."""
     network = build_network(base, new_card(base, attributes, recipe))
     prepare_for_training(network, recipe.trunk, np.zeros(network.attributes))
     batch = base.batch(texts)
@@ -73,8 +91,7 @@ def _training_seconds(
         network(batch.ids, batch.mask, states).values.float().square().mean().backward()
 
     step()  # what happens once
-    passes = 1 if recipe.keep_states else recipe.epochs
-    return _seconds(read) * passes + _seconds(step) * recipe.epochs
+    return _seconds(read) / len(texts), _seconds(step) / len(texts)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -1,5 +1,6 @@
 """Folders that keep what is computed once for many runs. A record in the folder says what it depends on."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from trimtab.training.saving import saving
 Settings = Mapping[str, Any]
 TARGETS_FILE = "targets.json"  # the record of a teacher's rewards
 TEACHERS_REWARDS = "a teacher's rewards"
+FINGERPRINT = re.compile("[0-9a-f]{16,}")
 HELD_OUT = "held-out"  # the folder of those of held-out texts, in the other one
 
 
@@ -80,9 +82,16 @@ def claim(
     except (InvalidData, ValueError, TypeError) as error:
         raise InvalidData(f"cannot read {str(record)!r}: {error}; remove the folder") from error
     found = serves(kept)
-    if differing := [f"{n}: {kept.get(n)} there, {settings[n]} here" for n in settings if found.get(n) != settings[n]]:
+    if differing := [_difference(n, kept.get(n), settings[n]) for n in settings if found.get(n) != settings[n]]:
         raise InvalidData(
             f"{str(folder)!r} holds {content} of other settings ({'; '.join(differing)}); remove it, or choose another "
             "folder"
         )
     return kept
+
+
+def _difference(name: str, there: object, here: object) -> str:
+    """What differs; fingerprints, which say nothing to people, are left out."""
+    if all(isinstance(each, str) and FINGERPRINT.fullmatch(each) for each in (there, here)):
+        return f"other {name}"
+    return f"{name}: {there} there, {here} here"

@@ -31,8 +31,9 @@ LOCK_FILE = ".lock"
 TARGETS = "targets"  # of a teacher
 KEPT_STATES = "states"  # of a ladder's texts
 OWN_TEXTS = "texts"  # of the language model itself
+ADAPT_FILE = "adapt.json"  # the settings of the texts and of the teacher
 UNFINISHED = (".partial", ".kept")  # what a killed process may leave
-OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, TARGETS, KEPT_STATES, OWN_TEXTS}
+OURS = {SETTINGS_FILE, METRICS_FILE, FINAL_FILE, CHECKPOINTS, TARGETS, KEPT_STATES, OWN_TEXTS, ADAPT_FILE}
 STATE_FILE = "trainer_state.json"  # transformers writes this file last
 
 

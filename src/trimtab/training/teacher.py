@@ -95,13 +95,15 @@ def teacher_rewards(
         _claim(folder, settings, paths)
         if isinstance(teacher, RewardModel) and not bf16:
             teacher = teacher.merged()  # in bfloat16 merged adapters lose digits
+        progress(min(size * sum(path.exists() for path in paths), len(texts)), len(texts))
         for path, start in zip(paths, starts, strict=True):
             some = texts[start : start + size]
-            if not path.exists():
+            if is_new := not path.exists():
                 before = contexts[start : start + size]
                 _write_shard(path, _score_shard(teacher, base, some, candidates, positions, bf16, before))
             found += _read_shard(path, [len(ids) for ids in some])
-            progress(len(found), len(texts))
+            if is_new:
+                progress(len(found), len(texts))
     return found
 
 
