@@ -5,6 +5,7 @@ import json
 import pytest
 
 from byte_lm import byte_lm
+from full_disk import files_of_at_most
 from tiny import save_lm, tiny_reward
 from trimtab.cli.adapt import default_folder
 from trimtab.judges.text_judges import TextJudge
@@ -149,6 +150,22 @@ def test_what_cannot_be_adapted_is_refused_before_the_weights_load(
     assert done.status == 1
     assert message in done.stderr
     assert not (tmp_path / "o.run").exists()
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(trimtab, place, tmp_path):
+    """The texts of the model's own, the teacher's scores, the hidden states and the checkpoints are kept."""
+    words = ["adapt", "--classifier", "profanity", "--model", place / "lm", *QUICK, "--tokens", 30, "--out"]
+    for size in (2_000, 6_000, 30_000, 60_000):
+        with files_of_at_most(size):
+            done = trimtab(*words, tmp_path / "mine", check=False)
+        assert (size, done.status) == (size, 1)
+        assert "Traceback" not in done.stderr
+        assert str(tmp_path) in done.stderr.splitlines()[-1]
+        assert not (tmp_path / "mine").exists()
+    trimtab(*words, tmp_path / "mine")
+    trimtab(*words, tmp_path / "whole")
+    weights = [(tmp_path / name / "reward.safetensors").read_bytes() for name in ("mine", "whole")]
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize("option", ["--text-column", "--split"])

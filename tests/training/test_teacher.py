@@ -35,7 +35,7 @@ def test_a_teachers_rewards_are_computed_once(lm, teacher, tmp_path, monkeypatch
 
     first = distil("candidates")
     with monkeypatch.context() as patched:
-        patched.setattr("trimtab.training.teacher._score_shard", lambda *_: pytest.fail("asked the teacher again"))
+        patched.setattr("trimtab.training.teacher.targets_of", lambda *_: pytest.fail("asked the teacher again"))
         again = distil("candidates")
         distil("orig")
         distil("delta")

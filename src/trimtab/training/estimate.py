@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ from trimtab.training.initial_weights import prepare_for_training
 from trimtab.training.measure import PROBED_TEXTS
 from trimtab.training.new_card import new_card
 from trimtab.training.recipe import DistilSettings, Recipe
-from trimtab.training.teacher import teacher_rewards
+from trimtab.training.teacher import quick_form, targets_of
 from trimtab.training.text_teacher import AnyTeacher
 from trimtab.training.trainer import QUICK_HELD_OUT
 
@@ -45,11 +43,14 @@ def estimate_seconds(
     some = texts[:: max(1, len(texts) // MEASURED)][:MEASURED]
     share = count / len(some)
 
-    def teach(number: int) -> None:
-        for teacher in teachers:
-            _teach(base, teacher, some[:number], recipe, settings)
+    quick = [quick_form(teacher, recipe.bf16) for teacher in teachers]
+    k, positions = settings.candidates, settings.positions
 
-    teach(1)  # what happens once, such as merging adapters
+    def teach(number: int) -> None:
+        for teacher in quick:
+            targets_of(teacher, base, some[:number], k, positions, recipe.bf16)
+
+    teach(1)  # what happens once
     teacher = _seconds(lambda: teach(len(some)))
     read, step = _text_seconds(base, [name for each in teachers for name in each.attributes], some, recipe)
     return {
@@ -63,14 +64,6 @@ def _reads(held_out: int, checkpoints: int) -> int:
     """How many times a held-out text is read: at each checkpoint the first of them, at the end all."""
     quick = HELD_OUT_READS * min(held_out, QUICK_HELD_OUT) + min(held_out, PROBED_TEXTS)
     return checkpoints * quick + HELD_OUT_READS * held_out
-
-
-def _teach(
-    base: FrozenLM, teacher: AnyTeacher, texts: Sequence[Sequence[int]], recipe: Recipe, settings: DistilSettings
-) -> None:
-    k, positions = settings.candidates, settings.positions
-    with TemporaryDirectory() as folder:
-        teacher_rewards(teacher, base, texts, k, Path(folder), recipe.bf16, positions=positions)
 
 
 def _text_seconds(

@@ -26,7 +26,7 @@ from trimtab.training.kept_folder import TARGETS_FILE, TEACHERS_REWARDS, claim, 
 from trimtab.training.saving import saving
 from trimtab.training.target import Target, draw_places
 from trimtab.training.text_targets import text_targets
-from trimtab.training.text_teacher import TextTeacher
+from trimtab.training.text_teacher import AnyTeacher
 
 SHARD_TEXTS = 256
 TEXT_TEACHER_SHARD = 32  # texts; a text teacher is slower, and a killed run loses one shard
@@ -53,7 +53,7 @@ class TargetSettings:
 
 
 def teacher_rewards(
-    teacher: RewardModel | TextTeacher,
+    teacher: AnyTeacher,
     base: FrozenLM,
     texts: Sequence[Sequence[int]],
     candidates: int,
@@ -93,21 +93,20 @@ def teacher_rewards(
         starts = range(0, len(texts), size)
         paths = [folder / f"{number:06}.safetensors" for number in range(len(starts))]
         _claim(folder, settings, paths)
-        if isinstance(teacher, RewardModel) and not bf16:
-            teacher = teacher.merged()  # in bfloat16 merged adapters lose digits
+        teacher = quick_form(teacher, bf16)
         progress(min(size * sum(path.exists() for path in paths), len(texts)), len(texts))
         for path, start in zip(paths, starts, strict=True):
             some = texts[start : start + size]
             if is_new := not path.exists():
                 before = contexts[start : start + size]
-                _write_shard(path, _score_shard(teacher, base, some, candidates, positions, bf16, before))
+                _write_shard(path, targets_of(teacher, base, some, candidates, positions, bf16, before))
             found += _read_shard(path, [len(ids) for ids in some])
             if is_new:
                 progress(len(found), len(texts))
     return found
 
 
-def teacher_digest(teacher: RewardModel | TextTeacher) -> str:
+def teacher_digest(teacher: AnyTeacher) -> str:
     """A hash of a teacher's own weights and of its base; of a text teacher, of what it says about itself."""
     if not isinstance(teacher, RewardModel):
         return text_fingerprint(dump_json(teacher.describe(), ascii_only=True))
@@ -115,15 +114,21 @@ def teacher_digest(teacher: RewardModel | TextTeacher) -> str:
     return text_fingerprint(teacher.base.base_weights_fingerprint + own)
 
 
-def _score_shard(
-    teacher: RewardModel | TextTeacher,
+def quick_form(teacher: AnyTeacher, bf16: bool) -> AnyTeacher:
+    """A teacher with its adapters merged, unless it computes in bfloat16: there merged adapters lose digits."""
+    return teacher.merged() if isinstance(teacher, RewardModel) and not bf16 else teacher
+
+
+def targets_of(
+    teacher: AnyTeacher,
     base: FrozenLM,
     texts: Sequence[Sequence[int]],
     k: int,
     positions: int | None,
     bf16: bool,
-    contexts: Sequence[int],
+    contexts: Sequence[int] = (),
 ) -> list[Target]:
+    """The teacher's rewards of texts, kept nowhere. Arguments and errors as in `teacher_rewards`."""
     if not isinstance(teacher, RewardModel):
         return list(text_targets(teacher, base, texts, k, positions, contexts))
     found: list[Target | None] = [None] * len(texts)
