@@ -10,7 +10,6 @@ larger best-of-n. Costs are the tokens that the engine encodes for a problem, pa
 What is written is kept, batch by batch. An interrupted run resumes.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,14 +17,13 @@ import numpy as np
 import typer
 from figure_table import figure_table
 from ladder_texts import rows
-from rich.progress import track
+from written_texts import Method, Row, in_order, written
 
 import trimtab
 from trimtab.data.json_text import dump_json
 from trimtab.data.outputs import write_whole
 from trimtab.evaluation.report.record import figure_entry
 from trimtab.evaluation.score.metrics import Ratio
-from trimtab.generation import Generation
 from trimtab.judges import Draft, UnitTests
 from trimtab.judges.sandbox import Outcome
 from trimtab.judges.unit_tests import load_tests
@@ -34,8 +32,6 @@ from trimtab.rewind.rewind_settings import Budget
 STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\nassert", "\n#", "\n@", "\n```")
 TEMPERATURE, SEED = 0.8, 0
 SAMPLING = "sampling"
-Row = dict[str, Any]
-Method = Callable[[trimtab.LanguageModel, list[str]], list[list[str]]]  # texts of each prompt; the first is the answer
 
 
 def methods(tests: UnitTests, tokens: int, drafts: int) -> dict[str, Method]:
@@ -70,25 +66,6 @@ def methods(tests: UnitTests, tokens: int, drafts: int) -> dict[str, Method]:
         f"best of {drafts // 2}, 2 repairs": best_of(drafts // 2, repairs=2),
         f"rewind, {drafts} drafts": rewind,
     }
-
-
-def in_order(drafts: tuple[Generation, ...]) -> list[str]:
-    """The texts of drafts as they were written."""
-    return [each.text for each in sorted(drafts, key=lambda each: each.sample)]
-
-
-def written(
-    lm: trimtab.LanguageModel, name: str, method: Method, prompts: list[str], path: Path, batch: int
-) -> list[Row]:
-    """The rows of a method: those that are in its file, and then the others."""
-    found: list[Row] = rows(path) if path.exists() else []
-    for start in track(range(len(found), len(prompts), batch), name):
-        session, some = lm.session(), prompts[start : start + batch]
-        texts = method(session, some)
-        encoded = session.engine.usage.tokens / len(some)
-        found += [{"prompt": p, "texts": t, "encoded": encoded} for p, t in zip(some, texts, strict=True)]
-        write_whole(path, "".join(dump_json(row) + "\n" for row in found))
-    return found
 
 
 def passed(tests: UnitTests, prompt: str, texts: list[str]) -> list[float]:
