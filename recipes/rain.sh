@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # RAIN's tables: results/rain. Sentiment of neutral prompts, and what each part of the search adds on toxic prompts, on SmolLM2 with a reward as judge.
 # An interrupted run resumes: give the same command again. LIMIT prompts × SAMPLES; PARTS chooses some of: sentiment ablation. ROUNDS=1 also times the methods.
+# ITERATIONS and FRESH are those of a search: the paper's are the defaults.
 set -euo pipefail
 data=${1:?"expected DATA, the folder of rtp_toxic, owt_neutral, movie_reviews_train, and of toxicity-bert-tiny (ONNX) and minilm-l6-v2"}
 runs=${RUNS:-runs/rain} out=${OUT:-results/rain} parts=" ${PARTS:-sentiment ablation} "
 common=(--limit "${LIMIT:-100}" --samples "${SAMPLES:-1}" --dtype "${DTYPE:-float32}" --batch-size 16)
+common+=(--iterations "${ITERATIONS:-50}" --fresh-iterations "${FRESH:-15}")
 
 asked() { case "$parts" in *" $1 "*) ;; *) return 1 ;; esac; }
 searched() {  # NAME OPTIONS: toxic prompts, searched by the reward with some of its parts turned off
