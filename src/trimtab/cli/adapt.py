@@ -81,30 +81,17 @@ def adapt(
 
     Example: trimtab adapt --classifier ORG/MODEL:toxic --model Qwen/Qwen3-0.6B
     """
-    from trimtab.cli.train_checks import check_folders
     from trimtab.models.loading import check_exists, check_steerable, load_codec
-    from trimtab.rewards.target import check_target
     from trimtab.training.recipe import TaughtText, check_teachers
-    from trimtab.training.run_folder import TARGETS, RunFolder
 
     classifiers = classifier or []
-    if (reward is None) == (not classifiers):
-        given = "neither REWARD nor" if reward is None else "both REWARD and"
-        raise InvalidSetting(f"got {given} --classifier, expected one of them, as in: trimtab adapt toxicity --model …")
-    if data is None and (text_column, split) != (TEXT, TRAIN):
-        given = "--text-column" if text_column != TEXT else "--split"
-        raise InvalidSetting(f"got {given}, expected --data with it")
+    check_words(reward, classifiers, data, text_column, split)
     out = check_named(out) or default_folder(reward or classifiers[0], model)
-    run = run or out.with_name(out.name + ".run")
-    check_target(out)
-    check_folders(out, run, run / TARGETS)
-    folder = RunFolder(run)
-    folder.check()
+    folder = check_places(out, run)
     check_exists(model)
     teacher = None if reward is None else check_card(reward)
-    texts, facts = (
-        (None, {"data": "texts of the model's own"}) if data is None else read_texts(data, text_column, split, settings)
-    )
+    own = {"data": "texts of the model's own"}
+    texts, facts = (None, own) if data is None else read_texts(data, text_column, split, settings)
     teachers = [load_classifier(spec) for spec in classifiers]  # before the model, which may be a GGUF file to convert
     codec = load_codec(model)
     check_steerable(model)
@@ -118,6 +105,38 @@ def adapt(
         student = train(lm, teacher, teachers, texts, settings, make_options(folder, out.name, facts, bars))
     save(student, out, save_dtype)
     show_use(student, out, model)
+
+
+def check_words(reward: str | None, classifiers: Sequence[str], data: str | None, text_column: str, split: str) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InvalidSetting: there is no teacher, or both kinds; or an option of --data without it.
+    """
+    if (reward is None) == (not classifiers):
+        given = "neither REWARD nor" if reward is None else "both REWARD and"
+        raise InvalidSetting(f"got {given} --classifier, expected one of them, as in: trimtab adapt toxicity --model …")
+    if data is None and (text_column, split) != (TEXT, TRAIN):
+        given = "--text-column" if text_column != TEXT else "--split"
+        raise InvalidSetting(f"got {given}, expected --data with it")
+
+
+def check_places(out: Path, run: Path | None) -> "RunFolder":
+    """Check the folder of the reward, and return the folder of the run; default: OUT.run beside it.
+
+    Raises:
+        InvalidData, InvalidOutput: one of them holds other files, or cannot be written.
+    """
+    from trimtab.cli.train_checks import check_folders
+    from trimtab.rewards.target import check_target
+    from trimtab.training.run_folder import TARGETS, RunFolder
+
+    run = run or out.with_name(out.name + ".run")
+    check_target(out)
+    check_folders(out, run, run / TARGETS)
+    folder = RunFolder(run)
+    folder.check()
+    return folder
 
 
 def check_named(out: Path | None) -> Path | None:
