@@ -48,7 +48,7 @@ class Room:
         held, (rows, heads, added, size) = self.states.shape[2], new.shape
         wanted = held + added
         if not self._in_buffer(wanted):
-            self.move(new.new_zeros(rows, heads, wanted + max(LEAST_ROOM, wanted // MORE_ROOM), size))
+            self.move(new.new_empty(rows, heads, wanted + max(LEAST_ROOM, wanted // MORE_ROOM), size))
         self.buffer[:rows, :, held:wanted] = new
         self.extend(rows, added)
         return self.states
@@ -59,7 +59,7 @@ class Room:
         self._states, self._shape = None, (rows, held + columns)
 
     def move(self, buffer: Float[Tensor, "room_rows heads room_columns size"]) -> None:
-        """Hold the states at the beginning of this buffer, which may have room for more rows too."""
+        """Hold the states at the beginning of this buffer, maybe of more rows; the columns behind them become 0."""
         if self._buffer is buffer and self._in_buffer(0):
             return
         states = self.states.clone() if self._buffer is buffer else self.states  # they may lie elsewhere in it
