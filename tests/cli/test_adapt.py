@@ -58,6 +58,7 @@ def test_the_label_that_teaches_is_said(trimtab, asked, tmp_path, monkeypatch):
     assert "org/counts teaches its label odd" in done.stderr
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_says_how_far_it_was_and_refuses_other_texts_at_once(trimtab, asked, tmp_path, monkeypatch):
     words = ["adapt", "--classifier", "profanity", *asked, "--out", tmp_path / "mine"]
     with monkeypatch.context() as before:
@@ -65,7 +66,9 @@ def test_a_run_that_goes_on_says_how_far_it_was_and_refuses_other_texts_at_once(
         assert trimtab(*words, check=False).status == 130
     done = trimtab(*words, "--texts", 50, check=False)
     assert "holds a run of other settings (texts: 40 there, 50 here)" in done.stderr
-    assert "resuming: teacher, 36 of 36 are kept" in trimtab(*words).stderr
+    own = [word for word in words if word not in ("--data", "--text-column", "sentence", asked[3])]
+    assert "(own_texts: False there, True here)" in trimtab(*own, check=False).stderr
+    assert "teacher: 36 of 36 are kept from before" in trimtab(*words).stderr
 
 
 @pytest.mark.parametrize(
@@ -152,6 +155,7 @@ def test_what_cannot_be_adapted_is_refused_before_the_weights_load(
     assert not (tmp_path / "o.run").exists()
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(trimtab, place, tmp_path):
     """The texts of the model's own, the teacher's scores, the hidden states and the checkpoints are kept."""
     words = ["adapt", "--classifier", "profanity", "--model", place / "lm", *QUICK, "--tokens", 30, "--out"]

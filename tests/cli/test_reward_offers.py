@@ -108,9 +108,10 @@ def test_the_command_behind_an_adapted_reward_names_one_of_its_attributes(llama,
 
 def test_the_rewards_among_which_weights_choose_are_listed_by_their_whole_names(trimtab, world):
     shutil.copytree("bundled/toxicity-lora", "bundled/toxicity@lm")
-    found = sections(trimtab("rewards", "list", "--model", "org/lm").stdout)["ready"]
-    assert found.count("trimtab generate 'I think that' --model org/lm --steer toxicity@lm=-30") == 1
-    assert found.count("trimtab generate 'I think that' --model org/lm --steer toxicity=-30") == 1
+    found = sections(trimtab("rewards", "list", "--model", "org/lm").stdout)
+    by_name = found["ready, by the names among which the model's weights choose"]
+    assert "trimtab generate 'I think that' --model org/lm --steer toxicity@lm=-30" in by_name
+    assert "trimtab generate 'I think that' --model org/lm --steer toxicity=-30" in found["ready"] + by_name
 
 
 def test_no_name_of_a_bundled_reward_is_broken_in_a_narrow_terminal(trimtab, monkeypatch):

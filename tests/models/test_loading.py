@@ -195,3 +195,18 @@ def test_an_unreachable_hub_is_one_line_and_fast():
         load_frozen_lm("owner/unknown")
     assert time.perf_counter() - start < 2
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["GPT2Tokenizer", "Qwen2Tokenizer", "LlamaTokenizer", "GemmaTokenizer"])
+def test_a_folder_without_the_vocabulary_of_its_tokenizer_is_refused(tmp_path, kind):
+    """transformers makes a tokenizer of a few special tokens."""
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(f'{{"tokenizer_class": "{kind}"}}', encoding="utf-8")
+    with pytest.raises(errors.ModelNotFound, match="vocabulary is missing"):
+        load_codec(tmp_path)
+
+
+def test_a_tokenizer_of_bytes_needs_no_vocabulary(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}', encoding="utf-8")
+    assert load_codec(tmp_path).encode_text("ab") == [100, 101]

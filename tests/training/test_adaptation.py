@@ -1,6 +1,7 @@
 """`adapt`: a reward for any model from a teacher of texts, from texts given or written by the model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,17 @@ class Listener(TrainingProgress):
         self.taught.append((done, total))
         if self.stop_after is not None and done >= self.stop_after:
             raise KeyboardInterrupt
+
+
+class Impatient(TrainingProgress):
+    """Stops a run when it hears how long it will take."""
+
+    def estimated(self, estimate):
+        raise KeyboardInterrupt
+
+
+def lines_of(path):
+    return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
 
 
 @pytest.fixture
@@ -80,6 +92,44 @@ def test_a_model_without_data_writes_texts_of_its_own_and_an_interrupted_run_res
     assert shard.read_bytes() == scored
     student.save_pretrained(tmp_path / "mine")
     assert load_reward(tmp_path / "mine", base).card.attributes == ("good",)
+
+
+def test_settings_may_change_until_texts_are_scored(base, judge, tmp_path):
+    """So may one who finds the estimate too long."""
+    run, many = RunFolder(tmp_path / "run"), AdaptSettings(texts=40, tokens=40, candidates=4, positions=1, bf16=False)
+    few = replace(many, texts=20, epochs=1.0)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(base, ClassifierTeacher(judge), None, many, RunOptions(run, Impatient()))
+    adapt(base, ClassifierTeacher(judge), None, few, RunOptions(run))
+    with pytest.raises(errors.InvalidData, match="texts: 20 there, 40 here"):
+        adapt(base, ClassifierTeacher(judge), None, many, RunOptions(run))
+
+
+def test_a_wrong_command_does_not_lock_a_folder_that_has_no_record_of_its_settings(base, judge, tmp_path):
+    settings = AdaptSettings(texts=40, tokens=40, candidates=4, positions=1, epochs=1, bf16=False)
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        adapt(base, ClassifierTeacher(judge), None, settings, RunOptions(run, Listener(stop_after=32)))
+    (run.path / "adapt.json").unlink()  # as an earlier version leaves it
+    with pytest.raises(errors.InvalidData, match="candidates: 4 there, 5 here"):
+        adapt(base, ClassifierTeacher(judge), None, replace(settings, candidates=5), RunOptions(run))
+    adapt(base, ClassifierTeacher(judge), None, settings, RunOptions(run))
+
+
+def test_the_estimate_asks_the_teacher_about_texts_of_the_run_alone(base, tmp_path):
+    """A teacher may refuse what the model never writes."""
+    asked = []
+    judge = TextJudge("length", lambda texts: [asked.append(text) or len(text) % 2 for text in texts], about={})
+    settings = AdaptSettings(texts=20, tokens=40, candidates=4, positions=1, epochs=1, bf16=False)
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        adapt(base, ClassifierTeacher(judge), None, settings, RunOptions(run, Impatient()))
+    texts = [row["text"] for row in map(json.loads, lines_of(run.path / "texts" / "texts.jsonl"))]
+    beginnings = {text[:length] for text in texts for length in range(len(text) + 1)}
+    assert asked
+    assert all(
+        any(part[:length] in beginnings for length in (len(part), len(part) - 1, len(part) - 2)) for part in asked
+    )
 
 
 def test_own_texts_begin_with_the_openings_and_depend_on_the_seed_alone(base, tmp_path):

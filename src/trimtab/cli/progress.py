@@ -39,6 +39,7 @@ class Bars(TrainingProgress):
         )
         self.progress = Progress(*columns, console=console)
         self.tasks: dict[str, TaskID] = {}
+        self.kept: dict[str, int] = {}
 
     def writing(self, done: int, total: int) -> None:
         """Move the bar of the language model's own texts."""
@@ -93,9 +94,10 @@ class Bars(TrainingProgress):
             self.progress.stop()
 
     def _go_on(self, name: str, done: int, total: int) -> None:
-        """Move a bar; where it does not begin at 0, say that an earlier run came so far."""
-        if done and name not in self.tasks:
-            self.progress.console.print(f"resuming: {name}, {done} of {total} are kept", highlight=False)
+        """Move a bar; where it does not begin at 0, say what was kept. Each of several teachers begins anew."""
+        if done and done <= self.kept.get(name, total):
+            self.progress.console.print(f"{name}: {done} of {total} are kept from before", highlight=False)
+        self.kept[name] = done
         self._move(name, done, total)
 
     def _move(self, name: str, done: int, total: int) -> None:

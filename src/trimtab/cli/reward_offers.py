@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path("rewards")  # where `trimtab adapt` writes, below the working folder
 READY, BESIDE, ADAPT, AT_ONCE = "ready", "ready, runs {base} beside it", "to adapt, in minutes", "at once, slowly"
+BY_NAME = "ready, by the names among which the model's weights choose"
 NOTE = (
     "The base is the model behind the @, or smollm2. A reward that serves its tokenizer has layers of its own, for "
     "every model of that tokenizer. One that serves its base reads the base's states and costs little there; beside "
@@ -54,7 +55,8 @@ def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:
         codec: its tokenizer.
     """
     prints = Fingerprints(codec.fingerprint)
-    bundled = {**rewards_for(prints), **_chosen_among(prints)}
+    chosen = _chosen_among(prints)
+    bundled = {**rewards_for(prints), **chosen}
     cards = {**bundled, **dict(_near())}
     bases = {
         name: find_base(card.base, find_reward(name, prints) if name in bundled else Path(name))
@@ -66,8 +68,10 @@ def offers_for(model: str, codec: "TokenizerCodec") -> list[Offer]:
         if card.tokenizer_fingerprint == codec.fingerprint
         and (is_located(earlier_place(bases[name])) or may_load(bases[name], model))
     }
+    states = {name: _state(card, bases[name], model) for name, card in fitting.items()}
+    by_name = {name: BY_NAME for name in chosen if states.get(name) == READY}
     ready = [
-        Offer(name, _state(card, bases[name], model), steering_command(card, name, model))
+        Offer(name, by_name.get(name, states[name]), steering_command(card, name, model))
         for name, card in fitting.items()
     ]
     others = [name for name, card in cards.items() if name not in fitting and _teaches(name, card)]

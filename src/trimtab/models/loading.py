@@ -53,6 +53,8 @@ def load_codec(name: str | Path) -> TokenizerCodec:
         tokenizer = _load_tokenizer(folder)
         longest, eos = _limits(folder, tokenizer)
         size = _record(folder / "config.json").get("vocab_size")
+    if set(tokenizer.get_vocab().values()) <= set(tokenizer.added_tokens_decoder):  # made up for want of a file
+        raise ModelNotFound(_not_found(name, "its tokenizer's vocabulary is missing: tokenizer.json"))
     ends = [token for token in [*eos, tokenizer.eos_token_id] if token is not None]
     return TokenizerCodec(tokenizer, name, longest, ends, size if isinstance(size, int) else None)
 

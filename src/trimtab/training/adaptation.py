@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from trimtab.checking import checked
 from trimtab.data.tables import LabelledText
@@ -21,11 +22,11 @@ from trimtab.training.kept_folder import claim
 from trimtab.training.own_texts import openings, write_own_texts
 from trimtab.training.recipe import Recipe, check_teachers
 from trimtab.training.run_folder import ADAPT_FILE, OWN_TEXTS, TARGETS, RunFolder
+from trimtab.training.teacher import kept_share
 from trimtab.training.teacher_facts import shape_of
 from trimtab.training.text_teacher import AnyTeacher, as_teacher, load_teacher
 
 HELD_OUT_SHARE = 10  # one text in ten
-CHARACTERS = 8  # in a token, or fewer
 OF_TEXTS = ("texts", "tokens", "chat", "seed", "candidates", "positions")  # settings of the texts and of their scores
 
 
@@ -74,19 +75,14 @@ def adapt(
         check_reads_texts(several)
         context_of(base, openings()[0])
     with options.run.locked() if options.run else contextlib.nullcontext():
-        _claim(options.run, settings)
-        estimate = _Estimate(base, several, recipe, settings, options.progress)
-        own = texts is None
-        if texts is None:
-            texts = _own_texts(base, settings, options.run, estimate.writing)
-        different = list(dict.fromkeys(texts))  # a text that is trained on cannot be held out
-        rows = answering(different[: settings.texts]) if settings.chat else list(map(LabelledText, different))
-        rows = rows[: settings.texts]
+        own, targets = texts is None, options.run.path / TARGETS if options.run else None
+        _claim(options.run, settings, own)
+        estimate = _Estimate(base, several, recipe, settings, options.progress, targets)
+        rows = _rows(_own_texts(base, settings, options.run, estimate.writing) if texts is None else texts, settings)
         if len(rows) < FEWEST_TEXTS:
             raise InvalidData(f"got {count_of(len(rows), 'different text')}, expected at least {FEWEST_TEXTS}")
-        if not (own and estimate.told) and not _was_training(options.run):
-            estimate.show(rows)
-        targets = options.run.path / TARGETS if options.run else None
+        if not estimate.told and not _was_training(options.run):
+            estimate.tell(rows, len(rows))
         return train_from_teacher(base, several, *in_parts(rows, own), recipe, settings.distillation, options, targets)
 
 
@@ -106,6 +102,12 @@ def in_parts(rows: Sequence[LabelledText], own: bool) -> tuple[list[LabelledText
     return [row for row in rows if not row.text.startswith(apart)], held_out
 
 
+def _rows(texts: Sequence[str], settings: AdaptSettings) -> list[LabelledText]:
+    """The first different texts: one that is trained on cannot be held out."""
+    different = list(dict.fromkeys(texts))[: settings.texts]
+    return answering(different) if settings.chat else list(map(LabelledText, different))
+
+
 def answering(texts: Sequence[str]) -> list[LabelledText]:
     """Texts, every second of them as the answer to one of the openings as a message."""
     messages = openings()
@@ -116,21 +118,29 @@ def answering(texts: Sequence[str]) -> list[LabelledText]:
 
 
 def _own_texts(
-    base: FrozenLM, settings: AdaptSettings, run: RunFolder | None, progress: Callable[[int, int], None]
+    base: FrozenLM, settings: AdaptSettings, run: RunFolder | None, progress: Callable[[Sequence[str], int], None]
 ) -> list[str]:
     folder = run.path / OWN_TEXTS if run else None
     return write_own_texts(base, settings.texts, settings.tokens, settings.seed, folder, progress)
 
 
-def _claim(run: RunFolder | None, settings: AdaptSettings) -> None:
-    """Refuse, before texts are written, the folder of a run with other texts or another number of scores.
+def _claim(run: RunFolder | None, settings: AdaptSettings, own: bool) -> None:
+    """Refuse, before texts are written, a folder in which other texts are scored, or with another number of scores.
+
+    Until there are scores the settings may change. A folder that was begun before they were recorded is left to the
+    record of the scores.
 
     Raises:
-        InvalidData: it is one.
+        InvalidData: it is such a folder.
     """
-    if run is not None:
-        about = {name: getattr(settings, name) for name in OF_TEXTS}
-        claim(run.path / ADAPT_FILE, about, "a run", ours=lambda path: True)
+    if run is None:
+        return
+    record, scored = run.path / ADAPT_FILE, (run.path / TARGETS).exists()
+    if not scored:
+        record.unlink(missing_ok=True)
+    if record.exists() or not scored:
+        about = {"own_texts": own, **{name: getattr(settings, name) for name in OF_TEXTS}}
+        claim(record, about, "a run", ours=lambda path: True)
 
 
 def _was_training(run: RunFolder | None) -> bool:
@@ -152,33 +162,33 @@ class _Estimate:
         recipe: Recipe,
         settings: AdaptSettings,
         progress: TrainingProgress,
+        targets: Path | None,
     ):
         self._base, self._teachers, self._recipe, self._settings = base, teachers, recipe, settings
-        self._progress, self._start, self._first = progress, 0.0, 0
+        self._progress, self._targets, self._start, self._first = progress, targets, 0.0, 0
         self.told = False
 
-    def writing(self, done: int, total: int) -> None:
-        """Report texts, and behind the first batch the seconds of the whole run; the openings stand for its texts."""
+    def writing(self, texts: Sequence[str], total: int) -> None:
+        """Report texts, and behind the first batch the seconds of the whole run."""
         if not self._start:
-            self._start, self._first = time.perf_counter(), done
+            self._start, self._first = time.perf_counter(), len(texts)
         elif not self.told:
-            each = (time.perf_counter() - self._start) / (done - self._first)
-            self._tell(_long_texts(self._settings), total, {"own texts": each * (total - self._first)})
-        self._progress.writing(done, total)
+            each = (time.perf_counter() - self._start) / (len(texts) - self._first)
+            self.tell(_rows(texts, self._settings), total, {"own texts": each * (total - self._first)})
+        self._progress.writing(len(texts), total)
 
-    def show(self, rows: Sequence[LabelledText]) -> None:
-        """Report the seconds of the teachers, of the training and of the measuring."""
-        self._tell(rows, len(rows), {})
+    def tell(self, rows: Sequence[LabelledText], count: int, before: Mapping[str, float] | None = None) -> None:
+        """Report the seconds of the teachers, of the training and of the measuring.
 
-    def _tell(self, rows: Sequence[LabelledText], count: int, before: Mapping[str, float]) -> None:
-        ids = [each["input_ids"] for each in TokenizedTexts(rows, self._base, self._settings.tokens).examples]
+        Args:
+            rows: the texts that are there.
+            count: how many there will be.
+            before: the seconds of earlier stages.
+        """
+        examples = TokenizedTexts(rows, self._base, self._settings.tokens).examples
         held_out, learn = max(1, count // HELD_OUT_SHARE), self._settings.distillation
-        found = estimate_seconds(self._base, self._teachers, ids, self._recipe, learn, count, held_out)
-        self._progress.estimated({**before, **found})
+        found = estimate_seconds(self._base, self._teachers, examples, self._recipe, learn, count, held_out)
+        if self._targets:
+            found["teacher"] *= 1 - kept_share(self._teachers, self._targets, count - held_out)
+        self._progress.estimated({**(before or {}), **found})
         self.told = True
-
-
-def _long_texts(settings: AdaptSettings) -> list[LabelledText]:
-    """Texts of as many tokens as are allowed, made of the openings."""
-    long = [" ".join([opening] * settings.tokens)[: settings.tokens * CHARACTERS] for opening in openings()]
-    return answering(long) if settings.chat else list(map(LabelledText, long))

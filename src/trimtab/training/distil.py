@@ -17,7 +17,7 @@ from trimtab.rewards.reward_model import RewardModel
 from trimtab.training.agreement import TaughtMeasure
 from trimtab.training.credit import check_credits, credit_targets
 from trimtab.training.distillation import Distillation, TeacherExamples
-from trimtab.training.examples import TokenizedTexts, takes_base
+from trimtab.training.examples import TokenizedTexts, contexts_of, takes_base
 from trimtab.training.fit import RunOptions, TrainingTask, fit
 from trimtab.training.kept_folder import HELD_OUT
 from trimtab.training.labels import check_labels, text_measure
@@ -30,7 +30,7 @@ from trimtab.training.recipe import (
     check_teachers,
 )
 from trimtab.training.target import Target, side_by_side
-from trimtab.training.teacher import teacher_digest, teacher_rewards
+from trimtab.training.teacher import folder_of, teacher_rewards
 from trimtab.training.teacher_facts import facts_of, shape_of
 from trimtab.training.text_teacher import AnyTeacher, as_teacher, read_unchanged
 from trimtab.training.trainer import QUICK_HELD_OUT
@@ -128,15 +128,10 @@ def _rewards_of_all(
     asked = settings.candidates if settings.target == "candidates" else 0
     found: list[list[Target]] = []
     for each in teachers:
-        own = folder if len(teachers) == 1 else folder / teacher_digest(each)
+        own = folder_of(each, folder, len(teachers) > 1)
         progress, positions = options.progress.teaching, settings.positions if asked else None
         found.append(teacher_rewards(each, base, texts, asked, own, recipe.bf16, progress, positions, contexts))
     return [side_by_side(of_text) for of_text in zip(*found, strict=True)]
-
-
-def contexts_of(examples: Sequence[Mapping[str, Any]]) -> list[int]:
-    """How many tokens of each example are the message that it answers."""
-    return [example.get("context", 0) for example in examples]
 
 
 def check_reads_texts(teachers: Sequence[AnyTeacher]) -> None:

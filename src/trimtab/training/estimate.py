@@ -1,13 +1,15 @@
 """How long a distillation will take, measured on a few texts."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from trimtab.models.frozen_lm import FrozenLM
 from trimtab.rewards.network import build_network
+from trimtab.training.examples import contexts_of
 from trimtab.training.initial_weights import prepare_for_training
 from trimtab.training.measure import PROBED_TEXTS
 from trimtab.training.new_card import new_card
@@ -23,7 +25,7 @@ HELD_OUT_READS = 3  # of every held-out text, for the loss, the agreement and th
 def estimate_seconds(
     base: FrozenLM,
     teachers: Sequence[AnyTeacher],
-    texts: Sequence[Sequence[int]],
+    examples: Sequence[Mapping[str, Any]],
     recipe: Recipe,
     settings: DistilSettings,
     count: int,
@@ -33,26 +35,27 @@ def estimate_seconds(
 
     Args:
         base, teachers, recipe, settings: of the run; its trunk is a ladder.
-        texts: texts like those of the run, as token ids.
+        examples: some of the run's texts, as `TokenizedTexts` has them.
         count: how many texts the run has.
         held_out: how many of them it measures on.
 
     Returns:
         The seconds of "teacher", "training" and "measuring".
     """
-    some = texts[:: max(1, len(texts) // MEASURED)][:MEASURED]
-    share = count / len(some)
+    places = np.linspace(0, len(examples) - 1, min(MEASURED, len(examples))).round().astype(int)
+    some = [examples[place] for place in places]
+    texts, contexts, share = [example["input_ids"] for example in some], contexts_of(some), count / len(some)
 
     quick = [quick_form(teacher, recipe.bf16) for teacher in teachers]
     k, positions = settings.candidates, settings.positions
 
     def teach(number: int) -> None:
         for teacher in quick:
-            targets_of(teacher, base, some[:number], k, positions, recipe.bf16)
+            targets_of(teacher, base, texts[:number], k, positions, recipe.bf16, contexts[:number])
 
     teach(1)  # what happens once
     teacher = _seconds(lambda: teach(len(some)))
-    read, step = _text_seconds(base, [name for each in teachers for name in each.attributes], some, recipe)
+    read, step = _text_seconds(base, [name for each in teachers for name in each.attributes], texts, recipe)
     return {
         "teacher": teacher * share,
         "training": (read * (1 if recipe.keep_states else recipe.epochs) + step * recipe.epochs) * (count - held_out),

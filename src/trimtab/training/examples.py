@@ -2,7 +2,7 @@
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, final
 
 from torch.utils.data import Dataset
@@ -73,6 +73,11 @@ class TokenizedTexts(Examples):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.examples[index]
+
+
+def contexts_of(examples: Sequence[Mapping[str, Any]]) -> list[int]:
+    """How many tokens of each example are the message that it answers."""
+    return [example.get("context", 0) for example in examples]
 
 
 @final

@@ -20,7 +20,7 @@ RECORD = "texts.json"
 TEXTS_FILE = "texts.jsonl"
 BATCH = 16
 PART_OF_A_CHARACTER = "\ufffd"
-Progress = Callable[[int, int], None]
+Progress = Callable[[Sequence[str], int], None]
 
 
 def openings() -> list[str]:
@@ -34,7 +34,7 @@ def write_own_texts(
     tokens: int,
     seed: int,
     folder: Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda written, count: None,
 ) -> list[str]:
     """Sample texts from a model at temperature 1, each from the next opening. Texts of an earlier run are read again.
 
@@ -44,20 +44,20 @@ def write_own_texts(
         tokens: maximum tokens of each text, its opening included.
         seed: the same seed gives the same texts.
         folder: keeps the texts as they are written; None keeps nothing.
-        progress: called with the number of texts done and of all texts.
+        progress: called with the texts that are written, and with the number of all.
 
     Raises:
         InvalidData: the folder holds texts of another model or seed, or other files.
         InvalidOutput: it cannot be written.
     """
     found = [] if folder is None else _kept(folder, base, tokens, seed)[:count]
-    progress(len(found), count)
+    progress(found, count)
     for texts in _batches(base, len(found), count, tokens, seed):
         if folder is not None:
             with saving(folder, "the model's own texts"):
                 append_rows(folder / TEXTS_FILE, [{"text": text} for text in texts])
         found += texts
-        progress(len(found), count)
+        progress(found, count)
     return found
 
 

@@ -89,21 +89,40 @@ def teacher_rewards(
     )
     found: list[Target] = []
     with processes().main_process_first():  # The main process scores; the others read its files.
-        size = SHARD_TEXTS if isinstance(teacher, RewardModel) else TEXT_TEACHER_SHARD
+        size = shard_size(teacher)
         starts = range(0, len(texts), size)
         paths = [folder / f"{number:06}.safetensors" for number in range(len(starts))]
         _claim(folder, settings, paths)
         teacher = quick_form(teacher, bf16)
-        progress(min(size * sum(path.exists() for path in paths), len(texts)), len(texts))
+        done = sum(len(texts[start : start + size]) for start, path in zip(starts, paths, strict=True) if path.exists())
+        progress(done, len(texts))
         for path, start in zip(paths, starts, strict=True):
             some = texts[start : start + size]
-            if is_new := not path.exists():
+            if not path.exists():
                 before = contexts[start : start + size]
                 _write_shard(path, targets_of(teacher, base, some, candidates, positions, bf16, before))
+                done += len(some)
+                progress(done, len(texts))
             found += _read_shard(path, [len(ids) for ids in some])
-            if is_new:
-                progress(len(found), len(texts))
     return found
+
+
+def shard_size(teacher: AnyTeacher) -> int:
+    """How many texts one file has."""
+    return SHARD_TEXTS if isinstance(teacher, RewardModel) else TEXT_TEACHER_SHARD
+
+
+def folder_of(teacher: AnyTeacher, folder: Path, several: bool) -> Path:
+    """Where one teacher's rewards are kept; each of several has a folder in the one of all."""
+    return folder / teacher_digest(teacher) if several else folder
+
+
+def kept_share(teachers: Sequence[AnyTeacher], folder: Path, count: int) -> float:
+    """The share of the rewards of so many texts that an earlier run left in a folder."""
+    several = len(teachers) > 1
+    files = [len(list(folder_of(each, folder, several).glob("*.safetensors"))) for each in teachers]
+    kept = [min(number * shard_size(each), count) for number, each in zip(files, teachers, strict=True)]
+    return sum(kept) / max(count * len(teachers), 1)
 
 
 def teacher_digest(teacher: AnyTeacher) -> str:

@@ -13,6 +13,7 @@ from trimtab.evaluation.score.metrics import (
     control_figures,
     draw_prompts,
     fluency_figure,
+    level_of,
     text_figures,
 )
 
@@ -142,15 +143,19 @@ def test_a_weak_strength_may_lower_the_perplexity():
     assert found[1][0] == pytest.approx(0.05)  # the greater strength has 12.5 again
 
 
-@pytest.mark.parametrize(("dear", "reached"), [(5, True), (1, False)])
-def test_a_level_that_few_draws_do_not_reach_has_a_figure(dear, reached):
-    """A draw without a dear prompt does not reach 1.25 times: one draw in 1,000 of 5 such prompts, a third of 1."""
-    ones = np.ones(10)
-    start = Ratio(10 * ones, ones), Ratio(0 * ones, ones)
-    steered = Ratio(np.where(np.arange(10) < dear, 40.0, 10.0), ones), Ratio(ones, ones)
-    level = at_equal_perplexity(start, {"steered": [steered]})["steered"][1]
-    assert (level is not None) == reached
-    assert level is None or 0 < level[1] < level[0] < level[2] <= 1
+@pytest.mark.parametrize("missing", [0, 1, 49, 50, 600])
+def test_draws_that_do_not_reach_a_level_widen_its_interval_or_take_its_figure_away(missing):
+    """Of 2,000 draws the low bound lies just above the 50th, and the high bound just below the 1,951st."""
+    reached = np.random.default_rng(missing).permutation(np.arange(2000.0 - missing))
+    found = level_of(np.array([1000.0, *reached, *[np.nan] * missing]))
+    if missing >= 50:
+        assert found is None
+    else:
+        assert found == pytest.approx((1000.0, 49.975 - missing, 1949.025))
+
+
+def test_data_that_do_not_reach_a_level_have_no_figure():
+    assert level_of(np.array([np.nan, *np.arange(2000.0)])) is None
 
 
 def test_levels_that_a_curve_does_not_reach_have_no_figure(frontier):

@@ -33,8 +33,8 @@ NOTES = """\
   highest score reaches the judge's threshold (½; 0.525 for vader). share: the share of texts that reach it. mean: the
   mean of all scores.
 * At multiples of the perplexity of top-k: linear interpolation between the β of a method, from top-k (β = 0) on; –
-  where the data, or more than one bootstrap draw in forty, do not reach the multiple. Same verdict: both judges at or
-  above, or both below, their thresholds.
+  where the data, or one bootstrap draw in forty or more, do not reach the multiple; fewer that do not widen the
+  interval. Same verdict: both judges at or above, or both below, their thresholds.
 * encoded: tokens that went through all models, padding included, for each token of the texts.
 * time: per token, over that of top-k, measured in turns on the same machine; of a search, measured once. reward share:
   the rewards' share of it; – where it cannot be told from the model's forward."""

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 BOOTSTRAPS = 2000
 LEVEL = 0.95
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 FRONTIER_LEVELS = (1.1, 1.25, 1.5, 2.0)  # perplexity over that of top-k sampling
 Scores = Float[np.ndarray, "prompts samples"]  # NaN where a judge failed
 Texts = Sequence[Sequence[Mapping[str, Any]]]  # [prompts][samples], as `sweep.describe` writes them
@@ -60,7 +61,7 @@ def interval_of(draws: Float[np.ndarray, " draws"]) -> tuple[float, float]:
     known = draws[np.isfinite(draws)]
     if not len(known):
         return math.nan, math.nan
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(known, TAILS)
     return float(low), float(high)
 
 
@@ -152,8 +153,7 @@ def at_equal_perplexity(start: Point, curves: Mapping[str, Sequence[Point]]) -> 
 
     A curve runs from `start` through a method's points in their order, which is that of β. Where it has a level more
     than once, the last place counts: the greatest β. It is drawn again for every bootstrap draw of prompts, the same
-    draws for all. A draw that does not reach a level lies outside its interval, on both sides. A level has no figure if
-    the data, or more than one draw in forty, do not reach it.
+    draws for all. What it is where a draw does not reach a level: `level_of`.
 
     Args:
         start: top-k sampling: β = 0 of every curve.
@@ -180,21 +180,27 @@ def _interpolated(
 
 def _levels(found: Float[np.ndarray, "draws levels"]) -> list[Level]:
     """Value and interval at each level; the first draw is the data themselves."""
-    return [_level(column) for column in found.T]
+    return [level_of(column) for column in found.T]
 
 
-def _level(found: Float[np.ndarray, " draws"]) -> Level:
-    """None unless the data reach the level, and enough draws that the others could be anywhere."""
-    if np.isnan(found[0]):
-        return None
-    anywhere = np.isnan(found[1:])
-    tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+def level_of(found: Float[np.ndarray, " draws"]) -> Level:
+    """A figure and its interval; a draw that does not reach it is NaN.
+
+    Such a draw counts as worse than all others at both ends, so the interval is at least as wide as it would be.
+
+    Args:
+        found: of the data themselves, then of each draw.
+
+    Returns:
+        None if the data do not reach it, or one draw in forty or more.
+    """
+    draws = found[1:]
     with np.errstate(invalid="ignore"):  # between −∞ and a number
         low, high = (
-            np.quantile(np.where(anywhere, worst, found[1:]), tail)
-            for worst, tail in zip((-np.inf, np.inf), tails, strict=True)
+            np.quantile(np.where(np.isnan(draws), worst, draws), tail)
+            for worst, tail in zip((-np.inf, np.inf), TAILS, strict=True)
         )
-    return (float(found[0]), float(low), float(high)) if np.isfinite([low, high]).all() else None
+    return (float(found[0]), float(low), float(high)) if np.isfinite([found[0], low, high]).all() else None
 
 
 def _sums(texts: Texts, of: Callable[[Mapping[str, Any]], float]) -> Float[np.ndarray, " prompts"]:
