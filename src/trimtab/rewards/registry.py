@@ -16,7 +16,7 @@ from trimtab.rewards.card import CARD_FILE, WEIGHTS_FILE, RewardCard, read_card
 from trimtab.rewards.expert_names import check_experts, names_experts
 from trimtab.rewards.heads import HEADS, head_of_method
 from trimtab.rewards.variants import AT, Fingerprints, best_variant, name_without_base
-from trimtab.steering.notation import SteerText, parse_steer
+from trimtab.steering.notation import SteerText, check_sums, parse_steer
 
 if TYPE_CHECKING:
     from trimtab.models.codec import TextCodec
@@ -312,15 +312,14 @@ def check_steers(
         InvalidSetting, UnknownAttribute, RewardNotFound, RewardMismatch, CorruptReward: as in `load_steers`.
     """
     names: list[str] = []
-    sums: dict[tuple[str, str], list[float]] = {}
+    by_attribute: list[tuple[tuple[str, str], float]] = []
     for typed in _named_rewards(texts, method, codec):
         find = partial(name_for, retokenize=True) if retokenize else _variant_by_method
         names.append(find(typed.reward, method, codec))
         card = read_card(find_reward(names[-1]))
         attribute = card.attributes[card.chosen_index(typed.reward, typed.attribute, f"={typed.beta:+g}")]
-        sums.setdefault((card.weights_sha256 or names[-1], attribute), []).append(typed.beta)
-    if any(any(of_one) and not sum(of_one) for of_one in sums.values()):
-        raise InvalidSetting(f"got the steers {' and '.join(map(shown, texts))}, which cancel each other")
+        by_attribute.append(((card.weights_sha256 or names[-1], attribute), typed.beta))
+    check_sums(by_attribute)
     for name in dict.fromkeys(names) if codec is not None else ():
         check_reward(name, codec, retokenize)
 

@@ -5,7 +5,7 @@ Language models that steer are `experts:EXPERT,ANTI=ALPHA`, see `trimtab.rewards
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trimtab.checking import checked, shown
@@ -48,6 +48,23 @@ def parse_steer(text: str) -> SteerText:
             f"up to {MAX_BETA:,.0f}"
         )
     return SteerText(*parse_reward(name), strength)
+
+
+def check_sums(steers: Iterable[tuple[Hashable, float]]) -> None:
+    """Refuse steers that cancel each other.
+
+    Args:
+        steers: what each steers by, an attribute of a reward, and its β.
+
+    Raises:
+        InvalidSetting: the β of one attribute sum up to 0, and are not all 0.
+    """
+    betas: dict[Hashable, list[float]] = {}
+    for attribute, beta in steers:
+        betas.setdefault(attribute, []).append(beta)
+    if found := next((each for each in betas.values() if any(each) and not sum(each)), None):
+        strengths = " and ".join(f"{beta:+g}" for beta in found)
+        raise InvalidSetting(f"got the strengths {strengths} for one attribute, which cancel each other")
 
 
 def low_is_good(attribute: str) -> bool:

@@ -65,6 +65,7 @@ def test_other_forms_are_refused(given, message):
         ("kindness=3", "expected one of: sentiment, toxicity"),
         ("toxicity:rude=3", "the attribute 'rude', expected one of: toxic"),
         ("toxicity=1e-9", "it is rounded away"),
+        ("toxicity=-30 toxicity:toxic=+30", r"the strengths -30 and \+30 for one attribute, which cancel each other"),
         ('{"steer": "toxicity=-30", "top_k": 10000000000000000000000}', "got top_k="),
         ('{"seed": 3, "steer": "toxicity=-30"}', "temperature=1.0, expected temperature=0"),
     ],

@@ -12,7 +12,8 @@ from trimtab.engines.vllm.asked import Asked
 from trimtab.engines.vllm.served import Served, served_names
 from trimtab.engines.vllm.vllm_settings import SECTION
 from trimtab.errors import InvalidData, InvalidSetting
-from trimtab.steering.notation import SteerText, parse_steer
+from trimtab.rewards.card import RewardCard
+from trimtab.steering.notation import SteerText, check_sums, parse_steer
 from trimtab.steering.steer import check_counts
 
 if TYPE_CHECKING:
@@ -117,11 +118,17 @@ def check_request_settings(params: "TheirParams") -> None:
         check_counts(steer.beta, card.clamp)
         if card.trunk == "ladder":
             params.skip_reading_prefix_cache = True
+    check_sums((_attribute_of(steer, cards[steer.reward]), steer.beta) for steer in settings.steers)
     if settings.draws and params.temperature != 0:
         raise InvalidSetting(
             f"got a seed in trimtab= with temperature={params.temperature}, expected temperature=0: trimtab chooses "
             "the tokens then, by the temperature in trimtab="
         )
+
+
+def _attribute_of(steer: SteerText, card: RewardCard) -> tuple[str, str]:
+    """The attribute of a reward, whatever the name that requests have for the reward."""
+    return card.weights_sha256 or steer.reward, steer.attribute or card.attributes[0]
 
 
 def asked_of(params: "TheirParams", served: Served) -> Asked | None:
