@@ -24,4 +24,5 @@ if asked ablation; then
     searched no-similarity --similarity-threshold 2
     searched no-widening --max-children 10
     searched no-exploration --exploration 0
+    python recipes/rain_table.py "$runs"/{full,no-similarity,no-widening,no-exploration} --out "$out/ablation.json"
 fi
