@@ -126,6 +126,8 @@ def test_distil_takes_a_teacher_of_another_tokenizer(trimtab, place, teacher, tm
         (["Q"], "with a 'q' head"),
         (["no-such-reward"], "got reward 'no-such-reward'"),
         (["--classifier", "no/such"], "got the judge 'no/such'"),
+        (["--classifier", "onnx:no/such:toxic"], "expected a folder; there is none of that name"),
+        (["--classifier", "no/such", "--data", "no.jsonl"], "got the judge 'no/such'"),
         (["--classifier", "CLASSIFIER:sarcasm"], "with the labels neutral, toxic, expected one of these labels"),
         (
             ["--classifier", "profanity", "--classifier", "profanity"],

@@ -109,7 +109,7 @@ def test_the_command_behind_an_adapted_reward_names_one_of_its_attributes(llama,
 def test_the_rewards_among_which_weights_choose_are_listed_by_their_whole_names(trimtab, world):
     shutil.copytree("bundled/toxicity-lora", "bundled/toxicity@lm")
     found = sections(trimtab("rewards", "list", "--model", "org/lm").stdout)
-    by_name = found["ready, by the names among which the model's weights choose"]
+    by_name = found["ready, by whole names; the name alone takes the one that fits the model's weights"]
     assert "trimtab generate 'I think that' --model org/lm --steer toxicity@lm=-30" in by_name
     assert "trimtab generate 'I think that' --model org/lm --steer toxicity=-30" in found["ready"] + by_name
 

@@ -100,6 +100,8 @@ def test_settings_may_change_until_texts_are_scored(base, judge, tmp_path):
     few = replace(many, texts=20, epochs=1.0)
     with pytest.raises(KeyboardInterrupt):
         adapt(base, ClassifierTeacher(judge), None, many, RunOptions(run, Impatient()))
+    (run.path / "targets").mkdir()
+    (run.path / "targets" / "targets.json").write_text("{}", encoding="utf-8")  # of scores that never came
     adapt(base, ClassifierTeacher(judge), None, few, RunOptions(run))
     with pytest.raises(errors.InvalidData, match="texts: 20 there, 40 here"):
         adapt(base, ClassifierTeacher(judge), None, many, RunOptions(run))

@@ -90,9 +90,9 @@ def adapt(
     folder = check_places(out, run)
     check_exists(model)
     teacher = None if reward is None else check_card(reward)
+    teachers = [load_classifier(spec) for spec in classifiers]  # before long data, and a GGUF file to convert
     own = {"data": "texts of the model's own"}
     texts, facts = (None, own) if data is None else read_texts(data, text_column, split, settings)
-    teachers = [load_classifier(spec) for spec in classifiers]  # before the model, which may be a GGUF file to convert
     codec = load_codec(model)
     check_steerable(model)
     check_fits(settings, codec)
@@ -223,7 +223,8 @@ def read_texts(
     from trimtab.data.tables import read_labelled, select_rows
     from trimtab.training.facts import without_folders
 
-    table = read_labelled(data, [], text_column, split)
+    with loading(data):
+        table = read_labelled(data, [], text_column, split)
     report_faults(data, table.faults)
     different = list(dict.fromkeys(row.text for row in select_rows(table.rows, None, settings.seed)))
     if len(different) < FEWEST_TEXTS:

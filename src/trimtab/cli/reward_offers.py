@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path("rewards")  # where `trimtab adapt` writes, below the working folder
 READY, BESIDE, ADAPT, AT_ONCE = "ready", "ready, runs {base} beside it", "to adapt, in minutes", "at once, slowly"
-BY_NAME = "ready, by the names among which the model's weights choose"
+BY_NAME = "ready, by whole names; the name alone takes the one that fits the model's weights"
 NOTE = (
     "The base is the model behind the @, or smollm2. A reward that serves its tokenizer has layers of its own, for "
     "every model of that tokenizer. One that serves its base reads the base's states and costs little there; beside "

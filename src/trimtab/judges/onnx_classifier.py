@@ -81,9 +81,11 @@ class OnnxClassifier:
         except ImportError as error:
             raise InvalidSetting(f"the judge {shown_path(spec)} needs: {EXTRA}") from error
         try:
-            files = sorted(folder.glob("*.onnx"))
+            files, there = sorted(folder.glob("*.onnx")), folder.is_dir()
         except OSError as error:  # a name that is too long, a folder that may not be read
             raise _unreadable(spec, error) from error
+        if not there:
+            raise InvalidSetting(f"got the judge {shown_path(spec)}, expected a folder; there is none of that name")
         if len(files) != 1:
             raise InvalidSetting(
                 f"got the judge {shown_path(spec)}, expected a folder with one .onnx file; it has {len(files)}"

@@ -1,6 +1,7 @@
 """A reward for any language model, from a teacher that scores text: texts, the teacher's rewards, a ladder, a card."""
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -135,9 +136,11 @@ def _claim(run: RunFolder | None, settings: AdaptSettings, own: bool) -> None:
     """
     if run is None:
         return
-    record, scored = run.path / ADAPT_FILE, (run.path / TARGETS).exists()
+    record, targets = run.path / ADAPT_FILE, run.path / TARGETS
+    scored = any(targets.rglob("*.safetensors"))
     if not scored:
         record.unlink(missing_ok=True)
+        shutil.rmtree(targets, ignore_errors=True)  # at most the record of scores that were to come
     if record.exists() or not scored:
         about = {"own_texts": own, **{name: getattr(settings, name) for name in OF_TEXTS}}
         claim(record, about, "a run", ours=lambda path: True)
