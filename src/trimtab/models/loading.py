@@ -123,7 +123,9 @@ def check_exists(name: str) -> None:
     if name.endswith(".gguf"):
         _existing_file(name)
     elif name != EMBEDDED:
-        find_model(name, weights=False)
+        folder = find_model(name, weights=False)
+        if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
+            raise ModelNotFound(_not_found(name, "it holds no tokenizer: tokenizer.json"))
 
 
 def check_steerable(name: str) -> None:
@@ -241,8 +243,6 @@ def _downloaded(hub_id: str, name: str, weights: bool) -> Path:
 def _check_folder(folder: Path, name: str, weights: bool) -> None:
     if not (folder / "config.json").is_file():
         raise ModelNotFound(_not_found(name, "it holds no config.json"))
-    if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
-        raise ModelNotFound(_not_found(name, "it holds no tokenizer: tokenizer.json"))
     if weights and not any(any(folder.glob(pattern)) for pattern in (SAFE_WEIGHTS, PICKLED_WEIGHTS)):
         raise ModelNotFound(_not_found(name, f"it holds no weights: {SAFE_WEIGHTS}"))
 
