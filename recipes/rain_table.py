@@ -35,6 +35,12 @@ def scores(folder: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def written(folder: Path) -> list[str]:
+    """The fingerprints of the texts that were searched."""
+    path = next((folder / "readings").glob("*--rewound-by-*.json"))
+    return [str(text) for text in parse_json(path.read_bytes())["texts"]]
+
+
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Folders of reports; the first has the whole search.")],
     out: Annotated[Path, typer.Option(help="The file of the figures; a table is written beside it.")],
@@ -48,6 +54,8 @@ def main(
             figures[judge] = figure_entry(Ratio(of_prompts, one))
             figures[f"{judge}, less the first"] = figure_entry(Ratio(of_prompts - first[judge], one))
         row = searched(folder)
+        differ = np.array([a != b for a, b in zip(written(folder), written(folders[0]), strict=True)], dtype=float)
+        figures["share of texts that differ"] = figure_entry(Ratio(differ, np.ones(len(differ))))
         found[folder.name] = {**figures, "tokens encoded per token": row["figures"]["encoded"]}
     settings = searched(folders[0])["search"]
     write_whole(out, dump_json({"search": settings, "prompts": len(one), "figures": found}, indent=1) + "\n")

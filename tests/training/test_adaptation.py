@@ -107,6 +107,16 @@ def test_settings_may_change_until_texts_are_scored(base, judge, tmp_path):
         adapt(base, ClassifierTeacher(judge), None, many, RunOptions(run))
 
 
+def test_files_of_others_are_never_removed(base, judge, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    (run.path / "targets").mkdir(parents=True)
+    (run.path / "targets" / "mine.csv").write_text("mine", encoding="utf-8")
+    settings = AdaptSettings(texts=20, tokens=40, candidates=4, positions=1, epochs=1, bf16=False)
+    with pytest.raises(errors.InvalidData, match="expected a new or empty folder"):
+        adapt(base, ClassifierTeacher(judge), None, settings, RunOptions(run))
+    assert (run.path / "targets" / "mine.csv").read_text(encoding="utf-8") == "mine"
+
+
 def test_a_wrong_command_does_not_lock_a_folder_that_has_no_record_of_its_settings(base, judge, tmp_path):
     settings = AdaptSettings(texts=40, tokens=40, candidates=4, positions=1, epochs=1, bf16=False)
     run = RunFolder(tmp_path / "run")

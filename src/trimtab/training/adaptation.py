@@ -1,7 +1,6 @@
 """A reward for any language model, from a teacher that scores text: texts, the teacher's rewards, a ladder, a card."""
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from trimtab.training.distil import check_reads_texts, check_student, train_from
 from trimtab.training.estimate import estimate_seconds
 from trimtab.training.examples import TokenizedTexts, context_of, takes_base
 from trimtab.training.fit import RunOptions
-from trimtab.training.kept_folder import claim
+from trimtab.training.kept_folder import TARGETS_FILE, claim
 from trimtab.training.own_texts import openings, write_own_texts
 from trimtab.training.recipe import Recipe, check_teachers
 from trimtab.training.run_folder import ADAPT_FILE, OWN_TEXTS, TARGETS, RunFolder
@@ -140,7 +139,12 @@ def _claim(run: RunFolder | None, settings: AdaptSettings, own: bool) -> None:
     scored = any(targets.rglob("*.safetensors"))
     if not scored:
         record.unlink(missing_ok=True)
-        shutil.rmtree(targets, ignore_errors=True)  # at most the record of scores that were to come
+        for of_scores in list(
+            targets.rglob(TARGETS_FILE)
+        ):  # records of scores that never came; what else is there stays
+            of_scores.unlink()
+            with contextlib.suppress(OSError):
+                of_scores.parent.rmdir()
     if record.exists() or not scored:
         about = {"own_texts": own, **{name: getattr(settings, name) for name in OF_TEXTS}}
         claim(record, about, "a run", ours=lambda path: True)
